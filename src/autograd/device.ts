@@ -1,0 +1,335 @@
+import { FoveaError, GradientError, ShapeError } from '../gpu/errors.ts'
+import { type DebugOptions, Gpu } from '../gpu/gpu.ts'
+import type { Program } from '../gpu/program.ts'
+import type { Storage } from '../gpu/storage.ts'
+import type { ParameterBlock } from './parameters.ts'
+import {
+  BYTES_PER_ELEMENT,
+  checkShape,
+  type DType,
+  dtypeOf,
+  elements,
+  formatShape,
+  type Shape,
+  Tensor,
+  type TypedArray,
+} from './tensor.ts'
+
+export interface TensorOptions {
+  /** Leaf whose gradient `backward` computes. Float tensors only. */
+  readonly requiresGrad?: boolean
+}
+
+/** Tensors in any nesting of arrays and plain objects. */
+export type TensorTree =
+  | Tensor
+  | readonly TensorTree[]
+  | { readonly [key: string]: TensorTree }
+  | number
+  | string
+  | boolean
+  | null
+  | undefined
+  | void
+
+/** The tensors of a tree, in order. */
+export function tensorsIn(tree: unknown): Tensor[] {
+  if (tree instanceof Tensor) return [tree]
+  if (Array.isArray(tree)) return tree.flatMap(tensorsIn)
+  if (tree && typeof tree === 'object') return Object.values(tree).flatMap(tensorsIn)
+  return []
+}
+
+function mapTensors(tree: unknown, f: (t: Tensor) => Tensor): unknown {
+  if (tree instanceof Tensor) return f(tree)
+  if (Array.isArray(tree)) return tree.map((t) => mapTensors(t, f))
+  if (tree && typeof tree === 'object') {
+    return Object.fromEntries(Object.entries(tree).map(([k, v]) => [k, mapTensors(v, f)]))
+  }
+  return tree
+}
+
+/** A step captured by `device.compile`. Call it like the function; `dispose` frees what it holds. */
+export interface CompiledStep<A extends readonly unknown[], R> {
+  (...args: A): R
+  /** Kernel launches, intermediate bytes without and with sharing, of each captured set of shapes. */
+  readonly captures: readonly {
+    readonly dispatches: number
+    readonly unshared: number
+    readonly planned: number
+  }[]
+  dispose(): void
+}
+
+interface Captured {
+  readonly program: Program
+  readonly inputs: readonly Tensor[]
+  readonly result: unknown
+}
+
+/** A GPU device with tensors, scopes and a tape on it. Open it with `openDevice`. */
+export class Device extends Gpu {
+  #gradEnabled = true
+  readonly #scopes: Set<Tensor>[] = []
+  readonly #blocks = new WeakMap<Tensor, ParameterBlock>()
+  readonly #collected: FinalizationRegistry<{ readonly storage: Storage; readonly op: string }>
+
+  constructor(adapter: GPUAdapter, device: GPUDevice, debug: DebugOptions = {}) {
+    super(adapter, device, debug)
+    this.#collected = new FinalizationRegistry(({ storage, op }) => {
+      if (storage.freed) return
+      this.countLeak(op)
+      if (!this.lost) storage.release('it was garbage-collected')
+    })
+  }
+
+  /** False inside `noGrad`. */
+  get gradEnabled(): boolean {
+    return this.#gradEnabled
+  }
+
+  /**
+   * A tensor with host data. `data` may also be a number array (float32). Throws a ShapeError if the count
+   * of values does not fit the shape. Inside a compiled step it is a constant of the step.
+   */
+  tensor(data: TypedArray | readonly number[] | number, shape?: Shape, options: TensorOptions = {}): Tensor {
+    const values =
+      typeof data === 'number'
+        ? Float32Array.of(data)
+        : ArrayBuffer.isView(data)
+          ? data
+          : Float32Array.from(data)
+    const dtype = dtypeOf('tensor', values)
+    const dims = shape ?? (typeof data === 'number' ? [] : [values.length])
+    checkShape('tensor', dims)
+    if (elements(dims) !== values.length) {
+      throw new ShapeError(
+        'tensor',
+        `shape ${formatShape(dims)} wants ${elements(dims)} values, got ${values.length}`,
+      )
+    }
+    if (options.requiresGrad && dtype !== 'float32') {
+      throw new GradientError(`tensor: only float32 tensors can have a gradient, this one is ${dtype}`)
+    }
+    const t = this.wrap(dims, dtype, this.upload(values, 'tensor'), options.requiresGrad ?? false)
+    this.enterScope(t)
+    return t
+  }
+
+  zeros(shape: Shape, options: TensorOptions & { readonly dtype?: DType } = {}): Tensor {
+    checkShape('zeros', shape)
+    const dtype = options.dtype ?? 'float32'
+    const t = this.wrap(
+      shape,
+      dtype,
+      this.allocate(elements(shape) * BYTES_PER_ELEMENT, 'zeros'),
+      options.requiresGrad ?? false,
+    )
+    this.clear('zeros', t.storage)
+    this.enterScope(t)
+    return t
+  }
+
+  /** A float32 tensor with one value everywhere. */
+  full(shape: Shape, value: number, options: TensorOptions = {}): Tensor {
+    checkShape('full', shape)
+    return this.tensor(new Float32Array(elements(shape)).fill(value), shape, options)
+  }
+
+  ones(shape: Shape, options: TensorOptions = {}): Tensor {
+    return this.full(shape, 1, options)
+  }
+
+  /** A tensor over existing bytes: for ops and optimisers. Takes over one reference to the storage. */
+  wrap(shape: Shape, dtype: DType, storage: Storage, requiresGrad: boolean): Tensor {
+    const t = new Tensor(this, shape, dtype, storage, requiresGrad, (gone) => {
+      this.#collected.unregister(gone)
+      for (const scope of this.#scopes) scope.delete(gone)
+    })
+    if (!this.capturing) this.#collected.register(t, { storage, op: storage.op }, t)
+    return t
+  }
+
+  /** The tensor as a result that wants a gradient (if it is of floats). For `defineOp`. */
+  regrade(t: Tensor): Tensor {
+    if (t.dtype !== 'float32') return t
+    const y = this.wrap(t.shape, t.dtype, t.storage.retain(), true)
+    y.isLeaf = false
+    t.dispose('it became a result')
+    return y
+  }
+
+  /** Leaf with a zeroed buffer of its own that no scope frees: parameters, running statistics, moments. */
+  parameter(
+    data: Float32Array,
+    shape: Shape,
+    options: TensorOptions & { readonly name?: string } = {},
+  ): Tensor {
+    checkShape('parameter', shape)
+    if (elements(shape) !== data.length) {
+      throw new ShapeError(
+        'parameter',
+        `shape ${formatShape(shape)} wants ${elements(shape)} values, got ${data.length}`,
+      )
+    }
+    const storage = this.allocatePersistent(data.byteLength, options.name ?? 'parameter')
+    const t = this.wrap(shape, 'float32', storage, options.requiresGrad ?? true)
+    t.name = options.name
+    this.write(storage, data)
+    return t
+  }
+
+  /** Ties a parameter to the block in which it and its gradient lie. */
+  joinBlock(t: Tensor, block: ParameterBlock): void {
+    this.#blocks.set(t, block)
+  }
+
+  blockOf(t: Tensor): ParameterBlock | undefined {
+    return this.#blocks.get(t)
+  }
+
+  /** The gradient tensor of a leaf, made (zero) on first use. */
+  gradOf(leaf: Tensor): Tensor {
+    if (leaf.grad && !leaf.grad.freed) return leaf.grad
+    const block = this.#blocks.get(leaf)
+    const storage = block
+      ? block.gradOf(leaf)
+      : this.allocatePersistent(leaf.bytes, `gradient of ${leaf.name ?? 'a leaf'}`)
+    leaf.grad = this.wrap(leaf.shape, 'float32', storage, false)
+    return leaf.grad
+  }
+
+  /** Runs `fn` without recording gradients. */
+  noGrad<R>(fn: () => R): R {
+    const before = this.#gradEnabled
+    this.#gradEnabled = false
+    try {
+      const result = fn()
+      if (result instanceof Promise) {
+        throw new FoveaError('noGrad: the function must not be async: what it awaits would run outside')
+      }
+      return result
+    } finally {
+      this.#gradEnabled = before
+    }
+  }
+
+  /**
+   * Runs `fn` and frees the tensors made in it, except those it returns (in any nesting), those on the tape
+   * of a graph that is still to be differentiated, and those that called `keep`.
+   */
+  scope<R>(fn: () => R): R {
+    const mine = new Set<Tensor>()
+    this.#scopes.push(mine)
+    let result: R
+    try {
+      result = fn()
+      if (result instanceof Promise)
+        throw new FoveaError('scope: the function must not be async; await outside of it')
+    } catch (error) {
+      this.#closeScope(mine, new Set())
+      throw error
+    }
+    this.#closeScope(mine, new Set(tensorsIn(result)))
+    return result
+  }
+
+  #closeScope(mine: Set<Tensor>, returned: ReadonlySet<Tensor>): void {
+    this.#scopes.splice(this.#scopes.indexOf(mine), 1)
+    const parent = this.#scopes.at(-1)
+    for (const t of [...mine]) {
+      if (returned.has(t) || t.node) parent?.add(t)
+      else t.dispose('at the end of its scope')
+    }
+  }
+
+  /** Puts a fresh tensor under the innermost scope. For `defineOp`. */
+  enterScope(t: Tensor): void {
+    this.#scopes.at(-1)?.add(t)
+  }
+
+  leaveScopes(t: Tensor): void {
+    for (const scope of this.#scopes) scope.delete(t)
+  }
+
+  /**
+   * Captures `fn` at its first call with these shapes and replays it afterwards: one submission a call, no
+   * new buffer, bind group or pipeline. `fn` must be synchronous and do all its work on tensors of this
+   * device; its tensor arguments are copied in at each call; other arguments are part of the key.
+   * Results stay valid until the next call.
+   */
+  compile<A extends readonly unknown[], R>(fn: (...args: A) => R): CompiledStep<A, R> {
+    const captured = new Map<string, Captured>()
+    const call = (...args: A): R => {
+      const key = args
+        .map((a) => (a instanceof Tensor ? `${a.dtype}${formatShape(a.shape)}` : JSON.stringify(a)))
+        .join(';')
+      const tensors = args.filter((a): a is Tensor & A[number] => a instanceof Tensor)
+      const entry = captured.get(key) ?? this.#captureStep(fn, args)
+      captured.set(key, entry)
+      const { inputs, program } = entry
+      program.run(
+        tensors.flatMap((t, i) =>
+          t.bytes > 0
+            ? [{ kind: 'copy', from: t.storage.place, to: inputs[i]!.storage.place, bytes: t.bytes } as const]
+            : [],
+        ),
+      )
+      return mapTensors(
+        entry.result,
+        (t) => new Tensor(this, t.shape, t.dtype, t.storage.retain(), false, undefined),
+      ) as R
+    }
+    return Object.defineProperties(call, {
+      captures: {
+        get: () =>
+          [...captured.values()].map(({ program }) => ({
+            dispatches: program.dispatches,
+            ...program.intermediateBytes,
+          })),
+      },
+      dispose: {
+        value: () => {
+          for (const { program, inputs } of captured.values()) {
+            program.dispose()
+            for (const t of inputs) t.dispose('its compiled step was disposed')
+          }
+          captured.clear()
+        },
+      },
+    }) as CompiledStep<A, R>
+  }
+
+  #captureStep<A extends readonly unknown[], R>(fn: (...args: A) => R, args: A): Captured {
+    const inputs: Tensor[] = []
+    const given = args.map((a) => {
+      if (!(a instanceof Tensor)) return a
+      const t = this.wrap(
+        a.shape,
+        a.dtype,
+        this.allocatePersistent(a.bytes, 'argument of a compiled step'),
+        a.requiresGrad,
+      )
+      inputs.push(t)
+      return t
+    }) as unknown as A
+    const outside = this.#scopes.splice(0)
+    try {
+      const { result, program } = this.captureProgram(
+        () => {
+          const made = fn(...given)
+          if (made instanceof Promise)
+            throw new FoveaError('compile: the function must not be async: a captured step cannot wait')
+          return made
+        },
+        (made) => tensorsIn(made).map((t) => t.storage),
+      )
+      return { program, inputs, result }
+    } catch (error) {
+      for (const t of inputs) t.dispose('its compiled step failed')
+      throw error
+    } finally {
+      this.#scopes.push(...outside)
+    }
+  }
+}

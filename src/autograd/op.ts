@@ -1,0 +1,152 @@
+import { FoveaError } from '../gpu/errors.ts'
+import type { LaunchOptions } from '../gpu/gpu.ts'
+import { Storage } from '../gpu/storage.ts'
+import type { Device } from './device.ts'
+import { type Cotangents, newNodeId } from './tape.ts'
+import { BYTES_PER_ELEMENT, type DType, deviceOf, elements, type Shape, Tensor } from './tensor.ts'
+
+/** A launch whose bindings may be tensors. */
+export interface OpLaunch extends Omit<LaunchOptions, 'bindings'> {
+  readonly bindings: Readonly<Record<string, Tensor | Storage>>
+}
+
+/**
+ * What a rule computes with. Tensors made by it that are neither returned nor saved are freed when the
+ * rule ends.
+ */
+export class Run {
+  readonly #made = new Set<Tensor>()
+  readonly #saved = new Set<Tensor>()
+
+  constructor(
+    readonly device: Device,
+    readonly op: string,
+  ) {}
+
+  /** A tensor with undefined contents (NaN in test mode): write every element. */
+  empty(shape: Shape, dtype: DType = 'float32'): Tensor {
+    const storage = this.device.allocate(elements(shape) * BYTES_PER_ELEMENT, this.op)
+    return this.#own(this.device.wrap(shape, dtype, storage, false))
+  }
+
+  zeros(shape: Shape, dtype: DType = 'float32'): Tensor {
+    const t = this.empty(shape, dtype)
+    this.device.clear(this.op, t.storage)
+    return t
+  }
+
+  /** Another shape for the same elements; shares memory. */
+  view(x: Tensor, shape: Shape): Tensor {
+    if (elements(shape) !== x.size)
+      throw new FoveaError(`${this.op}: a view cannot change the number of elements`)
+    return this.#own(this.device.wrap(shape, x.dtype, x.storage.retain(), false))
+  }
+
+  copyOf(x: Tensor): Tensor {
+    const y = this.empty(x.shape, x.dtype)
+    this.device.copy(this.op, x.storage, y.storage, x.bytes)
+    return y
+  }
+
+  /** Keeps a tensor made here for the backward rule. */
+  save(t: Tensor): Tensor {
+    this.#saved.add(t)
+    return t
+  }
+
+  launch(options: OpLaunch): void {
+    const bindings: Record<string, Storage> = {}
+    for (const [name, b] of Object.entries(options.bindings))
+      bindings[name] = b instanceof Storage ? b : b.storage
+    this.device.launch(this.op, { ...options, bindings })
+  }
+
+  #own(t: Tensor): Tensor {
+    this.#made.add(t)
+    return t
+  }
+
+  /** Frees what was made and is not among `results`. Returns what was saved. */
+  finish(results: readonly Tensor[]): Tensor[] {
+    const keep = new Set(results)
+    for (const t of this.#made) if (!keep.has(t) && !this.#saved.has(t)) t.dispose('a temporary of its op')
+    return [...this.#saved]
+  }
+}
+
+/** One differentiable operation. */
+export interface OpRule<A> {
+  /** As the public function is called; appears in errors, profiles and leak reports. */
+  readonly name: string
+  /** Checks shapes (throws a ShapeError), launches kernels, returns the results. */
+  forward(run: Run, inputs: readonly Tensor[], attrs: A): Tensor | readonly Tensor[]
+  /**
+   * Gradients of the inputs, in their order; undefined where none is needed (`needs[i]` is false) or where
+   * the rule added it into `sink(i)`. A gradient of a broadcast shape is summed back by the tape.
+   */
+  backward?(run: Run, at: Cotangents<A>): readonly (Tensor | undefined)[]
+  /** For ops without a gradient: why. Required if there is no `backward`. */
+  readonly nonDifferentiable?: string
+}
+
+/** Ops by name and whether a gradient flows through them. */
+export const registeredOps = new Map<
+  string,
+  { readonly differentiable: boolean; readonly because: string | undefined }
+>()
+
+/**
+ * Turns a rule into a function of inputs and attributes that records itself on the tape.
+ * Throws a FoveaError at definition if the rule has neither `backward` nor `nonDifferentiable`.
+ */
+export function defineOp<A>(rule: OpRule<A>): (inputs: readonly Tensor[], attrs: A) => Tensor[] {
+  if (!rule.backward && !rule.nonDifferentiable) {
+    throw new FoveaError(
+      `${rule.name}: give the op a backward rule, or say in nonDifferentiable why it has none`,
+    )
+  }
+  registeredOps.set(rule.name, {
+    differentiable: rule.backward !== undefined,
+    because: rule.nonDifferentiable,
+  })
+  return (inputs, attrs) => {
+    const device = deviceOf(rule.name, inputs)
+    for (const x of inputs) x.assertAlive(rule.name)
+    const run = new Run(device, rule.name)
+    let made: readonly Tensor[]
+    try {
+      const result = rule.forward(run, inputs, attrs)
+      made = result instanceof Tensor ? [result] : result
+    } catch (error) {
+      run.finish([])
+      throw error
+    }
+    const saved = run.finish(made)
+    const wanted = inputs.some((x) => x.requiresGrad)
+    if (!wanted || !device.gradEnabled || !rule.backward) {
+      for (const t of saved) t.dispose('a temporary of its op')
+      const because =
+        wanted && !rule.backward ? `${rule.name} has no gradient (${rule.nonDifferentiable})` : undefined
+      const inherited = because ?? inputs.find((x) => x.noGradientBecause)?.noGradientBecause
+      for (const y of made) {
+        y.noGradientBecause = inherited
+        device.enterScope(y)
+      }
+      return [...made]
+    }
+    const outputs = made.map((t) => device.regrade(t))
+    const node = { id: newNodeId(), rule, inputs: [...inputs], outputs, saved, attrs }
+    for (const y of outputs) {
+      // Integer results (indices, labels) are constants of the graph.
+      if (y.requiresGrad) y.node = node
+      device.enterScope(y)
+    }
+    return outputs
+  }
+}
+
+/** Applies an op that has one result. */
+export function defineUnaryResult<A>(rule: OpRule<A>): (inputs: readonly Tensor[], attrs: A) => Tensor {
+  const apply = defineOp(rule)
+  return (inputs, attrs) => apply(inputs, attrs)[0]!
+}

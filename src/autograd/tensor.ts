@@ -1,0 +1,195 @@
+import { FoveaError, FreedTensorError, ShapeError } from '../gpu/errors.ts'
+import type { Storage } from '../gpu/storage.ts'
+import type { Device } from './device.ts'
+import type { Node } from './tape.ts'
+import { backward } from './tape.ts'
+
+export type DType = 'float32' | 'int32' | 'uint32'
+export type Shape = readonly number[]
+export type TypedArray = Float32Array | Int32Array | Uint32Array
+
+/** Every dtype is four bytes wide. */
+export const BYTES_PER_ELEMENT = 4
+
+const arrays = { float32: Float32Array, int32: Int32Array, uint32: Uint32Array } as const
+
+/** Product of the sizes; 1 for a scalar. */
+export const elements = (shape: Shape): number => shape.reduce((n, d) => n * d, 1)
+
+export const formatShape = (shape: Shape): string => `(${shape.join(', ')})`
+
+export const sameShape = (a: Shape, b: Shape): boolean =>
+  a.length === b.length && a.every((d, i) => d === b[i])
+
+/** Rejects sizes that are no whole numbers ≥ 0. */
+export function checkShape(op: string, shape: Shape): void {
+  if (shape.every((d) => Number.isInteger(d) && d >= 0)) return
+  throw new ShapeError(op, `a shape holds whole numbers of at least 0, got ${formatShape(shape)}`)
+}
+
+/** Float32Array, Int32Array or Uint32Array to its dtype. */
+export function dtypeOf(op: string, data: TypedArray): DType {
+  if (data instanceof Float32Array) return 'float32'
+  if (data instanceof Int32Array) return 'int32'
+  if (data instanceof Uint32Array) return 'uint32'
+  throw new ShapeError(
+    op,
+    `data must be a Float32Array, Int32Array or Uint32Array, got ${Object.prototype.toString.call(data)}`,
+  )
+}
+
+/**
+ * A dense, row-major array on the GPU. Immutable as far as ops go; `set` and optimisers write in place.
+ *
+ * Who frees it: the tape, for intermediates of a differentiated graph, when `backward` has used them; else
+ * the `device.scope` in which it was made; else you, by `dispose()` or `using`.
+ */
+export class Tensor {
+  readonly shape: Shape
+  /** Gradient of the last `backward`, accumulated over calls until an optimiser's `zeroGrad`. Leaves only. */
+  grad: Tensor | undefined
+  /** The op that made it, if a gradient can flow back through it. */
+  node: Node | undefined
+  /** Set by ops without a gradient, to explain a later `backward`. */
+  noGradientBecause: string | undefined
+  /** Set by modules: the name in the state dict. */
+  name: string | undefined
+  #kept = false
+  #freed: string | undefined
+
+  constructor(
+    readonly device: Device,
+    shape: Shape,
+    readonly dtype: DType,
+    private storageRef: Storage,
+    readonly requiresGrad: boolean,
+    private readonly onDispose: ((tensor: Tensor) => void) | undefined,
+  ) {
+    this.shape = Object.freeze([...shape])
+  }
+
+  /** Number of elements. */
+  get size(): number {
+    return elements(this.shape)
+  }
+
+  get rank(): number {
+    return this.shape.length
+  }
+
+  /** Bytes on the GPU. */
+  get bytes(): number {
+    return this.size * BYTES_PER_ELEMENT
+  }
+
+  /** False for results of differentiated ops; gradients are kept for leaves only. */
+  isLeaf = true
+
+  /** True after the tape, a scope or `dispose` freed it. */
+  get freed(): boolean {
+    return this.#freed !== undefined || this.storageRef.freed
+  }
+
+  /** True if `keep` was called. */
+  get kept(): boolean {
+    return this.#kept
+  }
+
+  /** The bytes behind it, for ops. Throws if freed. */
+  get storage(): Storage {
+    this.assertAlive('tensor')
+    return this.storageRef
+  }
+
+  /** Moves a parameter into a shared block of parameters. */
+  rehome(storage: Storage): void {
+    const old = this.storageRef
+    this.storageRef = storage
+    old.release('it moved into a block of parameters')
+  }
+
+  assertAlive(user: string): void {
+    if (this.#freed !== undefined) {
+      throw new FreedTensorError(
+        `${user}: the tensor ${formatShape(this.shape)} made by ${this.storageRef.op} was freed (${this.#freed}); ` +
+          'call keep() on it before, or read it earlier',
+        { op: user },
+      )
+    }
+    this.storageRef.assertAlive(user)
+  }
+
+  /** Keeps an intermediate past `backward` and past the end of its scope; you free it then. */
+  keep(): this {
+    this.assertAlive('keep')
+    this.#kept = true
+    this.device.leaveScopes(this)
+    return this
+  }
+
+  /** The values, copied to the host. Waits for the GPU. Throws what the GPU had to say against the work before. */
+  async data(): Promise<TypedArray & { readonly length: number }> {
+    this.assertAlive('data')
+    const bytes = await this.device.read(this.storageRef, this.bytes)
+    return new arrays[this.dtype](bytes)
+  }
+
+  /** The one value of a tensor with one element. */
+  async item(): Promise<number> {
+    if (this.size !== 1)
+      throw new ShapeError('item', `needs one element, the tensor is ${formatShape(this.shape)}`)
+    return (await this.data())[0]!
+  }
+
+  /** Overwrites the values: a batch into the input of a compiled step, weights into a parameter. */
+  set(data: TypedArray): void {
+    this.assertAlive('set')
+    if (dtypeOf('set', data) !== this.dtype || data.length !== this.size) {
+      throw new ShapeError(
+        'set',
+        `the tensor holds ${this.size} values of ${this.dtype} ${formatShape(this.shape)}, got ${data.length} of ${dtypeOf('set', data)}`,
+      )
+    }
+    this.device.write(this.storageRef, data)
+  }
+
+  /**
+   * Gradients of this tensor with respect to every leaf that wants one, added to the leaves' `grad`.
+   * Intermediates of the graph are freed on the way. `upstream` defaults to 1 for a single element.
+   */
+  backward(upstream?: Tensor): void {
+    backward(this, upstream)
+  }
+
+  /** The same values, without history. Shares memory. */
+  detach(): Tensor {
+    this.assertAlive('detach')
+    return this.device.wrap(this.shape, this.dtype, this.storageRef.retain(), false)
+  }
+
+  /** Frees its memory (shared memory once the last holder is freed). Freeing twice is harmless. */
+  dispose(why = 'by dispose()'): void {
+    if (this.#freed !== undefined) return
+    this.#freed = why
+    this.onDispose?.(this)
+    this.storageRef.release(why)
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose('at the end of its using block')
+  }
+
+  toString(): string {
+    return `Tensor${formatShape(this.shape)} ${this.dtype}${this.name ? ` '${this.name}'` : ''}`
+  }
+}
+
+/** The device that all of `tensors` live on. */
+export function deviceOf(op: string, tensors: readonly Tensor[]): Device {
+  const device = tensors[0]?.device
+  if (!device) throw new FoveaError(`${op}: needs at least one tensor`, { op })
+  for (const t of tensors) {
+    if (t.device !== device) throw new FoveaError(`${op}: its tensors live on different devices`, { op })
+  }
+  return device
+}

@@ -1,0 +1,169 @@
+import type { Pipeline } from './kernel.ts'
+import type { Place, Storage } from './storage.ts'
+import { packParams, paramsBytes } from './wgsl.ts'
+
+export type ParamValues = Readonly<Record<string, number>>
+
+/** One kernel launch as ops ask for it. */
+export interface Dispatch {
+  readonly kind: 'dispatch'
+  readonly op: string
+  readonly pipeline: Pipeline
+  readonly storages: readonly { readonly index: number; readonly storage: Storage }[]
+  /** Uniform values; a function is asked anew at every replay of a captured step. */
+  readonly params: ParamValues | (() => ParamValues)
+  readonly workgroups: readonly [number, number, number]
+  /** Floating-point operations, for profiles. */
+  readonly flops: number
+}
+
+export interface Copy {
+  readonly kind: 'copy'
+  readonly op: string
+  readonly from: Storage
+  readonly to: Storage
+  readonly fromOffset: number
+  readonly toOffset: number
+  readonly bytes: number
+}
+
+export interface Clear {
+  readonly kind: 'clear'
+  readonly op: string
+  readonly target: Storage
+}
+
+export type Command = Dispatch | Copy | Clear
+
+/** A dispatch whose buffers are known. */
+export interface BoundDispatch {
+  readonly kind: 'dispatch'
+  readonly op: string
+  readonly pipeline: Pipeline
+  readonly group: GPUBindGroup
+  readonly workgroups: readonly [number, number, number]
+  readonly flops: number
+  /** Bytes of everything bound: a lower bound of the traffic if each is touched once. */
+  readonly bytes: number
+}
+
+export interface BoundCopy {
+  readonly kind: 'copy'
+  readonly from: Place
+  readonly to: Place
+  readonly bytes: number
+}
+
+export interface BoundClear {
+  readonly kind: 'clear'
+  readonly place: Place
+  readonly bytes: number
+}
+
+export type BoundCommand = BoundDispatch | BoundCopy | BoundClear
+
+/** Storages that a command touches. */
+export function touched(command: Command): Storage[] {
+  if (command.kind === 'dispatch') return command.storages.map((b) => b.storage)
+  return command.kind === 'copy' ? [command.from, command.to] : [command.target]
+}
+
+/** Uniform slots: WebGPU wants bindings at multiples of 256 bytes. */
+export const UNIFORM_SLOT = 256
+
+export interface UniformWriter {
+  readonly view: DataView
+  readonly buffer: GPUBuffer
+}
+
+export const usesParams = (d: Dispatch): boolean =>
+  d.pipeline.entry.bindings.some((b) => b.access === 'uniform')
+
+/** Writes a dispatch's uniforms into its slot. */
+export function writeParams(d: Dispatch, view: DataView, slot: number): void {
+  const values = typeof d.params === 'function' ? d.params() : d.params
+  packParams(d.op, d.pipeline.kernel.meta.params, values, view, slot * UNIFORM_SLOT)
+}
+
+/** Binds a command to its buffers. `extra` bytes past a storage's end are bound too (guard bands in test mode). */
+export function bind(
+  device: GPUDevice,
+  command: Command,
+  places: readonly Place[],
+  uniforms: GPUBuffer | undefined,
+  slot: number,
+  extra: number,
+): BoundCommand {
+  if (command.kind === 'clear') return { kind: 'clear', place: places[0]!, bytes: command.target.boundBytes }
+  if (command.kind === 'copy') {
+    const [from, to] = [places[0]!, places[1]!]
+    return {
+      kind: 'copy',
+      from: { buffer: from.buffer, offset: from.offset + command.fromOffset },
+      to: { buffer: to.buffer, offset: to.offset + command.toOffset },
+      bytes: command.bytes,
+    }
+  }
+  const { pipeline } = command
+  let bytes = 0
+  const entries: GPUBindGroupEntry[] = command.storages.map(({ index, storage }, i) => {
+    bytes += storage.bytes
+    const { buffer, offset } = places[i]!
+    const size = storage.boundBytes + (storage.root === storage ? extra : 0)
+    return { binding: index, resource: { buffer, offset, size } }
+  })
+  for (const b of pipeline.entry.bindings) {
+    if (b.access !== 'uniform') continue
+    const size = paramsBytes(pipeline.kernel.meta.params)
+    entries.push({ binding: b.index, resource: { buffer: uniforms!, offset: slot * UNIFORM_SLOT, size } })
+  }
+  const group = device.createBindGroup({ label: `op ${command.op}`, layout: pipeline.layout, entries })
+  return {
+    kind: 'dispatch',
+    op: command.op,
+    pipeline,
+    group,
+    workgroups: command.workgroups,
+    flops: command.flops,
+    bytes,
+  }
+}
+
+/** Encodes commands; neighbouring dispatches share a compute pass unless each is to be timed by itself. */
+export function encode(
+  encoder: GPUCommandEncoder,
+  commands: readonly BoundCommand[],
+  timer?: (command: BoundDispatch) => GPUComputePassTimestampWrites | undefined,
+): void {
+  let pass: GPUComputePassEncoder | undefined
+  let current: GPUComputePipeline | undefined
+  const end = () => {
+    pass?.end()
+    pass = undefined
+    current = undefined
+  }
+  for (const command of commands) {
+    if (command.kind === 'dispatch') {
+      if (timer) {
+        end()
+        const timestampWrites = timer(command)
+        pass = encoder.beginComputePass(timestampWrites ? { timestampWrites } : {})
+      }
+      pass ??= encoder.beginComputePass()
+      if (current !== command.pipeline.gpu) {
+        current = command.pipeline.gpu
+        pass.setPipeline(current)
+      }
+      pass.setBindGroup(0, command.group)
+      pass.dispatchWorkgroups(command.workgroups[0], command.workgroups[1], command.workgroups[2])
+    } else if (command.kind === 'copy') {
+      end()
+      const { from, to, bytes } = command
+      encoder.copyBufferToBuffer(from.buffer, from.offset, to.buffer, to.offset, bytes)
+    } else {
+      end()
+      encoder.clearBuffer(command.place.buffer, command.place.offset, command.bytes)
+    }
+  }
+  end()
+}

@@ -1,0 +1,71 @@
+/**
+ * Every error that fovea throws on purpose. A message is a sentence: what was called, what it got,
+ * what it wants, what to do. Catch by class; `op` names the operation where there is one.
+ */
+export class FoveaError extends Error {
+  override name = 'FoveaError'
+  /** The op in which it arose, where one is to blame. */
+  readonly op: string | undefined
+  constructor(message: string, options?: { op?: string | undefined; cause?: unknown }) {
+    super(message, options?.cause === undefined ? undefined : { cause: options.cause })
+    this.op = options?.op
+  }
+}
+
+/** A shape, dtype or option that does not fit; thrown by the very call that was given it. */
+export class ShapeError extends FoveaError {
+  override name = 'ShapeError'
+  constructor(op: string, detail: string) {
+    super(`${op}: ${detail}`, { op })
+  }
+}
+
+/** A tensor was used after it was freed. */
+export class FreedTensorError extends FoveaError {
+  override name = 'FreedTensorError'
+}
+
+/** No gradient can be had: the op has no backward rule, or there is nothing to differentiate. */
+export class GradientError extends FoveaError {
+  override name = 'GradientError'
+}
+
+/** No usable GPU adapter, or one that computes wrongly. */
+export class AdapterError extends FoveaError {
+  override name = 'AdapterError'
+}
+
+/** The GPU refused a command (WebGPU validation). A fault of a kernel or of its launch. */
+export class GpuValidationError extends FoveaError {
+  override name = 'GpuValidationError'
+}
+
+/** The GPU has no room, or a limit of the adapter is too small for what was asked. */
+export class GpuOutOfMemoryError extends FoveaError {
+  override name = 'GpuOutOfMemoryError'
+}
+
+/** The device is gone. Nothing computed since is valid; open a new one and go on from a checkpoint. */
+export class DeviceLostError extends FoveaError {
+  override name = 'DeviceLostError'
+}
+
+/** A kernel does not compile; the message carries file, line, column and the source line. */
+export class ShaderError extends FoveaError {
+  override name = 'ShaderError'
+}
+
+/** An image, mask, folder or other input that cannot be used; the message names the file. */
+export class DataError extends FoveaError {
+  override name = 'DataError'
+}
+
+/** A checkpoint or weight file that is damaged, or belongs to another network. */
+export class CheckpointError extends FoveaError {
+  override name = 'CheckpointError'
+}
+
+/** Training cannot go on: the loss is not finite. */
+export class TrainingError extends FoveaError {
+  override name = 'TrainingError'
+}

@@ -1,0 +1,137 @@
+import { FoveaError, ShaderError } from './errors.ts'
+import { SHADER_STAGE_COMPUTE } from './flags.ts'
+import { type Binding, type EntryPoint, parseWgsl, type WgslMetadata } from './wgsl.ts'
+
+/** A kernel file: its WGSL and what was read from it. Made once a file, at import. */
+export class Kernel {
+  readonly meta: WgslMetadata
+  constructor(
+    /** File name under kernels/, without ending; appears in profiles and errors. */
+    readonly name: string,
+    readonly source: string,
+  ) {
+    this.meta = parseWgsl(`kernels/${name}.wgsl`, source)
+  }
+
+  entry(name: string): EntryPoint {
+    const entry = this.meta.entries.get(name)
+    if (entry) return entry
+    const known = [...this.meta.entries.keys()].join(', ')
+    throw new FoveaError(`kernels/${this.name}.wgsl has no entry point '${name}'; it has ${known}`)
+  }
+
+  /** Workgroup size of an entry point under the given overrides. */
+  workgroupSize(entry: EntryPoint, overrides: Readonly<Record<string, number>>): [number, number, number] {
+    const value = (text: string): number => {
+      const name =
+        overrides[text] ?? this.meta.overrides.get(text)?.default ?? this.meta.constants.get(text) ?? text
+      const n = Number.parseInt(String(name), 10)
+      if (Number.isNaN(n))
+        throw new FoveaError(`kernels/${this.name}.wgsl: @workgroup_size(${text}) is not a number`)
+      return n
+    }
+    const [x, y, z] = entry.workgroupSize
+    return [value(x ?? '1'), value(y ?? '1'), value(z ?? '1')]
+  }
+}
+
+/** Declares a kernel from its imported text: `const relu = kernel('elementwise', source)`. */
+export const kernel = (name: string, source: string): Kernel => new Kernel(name, source)
+
+export interface Pipeline {
+  readonly kernel: Kernel
+  readonly entry: EntryPoint
+  readonly gpu: GPUComputePipeline
+  readonly layout: GPUBindGroupLayout
+  readonly workgroupSize: readonly [number, number, number]
+  /** `file/entry`, as profiles print it. */
+  readonly label: string
+}
+
+const bufferType = { uniform: 'uniform', read: 'read-only-storage', read_write: 'storage' } as const
+
+/** Compiles pipelines once per (file, entry point, overrides) and shares layouts between them. */
+export class PipelineCache {
+  readonly #modules = new Map<Kernel, GPUShaderModule>()
+  readonly #layouts = new Map<string, { bind: GPUBindGroupLayout; pipeline: GPUPipelineLayout }>()
+  readonly #pipelines = new Map<Kernel, Map<string, Pipeline>>()
+  #count = 0
+
+  constructor(
+    private readonly device: GPUDevice,
+    private readonly onError: (pending: Promise<Error | undefined>) => void,
+  ) {}
+
+  /** Pipelines compiled so far. */
+  get count(): number {
+    return this.#count
+  }
+
+  get(kernel: Kernel, entryName: string, overrides: Readonly<Record<string, number>>): Pipeline {
+    const byKey = this.#pipelines.get(kernel) ?? new Map<string, Pipeline>()
+    this.#pipelines.set(kernel, byKey)
+    const key = `${entryName} ${JSON.stringify(overrides)}`
+    const pipeline = byKey.get(key) ?? this.#compile(kernel, entryName, overrides)
+    byKey.set(key, pipeline)
+    return pipeline
+  }
+
+  #compile(kernel: Kernel, entryName: string, overrides: Readonly<Record<string, number>>): Pipeline {
+    const entry = kernel.entry(entryName)
+    for (const name of Object.keys(overrides)) {
+      if (!kernel.meta.overrides.has(name)) {
+        throw new FoveaError(`kernels/${kernel.name}.wgsl has no override '${name}'`)
+      }
+    }
+    const label = `${kernel.name}/${entryName}`
+    this.device.pushErrorScope('validation')
+    let module = this.#modules.get(kernel)
+    if (!module) {
+      module = this.device.createShaderModule({ label: `kernels/${kernel.name}.wgsl`, code: kernel.source })
+      this.#modules.set(kernel, module)
+    }
+    const layout = this.#layout(entry.bindings)
+    const gpu = this.device.createComputePipeline({
+      label,
+      layout: layout.pipeline,
+      compute: { module, entryPoint: entryName, constants: { ...overrides } },
+    })
+    const compiled = module
+    this.onError(
+      this.device.popErrorScope().then(async (error) => {
+        if (!error) return undefined
+        const at = (await compilationMessage(kernel, compiled)) ?? error.message
+        return new ShaderError(`kernels/${kernel.name}.wgsl, entry point ${entryName}: ${at}`, { op: label })
+      }),
+    )
+    this.#count++
+    const workgroupSize = kernel.workgroupSize(entry, overrides)
+    return { kernel, entry, gpu, layout: layout.bind, workgroupSize, label }
+  }
+
+  #layout(bindings: readonly Binding[]) {
+    const key = bindings.map((b) => `${b.index}${b.access}`).join(' ')
+    let layout = this.#layouts.get(key)
+    if (!layout) {
+      const bind = this.device.createBindGroupLayout({
+        entries: bindings.map((b) => ({
+          binding: b.index,
+          visibility: SHADER_STAGE_COMPUTE,
+          buffer: { type: bufferType[b.access] },
+        })),
+      })
+      layout = { bind, pipeline: this.device.createPipelineLayout({ bindGroupLayouts: [bind] }) }
+      this.#layouts.set(key, layout)
+    }
+    return layout
+  }
+}
+
+/** First compile error as `file:line:column message` with the source line under it. */
+async function compilationMessage(kernel: Kernel, module: GPUShaderModule): Promise<string | undefined> {
+  const info = await module.getCompilationInfo()
+  const error = info.messages.find((m) => m.type === 'error')
+  if (!error) return undefined
+  const line = kernel.source.split('\n')[error.lineNum - 1] ?? ''
+  return `kernels/${kernel.name}.wgsl:${error.lineNum}:${error.linePos} ${error.message}\n    ${line.trim()}`
+}

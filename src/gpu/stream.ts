@@ -1,0 +1,258 @@
+import {
+  type BoundCommand,
+  type BoundDispatch,
+  bind,
+  type Command,
+  encode,
+  touched,
+  UNIFORM_SLOT,
+  usesParams,
+  writeParams,
+} from './commands.ts'
+import { DeviceLostError, FoveaError, GpuValidationError } from './errors.ts'
+import { BufferUsage } from './flags.ts'
+import { Profiler } from './profile.ts'
+import type { Place } from './storage.ts'
+
+/** Commands recorded before they are submitted on their own. */
+const FLUSH_AT = 256
+/** Submissions that may be under way before `ready()` waits. */
+const RUN_AHEAD = 2
+/** Submissions that may be under way at all: past this a loop that never awaits is stopped by an error. */
+const MAX_UNDER_WAY = 4096
+
+interface Recorded {
+  readonly command: Command
+  readonly places: readonly Place[]
+}
+
+/** Records commands, submits them together, and turns what the GPU reports into typed errors. */
+export class Stream {
+  #pending: Recorded[] = []
+  #uniforms: GPUBuffer | undefined
+  #uniformData = new DataView(new ArrayBuffer(0))
+  readonly #checks = new Set<Promise<void>>()
+  readonly #underWay: Promise<void>[] = []
+  #failure: Error | undefined
+  #lost: DeviceLostError | undefined
+  #profiler: Profiler | undefined
+  /** With the wall clock, submissions wait for each other here. */
+  #chain: Promise<void> = Promise.resolve()
+  submissions = 0
+  dispatches = 0
+
+  constructor(
+    private readonly device: GPUDevice,
+    private readonly name: string,
+    private readonly guardBytes: number,
+  ) {
+    device.lost.then((info) => {
+      this.#lost = new DeviceLostError(
+        `${name}: the GPU device was lost (${info.reason}${info.message ? `: ${info.message}` : ''}). ` +
+          'Nothing computed since the last read-back is valid; open a new device and go on from the last checkpoint',
+      )
+    })
+    device.onuncapturederror = (event) => {
+      this.#failure ??= new GpuValidationError(`${name}: ${event.error.message}`)
+    }
+  }
+
+  /** True once the device is gone. */
+  get lost(): boolean {
+    return this.#lost !== undefined
+  }
+
+  /** Marks the device as gone without waiting for the driver to say so. */
+  declareLost(reason: string): void {
+    this.#lost ??= new DeviceLostError(`${this.name}: ${reason}`)
+  }
+
+  /** Throws if the device is lost. */
+  assertUsable(): void {
+    if (this.#lost) throw this.#lost
+  }
+
+  /** Takes an error that arrives later; it is thrown at the next wait for the GPU. */
+  watch(pending: Promise<Error | undefined>): void {
+    const check: Promise<void> = pending
+      .then(
+        (error) => {
+          if (error) this.#failure ??= error
+        },
+        // A rejected scope means the device went away; `device.lost` tells why.
+        () => undefined,
+      )
+      .finally(() => this.#checks.delete(check))
+    this.#checks.add(check)
+  }
+
+  record(command: Command): void {
+    this.assertUsable()
+    const storages = touched(command)
+    for (const s of storages) s.assertAlive(command.op)
+    this.#pending.push({ command, places: storages.map((s) => s.place) })
+    if (this.#pending.length >= FLUSH_AT) this.flush()
+  }
+
+  /** Submits what was recorded, as one submission. */
+  flush(): void {
+    if (this.#pending.length === 0) return
+    const recorded = this.#pending
+    this.#pending = []
+    const slots = recorded.length * UNIFORM_SLOT
+    if (this.#uniformData.byteLength < slots) {
+      this.#uniformData = new DataView(new ArrayBuffer(Math.max(slots, 64 * UNIFORM_SLOT)))
+      this.#uniforms = this.device.createBuffer({
+        label: 'uniforms',
+        size: this.#uniformData.byteLength,
+        usage: BufferUsage.UNIFORM | BufferUsage.COPY_DST,
+      })
+    }
+    this.device.pushErrorScope('validation')
+    let slot = 0
+    const bound = recorded.map(({ command, places }) => {
+      const needsSlot = command.kind === 'dispatch' && usesParams(command)
+      if (needsSlot) writeParams(command, this.#uniformData, slot)
+      return bind(this.device, command, places, this.#uniforms, needsSlot ? slot++ : 0, this.guardBytes)
+    })
+    const uniforms = this.#uniforms
+    const data = this.#uniformData.buffer.slice(0, slot * UNIFORM_SLOT)
+    this.#submitChecked(bound, () => {
+      if (uniforms && slot > 0) this.device.queue.writeBuffer(uniforms, 0, data)
+    })
+  }
+
+  /** Submits commands whose buffers are bound already: the replay of a captured step. */
+  submit(commands: readonly BoundCommand[]): void {
+    this.assertUsable()
+    this.device.pushErrorScope('validation')
+    this.#submitChecked(commands, () => undefined)
+  }
+
+  /** Encodes and submits inside the error scope that the caller has opened. */
+  #submitChecked(commands: readonly BoundCommand[], before: () => void): void {
+    if (this.#underWay.length >= MAX_UNDER_WAY) {
+      this.device.popErrorScope().catch(() => undefined)
+      throw new FoveaError(
+        `${MAX_UNDER_WAY} submissions wait for the GPU: await device.ready() (or a tensor's data()) in the loop`,
+      )
+    }
+    const dispatches = commands.filter((c): c is BoundDispatch => c.kind === 'dispatch')
+    this.submissions++
+    this.dispatches += dispatches.length
+    const profiler = this.#profiler
+    if (profiler) profiler.submissions++
+    if (profiler?.clock === 'wall') {
+      this.#popValidation(dispatches)
+      this.#chain = this.#chain.then(() => this.#runOneByOne(profiler, commands, before))
+      return
+    }
+    before()
+    const encoder = this.device.createCommandEncoder()
+    const timing = profiler?.timestamps(dispatches)
+    encode(encoder, commands, timing?.timer)
+    timing?.resolve(encoder)
+    this.device.queue.submit([encoder.finish()])
+    this.#popValidation(dispatches)
+    if (timing) this.#chain = Promise.all([this.#chain, timing.collect()]).then(() => undefined)
+    const done: Promise<void> = this.device.queue.onSubmittedWorkDone().then(
+      () => this.#settle(done),
+      () => this.#settle(done),
+    )
+    this.#underWay.push(done)
+  }
+
+  #settle(done: Promise<void>): void {
+    const i = this.#underWay.indexOf(done)
+    if (i >= 0) this.#underWay.splice(i, 1)
+  }
+
+  #popValidation(dispatches: readonly BoundDispatch[]): void {
+    this.watch(
+      this.device.popErrorScope().then((error) => {
+        if (!error) return undefined
+        const ops = [...new Set(dispatches.map((d) => d.op))].sort((a, b) => b.length - a.length)
+        const op = ops.find((name) => error.message.includes(`op ${name}"`)) ?? ops.join(', ')
+        return new GpuValidationError(`${op}: the GPU refused the command: ${error.message}`, { op })
+      }),
+    )
+  }
+
+  async #runOneByOne(
+    profiler: Profiler,
+    commands: readonly BoundCommand[],
+    before: () => void,
+  ): Promise<void> {
+    before()
+    for (const command of commands) {
+      const encoder = this.device.createCommandEncoder()
+      encode(encoder, [command])
+      const buffer = encoder.finish()
+      await this.device.queue.onSubmittedWorkDone()
+      const start = performance.now()
+      this.device.queue.submit([buffer])
+      await this.device.queue.onSubmittedWorkDone()
+      if (command.kind === 'dispatch') profiler.add(command, performance.now() - start)
+    }
+  }
+
+  /** Writes host data; ordered after everything recorded before it and before everything after. */
+  write(place: Place, data: ArrayBufferView): void {
+    this.assertUsable()
+    this.flush()
+    if (data.byteLength === 0) return
+    const job = () =>
+      this.device.queue.writeBuffer(place.buffer, place.offset, data.buffer, data.byteOffset, data.byteLength)
+    if (this.#profiler?.clock === 'wall') {
+      const copy = new Uint8Array(data.byteLength)
+      copy.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
+      this.#chain = this.#chain.then(() => this.device.queue.writeBuffer(place.buffer, place.offset, copy))
+    } else job()
+  }
+
+  /** Waits until at most two submissions are under way: call it once a step in a loop that reads nothing back. */
+  async ready(): Promise<void> {
+    this.flush()
+    await this.#chain
+    while (this.#underWay.length > RUN_AHEAD) await this.#underWay[0]
+    this.#rethrow()
+  }
+
+  /** Waits for everything submitted; throws what the GPU had to say against any of it. */
+  async idle(): Promise<void> {
+    this.flush()
+    await this.#chain
+    await Promise.all(this.#underWay)
+    await this.settled()
+  }
+
+  /** Waits for the answers of all error scopes and throws the first error among them. */
+  async settled(): Promise<void> {
+    while (this.#checks.size > 0) await Promise.all(this.#checks)
+    this.#rethrow()
+  }
+
+  #rethrow(): void {
+    this.assertUsable()
+    const failure = this.#failure
+    this.#failure = undefined
+    if (failure) throw failure
+  }
+
+  /** Waits for submissions that a wall-clock profile holds back. */
+  chained(): Promise<void> {
+    return this.#chain
+  }
+
+  startProfile(): Profiler {
+    this.flush()
+    const clock = this.device.features.has('timestamp-query') ? 'timestamps' : 'wall'
+    this.#profiler = new Profiler(this.device, clock)
+    return this.#profiler
+  }
+
+  async stopProfile(): Promise<void> {
+    await this.idle()
+    this.#profiler = undefined
+  }
+}

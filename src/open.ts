@@ -1,0 +1,53 @@
+import { Device } from './autograd/device.ts'
+import { AdapterError } from './gpu/errors.ts'
+import { type DebugOptions, requestDevice } from './gpu/gpu.ts'
+
+export interface OpenOptions {
+  /**
+   * 'auto' takes the best there is, 'hardware' and 'software' insist. In Node also 'lavapipe',
+   * 'swiftshader', or a part of an adapter's name.
+   */
+  readonly adapter?: 'auto' | 'hardware' | 'software' | (string & {})
+  readonly debug?: DebugOptions
+  /** Skip the start-up check of the adapter's arithmetic (it takes some milliseconds). */
+  readonly selfCheck?: boolean
+}
+
+/** Opens a device on an adapter that was found already. */
+export async function openOn(adapter: GPUAdapter, options: OpenOptions): Promise<Device> {
+  const text = `${adapter.info.vendor} ${adapter.info.architecture} ${adapter.info.description}`
+  if (/\bnull\b/i.test(text)) {
+    throw new AdapterError(
+      `the adapter '${text.trim()}' is Dawn's null backend: it computes nothing. Install a Vulkan driver`,
+    )
+  }
+  return new Device(adapter, await requestDevice(adapter), options.debug)
+}
+
+/**
+ * Opens a GPU device through the host's `navigator.gpu` (browsers, Deno).
+ * Throws an AdapterError that says what to switch on if there is none.
+ */
+export async function openDevice(options: OpenOptions = {}): Promise<Device> {
+  const gpu = globalThis.navigator?.gpu
+  if (!gpu) {
+    throw new AdapterError(
+      'this page has no WebGPU: navigator.gpu is missing. Use Chrome or Edge 113+, Safari 26+ or Firefox 141+, over https or localhost; ' +
+        'on Linux Chrome may want --enable-unsafe-webgpu; in Deno pass --unstable-webgpu',
+    )
+  }
+  const wanted = options.adapter ?? 'auto'
+  if (!['auto', 'hardware', 'software'].includes(wanted)) {
+    throw new AdapterError(`adapter '${wanted}': in a browser choose 'auto', 'hardware' or 'software'`)
+  }
+  const adapter = await gpu.requestAdapter({
+    powerPreference: 'high-performance',
+    ...(wanted === 'software' ? { forceFallbackAdapter: true } : {}),
+  })
+  if (!adapter || (wanted === 'hardware' && adapter.info.isFallbackAdapter)) {
+    throw new AdapterError(
+      `no ${wanted === 'auto' ? '' : `${wanted} `}WebGPU adapter: the browser offers none. Look at chrome://gpu, update the graphics driver, or allow software rendering`,
+    )
+  }
+  return openOn(adapter, options)
+}
