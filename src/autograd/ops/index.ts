@@ -1,0 +1,1 @@
+/** Every op, one line each: the table of contents of the autograd. */
