@@ -1,0 +1,114 @@
+import { stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { DataError } from '../gpu/errors.ts'
+import { listFolder, type Pair, pairByFolder, pairBySuffix } from './pairs.ts'
+
+/** How files lie in a folder; see `openDataset`. */
+export type Layout = 'folders' | 'flat' | 'instances' | 'patients'
+
+const EXPECTED = [
+  'images/X.png with masks/X.png',
+  'X.jpg with X_mask.png',
+  'X_image.png with X_instances.png',
+  'PATIENT/NNN_image.png with PATIENT/NNN_mask.png',
+].join('; ')
+
+/** A pair with its place in the data set. */
+export interface Entry extends Pair {
+  id: string
+  group: string
+  depth?: number
+}
+
+/**
+ * Finds the pairs of a folder.
+ *
+ * @param wanted a layout, or `auto` to try them in the order of `Layout`
+ * @throws DataError when there are none, or an image or a mask lacks the other
+ */
+export async function findEntries(
+  folder: string,
+  wanted: Layout | 'auto',
+): Promise<{ layout: Layout; entries: Entry[] }> {
+  const { files, folders } = await listFolder(folder)
+  const found = (layout: Layout, entries: Entry[]) => {
+    refuseUnpaired(folder, entries)
+    return { layout, entries }
+  }
+  const tries = (layout: Layout): boolean => wanted === 'auto' || wanted === layout
+  const named = (name: RegExp): string | undefined => folders.find((f) => name.test(f))
+  const imageFolder = named(/^images?$/i)
+  const maskFolder = named(/^masks?$/i)
+  if (tries('folders') && imageFolder && maskFolder) {
+    const side = async (name: string) => ({
+      folder: join(folder, name),
+      files: (await listFolder(join(folder, name))).files,
+    })
+    const pairs = pairByFolder(await side(imageFolder), await side(maskFolder))
+    if (pairs.some(whole)) return found('folders', alone(pairs))
+  }
+  const pairs = pairBySuffix(folder, files)
+  for (const layout of ['flat', 'instances'] as const) {
+    const truth = layout === 'flat' ? 'mask' : 'instances'
+    if (tries(layout) && pairs.some((pair) => pair.image && pair[truth])) {
+      return found(layout, alone(pairs))
+    }
+  }
+  if (tries('patients')) {
+    const entries: Entry[] = []
+    for (const patient of folders) {
+      const slices = pairBySuffix(join(folder, patient), (await listFolder(join(folder, patient))).files)
+      slices.forEach((slice, i) => {
+        entries.push({ ...slice, id: `${patient}/${slice.key}`, group: patient, depth: i / slices.length })
+      })
+    }
+    if (entries.some(whole)) return found('patients', entries)
+  }
+  const layout = wanted === 'auto' ? '' : ` in layout ${wanted}`
+  throw new DataError(
+    `${folder}: no pairs of image and mask${layout} among ${files.length} image files and ` +
+      `${folders.length} subfolders; expected one of: ${EXPECTED}`,
+  )
+}
+
+function whole(pair: Pair): boolean {
+  return pair.image !== undefined && (pair.mask ?? pair.instances) !== undefined
+}
+
+function alone(pairs: Pair[]): Entry[] {
+  return pairs.map((pair) => ({ ...pair, id: pair.key, group: pair.key }))
+}
+
+function refuseUnpaired(folder: string, entries: readonly Entry[]): void {
+  const list = (lonely: readonly Entry[], which: (entry: Entry) => string | undefined): string =>
+    lonely.slice(0, 5).map(which).join(', ') + (lonely.length > 5 ? `, and ${lonely.length - 5} more` : '')
+  const unmasked = entries.filter((entry) => entry.image && !whole(entry))
+  if (unmasked.length > 0) {
+    const names = list(unmasked, (entry) => entry.image)
+    throw new DataError(
+      `${folder}: ${unmasked.length} images have no mask: ${names}; add it or remove the image`,
+    )
+  }
+  const orphans = entries.filter((entry) => !entry.image)
+  if (orphans.length > 0) {
+    const names = list(orphans, (entry) => entry.mask ?? entry.instances)
+    throw new DataError(
+      `${folder}: ${orphans.length} masks have no image: ${names}; add it or remove the mask`,
+    )
+  }
+}
+
+/**
+ * The images under a path, masks and label images left out: what `predict` works through.
+ *
+ * @param path an image file, or a folder of them
+ * @returns paths in numeric order
+ * @throws DataError when there is none
+ */
+export async function findImages(path: string): Promise<string[]> {
+  if ((await stat(path).catch(() => undefined))?.isFile()) return [path]
+  const { files } = await listFolder(path)
+  const images = pairBySuffix(path, files).flatMap((pair) => pair.image ?? [])
+  if (images.length === 0) throw new DataError(`${path}: no images in it; PNG, JPEG, TIFF and BMP are read`)
+  return images
+}
