@@ -83,9 +83,11 @@ export function planConv2d(
     biasGrad?: ConvEpilogue
   } = {},
 ): ConvPlan {
+  const forward = epilogue.forward ?? {}
+  const inputGrad = epilogue.inputGrad ?? {}
   return {
-    forward: [directForward(shape, epilogue.forward ?? {})],
-    inputGrad: [directInputGrad(shape, epilogue.inputGrad ?? {})],
+    forward: present(lanes3x3(shape, adapter, forward), directForward(shape, forward)),
+    inputGrad: present(lanes3x3InputGrad(shape, adapter, inputGrad), directInputGrad(shape, inputGrad)),
     weightGrad: [directWeightGrad(shape, adapter, epilogue.weightGrad ?? {})],
     biasGrad: [biasGrad(shape, adapter, epilogue.biasGrad ?? {})],
   }
@@ -99,6 +101,8 @@ export function spread(count: number): [number, number, number] {
   const y = Math.ceil(count / 65535)
   return [Math.ceil(count / y), y, 1]
 }
+
+const present = (...variants: (ConvVariant | undefined)[]) => variants.filter((v) => v !== undefined)
 
 const invocations = (count: number) => spread(Math.ceil(count / WORKGROUP))
 
@@ -154,6 +158,123 @@ function directInputGrad(shape: ConvShape, epilogue: ConvEpilogue): ConvVariant 
       },
     ],
   }
+}
+
+/** Whether the lane kernels run: they share values among the first eight lanes of a subgroup. */
+function lanes(adapter: ConvAdapter): boolean {
+  return adapter.cpu && adapter.subgroups && (adapter.subgroupSize ?? 0) >= 8
+}
+
+function is3x3(s: ConvShape): boolean {
+  return (
+    s.kh === 3 &&
+    s.kw === 3 &&
+    s.strideH === 1 &&
+    s.strideW === 1 &&
+    s.dilationH === 1 &&
+    s.dilationW === 1 &&
+    s.groups === 1
+  )
+}
+
+/** A 3×3 convolution of `from` to `to` with weights [cout][cin padded to four][9]. */
+function lanes3x3Dispatch(
+  s: {
+    n: number
+    cin: number
+    h: number
+    w: number
+    cout: number
+    outH: number
+    outW: number
+    padH: number
+    padW: number
+  },
+  buffers: { from: ConvBuffer; weight: ConvBuffer; to: ConvBuffer },
+  epilogue: ConvEpilogue,
+): ConvDispatch {
+  const pair = s.padH === 1 && s.outH === s.h && s.h <= 4
+  const tiles = pair ? Math.ceil(s.n / 2) : s.n * Math.ceil(s.outH / 8)
+  return {
+    file: 'conv2d_3x3_lanes',
+    entry: 'conv2d_3x3_lanes',
+    bindings: {
+      x: buffers.from,
+      x4: buffers.from,
+      weight: buffers.weight,
+      bias: epilogue.bias ? 'bias' : buffers.weight,
+      y: buffers.to,
+    },
+    params: {
+      ...s,
+      cinPad: Math.ceil(s.cin / 4) * 4,
+      hasBias: epilogue.bias ? 1 : 0,
+      relu: epilogue.relu ? 1 : 0,
+      accumulate: epilogue.accumulate ? 1 : 0,
+    },
+    overrides: { VEC: s.padW === 1 && s.w % 4 === 0 ? 1 : 0, PAIR: pair ? 1 : 0 },
+    workgroups: spread(tiles * Math.ceil(s.outW / 4) * Math.ceil(s.cout / 8)),
+  }
+}
+
+function pack(
+  outputs: number,
+  inputs: number,
+  taps: number,
+  transpose: boolean,
+): { size: number; dispatch: ConvDispatch } {
+  const inputsPad = Math.ceil(inputs / 4) * 4
+  const size = outputs * inputsPad * taps
+  return {
+    size,
+    dispatch: {
+      file: 'conv2d_pack',
+      entry: 'conv2d_pack',
+      bindings: { weight: 'weight', packed: 'scratch:packed' },
+      params: { outputs, inputs, inputsPad, taps, transpose: transpose ? 1 : 0 },
+      overrides: { WG: WORKGROUP },
+      workgroups: invocations(size),
+    },
+  }
+}
+
+function lanes3x3(s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue): ConvVariant | undefined {
+  if (!lanes(adapter) || !is3x3(s) || s.padH > 2 || s.padW > 2) return undefined
+  const { n, cin, h, w, cout, outH, outW, padH, padW } = s
+  const geometry = { n, cin, h, w, cout, outH, outW, padH, padW }
+  if (cin % 4 === 0) {
+    const dispatch = lanes3x3Dispatch(geometry, { from: 'x', weight: 'weight', to: 'y' }, epilogue)
+    return { name: 'lanes3x3', scratch: {}, dispatches: [dispatch] }
+  }
+  const packed = pack(cout, cin, 9, false)
+  const dispatch = lanes3x3Dispatch(geometry, { from: 'x', weight: 'scratch:packed', to: 'y' }, epilogue)
+  return { name: 'lanes3x3', scratch: { packed: packed.size }, dispatches: [packed.dispatch, dispatch] }
+}
+
+/** dx = conv(dy, weight turned by 180° with its channels exchanged), padding 2 − p. */
+function lanes3x3InputGrad(
+  s: ConvShape,
+  adapter: ConvAdapter,
+  epilogue: ConvEpilogue,
+): ConvVariant | undefined {
+  if (!lanes(adapter) || !is3x3(s) || s.padH > 2 || s.padW > 2) return undefined
+  const packed = pack(s.cin, s.cout, 9, true)
+  const dispatch = lanes3x3Dispatch(
+    {
+      n: s.n,
+      cin: s.cout,
+      h: s.outH,
+      w: s.outW,
+      cout: s.cin,
+      outH: s.h,
+      outW: s.w,
+      padH: 2 - s.padH,
+      padW: 2 - s.padW,
+    },
+    { from: 'dy', weight: 'scratch:packed', to: 'dx' },
+    epilogue,
+  )
+  return { name: 'lanes3x3', scratch: { packed: packed.size }, dispatches: [packed.dispatch, dispatch] }
 }
 
 /** Runs of rows for a sum over `rows`, so that about `wanted` invocations share `outputs` sums. */
