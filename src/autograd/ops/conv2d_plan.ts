@@ -85,10 +85,14 @@ export function planConv2d(
 ): ConvPlan {
   const forward = epilogue.forward ?? {}
   const inputGrad = epilogue.inputGrad ?? {}
+  const weightGrad = epilogue.weightGrad ?? {}
   return {
     forward: present(lanes3x3(shape, adapter, forward), directForward(shape, forward)),
     inputGrad: present(lanes3x3InputGrad(shape, adapter, inputGrad), directInputGrad(shape, inputGrad)),
-    weightGrad: [directWeightGrad(shape, adapter, epilogue.weightGrad ?? {})],
+    weightGrad: present(
+      lanes3x3WeightGrad(shape, adapter, weightGrad),
+      directWeightGrad(shape, adapter, weightGrad),
+    ),
     biasGrad: [biasGrad(shape, adapter, epilogue.biasGrad ?? {})],
   }
 }
@@ -317,6 +321,33 @@ function directWeightGrad(shape: ConvShape, adapter: ConvAdapter, epilogue: Conv
         workgroups: invocations(runs.splits * weights),
       },
       reduce('scratch:partial', 'dw', weights, runs.splits, epilogue),
+    ],
+  }
+}
+
+function lanes3x3WeightGrad(
+  s: ConvShape,
+  adapter: ConvAdapter,
+  epilogue: ConvEpilogue,
+): ConvVariant | undefined {
+  if (!lanes(adapter) || !is3x3(s) || s.padH > 2 || s.padW > 2) return undefined
+  const { n, cin, h, w, cout, outH, outW, padH, padW } = s
+  const weights = cout * cin * 9
+  const tiles = Math.ceil(cin / 8) * Math.ceil(cout / 4)
+  const { splits, rowsPerSplit: columnsPerSplit } = split(n * Math.ceil(outW / 4), tiles, 48)
+  return {
+    name: 'lanes3x3',
+    scratch: { partial: splits * weights },
+    dispatches: [
+      {
+        file: 'conv2d_3x3_weight_grad_lanes',
+        entry: 'conv2d_3x3_weight_grad_lanes',
+        bindings: { x: 'x', x4: 'x', dy: 'dy', dy4: 'dy', partial: 'scratch:partial' },
+        params: { n, cin, h, w, cout, outH, outW, padH, padW, splits, columnsPerSplit },
+        overrides: { VEC: padW === 1 && w % 4 === 0 ? 1 : 0 },
+        workgroups: spread(tiles * splits),
+      },
+      reduce('scratch:partial', 'dw', weights, splits, epilogue),
     ],
   }
 }
