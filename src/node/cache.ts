@@ -3,6 +3,11 @@ import { access, mkdtemp, rename, rm } from 'node:fs/promises'
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 
+interface Place {
+  readonly folder: string
+  readonly trusted: boolean
+}
+
 /** Ours alone and writable: a folder that others may write to could hand us a foreign driver. */
 function isPrivate(folder: string): boolean {
   const stat = lstatSync(folder)
@@ -10,24 +15,25 @@ function isPrivate(folder: string): boolean {
   return process.getuid === undefined || (stat.uid === process.getuid() && (stat.mode & 0o022) === 0)
 }
 
-function usable(folder: string): boolean {
+function usable({ folder, trusted }: Place): boolean {
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 })
     // access(2) says yes to root on a read-only file system; making a folder does not.
     const probe = mkdtempSync(join(folder, '.probe-'))
     rm(probe, { recursive: true, force: true }).catch(() => {})
-    return isPrivate(folder)
+    return trusted || isPrivate(folder)
   } catch {
     return false
   }
 }
 
-/** Where fovea may keep files, best first: `FOVEA_CACHE`, `XDG_CACHE_HOME/fovea`, `~/.cache/fovea`, a temp folder. */
-function cacheCandidates(env: NodeJS.ProcessEnv): string[] {
-  const own = env.FOVEA_CACHE ? [env.FOVEA_CACHE] : []
+/** Where fovea may keep files, best first. A folder that the user names himself is trusted as it is. */
+function places(env: NodeJS.ProcessEnv): Place[] {
+  const own = env.FOVEA_CACHE ? [{ folder: env.FOVEA_CACHE, trusted: true }] : []
   const xdg = env.XDG_CACHE_HOME ? [join(env.XDG_CACHE_HOME, 'fovea')] : []
   const user = process.getuid?.() ?? 'user'
-  return [...own, ...xdg, join(homedir(), '.cache', 'fovea'), join(tmpdir(), `fovea-${user}`)]
+  const rest = [...xdg, join(homedir(), '.cache', 'fovea'), join(tmpdir(), `fovea-${user}`)]
+  return [...own, ...rest.map((folder) => ({ folder, trusted: false }))]
 }
 
 /**
@@ -36,7 +42,7 @@ function cacheCandidates(env: NodeJS.ProcessEnv): string[] {
  * else a new temp folder for this process alone. Throws what `mkdtemp` throws where even that fails.
  */
 export function cacheFolder(env: NodeJS.ProcessEnv = process.env): string {
-  return cacheCandidates(env).find(usable) ?? mkdtempSync(join(tmpdir(), 'fovea-'))
+  return places(env).find(usable)?.folder ?? mkdtempSync(join(tmpdir(), 'fovea-'))
 }
 
 const exists = (path: string): Promise<boolean> =>

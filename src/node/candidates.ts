@@ -30,6 +30,7 @@ async function openOrSay(
   otherwise: string,
   request: GPURequestAdapterOptions = {},
 ): Promise<Opened | string> {
+  if (manifests?.length === 0) return otherwise
   const { gpu, adapter } = await openDawn([], manifests, request)
   return adapter ? { gpu, adapter } : otherwise
 }
@@ -82,9 +83,7 @@ export function linuxCandidates(): Candidate[] {
           openOrSay(
             manifestsOf(hardware),
             `no graphics processor answers to the drivers ${names(hardware)}`,
-            {
-              powerPreference: 'high-performance',
-            },
+            { powerPreference: 'high-performance' },
           ),
         ),
     },
