@@ -10,6 +10,7 @@ struct Params {
   top_bit: u32,       // 1 << 31
   infinity: u32,      // bits of +inf
   nan: u32,           // bits of a NaN
+  lanes: u32,         // LANES, but not to the compiler, which would unroll the loop
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -55,7 +56,7 @@ fn float_result(i: u32) -> f32 {
       }
     }
     case 13u: {
-      for (var k = 0u; k < LANES; k++) {
+      for (var k = 0u; k < params.lanes; k++) {
         value += products[k];
       }
     }

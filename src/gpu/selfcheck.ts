@@ -11,6 +11,7 @@ const PARAMS = {
   topBit: 0x8000_0000,
   infinity: 0x7f80_0000,
   nan: 0x7fc0_0000,
+  lanes: 64,
 }
 
 /** [what is computed, its value, the tolerance relative to it]; WGSL's accuracy with room to spare. */
@@ -68,7 +69,8 @@ const COUNTERS = [0, 0xffff_ffff, 0, 0]
 function refuse(adapter: string, check: string, expected: string, got: string): never {
   throw new AdapterError(
     `adapter '${adapter}' computes wrongly: ${check} should be ${expected}, it gives ${got}. ` +
-      'fovea does not use it. Update its driver, or choose another adapter (FOVEA_ADAPTER=software, or see `fovea devices`)',
+      'fovea does not use it. Update its driver, or choose another adapter (FOVEA_ADAPTER=software; ' +
+      'see `fovea devices`)',
   )
 }
 
@@ -141,8 +143,9 @@ async function run(device: GPUDevice): Promise<Uint32Array> {
 }
 
 /**
- * Computes a few known results on `device` and refuses it where one is wrong: arithmetic, functions, integers,
- * atomics, barriers, infinity and NaN by their bits. One dispatch and one read-back, some 20 ms.
+ * Computes a few known results on `device` and refuses it where one is wrong: arithmetic, functions,
+ * integers, atomics, barriers, infinity and NaN by their bits. One dispatch and one read-back:
+ * milliseconds, or some 0.2 s where a CPU driver first has to compile it.
  * Throws an `AdapterError` that names the adapter (`name`), the check, what it should give and what it gave.
  */
 export async function selfCheck(device: GPUDevice, name: string): Promise<void> {

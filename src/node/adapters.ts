@@ -7,7 +7,7 @@ import {
   type Opened,
   provideLoader,
 } from './candidates.ts'
-import { type AdapterKind, adapterKind, adapterTitle, openDawn } from './dawn.ts'
+import { type AdapterKind, adapterKind, adapterTitle, openDawn, refuseNull } from './dawn.ts'
 import { findSwiftShader, unpackSwiftShader } from './swiftshader.ts'
 import { installedDrivers } from './vulkan.ts'
 
@@ -21,7 +21,7 @@ export interface FoundAdapter extends Opened {
 }
 
 /** One line of `fovea devices`. */
-export interface AdapterReportEntry {
+interface AdapterReportEntry {
   readonly kind: AdapterKind
   readonly source: string
   readonly found: boolean
@@ -49,7 +49,8 @@ const KINDS: readonly AdapterKind[] = ['hardware', ...SOFTWARE]
 function kindsOf(choice: string): readonly AdapterKind[] | undefined {
   if (choice === 'auto') return KINDS
   if (choice === 'software') return SOFTWARE
-  return KINDS.filter((kind) => kind === choice).length > 0 ? [choice as AdapterKind] : undefined
+  const kind = KINDS.find((k) => k === choice)
+  return kind && [kind]
 }
 
 /** What is asked for: an explicit choice other than `'auto'`, else `FOVEA_ADAPTER`, else `'auto'`. */
@@ -61,7 +62,7 @@ export function adapterChoice(choice: string | undefined, env: NodeJS.ProcessEnv
 const candidates = (): Candidate[] =>
   process.platform === 'linux' ? linuxCandidates() : desktopCandidates(process.platform)
 
-/** Opens a candidate and holds it to its kind; a sentence where it is not to be had. Refuses the null backend. */
+/** Opens a candidate and holds it to its kind; a sentence where it is not to be had. */
 async function tryCandidate(candidate: Candidate): Promise<Opened | string> {
   try {
     const opened = await candidate.open()
@@ -74,8 +75,6 @@ async function tryCandidate(candidate: Candidate): Promise<Opened | string> {
     return (error as Error).message
   }
 }
-
-const isNull = (choice: string): boolean => /^null([- ]backend)?$/i.test(choice)
 
 /** Choosing drivers goes through the process' environment, so one search at a time. */
 let queue: Promise<unknown> = Promise.resolve()
@@ -132,23 +131,23 @@ async function findByName(name: string): Promise<FoundAdapter> {
 
 /**
  * Finds a GPU for a Node program. `'auto'` takes the fastest there is: a graphics processor, then on Linux
- * lavapipe, then SwiftShader, which fovea unpacks itself without root. `FOVEA_ADAPTER` stands in for `'auto'`.
+ * lavapipe, then SwiftShader, which fovea unpacks itself without root. `FOVEA_ADAPTER` stands in for
+ * `'auto'`.
  * Throws an `AdapterError` that says what was tried and what to install; the null backend is refused.
  */
-export function findAdapter(
+export async function findAdapter(
   options: { adapter?: AdapterChoice | undefined; log?: ((line: string) => void) | undefined } = {},
 ): Promise<FoundAdapter> {
   const choice = adapterChoice(options.adapter)
-  if (isNull(choice)) {
-    const refuse = async () =>
-      adapterKind({ vendor: '', architecture: '', device: 'null-backend', description: '' })
-    return refuse().then(() => Promise.reject(new AdapterError('null backend')))
-  }
+  if (/^null([- ]backend)?$/i.test(choice)) refuseNull(choice)
   const kinds = kindsOf(choice)
   return oneAtATime(() => (kinds ? findByKind(choice, kinds, options.log ?? (() => {})) : findByName(choice)))
 }
 
-/** Looks at every place where an adapter may be and says what is there, what is chosen, and how to get a faster one. */
+/**
+ * Looks at every place where an adapter may be and says what is there, what is chosen, and how to get a
+ * faster one. Rejects only where Dawn itself cannot be asked.
+ */
 export function listAdapters(options: { adapter?: AdapterChoice | undefined } = {}): Promise<AdapterReport> {
   const requested = adapterChoice(options.adapter)
   return oneAtATime(async () => {

@@ -21,7 +21,7 @@ export interface Candidate {
   readonly source: string
   /** Why there is no point in trying, as a sentence; undefined where there is. */
   readonly absent: string | undefined
-  /** Opens it; a sentence where it gives no adapter. `absent` candidates may be opened, too, if asked for by name. */
+  /** Opens it, also where it is said to be `absent`; a sentence where it gives no adapter. */
   open(): Promise<Opened | string>
 }
 

@@ -12,7 +12,7 @@ export interface AdapterName {
   readonly description: string
 }
 
-export interface Dawn {
+interface Dawn {
   create(options: string[]): GPU
   globals: Record<string, unknown>
 }
@@ -22,25 +22,28 @@ export function adapterTitle(info: AdapterName): string {
   return info.description || [info.vendor, info.architecture, info.device].filter((s) => s !== '').join(' ')
 }
 
+/** Throws the `AdapterError` that refuses Dawn's null backend. */
+export function refuseNull(name: string): never {
+  throw new AdapterError(
+    `adapter '${name}' is Dawn's null backend: it accepts every command and computes nothing. ` +
+      'Run `fovea devices` to see what else there is',
+  )
+}
+
 /**
  * Tells an adapter's kind by what it says of itself.
  * Throws an `AdapterError` for Dawn's null backend, which accepts every command and computes nothing.
  */
 export function adapterKind(info: AdapterName): AdapterKind {
   const text = `${info.vendor} ${info.architecture} ${info.device} ${info.description}`.toLowerCase()
-  if (/null[- ]backend/.test(text) || text.trim() === '') {
-    throw new AdapterError(
-      `adapter '${adapterTitle(info)}' is Dawn's null backend: it accepts every command and computes nothing. ` +
-        `Run \`fovea devices\` to see what else there is`,
-    )
-  }
+  if (/null[- ]backend/.test(text) || text.trim() === '') refuseNull(adapterTitle(info))
   if (/llvmpipe|lavapipe/.test(text)) return 'lavapipe'
   if (text.includes('swiftshader')) return 'swiftshader'
   return /microsoft basic render|\bwarp\b/.test(text) ? 'warp' : 'hardware'
 }
 
-/** Loads npm `webgpu` and defines WebGPU's globals (`GPUBufferUsage` …). Throws an `AdapterError` where it cannot. */
-export async function loadDawn(): Promise<Dawn> {
+/** Loads npm `webgpu` and defines WebGPU's globals (`GPUBufferUsage` …). */
+async function loadDawn(): Promise<Dawn> {
   try {
     const dawn = (await import('webgpu')) as unknown as Dawn
     for (const [name, value] of Object.entries(dawn.globals)) {
@@ -58,7 +61,7 @@ export async function loadDawn(): Promise<Dawn> {
   }
 }
 
-/** Dawn dies when what `create()` gave is collected while anything of it lives, so it stays for the process. */
+/** Dawn dies when what `create()` gave is collected while anything of it lives: it stays for the process. */
 const held = globalThis as typeof globalThis & { foveaDawn?: Map<string, GPU> }
 
 /**

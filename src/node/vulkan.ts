@@ -7,7 +7,7 @@ import { basename, join } from 'node:path'
  * opens those that `VK_DRIVER_FILES` (or the older `VK_ICD_FILENAMES`) names, else all it finds.
  */
 
-export type DriverKind = 'hardware' | 'lavapipe' | 'swiftshader'
+type DriverKind = 'hardware' | 'lavapipe' | 'swiftshader'
 
 export interface VulkanDriver {
   readonly kind: DriverKind

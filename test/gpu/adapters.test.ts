@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { build } from 'esbuild'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -157,7 +158,7 @@ describe('a search', () => {
   beforeAll(async () => {
     // Beside node_modules, from which the bundle takes Dawn.
     probe = join(process.cwd(), 'node_modules', '.cache', 'fovea', `adapter-probe-${process.pid}.mjs`)
-    const entryPoints = [join(import.meta.dirname, 'adapter-probe.ts')]
+    const entryPoints = [fileURLToPath(new URL('./adapter-probe.ts', import.meta.url))]
     const shape = { bundle: true, platform: 'node', format: 'esm', packages: 'external' } as const
     await build({ ...shape, entryPoints, outfile: probe, loader: { '.wgsl': 'text' } })
   })
