@@ -1,6 +1,7 @@
 import { Device } from './autograd/device.ts'
 import { AdapterError } from './gpu/errors.ts'
 import { type DebugOptions, requestDevice } from './gpu/gpu.ts'
+import { selfCheck } from './gpu/selfcheck.ts'
 
 export interface OpenOptions {
   /**
@@ -13,15 +14,21 @@ export interface OpenOptions {
   readonly selfCheck?: boolean
 }
 
-/** Opens a device on an adapter that was found already. */
+/**
+ * Opens a device on an adapter that was found already and holds it to the start-up check.
+ * Throws an AdapterError for Dawn's null backend and for an adapter that computes wrongly.
+ */
 export async function openOn(adapter: GPUAdapter, options: OpenOptions): Promise<Device> {
-  const text = `${adapter.info.vendor} ${adapter.info.architecture} ${adapter.info.description}`
-  if (/\bnull\b/i.test(text)) {
+  const { vendor, architecture, description } = adapter.info
+  const name = [vendor, architecture, description].filter(Boolean).join(' ')
+  if (/\bnull\b/i.test(name)) {
     throw new AdapterError(
-      `the adapter '${text.trim()}' is Dawn's null backend: it computes nothing. Install a Vulkan driver`,
+      `the adapter '${name}' is Dawn's null backend: it computes nothing. Install a Vulkan driver`,
     )
   }
-  return new Device(adapter, await requestDevice(adapter), options.debug)
+  const native = await requestDevice(adapter)
+  if (options.selfCheck ?? true) await selfCheck(native, name)
+  return new Device(adapter, native, options.debug)
 }
 
 /**

@@ -1,6 +1,6 @@
 import { afterAll } from 'vitest'
 import type { Device } from '../src/autograd/device.ts'
-import { openOn } from '../src/open.ts'
+import { openDevice } from '../src/node/open.ts'
 
 let opened: Promise<Device> | undefined
 
@@ -11,14 +11,7 @@ export function testDevice(): Promise<Device> {
 }
 
 async function open(): Promise<Device> {
-  process.env.VK_ICD_FILENAMES = '/usr/share/vulkan/icd.d/lvp_icd.json'
-  process.env.XDG_RUNTIME_DIR ??= '/tmp'
-  const { create, globals } = await import('webgpu')
-  Object.assign(globalThis, globals)
-  const gpu = create([])
-  Object.assign(globalThis, { foveaGpu: gpu })
-  const adapter = await gpu.requestAdapter()
-  const device = await openOn(adapter!, { debug: { guard: true } })
+  const device = await openDevice({ debug: { guard: true } })
   console.log(`adapter: ${device.adapter.name}`)
   return device
 }

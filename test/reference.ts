@@ -19,13 +19,21 @@ export interface ReferenceCase {
 const folder = new URL('./reference/', import.meta.url)
 const read = (name: string): Uint8Array => new Uint8Array(readFileSync(new URL(name, folder)))
 
+/** The arrays of a reference file by name. */
+export const referenceArrays = (file: string): Map<string, SafeArray> =>
+  parseSafetensors(read(`${file}.safetensors`), file).tensors
+
+/** The JSON of a reference file. */
+export const referenceTable = <T>(file: string): T =>
+  JSON.parse(new TextDecoder().decode(read(`${file}.json`))) as T
+
 /** A reference file: its cases and its arrays by `case/array`. */
 export function reference(file: string): {
   cases: ReferenceCase[]
   array(c: ReferenceCase, name: string): SafeArray
 } {
-  const cases = JSON.parse(new TextDecoder().decode(read(`${file}.json`))) as ReferenceCase[]
-  const { tensors } = parseSafetensors(read(`${file}.safetensors`), file)
+  const cases = referenceTable<ReferenceCase[]>(file)
+  const tensors = referenceArrays(file)
   return {
     cases,
     array(c, name) {
@@ -69,8 +77,10 @@ export async function runCase(
   file: ReturnType<typeof reference>,
   c: ReferenceCase,
   call: (inputs: Tensor[], attrs: Readonly<Record<string, unknown>>) => Tensor | readonly Tensor[],
-  { rtol = 1e-5, atol = 1e-6, gradRtol = rtol, gradAtol = atol, more = true } = {},
+  tolerance: { rtol?: number; atol?: number; gradRtol?: number; gradAtol?: number; more?: boolean } = {},
 ): Promise<void> {
+  const { rtol = 1e-5, atol = 1e-6, more = true } = tolerance
+  const { gradRtol = rtol, gradAtol = atol } = tolerance
   const wanted = new Set([...(c.grads ?? []), ...(more ? (c.moreGrads ?? []) : [])])
   const byName = new Map<string, Tensor>()
   for (const name of c.inputs) {

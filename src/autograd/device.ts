@@ -20,18 +20,6 @@ export interface TensorOptions {
   readonly requiresGrad?: boolean
 }
 
-/** Tensors in any nesting of arrays and plain objects. */
-export type TensorTree =
-  | Tensor
-  | readonly TensorTree[]
-  | { readonly [key: string]: TensorTree }
-  | number
-  | string
-  | boolean
-  | null
-  | undefined
-  | void
-
 /** The tensors of a tree, in order. */
 export function tensorsIn(tree: unknown): Tensor[] {
   if (tree instanceof Tensor) return [tree]
@@ -140,13 +128,22 @@ export class Device extends Gpu {
     return this.full(shape, 1, options)
   }
 
-  /** A tensor over existing bytes: for ops and optimisers. Takes over one reference to the storage. */
-  wrap(shape: Shape, dtype: DType, storage: Storage, requiresGrad: boolean): Tensor {
+  /**
+   * A tensor over existing bytes: for ops and optimisers. Takes over one reference to the storage.
+   * `tracked: false` for views of longer-lived storages: nobody need free them.
+   */
+  wrap(
+    shape: Shape,
+    dtype: DType,
+    storage: Storage,
+    requiresGrad: boolean,
+    tracked = !this.capturing,
+  ): Tensor {
     const t = new Tensor(this, shape, dtype, storage, requiresGrad, (gone) => {
       this.#collected.unregister(gone)
       for (const scope of this.#scopes) scope.delete(gone)
     })
-    if (!this.capturing) this.#collected.register(t, { storage, op: storage.op }, t)
+    if (tracked) this.#collected.register(t, { storage, op: storage.op }, t)
     return t
   }
 
@@ -173,7 +170,7 @@ export class Device extends Gpu {
       )
     }
     const storage = this.allocatePersistent(data.byteLength, options.name ?? 'parameter')
-    const t = this.wrap(shape, 'float32', storage, options.requiresGrad ?? true)
+    const t = this.wrap(shape, 'float32', storage, options.requiresGrad ?? true, false)
     t.name = options.name
     this.write(storage, data)
     return t
@@ -195,7 +192,7 @@ export class Device extends Gpu {
     const storage = block
       ? block.gradOf(leaf)
       : this.allocatePersistent(leaf.bytes, `gradient of ${leaf.name ?? 'a leaf'}`)
-    leaf.grad = this.wrap(leaf.shape, 'float32', storage, false)
+    leaf.grad = this.wrap(leaf.shape, 'float32', storage, false, false)
     return leaf.grad
   }
 
@@ -275,9 +272,8 @@ export class Device extends Gpu {
             : [],
         ),
       )
-      return mapTensors(
-        entry.result,
-        (t) => new Tensor(this, t.shape, t.dtype, t.storage.retain(), false, undefined),
+      return mapTensors(entry.result, (t) =>
+        this.wrap(t.shape, t.dtype, t.storage.retain(), false, false),
       ) as R
     }
     return Object.defineProperties(call, {

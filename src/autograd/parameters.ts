@@ -14,6 +14,7 @@ export class ParameterBlock {
   readonly data: Storage
   readonly #offsets = new Map<Tensor, number>()
   #grads: Storage | undefined
+  #released = false
 
   /** Moves `parameters` (float32, on one device) into a fresh block. Their values stay. */
   constructor(
@@ -56,11 +57,15 @@ export class ParameterBlock {
     return this.#grads
   }
 
-  get hasGrads(): boolean {
-    return this.#grads !== undefined
-  }
-
   gradOf(p: Tensor): Storage {
     return this.grads.slice(this.offsetOf(p), p.bytes)
+  }
+
+  /** Gives up the block's own hold on its memory; it is freed with the last of its tensors. */
+  release(): void {
+    if (this.#released) return
+    this.#released = true
+    this.data.release('its module was disposed')
+    this.#grads?.release('its module was disposed')
   }
 }

@@ -9,7 +9,7 @@ import {
   usesParams,
   writeParams,
 } from './commands.ts'
-import { DeviceLostError, FoveaError, GpuValidationError } from './errors.ts'
+import { DeviceLostError, FoveaError, GpuValidationError, ShaderError } from './errors.ts'
 import { BufferUsage } from './flags.ts'
 import { Profiler } from './profile.ts'
 import type { Place } from './storage.ts'
@@ -77,7 +77,8 @@ export class Stream {
     const check: Promise<void> = pending
       .then(
         (error) => {
-          if (error) this.#failure ??= error
+          // A kernel that does not compile makes every launch of it invalid: the compile error is the cause.
+          if (error && (!this.#failure || error instanceof ShaderError)) this.#failure = error
         },
         // A rejected scope means the device went away; `device.lost` tells why.
         () => undefined,

@@ -72,7 +72,8 @@ function functionsOf(text: string): FunctionSource[] {
   return found
 }
 
-const identifiers = (body: string): Set<string> => new Set(body.match(/[A-Za-z_]\w*/g) ?? [])
+/** Identifiers of a body, members (`id.x`) left out. A local must not bear the name of a binding it does not use. */
+const identifiers = (body: string): Set<string> => new Set(body.match(/(?<![.\w])[A-Za-z_]\w*/g) ?? [])
 
 /** Names that `start` reaches through the functions it calls. */
 function reach(start: FunctionSource, functions: Map<string, FunctionSource>): Set<string> {

@@ -1,0 +1,53 @@
+// One optimiser step over a whole block of parameters, one element an invocation.
+
+struct Params {
+  count: u32,
+  // Adam: learning rate, betas, eps, weight decay. What is near 0 or 1 is computed by the host in float64:
+  // 1 - beta in float32 would be off by 1e-5. fresh = 1 - beta, correction = 1 - beta^t.
+  lr: f32, beta1: f32, beta2: f32, fresh1: f32, fresh2: f32, eps: f32, decay: f32,
+  correction1: f32, correction2: f32,
+  decoupled: u32, // AdamW: decay shrinks the weight itself instead of joining the gradient
+  // SGD
+  momentum: f32, dampening: f32, nesterov: u32, first: u32,
+}
+
+@group(0) @binding(0) var<storage, read_write> weight: array<f32>;
+@group(0) @binding(1) var<storage, read> grad: array<f32>;
+@group(0) @binding(2) var<storage, read_write> m: array<f32>;
+@group(0) @binding(3) var<storage, read_write> v: array<f32>;
+@group(0) @binding(4) var<uniform> params: Params;
+
+// m = β1 m + (1-β1) g,  v = β2 v + (1-β2) g²,  w -= lr/(1-β1^t) · m / (sqrt(v)/sqrt(1-β2^t) + eps)
+@compute @workgroup_size(64)
+fn adam(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let i = id.x + id.y * groups.x * 64u;
+  if (i >= params.count) { return; }
+  var w = weight[i];
+  var g = grad[i];
+  if (params.decoupled == 1u) {
+    w *= 1.0 - params.lr * params.decay;
+  } else {
+    g += params.decay * w;
+  }
+  let mi = params.beta1 * m[i] + params.fresh1 * g;
+  let vi = params.beta2 * v[i] + params.fresh2 * g * g;
+  m[i] = mi;
+  v[i] = vi;
+  let denominator = sqrt(vi) / sqrt(params.correction2) + params.eps;
+  weight[i] = w - (params.lr / params.correction1) * mi / denominator;
+}
+
+// buf = μ buf + (1-τ) g (the first step: buf = g),  w -= lr · (nesterov ? g + μ buf : buf)
+@compute @workgroup_size(64)
+fn sgd(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let i = id.x + id.y * groups.x * 64u;
+  if (i >= params.count) { return; }
+  let w = weight[i];
+  var g = grad[i] + params.decay * w;
+  if (params.momentum != 0.0) {
+    let buf = select(params.momentum * m[i] + (1.0 - params.dampening) * g, g, params.first == 1u);
+    m[i] = buf;
+    g = select(buf, g + params.momentum * buf, params.nesterov == 1u);
+  }
+  weight[i] = w - params.lr * g;
+}

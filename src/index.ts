@@ -1,0 +1,39 @@
+/** fovea's table of contents: everything that runs in a browser as it does in Node. */
+export { type CompiledStep, Device, type TensorOptions } from './autograd/device.ts'
+export { gradcheck } from './autograd/gradcheck.ts'
+export {
+  type Cotangents,
+  defineOp,
+  defineUnaryResult,
+  type OpRule,
+  type Run,
+  registeredOps,
+} from './autograd/op.ts'
+export * from './autograd/ops/index.ts'
+export { generatorOf, manualSeed, Prng } from './autograd/random.ts'
+export { type DType, type Shape, Tensor, type TypedArray } from './autograd/tensor.ts'
+export type { MemoryReport } from './gpu/allocator.ts'
+export * from './gpu/errors.ts'
+export type { AdapterDescription, DebugOptions } from './gpu/gpu.ts'
+export { Kernel, kernel } from './gpu/kernel.ts'
+export { formatProfile, type KernelProfile, type Profile } from './gpu/profile.ts'
+export { BatchNorm2d, Conv2d, ConvTranspose2d } from './nn/layers.ts'
+export { Module } from './nn/module.ts'
+export { UNet, type UNetOptions } from './nn/networks/unet.ts'
+export { Adam, type AdamOptions, AdamW } from './nn/optim/adam.ts'
+export { clipGradNorm, clipGradValue } from './nn/optim/clip.ts'
+export { Optimizer, type OptimizerState } from './nn/optim/optimizer.ts'
+export {
+  cosineSchedule,
+  LRScheduler,
+  type PlateauOptions,
+  polynomialSchedule,
+  ReduceLROnPlateau,
+  type Schedule,
+  stepSchedule,
+  warmUp,
+} from './nn/optim/schedulers.ts'
+export { SGD, type SgdOptions } from './nn/optim/sgd.ts'
+export { formatSafetensors, parseSafetensors, type SafeArray } from './nn/safetensors.ts'
+export { safetensorsFrom, type TensorRecord, tensorsFromSafetensors } from './nn/state.ts'
+export { type OpenOptions, openDevice } from './open.ts'

@@ -1,0 +1,116 @@
+import type { Device } from '../autograd/device.ts'
+import { batchNorm } from '../autograd/ops/batch-norm.ts'
+import { convTranspose2d } from '../autograd/ops/conv-transpose2d.ts'
+import { conv2d } from '../autograd/ops/conv2d.ts'
+import type { Tensor } from '../autograd/tensor.ts'
+import { constantParameter, type Uniform, uniformParameter } from './init.ts'
+import { Module } from './module.ts'
+
+export interface Conv2dOptions {
+  readonly kernelSize: number
+  readonly stride?: number
+  readonly padding?: number
+  readonly dilation?: number
+  readonly groups?: number
+  readonly bias?: boolean
+}
+
+/** Convolution with its weight (out, in/groups, k, k) and, by default, a bias. */
+export class Conv2d extends Module {
+  readonly weight: Tensor
+  readonly bias: Tensor | undefined
+
+  constructor(
+    device: Device,
+    inChannels: number,
+    outChannels: number,
+    private readonly options: Conv2dOptions,
+    uniform: Uniform,
+  ) {
+    super()
+    const { kernelSize: k, groups = 1 } = options
+    const fanIn = (inChannels / groups) * k * k
+    this.weight = this.addParameter(
+      'weight',
+      uniformParameter(device, [outChannels, inChannels / groups, k, k], fanIn, uniform),
+    )
+    if (options.bias ?? true)
+      this.bias = this.addParameter('bias', uniformParameter(device, [outChannels], fanIn, uniform))
+  }
+
+  forward(x: Tensor): Tensor {
+    const { stride = 1, padding = 0, dilation = 1, groups = 1 } = this.options
+    return conv2d(x, this.weight, {
+      ...(this.bias ? { bias: this.bias } : {}),
+      stride,
+      padding,
+      dilation,
+      groups,
+    })
+  }
+}
+
+/** Transposed convolution with weight (in, out, k, k) and bias. */
+export class ConvTranspose2d extends Module {
+  readonly weight: Tensor
+  readonly bias: Tensor
+
+  constructor(
+    device: Device,
+    inChannels: number,
+    outChannels: number,
+    private readonly options: { readonly kernelSize: number; readonly stride: number },
+    uniform: Uniform,
+  ) {
+    super()
+    const k = options.kernelSize
+    const fanIn = outChannels * k * k
+    this.weight = this.addParameter(
+      'weight',
+      uniformParameter(device, [inChannels, outChannels, k, k], fanIn, uniform),
+    )
+    this.bias = this.addParameter('bias', uniformParameter(device, [outChannels], fanIn, uniform))
+  }
+
+  forward(x: Tensor): Tensor {
+    return convTranspose2d(x, this.weight, { bias: this.bias, stride: this.options.stride })
+  }
+}
+
+/** Batch normalisation over (N, H, W), with an optional ReLU in the same launch. */
+export class BatchNorm2d extends Module {
+  readonly weight: Tensor
+  readonly bias: Tensor
+  readonly runningMean: Tensor
+  readonly runningVar: Tensor
+
+  constructor(
+    device: Device,
+    channels: number,
+    private readonly options: {
+      readonly activation?: 'relu'
+      readonly momentum?: number
+      readonly eps?: number
+    } = {},
+  ) {
+    super()
+    this.weight = this.addParameter('weight', constantParameter(device, [channels], 1))
+    this.bias = this.addParameter('bias', constantParameter(device, [channels], 0))
+    this.runningMean = this.addBuffer('running_mean', constantParameter(device, [channels], 0, false))
+    this.runningVar = this.addBuffer('running_var', constantParameter(device, [channels], 1, false))
+  }
+
+  forward(x: Tensor): Tensor {
+    const { weight, bias, runningMean, runningVar, training } = this
+    return batchNorm(x, {
+      weight,
+      bias,
+      runningMean,
+      runningVar,
+      training,
+      momentum: 0.1,
+      eps: 1e-5,
+      ...this.options,
+    })
+  }
+}

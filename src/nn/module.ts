@@ -1,0 +1,135 @@
+import { ParameterBlock } from '../autograd/parameters.ts'
+import { formatShape, sameShape, type Tensor } from '../autograd/tensor.ts'
+import { CheckpointError, FoveaError } from '../gpu/errors.ts'
+
+/**
+ * A network or a part of one: named parameters, running statistics and parts, a forward pass.
+ * Names are joined by dots and equal PyTorch's state dict.
+ */
+export abstract class Module {
+  /** True in training mode: batch norm uses and updates batch statistics, dropout drops. */
+  training = true
+  readonly #parts = new Map<string, Module>()
+  readonly #parameters = new Map<string, Tensor>()
+  readonly #buffers = new Map<string, Tensor>()
+
+  /** The result for a batch; most networks take (N, C, H, W). */
+  abstract forward(x: Tensor): Tensor | readonly Tensor[]
+
+  protected part<M extends Module>(name: string, module: M): M {
+    this.#parts.set(name, module)
+    return module
+  }
+
+  protected addParameter(name: string, tensor: Tensor): Tensor {
+    this.#parameters.set(name, tensor)
+    return tensor
+  }
+
+  /** Running statistics and the like: saved, not trained. */
+  protected addBuffer(name: string, tensor: Tensor): Tensor {
+    this.#buffers.set(name, tensor)
+    return tensor
+  }
+
+  *#named(own: (m: Module) => ReadonlyMap<string, Tensor>, prefix = ''): Generator<[string, Tensor]> {
+    for (const [name, t] of own(this)) yield [prefix + name, t]
+    for (const [name, part] of this.#parts) yield* part.#named(own, `${prefix}${name}.`)
+  }
+
+  /** Trainable tensors by name. */
+  namedParameters(): [string, Tensor][] {
+    return [...this.#named((m) => m.#parameters)]
+  }
+
+  /** Trainable tensors, in the order of their names' definition. */
+  parameters(): Tensor[] {
+    return this.namedParameters().map(([, t]) => t)
+  }
+
+  /** Running statistics by name. */
+  namedBuffers(): [string, Tensor][] {
+    return [...this.#named((m) => m.#buffers)]
+  }
+
+  /** Parameters (with their `grad`) and running statistics by name; the tensors themselves, not copies. */
+  stateDict(): Record<string, Tensor> {
+    return Object.fromEntries([...this.namedParameters(), ...this.namedBuffers()])
+  }
+
+  /**
+   * Copies weights in by name. Every name must be there with its shape, and no other (PyTorch's
+   * `num_batches_tracked` is passed over); `strict: false` takes what fits. Throws a CheckpointError that
+   * lists the names; nothing is changed then. Returns the names taken and skipped.
+   */
+  loadStateDict(
+    tensors: Readonly<Record<string, Tensor>>,
+    { strict = true } = {},
+  ): { loaded: string[]; skipped: string[] } {
+    const own = this.stateDict()
+    const loaded: string[] = []
+    const skipped: string[] = []
+    for (const [name, t] of Object.entries(own)) {
+      const from = tensors[name]
+      if (!from) skipped.push(`${name}: missing`)
+      else if (!sameShape(from.shape, t.shape))
+        skipped.push(`${name}: ${formatShape(from.shape)} instead of ${formatShape(t.shape)}`)
+      else loaded.push(name)
+    }
+    for (const name of Object.keys(tensors)) {
+      if (!(name in own) && !name.endsWith('num_batches_tracked'))
+        skipped.push(`${name}: unknown to this network`)
+    }
+    if (strict && skipped.length > 0) {
+      const some = skipped.slice(0, 8).join('; ')
+      throw new CheckpointError(
+        `the weights do not belong to this ${this.constructor.name}: ${some}${skipped.length > 8 ? ` and ${skipped.length - 8} more` : ''}. ` +
+          'Build the network with the options it was saved with, or pass { strict: false }',
+      )
+    }
+    for (const name of loaded) {
+      const [from, to] = [tensors[name]!, own[name]!]
+      if (from !== to) to.device.copy('loadStateDict', from.storage, to.storage, to.bytes)
+    }
+    return { loaded, skipped }
+  }
+
+  /** Sets training mode here and in all parts. */
+  train(on = true): this {
+    this.training = on
+    for (const part of this.#parts.values()) part.train(on)
+    return this
+  }
+
+  /** Sets evaluation mode here and in all parts. */
+  eval(): this {
+    return this.train(false)
+  }
+
+  /** Names the tensors and lays all parameters into one block and all statistics into another. Call it once, on the whole network. */
+  protected pack(): void {
+    const parameters = this.namedParameters()
+    const buffers = this.namedBuffers()
+    for (const [name, t] of [...parameters, ...buffers]) t.name = name
+    const device = parameters[0]?.[1].device
+    if (!device) throw new FoveaError(`${this.constructor.name} has no parameters`)
+    new ParameterBlock(
+      device,
+      parameters.map(([, t]) => t),
+    )
+    if (buffers.length > 0)
+      new ParameterBlock(
+        device,
+        buffers.map(([, t]) => t),
+      )
+  }
+
+  /** Frees parameters, gradients and statistics. */
+  dispose(): void {
+    for (const t of Object.values(this.stateDict())) {
+      t.grad?.dispose('its module was disposed')
+      t.device.blockOf(t)?.release()
+      t.dispose('its module was disposed')
+    }
+  }
+}

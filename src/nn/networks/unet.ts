@@ -1,0 +1,126 @@
+import type { Device } from '../../autograd/device.ts'
+import { concat } from '../../autograd/ops/concat.ts'
+import { maxPool2d } from '../../autograd/ops/max-pool2d.ts'
+import { sigmoid } from '../../autograd/ops/sigmoid.ts'
+import { Prng } from '../../autograd/random.ts'
+import { formatShape, type Tensor } from '../../autograd/tensor.ts'
+import { FoveaError, ShapeError } from '../../gpu/errors.ts'
+import type { Uniform } from '../init.ts'
+import { BatchNorm2d, Conv2d, ConvTranspose2d } from '../layers.ts'
+import { Module } from '../module.ts'
+
+export interface UNetOptions {
+  readonly inChannels?: number
+  readonly outChannels?: number
+  /** Channels of the first level; level l has features · 2ˡ. */
+  readonly features?: number
+  /** Seed of the initial weights: same seed, same weights on every adapter. */
+  readonly seed?: number
+}
+
+/** Levels that halve the image; sides must be multiples of 2 to that power. */
+const LEVELS = 4
+
+/** [3×3 convolution without bias – batch norm – ReLU] twice. */
+class Block extends Module {
+  readonly #conv1: Conv2d
+  readonly #norm1: BatchNorm2d
+  readonly #conv2: Conv2d
+  readonly #norm2: BatchNorm2d
+
+  constructor(device: Device, inChannels: number, features: number, name: string, uniform: Uniform) {
+    super()
+    const options = { kernelSize: 3, padding: 1, bias: false }
+    this.#conv1 = this.part(`${name}conv1`, new Conv2d(device, inChannels, features, options, uniform))
+    this.#norm1 = this.part(`${name}norm1`, new BatchNorm2d(device, features, { activation: 'relu' }))
+    this.#conv2 = this.part(`${name}conv2`, new Conv2d(device, features, features, options, uniform))
+    this.#norm2 = this.part(`${name}norm2`, new BatchNorm2d(device, features, { activation: 'relu' }))
+  }
+
+  forward(x: Tensor): Tensor {
+    return this.#norm2.forward(this.#conv2.forward(this.#norm1.forward(this.#conv1.forward(x))))
+  }
+}
+
+/**
+ * U-Net (Ronneberger et al., 2015) with four levels and batch norm. (N, inChannels, H, W) gives probabilities
+ * (N, outChannels, H, W); H and W are multiples of 16. Parameter names are those of the PyTorch network of
+ * the thesis (`encoder1.enc1conv1.weight` … `conv.bias`), so that state dicts move both ways.
+ */
+export class UNet extends Module {
+  readonly options: Required<UNetOptions>
+  readonly #encoders: Block[] = []
+  readonly #bottleneck: Block
+  readonly #ups: ConvTranspose2d[] = []
+  readonly #decoders: Block[] = []
+  readonly #head: Conv2d
+
+  constructor(
+    readonly device: Device,
+    { inChannels = 1, outChannels = 1, features = 32, seed = 42 }: UNetOptions = {},
+  ) {
+    super()
+    for (const [name, value] of Object.entries({ inChannels, outChannels, features })) {
+      if (!Number.isInteger(value) || value < 1)
+        throw new FoveaError(`UNet: ${name} must be a whole number of at least 1, got ${value}`)
+    }
+    this.options = { inChannels, outChannels, features, seed }
+    const prng = new Prng(seed)
+    const uniform = () => prng.uniform()
+    const width = (level: number) => features * 2 ** level
+    for (let l = 0; l < LEVELS; l++) {
+      const from = l === 0 ? inChannels : width(l - 1)
+      this.#encoders.push(
+        this.part(`encoder${l + 1}`, new Block(device, from, width(l), `enc${l + 1}`, uniform)),
+      )
+    }
+    this.#bottleneck = this.part(
+      'bottleneck',
+      new Block(device, width(LEVELS - 1), width(LEVELS), 'bottleneck', uniform),
+    )
+    for (let l = LEVELS - 1; l >= 0; l--) {
+      this.#ups[l] = this.part(
+        `upconv${l + 1}`,
+        new ConvTranspose2d(device, width(l + 1), width(l), { kernelSize: 2, stride: 2 }, uniform),
+      )
+      this.#decoders[l] = this.part(
+        `decoder${l + 1}`,
+        new Block(device, 2 * width(l), width(l), `dec${l + 1}`, uniform),
+      )
+    }
+    this.#head = this.part('conv', new Conv2d(device, features, outChannels, { kernelSize: 1 }, uniform))
+    this.pack()
+  }
+
+  forward(x: Tensor): Tensor {
+    this.#check(x)
+    const skips: Tensor[] = []
+    let h = x
+    for (const encoder of this.#encoders) {
+      const skip = encoder.forward(h)
+      skips.push(skip)
+      h = maxPool2d(skip, { kernelSize: 2, stride: 2 })
+    }
+    h = this.#bottleneck.forward(h)
+    for (let l = LEVELS - 1; l >= 0; l--) {
+      const up = this.#ups[l]!.forward(h)
+      h = this.#decoders[l]!.forward(concat([up, skips[l]!], { axis: 1 }))
+    }
+    return sigmoid(this.#head.forward(h))
+  }
+
+  #check(x: Tensor): void {
+    const { inChannels } = this.options
+    const [, c, h, w] = x.shape
+    if (x.rank !== 4 || c !== inChannels) {
+      throw new ShapeError('UNet', `expects (N, ${inChannels}, H, W), got ${formatShape(x.shape)}`)
+    }
+    const step = 2 ** LEVELS
+    if (h! % step !== 0 || w! % step !== 0 || h === 0 || w === 0) {
+      throw new ShapeError(
+        'UNet',
+        `H and W must be multiples of ${step}, got ${formatShape(x.shape)}; resize or pad the image`,
+      )
+    }
+  }
+}

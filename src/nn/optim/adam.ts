@@ -1,0 +1,58 @@
+import type { Tensor } from '../../autograd/tensor.ts'
+import { Optimizer } from './optimizer.ts'
+
+export interface AdamOptions {
+  readonly lr?: number
+  readonly betas?: readonly [number, number]
+  readonly eps?: number
+  readonly weightDecay?: number
+}
+
+/**
+ * Adam (Kingma and Ba, 2015), as PyTorch has it: `w -= lr/(1−β1ᵗ) · m / (√v/√(1−β2ᵗ) + eps)`. `weightDecay`
+ * is added to the gradient (L2). Defaults: lr 1e-3, betas 0.9 and 0.999, eps 1e-8, no decay.
+ */
+export class Adam extends Optimizer {
+  readonly betas: readonly [number, number]
+  readonly eps: number
+  readonly weightDecay: number
+
+  constructor(
+    params: readonly Tensor[],
+    { lr = 1e-3, betas = [0.9, 0.999], eps = 1e-8, weightDecay = 0 }: AdamOptions = {},
+    name = 'Adam',
+  ) {
+    super(name, params, lr, 'adam', ['m', 'v'])
+    this.betas = betas
+    this.eps = eps
+    this.weightDecay = weightDecay
+  }
+
+  protected uniforms() {
+    const [beta1, beta2] = this.betas
+    return {
+      beta1,
+      beta2,
+      fresh1: 1 - beta1,
+      fresh2: 1 - beta2,
+      eps: this.eps,
+      decay: this.weightDecay,
+      correction1: 1 - beta1 ** this.steps,
+      correction2: 1 - beta2 ** this.steps,
+    }
+  }
+}
+
+/**
+ * AdamW (Loshchilov and Hutter, 2019): the decay shrinks the weights by `lr · weightDecay` a step instead of
+ * joining the gradient. Defaults as Adam's, weightDecay 1e-2.
+ */
+export class AdamW extends Adam {
+  constructor(params: readonly Tensor[], { weightDecay = 1e-2, ...options }: AdamOptions = {}) {
+    super(params, { weightDecay, ...options }, 'AdamW')
+  }
+
+  protected override uniforms() {
+    return { ...super.uniforms(), decoupled: 1 }
+  }
+}

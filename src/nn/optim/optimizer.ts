@@ -1,0 +1,149 @@
+import source from '../../../kernels/optimizer.wgsl'
+import type { Device } from '../../autograd/device.ts'
+import { BYTES_PER_ELEMENT, type Tensor } from '../../autograd/tensor.ts'
+import { CheckpointError } from '../../gpu/errors.ts'
+import { kernel } from '../../gpu/kernel.ts'
+import type { Storage } from '../../gpu/storage.ts'
+import { groupParameters, type ParameterGroup } from './groups.ts'
+
+const kernels = kernel('optimizer', source)
+
+/** Uniforms of kernels/optimizer.wgsl that a rule does not use. */
+const UNUSED = {
+  lr: 0,
+  beta1: 0,
+  beta2: 0,
+  fresh1: 0,
+  fresh2: 0,
+  eps: 0,
+  decay: 0,
+  correction1: 1,
+  correction2: 1,
+  decoupled: 0,
+  momentum: 0,
+  dampening: 0,
+  nesterov: 0,
+  first: 0,
+}
+
+/** What an optimiser remembers, to be saved with the weights. */
+export interface OptimizerState {
+  /** Steps taken. */
+  readonly step: number
+  readonly lr: number
+  /** Moments by `parameter name or index` + `.` + moment name. */
+  readonly tensors: Readonly<Record<string, Tensor>>
+}
+
+interface Moments {
+  readonly group: ParameterGroup
+  readonly storages: ReadonlyMap<string, Storage>
+}
+
+/** What all optimisers share: groups of parameters, moments beside them, one launch a group. */
+export abstract class Optimizer {
+  /** Learning rate; schedulers change it, also between replays of a compiled step. */
+  lr: number
+  readonly device: Device
+  protected steps = 0
+  readonly #moments: readonly Moments[]
+
+  constructor(
+    private readonly name: string,
+    readonly params: readonly Tensor[],
+    lr: number,
+    private readonly entry: 'adam' | 'sgd',
+    momentNames: readonly string[],
+  ) {
+    const { device, groups } = groupParameters(name, params)
+    this.device = device
+    this.lr = lr
+    this.#moments = groups.map((group) => ({
+      group,
+      storages: new Map(
+        momentNames.map(
+          (m) => [m, device.allocatePersistent(group.length * BYTES_PER_ELEMENT, `${name} ${m}`)] as const,
+        ),
+      ),
+    }))
+  }
+
+  /** Uniforms of the step that `steps` counts already. */
+  protected abstract uniforms(): Readonly<Partial<typeof UNUSED>>
+
+  /** Sets every gradient to zero: one clear a block. */
+  zeroGrad(): void {
+    for (const { group } of this.#moments) this.device.clear('zeroGrad', group.grads())
+  }
+
+  /** Updates the parameters from their gradients: one launch a block. */
+  step(): void {
+    this.device.perform(() => {
+      this.steps++
+    })
+    for (const { group, storages } of this.#moments) {
+      const m = storages.get('m')
+      const v = storages.get('v')
+      const bindings: Record<string, Storage> = { weight: group.data, grad: group.grads() }
+      if (m) bindings.m = m
+      if (v) bindings.v = v
+      this.device.launch(`${this.name} step`, {
+        kernel: kernels,
+        entry: this.entry,
+        bindings,
+        params: () => ({ ...UNUSED, count: group.length, lr: this.lr, ...this.uniforms() }),
+        threads: group.length,
+      })
+    }
+  }
+
+  /** Steps, learning rate and moments. The tensors share memory with the optimiser: read them before the next step. */
+  stateDict(): OptimizerState {
+    const tensors: Record<string, Tensor> = {}
+    for (const { group, storages } of this.#moments) {
+      for (const p of group.parameters) {
+        for (const [moment, storage] of storages) {
+          tensors[`${this.#nameOf(p)}.${moment}`] = this.device.wrap(
+            p.shape,
+            'float32',
+            storage.slice(group.offsetOf(p), p.bytes),
+            false,
+            false,
+          )
+        }
+      }
+    }
+    return { step: this.steps, lr: this.lr, tensors }
+  }
+
+  /** Restores what `stateDict` gave. Throws a CheckpointError that names what is missing or of another shape. */
+  loadStateDict(state: OptimizerState): void {
+    const mine = this.stateDict().tensors
+    for (const [name, to] of Object.entries(mine)) {
+      const from = state.tensors[name]
+      if (!from)
+        throw new CheckpointError(
+          `${this.name}: the state has no '${name}'; it belongs to another network or optimiser`,
+        )
+      if (from.size !== to.size) {
+        throw new CheckpointError(
+          `${this.name}: '${name}' is (${from.shape.join(', ')}) in the state, (${to.shape.join(', ')}) here`,
+        )
+      }
+      this.device.copy(`${this.name} state`, from.storage, to.storage, to.bytes)
+    }
+    for (const t of Object.values(mine)) t.dispose()
+    this.steps = state.step
+    this.lr = state.lr
+  }
+
+  #nameOf(p: Tensor): string {
+    return p.name ?? String(this.params.indexOf(p))
+  }
+
+  /** Frees the moments. */
+  dispose(): void {
+    for (const { storages } of this.#moments)
+      for (const s of storages.values()) s.release('its optimiser was disposed')
+  }
+}

@@ -1,0 +1,45 @@
+import type { Tensor } from '../../autograd/tensor.ts'
+import { FoveaError } from '../../gpu/errors.ts'
+import { Optimizer } from './optimizer.ts'
+
+export interface SgdOptions {
+  readonly lr?: number
+  readonly momentum?: number
+  readonly dampening?: number
+  readonly nesterov?: boolean
+  readonly weightDecay?: number
+}
+
+/** Stochastic gradient descent with momentum and Nesterov's variant, as PyTorch has it. Default lr 1e-2. */
+export class SGD extends Optimizer {
+  readonly #momentum: number
+  readonly #dampening: number
+  readonly #nesterov: boolean
+  readonly #decay: number
+
+  constructor(
+    params: readonly Tensor[],
+    { lr = 1e-2, momentum = 0, dampening = 0, nesterov = false, weightDecay = 0 }: SgdOptions = {},
+  ) {
+    if (nesterov && (momentum <= 0 || dampening !== 0)) {
+      throw new FoveaError(
+        `SGD: nesterov wants a momentum above 0 and no dampening, got momentum ${momentum}, dampening ${dampening}`,
+      )
+    }
+    super('SGD', params, lr, 'sgd', ['m'])
+    this.#momentum = momentum
+    this.#dampening = dampening
+    this.#nesterov = nesterov
+    this.#decay = weightDecay
+  }
+
+  protected uniforms() {
+    return {
+      decay: this.#decay,
+      momentum: this.#momentum,
+      dampening: this.#dampening,
+      nesterov: this.#nesterov ? 1 : 0,
+      first: this.steps === 1 ? 1 : 0,
+    }
+  }
+}

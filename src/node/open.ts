@@ -1,0 +1,27 @@
+import type { Device } from '../autograd/device.ts'
+import { formatProfile } from '../gpu/profile.ts'
+import { type OpenOptions, openDevice as openFromNavigator, openOn } from '../open.ts'
+import { findAdapter } from './adapters.ts'
+
+/**
+ * Opens a GPU device in Node: a hardware driver, else lavapipe, else SwiftShader, which fovea unpacks itself.
+ * `FOVEA_ADAPTER` stands in for 'auto'; `FOVEA_PROFILE=1` prints a profile of everything when the device is
+ * destroyed or the program ends. Throws an AdapterError that says what to install.
+ */
+export async function openDevice(options: OpenOptions = {}): Promise<Device> {
+  // Deno brings its own WebGPU.
+  if ('Deno' in globalThis) return openFromNavigator(options)
+  const { adapter } = await findAdapter({ adapter: options.adapter })
+  const device = await openOn(adapter, options)
+  if (process.env.FOVEA_PROFILE === '1') profileUntilTheEnd(device)
+  return device
+}
+
+function profileUntilTheEnd(device: Device): void {
+  device.beginProfile()
+  process.once('beforeExit', async () => {
+    if (device.lost) return
+    const profile = await device.finishProfile()
+    if (profile) console.error(formatProfile(profile))
+  })
+}

@@ -1,0 +1,99 @@
+import { expect, test } from 'vitest'
+import { add } from '../../src/autograd/ops/add.ts'
+import { argmax } from '../../src/autograd/ops/argmax.ts'
+import { mul } from '../../src/autograd/ops/mul.ts'
+import { sum } from '../../src/autograd/ops/sum.ts'
+import type { Tensor } from '../../src/autograd/tensor.ts'
+import { testDevice } from '../device.ts'
+
+test('a scope frees what was made in it, except what it returns and what was kept', async () => {
+  const device = await testDevice()
+  const x = device.tensor([1, 2, 3])
+  let inner: Tensor | undefined
+  let kept: Tensor | undefined
+  const { y } = device.scope(() => {
+    inner = mul(x, x)
+    kept = add(x, x).keep()
+    return { y: add(inner, x) }
+  })
+  expect(inner!.freed).toBe(true)
+  expect(kept!.freed).toBe(false)
+  expect([...(await y.data())]).toEqual([2, 6, 12])
+  expect(() => add(inner!, x)).toThrow(
+    /add: the tensor \(3\) made by mul was freed \(at the end of its scope\)/,
+  )
+})
+
+test('a scope refuses async functions', async () => {
+  const device = await testDevice()
+  expect(() => device.scope(async () => 1)).toThrow(/must not be async/)
+})
+
+test('a cotangent that two inputs share is summed without being overwritten', async () => {
+  const device = await testDevice()
+  const x = device.tensor([3], [1], { requiresGrad: true })
+  // x + x passes one cotangent to x twice; y is used twice.
+  const y = add(x, x)
+  const z = add(add(y, y), mul(y, y))
+  z.backward()
+  // z = 2y + y², y = 2x: dz/dx = (2 + 2y)·2 = 28
+  expect(await x.grad!.item()).toBe(28)
+})
+
+test('gradients accumulate over backward calls', async () => {
+  const device = await testDevice()
+  const x = device.tensor([1, 2], [2], { requiresGrad: true })
+  for (let i = 0; i < 3; i++) sum(mul(x, x)).backward()
+  expect([...(await x.grad!.data())]).toEqual([6, 12])
+})
+
+test('noGrad records nothing; detach cuts the graph', async () => {
+  const device = await testDevice()
+  const x = device.tensor([2], [1], { requiresGrad: true })
+  const silent = device.noGrad(() => mul(x, x))
+  expect(() => silent.backward()).toThrow(/no gradient flows to this tensor/)
+  const y = mul(x, mul(x, x).detach())
+  y.backward()
+  expect(await x.grad!.item()).toBe(4)
+})
+
+test('an op without a gradient is named by the backward that needs it', async () => {
+  const device = await testDevice()
+  const x = device.tensor([1, 5, 2], [3], { requiresGrad: true })
+  const i = argmax(x, { axis: 0 })
+  expect(() => i.backward()).toThrow(/argmax has no gradient/)
+})
+
+test('backward wants an upstream of the right shape', async () => {
+  const device = await testDevice()
+  const x = device.tensor([1, 2], [2], { requiresGrad: true })
+  expect(() => mul(x, x).backward()).toThrow(/the tensor is \(2\); pass an upstream gradient/)
+  expect(() => mul(x, x).backward(device.ones([3]))).toThrow(/upstream is \(3\), the tensor is \(2\)/)
+})
+
+test('after the second of many eager steps the bytes held stay where they are', async () => {
+  const device = await testDevice()
+  const w = device.parameter(new Float32Array(1000).fill(0.5), [1000])
+  const step = () =>
+    device.scope(() => {
+      const x = device.tensor(new Float32Array(1000).fill(2), [1000])
+      sum(mul(mul(w, x), add(w, x))).backward()
+    })
+  step()
+  step()
+  await device.idle()
+  const { bytesHeld, storages } = device.memory()
+  for (let i = 0; i < 100; i++) step()
+  await device.idle()
+  expect(device.memory().bytesHeld).toBe(bytesHeld)
+  expect(device.memory().storages).toBe(storages)
+})
+
+test('a tensor of another device, or wrong data, is refused by a sentence', async () => {
+  const device = await testDevice()
+  expect(() => device.tensor([1, 2, 3], [2, 2])).toThrow('tensor: shape (2, 2) wants 4 values, got 3')
+  expect(() => device.tensor(Int32Array.of(1), [1], { requiresGrad: true })).toThrow(/only float32/)
+  expect(() => device.zeros([1.5])).toThrow(/whole numbers/)
+  const x = device.tensor([1, 2])
+  expect(() => x.set(Float32Array.of(1))).toThrow(/the tensor holds 2 values of float32 \(2\), got 1/)
+})
