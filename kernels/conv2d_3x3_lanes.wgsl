@@ -6,23 +6,25 @@
 // weights: 288 FMAs for 60 values of x and 9 weights a lane.
 // PAIR: images of at most four rows, two of them in a tile (rows 0 to 3 and 4 to 7), no taps between them.
 // VEC: x is as wide as y and a multiple of four wide, so that a row's middle four are one vec4f.
-// weight is [cout][cin][9] with cin a multiple of 4 (conv2d_pack makes it so).
+// The weights of (co, ci) start at co·weightOut + ci·weightIn. TURN reads them turned by 180°: with the channels
+// exchanged, this is the gradient with respect to x, dx = conv(dy, turned weight) with padding 2 − p.
 enable subgroups;
 
 struct Params {
   n: i32, cin: i32, h: i32, w: i32,
   cout: i32, outH: i32, outW: i32, padH: i32, padW: i32,
-  cinPad: i32, hasBias: u32, relu: u32, accumulate: u32,
+  weightOut: i32, weightIn: i32, hasBias: u32, relu: u32, accumulate: u32,
 }
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> x4: array<vec4f>;
-@group(0) @binding(2) var<storage, read> weight: array<vec4f>;
+@group(0) @binding(2) var<storage, read> weight: array<f32>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;
 @group(0) @binding(5) var<uniform> params: Params;
 
 override VEC: bool = false;
 override PAIR: bool = false;
+override TURN: bool = false;
 
 // The nine weights of a channel, a row each.
 struct Taps { a: vec3f, b: vec3f, c: vec3f }
@@ -74,6 +76,19 @@ fn load(start: i32, ix: i32, inRow: bool) -> Row {
   return row;
 }
 
+fn window_at(first: i32) -> Taps {
+  if (TURN) {
+    return Taps(
+      vec3f(weight[first + 8], weight[first + 7], weight[first + 6]),
+      vec3f(weight[first + 5], weight[first + 4], weight[first + 3]),
+      vec3f(weight[first + 2], weight[first + 1], weight[first]));
+  }
+  return Taps(
+    vec3f(weight[first], weight[first + 1], weight[first + 2]),
+    vec3f(weight[first + 3], weight[first + 4], weight[first + 5]),
+    vec3f(weight[first + 6], weight[first + 7], weight[first + 8]));
+}
+
 @compute @workgroup_size(8)
 fn conv2d_3x3_lanes(
   @builtin(workgroup_id) group: vec3u,
@@ -104,29 +119,17 @@ fn conv2d_3x3_lanes(
   let inOuter = outerY >= 0 && outerY < params.h;
   let outerStart = (image * params.cin + (lane >> 1)) * plane + outerY * params.w + ix;
 
-  let weights = min(co, params.cout - 1) * (params.cinPad / 4 * 9);
+  let weights = min(co, params.cout - 1) * params.weightOut;
   var sums: array<vec4f, 12>;
   for (var c = 0; c < params.cin; c += 4) {
-    let q = weights + c / 4 * 9;
-    let q0 = weight[q];
-    let q1 = weight[q + 1];
-    let q2 = weight[q + 2];
-    let q3 = weight[q + 3];
-    let q4 = weight[q + 4];
-    let q5 = weight[q + 5];
-    let q6 = weight[q + 6];
-    let q7 = weight[q + 7];
-    let q8 = weight[q + 8];
-    let p = start + c * plane;
     var outer: Row;
     if (!PAIR) { outer = load(outerStart + c * plane, ix, inOuter && c + (lane >> 1) < params.cin); }
-    add_channel(&sums, Taps(q0.xyz, vec3f(q0.w, q1.xy), vec3f(q1.zw, q2.x)), load(p, ix, inRow), outer, 0u);
-    add_channel(&sums, Taps(q2.yzw, q3.xyz, vec3f(q3.w, q4.xy)),
-      load(p + plane, ix, inRow && c + 1 < params.cin), outer, 1u);
-    add_channel(&sums, Taps(vec3f(q4.zw, q5.x), q5.yzw, q6.xyz),
-      load(p + 2 * plane, ix, inRow && c + 2 < params.cin), outer, 2u);
-    add_channel(&sums, Taps(vec3f(q6.w, q7.xy), vec3f(q7.zw, q8.x), q8.yzw),
-      load(p + 3 * plane, ix, inRow && c + 3 < params.cin), outer, 3u);
+    // Not unrolled: four bodies no longer fit the instruction cache and take twice as long.
+    let channels = min(4, params.cin - c);
+    for (var k = 0; k < channels; k++) {
+      let window = window_at(weights + (c + k) * params.weightIn);
+      add_channel(&sums, window, load(start + (c + k) * plane, ix, inRow), outer, u32(k));
+    }
   }
 
   if (co >= params.cout) { return; }

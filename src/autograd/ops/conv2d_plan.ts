@@ -114,13 +114,8 @@ function geometry(shape: ConvShape): Record<string, number> {
   return { ...shape }
 }
 
-function withEpilogue(shape: ConvShape, { bias, relu, accumulate }: ConvEpilogue): Record<string, number> {
-  return {
-    ...geometry(shape),
-    hasBias: bias ? 1 : 0,
-    relu: relu ? 1 : 0,
-    accumulate: accumulate ? 1 : 0,
-  }
+function epilogueParams({ bias, relu, accumulate }: ConvEpilogue): Record<string, number> {
+  return { hasBias: bias ? 1 : 0, relu: relu ? 1 : 0, accumulate: accumulate ? 1 : 0 }
 }
 
 /** Where there is no bias, the weight stands in its binding and is not read. */
@@ -137,7 +132,7 @@ function directForward(shape: ConvShape, epilogue: ConvEpilogue): ConvVariant {
         file: 'conv2d_direct',
         entry: 'conv2d_direct',
         bindings: { x: 'x', weight: 'weight', bias: biasBinding(epilogue), y: 'y' },
-        params: withEpilogue(shape, epilogue),
+        params: { ...geometry(shape), ...epilogueParams(epilogue) },
         overrides: { WG: WORKGROUP },
         workgroups: invocations(n * blocks * outH * outW),
       },
@@ -156,7 +151,7 @@ function directInputGrad(shape: ConvShape, epilogue: ConvEpilogue): ConvVariant 
         file: 'conv2d_input_grad_direct',
         entry: 'conv2d_input_grad_direct',
         bindings: { dy: 'dy', weight: 'weight', bias: biasBinding(epilogue), dx: 'dx' },
-        params: withEpilogue(shape, epilogue),
+        params: { ...geometry(shape), ...epilogueParams(epilogue) },
         overrides: { WG: WORKGROUP },
         workgroups: invocations(n * blocks * h * w),
       },
@@ -181,7 +176,7 @@ function is3x3(s: ConvShape): boolean {
   )
 }
 
-/** A 3×3 convolution of `from` to `to` with weights [cout][cin padded to four][9]. */
+/** A 3×3 convolution of `from` to `to`; the weights of (co, ci) start at co·weightOut + ci·weightIn. */
 function lanes3x3Dispatch(
   s: {
     n: number
@@ -193,8 +188,10 @@ function lanes3x3Dispatch(
     outW: number
     padH: number
     padW: number
+    weightOut: number
+    weightIn: number
   },
-  buffers: { from: ConvBuffer; weight: ConvBuffer; to: ConvBuffer },
+  buffers: { from: ConvBuffer; to: ConvBuffer; turn: boolean },
   epilogue: ConvEpilogue,
 ): ConvDispatch {
   const pair = s.padH === 1 && s.outH === s.h && s.h <= 4
@@ -205,54 +202,25 @@ function lanes3x3Dispatch(
     bindings: {
       x: buffers.from,
       x4: buffers.from,
-      weight: buffers.weight,
-      bias: epilogue.bias ? 'bias' : buffers.weight,
+      weight: 'weight',
+      bias: biasBinding(epilogue),
       y: buffers.to,
     },
-    params: {
-      ...s,
-      cinPad: Math.ceil(s.cin / 4) * 4,
-      hasBias: epilogue.bias ? 1 : 0,
-      relu: epilogue.relu ? 1 : 0,
-      accumulate: epilogue.accumulate ? 1 : 0,
-    },
-    overrides: { VEC: s.padW === 1 && s.w % 4 === 0 ? 1 : 0, PAIR: pair ? 1 : 0 },
+    params: { ...s, ...epilogueParams(epilogue) },
+    overrides: { VEC: s.padW === 1 && s.w % 4 === 0 ? 1 : 0, PAIR: pair ? 1 : 0, TURN: buffers.turn ? 1 : 0 },
     workgroups: spread(tiles * Math.ceil(s.outW / 4) * Math.ceil(s.cout / 8)),
-  }
-}
-
-function pack(
-  outputs: number,
-  inputs: number,
-  taps: number,
-  transpose: boolean,
-): { size: number; dispatch: ConvDispatch } {
-  const inputsPad = Math.ceil(inputs / 4) * 4
-  const size = outputs * inputsPad * taps
-  return {
-    size,
-    dispatch: {
-      file: 'conv2d_pack',
-      entry: 'conv2d_pack',
-      bindings: { weight: 'weight', packed: 'scratch:packed' },
-      params: { outputs, inputs, inputsPad, taps, transpose: transpose ? 1 : 0 },
-      overrides: { WG: WORKGROUP },
-      workgroups: invocations(size),
-    },
   }
 }
 
 function lanes3x3(s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue): ConvVariant | undefined {
   if (!lanes(adapter) || !is3x3(s) || s.padH > 2 || s.padW > 2) return undefined
   const { n, cin, h, w, cout, outH, outW, padH, padW } = s
-  const geometry = { n, cin, h, w, cout, outH, outW, padH, padW }
-  if (cin % 4 === 0) {
-    const dispatch = lanes3x3Dispatch(geometry, { from: 'x', weight: 'weight', to: 'y' }, epilogue)
-    return { name: 'lanes3x3', scratch: {}, dispatches: [dispatch] }
+  const geometry = { n, cin, h, w, cout, outH, outW, padH, padW, weightOut: cin * 9, weightIn: 9 }
+  return {
+    name: 'lanes3x3',
+    scratch: {},
+    dispatches: [lanes3x3Dispatch(geometry, { from: 'x', to: 'y', turn: false }, epilogue)],
   }
-  const packed = pack(cout, cin, 9, false)
-  const dispatch = lanes3x3Dispatch(geometry, { from: 'x', weight: 'scratch:packed', to: 'y' }, epilogue)
-  return { name: 'lanes3x3', scratch: { packed: packed.size }, dispatches: [packed.dispatch, dispatch] }
 }
 
 /** dx = conv(dy, weight turned by 180° with its channels exchanged), padding 2 − p. */
@@ -262,23 +230,24 @@ function lanes3x3InputGrad(
   epilogue: ConvEpilogue,
 ): ConvVariant | undefined {
   if (!lanes(adapter) || !is3x3(s) || s.padH > 2 || s.padW > 2) return undefined
-  const packed = pack(s.cin, s.cout, 9, true)
-  const dispatch = lanes3x3Dispatch(
-    {
-      n: s.n,
-      cin: s.cout,
-      h: s.outH,
-      w: s.outW,
-      cout: s.cin,
-      outH: s.h,
-      outW: s.w,
-      padH: 2 - s.padH,
-      padW: 2 - s.padW,
-    },
-    { from: 'dy', weight: 'scratch:packed', to: 'dx' },
-    epilogue,
-  )
-  return { name: 'lanes3x3', scratch: { packed: packed.size }, dispatches: [packed.dispatch, dispatch] }
+  const geometry = {
+    n: s.n,
+    cin: s.cout,
+    h: s.outH,
+    w: s.outW,
+    cout: s.cin,
+    outH: s.h,
+    outW: s.w,
+    padH: 2 - s.padH,
+    padW: 2 - s.padW,
+    weightOut: 9,
+    weightIn: s.cin * 9,
+  }
+  return {
+    name: 'lanes3x3',
+    scratch: {},
+    dispatches: [lanes3x3Dispatch(geometry, { from: 'dy', to: 'dx', turn: true }, epilogue)],
+  }
 }
 
 /** Runs of rows for a sum over `rows`, so that about `wanted` invocations share `outputs` sums. */
