@@ -19,8 +19,8 @@ export interface OpenOptions {
  * Throws an AdapterError for Dawn's null backend and for an adapter that computes wrongly.
  */
 export async function openOn(adapter: GPUAdapter, options: OpenOptions): Promise<Device> {
-  const { vendor, architecture, description } = adapter.info
-  const name = [vendor, architecture, description].filter(Boolean).join(' ')
+  const { vendor, architecture, device, description } = adapter.info
+  const name = [vendor, architecture, device, description].filter(Boolean).join(' ')
   if (/\bnull\b/i.test(name)) {
     throw new AdapterError(
       `the adapter '${name}' is Dawn's null backend: it computes nothing. Install a Vulkan driver`,

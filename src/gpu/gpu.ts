@@ -183,12 +183,14 @@ export class Gpu {
       if (!storage) throw new FoveaError(`${op}: ${pipeline.label} needs a binding '${b.name}'`, { op })
       storages.push({ index: b.index, storage })
     }
+    const { params = {} } = options
     this.#record({
       kind: 'dispatch',
       op,
       pipeline,
       storages,
-      params: options.params ?? {},
+      // Outside of captured steps values are those of now, not of the submission.
+      params: typeof params === 'function' && !this.#capture ? params() : params,
       workgroups,
       flops: options.flops ?? 0,
     })

@@ -178,12 +178,11 @@ export class Program {
   run(first: readonly BoundCommand[]): void {
     if (this.#disposed) throw new FoveaError('this compiled step was disposed')
     for (const s of this.#externals) s.assertAlive('compiled step')
-    this.stream.flush()
     for (const job of this.capture.host) job()
     for (const { dispatch, slot } of this.#dynamic) writeParams(dispatch, this.#dynamicData, slot)
     const uniforms = this.#uniforms
     const data = this.#dynamicData
-    if (uniforms && data.byteLength > 0) this.stream.write({ buffer: uniforms, offset: 0 }, data)
+    if (uniforms && data.byteLength > 0) this.stream.writeAhead({ buffer: uniforms, offset: 0 }, data)
     this.stream.submit([...first, ...this.#commands])
   }
 

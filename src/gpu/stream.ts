@@ -97,8 +97,24 @@ export class Stream {
 
   /** Submits what was recorded, as one submission. */
   flush(): void {
-    if (this.#pending.length === 0) return
+    if (this.#pending.length > 0) this.submit([])
+  }
+
+  /**
+   * Submits what was recorded and, behind it in the same submission, commands whose buffers are bound
+   * already: the replay of a captured step.
+   */
+  submit(commands: readonly BoundCommand[]): void {
+    this.assertUsable()
+    this.device.pushErrorScope('validation')
+    const { bound, write } = this.#bindPending()
+    this.#submitChecked(bound.length > 0 ? [...bound, ...commands] : commands, write)
+  }
+
+  /** Binds what was recorded. `write` brings its uniforms to the GPU. */
+  #bindPending(): { bound: BoundCommand[]; write: () => void } {
     const recorded = this.#pending
+    if (recorded.length === 0) return { bound: [], write: () => undefined }
     this.#pending = []
     const slots = recorded.length * UNIFORM_SLOT
     if (this.#uniformData.byteLength < slots) {
@@ -109,7 +125,6 @@ export class Stream {
         usage: BufferUsage.UNIFORM | BufferUsage.COPY_DST,
       })
     }
-    this.device.pushErrorScope('validation')
     let slot = 0
     const bound = recorded.map(({ command, places }) => {
       const needsSlot = command.kind === 'dispatch' && usesParams(command)
@@ -118,16 +133,10 @@ export class Stream {
     })
     const uniforms = this.#uniforms
     const data = this.#uniformData.buffer.slice(0, slot * UNIFORM_SLOT)
-    this.#submitChecked(bound, () => {
+    const write = () => {
       if (uniforms && slot > 0) this.device.queue.writeBuffer(uniforms, 0, data)
-    })
-  }
-
-  /** Submits commands whose buffers are bound already: the replay of a captured step. */
-  submit(commands: readonly BoundCommand[]): void {
-    this.assertUsable()
-    this.device.pushErrorScope('validation')
-    this.#submitChecked(commands, () => undefined)
+    }
+    return { bound, write }
   }
 
   /** Encodes and submits inside the error scope that the caller has opened. */
@@ -201,14 +210,19 @@ export class Stream {
   write(place: Place, data: ArrayBufferView): void {
     this.assertUsable()
     this.flush()
+    this.writeAhead(place, data)
+  }
+
+  /** Writes host data that nothing recorded and unsubmitted touches. */
+  writeAhead(place: Place, data: ArrayBufferView): void {
     if (data.byteLength === 0) return
-    const job = () =>
-      this.device.queue.writeBuffer(place.buffer, place.offset, data.buffer, data.byteOffset, data.byteLength)
     if (this.#profiler?.clock === 'wall') {
       const copy = new Uint8Array(data.byteLength)
       copy.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
       this.#chain = this.#chain.then(() => this.device.queue.writeBuffer(place.buffer, place.offset, copy))
-    } else job()
+      return
+    }
+    this.device.queue.writeBuffer(place.buffer, place.offset, data.buffer, data.byteOffset, data.byteLength)
   }
 
   /** Waits until at most two submissions are under way: call it once a step in a loop that reads nothing back. */

@@ -176,3 +176,18 @@ describe('schedules follow PyTorch', () => {
     })
   })
 })
+
+test('steps that are recorded before anything is submitted use their own count', async () => {
+  const device = await testDevice()
+  const run = async (wait: boolean) => {
+    const p = device.parameter(Float32Array.of(1), [1])
+    const opt = new Adam([p], { lr: 0.1 })
+    device.gradOf(p).set(Float32Array.of(0.5))
+    for (let k = 0; k < 4; k++) {
+      opt.step()
+      if (wait) await device.idle()
+    }
+    return p.item()
+  }
+  expect(await run(false)).toBe(await run(true))
+})
