@@ -1,0 +1,157 @@
+// Max pooling of (planes, h, w) to (planes, outH, outW), planes = N·C:
+//   y[p,i,j] = max over (k,l) of x[p, i·stride − padding + k·dilation, j·…]        padding counts as −∞
+// at[p,i,j] = row·w + column of the first maximum in window order; a NaN is the maximum.
+// The gradient gathers: dx[p,row,col] = Σ dy[p,i,j] over the windows whose `at` is row·w + col.
+
+struct Params {
+  planes: u32,
+  h: u32, w: u32,
+  outH: u32, outW: u32,
+  kh: i32, kw: i32,
+  strideH: i32, strideW: i32,
+  padH: i32, padW: i32,
+  dilationH: i32, dilationW: i32,
+  lowest: f32,       // −∞: WGSL cannot write it
+}
+
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> dy: array<f32>;
+@group(0) @binding(2) var<storage, read> at: array<u32>;
+@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+@group(0) @binding(4) var<storage, read_write> at_out: array<u32>;
+@group(0) @binding(5) var<storage, read_write> dx: array<f32>;
+// The 2×2 form sees the same arrays as vec4s.
+@group(0) @binding(0) var<storage, read> x4: array<vec4f>;
+@group(0) @binding(1) var<storage, read> dy4: array<vec4f>;
+@group(0) @binding(2) var<storage, read> at4: array<vec4u>;
+@group(0) @binding(3) var<storage, read_write> y4: array<vec4f>;
+@group(0) @binding(4) var<storage, read_write> at4_out: array<vec4u>;
+@group(0) @binding(5) var<storage, read_write> dx4: array<vec4f>;
+@group(0) @binding(6) var<uniform> params: Params;
+
+fn is_nan(v: f32) -> bool {
+  return (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u;
+}
+
+@compute @workgroup_size(8, 8)
+fn max_pool2d(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  if (id.x >= params.outW || id.y >= params.outH) { return; }
+  let row0 = i32(id.y) * params.strideH - params.padH;
+  let column0 = i32(id.x) * params.strideW - params.padW;
+  let h = i32(params.h);
+  let w = i32(params.w);
+  for (var p = id.z; p < params.planes; p += groups.z) {
+    let plane = p * params.h * params.w;
+    var best = params.lowest;
+    var best_at = 0xffffffffu;
+    for (var k = 0; k < params.kh; k++) {
+      let row = row0 + k * params.dilationH;
+      if (row < 0 || row >= h) { continue; }
+      for (var l = 0; l < params.kw; l++) {
+        let column = column0 + l * params.dilationW;
+        if (column < 0 || column >= w) { continue; }
+        let here = u32(row * w + column);
+        let v = x[plane + here];
+        if (best_at == 0xffffffffu || (v > best && !is_nan(best)) || (is_nan(v) && !is_nan(best))) {
+          best = v;
+          best_at = here;
+        }
+      }
+    }
+    let o = (p * params.outH + id.y) * params.outW + id.x;
+    y[o] = best;
+    at_out[o] = best_at;
+  }
+}
+
+// The windows i with i·stride − padding ≤ place ≤ i·stride − padding + reach.
+fn first_window(place: i32, reach: i32, stride: i32) -> i32 {
+  return max(0, (place - reach + stride - 1) / stride);
+}
+
+@compute @workgroup_size(8, 8)
+fn max_pool2d_grad(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  if (id.x >= params.w || id.y >= params.h) { return; }
+  let row = i32(id.y) + params.padH;
+  let column = i32(id.x) + params.padW;
+  let i0 = first_window(row, (params.kh - 1) * params.dilationH, params.strideH);
+  let i1 = min(row / params.strideH, i32(params.outH) - 1);
+  let j0 = first_window(column, (params.kw - 1) * params.dilationW, params.strideW);
+  let j1 = min(column / params.strideW, i32(params.outW) - 1);
+  let here = id.y * params.w + id.x;
+  for (var p = id.z; p < params.planes; p += groups.z) {
+    var sum = 0.0;
+    for (var i = i0; i <= i1; i++) {
+      let line = (p * params.outH + u32(i)) * params.outW;
+      for (var j = j0; j <= j1; j++) {
+        let o = line + u32(j);
+        if (at[o] == here) { sum += dy[o]; }
+      }
+    }
+    dx[p * params.h * params.w + here] = sum;
+  }
+}
+
+// ---- 2×2, stride 2, no padding, w a multiple of 8: four windows a lane ----
+
+fn nan4(v: vec4f) -> vec4<bool> {
+  return (bitcast<vec4u>(v) & vec4u(0x7fffffffu)) > vec4u(0x7f800000u);
+}
+
+fn better(v: vec4f, than: vec4f) -> vec4<bool> {
+  return ((v > than) | nan4(v)) & !nan4(than);
+}
+
+@compute @workgroup_size(8, 8)
+fn max_pool2d_2x2(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let width = params.w / 4u;         // vec4s a row of x; two of them make one of y
+  if (2u * id.x >= width || id.y >= params.outH) { return; }
+  for (var p = id.z; p < params.planes; p += groups.z) {
+    let upper = (p * params.h + 2u * id.y) * width + 2u * id.x;
+    let a = x4[upper];
+    let b = x4[upper + 1u];
+    let c = x4[upper + width];
+    let d = x4[upper + width + 1u];
+    var best = vec4f(a.xz, b.xz);
+    let here = vec4u(2u * id.y * params.w + 8u * id.x) + vec4u(0u, 2u, 4u, 6u);
+    var best_at = here;
+    var take = better(vec4f(a.yw, b.yw), best);
+    best = select(best, vec4f(a.yw, b.yw), take);
+    best_at = select(best_at, here + 1u, take);
+    take = better(vec4f(c.xz, d.xz), best);
+    best = select(best, vec4f(c.xz, d.xz), take);
+    best_at = select(best_at, here + params.w, take);
+    take = better(vec4f(c.yw, d.yw), best);
+    best = select(best, vec4f(c.yw, d.yw), take);
+    best_at = select(best_at, here + params.w + 1u, take);
+    let o = (p * params.outH + id.y) * (width / 2u) + id.x;
+    y4[o] = best;
+    at4_out[o] = best_at;
+  }
+}
+
+// One lane 2 × 8 pixels; a last odd row belongs to no window.
+@compute @workgroup_size(8, 8)
+fn max_pool2d_2x2_grad(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let width = params.w / 4u;
+  if (2u * id.x >= width || 2u * id.y >= params.h) { return; }
+  for (var p = id.z; p < params.planes; p += groups.z) {
+    let upper = (p * params.h + 2u * id.y) * width + 2u * id.x;
+    if (id.y >= params.outH) {
+      dx4[upper] = vec4f(0.0);
+      dx4[upper + 1u] = vec4f(0.0);
+      continue;
+    }
+    let o = (p * params.outH + id.y) * (width / 2u) + id.x;
+    let g = dy4[o];
+    let t = at4[o] - (vec4u(2u * id.y * params.w + 8u * id.x) + vec4u(0u, 2u, 4u, 6u));
+    let a = select(vec4f(0.0), g, t == vec4u(0u));
+    let b = select(vec4f(0.0), g, t == vec4u(1u));
+    let c = select(vec4f(0.0), g, t == vec4u(params.w));
+    let d = select(vec4f(0.0), g, t == vec4u(params.w + 1u));
+    dx4[upper] = vec4f(a.x, b.x, a.y, b.y);
+    dx4[upper + 1u] = vec4f(a.z, b.z, a.w, b.w);
+    dx4[upper + width] = vec4f(c.x, d.x, c.y, d.y);
+    dx4[upper + width + 1u] = vec4f(c.z, d.z, c.w, d.w);
+  }
+}

@@ -1,0 +1,139 @@
+import { ShapeError } from '../../gpu/errors.ts'
+import { defineUnaryResult } from '../op.ts'
+import { formatShape, type Shape, type Tensor } from '../tensor.ts'
+import type { ConvShape } from './conv2d_plan.ts'
+import { runConv } from './conv2d_run.ts'
+import { checkActivation, reluGrad } from './fused-relu.ts'
+import { fourSizes, imageShape, type Pair, pair } from './window.ts'
+
+export interface Conv2dOptions {
+  /** (outChannels). */
+  readonly bias?: Tensor | undefined
+  readonly stride?: Pair
+  /** Zeros on each side. */
+  readonly padding?: Pair
+  readonly dilation?: Pair
+  /** Blocks of channels that do not see each other; as many as input channels for a depthwise convolution. */
+  readonly groups?: number
+  /** 'relu' is computed as part of the convolution, and its gradient with the convolution's. */
+  readonly activation?: 'relu' | undefined
+}
+
+type Geometry = Omit<Conv2dOptions, 'bias' | 'activation'>
+
+/** The numbers of a convolution, checked. Needs no GPU. */
+export function conv2dShape(
+  x: Shape,
+  weight: Shape,
+  { stride = 1, padding = 0, dilation = 1, groups = 1 }: Geometry = {},
+): ConvShape {
+  const op = 'conv2d'
+  const [n, cin, h, w] = fourSizes(op, 'x', x)
+  if (weight.length !== 4) {
+    throw new ShapeError(
+      op,
+      `weight must be (outChannels, inChannels / groups, kernelHeight, kernelWidth), got ${formatShape(weight)}`,
+    )
+  }
+  const [cout, cinGroup, kh, kw] = fourSizes(op, 'weight', weight)
+  const [strideH, strideW] = pair(op, 'stride', stride, 1)
+  const [padH, padW] = pair(op, 'padding', padding, 0)
+  const [dilationH, dilationW] = pair(op, 'dilation', dilation, 1)
+  if (!Number.isInteger(groups) || groups < 1) {
+    throw new ShapeError(op, `groups is a whole number of at least 1, got ${groups}`)
+  }
+  if (cinGroup * groups !== cin) {
+    const with_ = groups === 1 ? '' : ` with groups ${groups}`
+    throw new ShapeError(
+      op,
+      `weight ${formatShape(weight)}${with_} expects ${cinGroup * groups} input channels, x has ${cin}; pass groups or another weight`,
+    )
+  }
+  if (cout % groups !== 0) {
+    throw new ShapeError(
+      op,
+      `weight ${formatShape(weight)} has ${cout} output channels, which ${groups} groups do not divide`,
+    )
+  }
+  if (Math.min(cin, cout, kh, kw) < 1) {
+    throw new ShapeError(op, `x ${formatShape(x)} and weight ${formatShape(weight)} must not be empty`)
+  }
+  const outH = Math.floor((h + 2 * padH - dilationH * (kh - 1) - 1) / strideH) + 1
+  const outW = Math.floor((w + 2 * padW - dilationW * (kw - 1) - 1) / strideW) + 1
+  if (outH < 1 || outW < 1) {
+    throw new ShapeError(
+      op,
+      `a ${kh}×${kw} kernel with dilation ${dilationH}×${dilationW} does not fit into x ${formatShape(x)} with padding ${padH}×${padW}; pass more padding or a larger image`,
+    )
+  }
+  return {
+    n, cin, h, w, cout, kh, kw, strideH, strideW, padH, padW, dilationH, dilationW, groups, outH, outW,
+  } // biome-ignore format: one line a thought
+}
+
+export function checkBias(op: string, bias: Tensor | undefined, channels: number): void {
+  if (!bias) return
+  if (bias.rank !== 1 || bias.shape[0] !== channels || bias.dtype !== 'float32') {
+    throw new ShapeError(
+      op,
+      `bias must be float32 (${channels}), one value an output channel, got ${bias.dtype} ${formatShape(bias.shape)}`,
+    )
+  }
+}
+
+interface Attrs {
+  readonly shape: ConvShape
+  readonly relu: boolean
+}
+
+const apply = defineUnaryResult<Attrs>({
+  name: 'conv2d',
+  forward(run, [x, weight, bias], { shape, relu }) {
+    const y = run.empty([shape.n, shape.cout, shape.outH, shape.outW])
+    const buffers = { x: x!, weight: weight!, y, ...(bias ? { bias } : {}) }
+    runConv(run, 'forward', shape, { bias: bias !== undefined, relu }, buffers)
+    return y
+  },
+  backward(run, { inputs, outputs, grads, needs, sink, attrs: { shape, relu } }) {
+    const [x, weight, bias] = inputs
+    const dy = relu ? reluGrad(run, outputs[0]!, grads[0]!) : grads[0]!
+    let dx: Tensor | undefined
+    if (needs[0]) {
+      dx = run.empty(x!.shape)
+      runConv(run, 'inputGrad', shape, {}, { dy, weight: weight!, dx })
+    }
+    let dw: Tensor | undefined
+    if (needs[1]) {
+      const into = sink(1)
+      if (!into) dw = run.empty(weight!.shape)
+      runConv(run, 'weightGrad', shape, { accumulate: into !== undefined }, { x: x!, dy, dw: into ?? dw! })
+    }
+    let db: Tensor | undefined
+    if (bias && needs[2]) {
+      const into = sink(2)
+      if (!into) db = run.empty(bias.shape)
+      runConv(run, 'biasGrad', shape, { accumulate: into !== undefined }, { dy, db: into ?? db! })
+    }
+    return [dx, dw, db]
+  },
+})
+
+/**
+ * Two-dimensional convolution (cross-correlation, as PyTorch's `conv2d`):
+ *
+ *     y[n,o,i,j] = bias[o] + Σ_c,k,l weight[o,c,k,l] · x[n, g·Cin/G + c, i·stride − padding + k·dilation, j·…]
+ *
+ * with x zero outside, g the group of o. x (N, Cin, H, W), weight (Cout, Cin / groups, kh, kw), result
+ * (N, Cout, outH, outW), outH = ⌊(H + 2·padding − dilation·(kh − 1) − 1) / stride⌋ + 1. Differentiable in x,
+ * weight and bias. Throws a ShapeError where channels, groups or sizes do not fit.
+ */
+export function conv2d(x: Tensor, weight: Tensor, options: Conv2dOptions = {}): Tensor {
+  const { bias, activation, ...geometry } = options
+  imageShape('conv2d', 'x', x)
+  const shape = conv2dShape(x.shape, weight.shape, geometry)
+  if (weight.dtype !== 'float32')
+    throw new ShapeError('conv2d', `weight must be float32, got ${weight.dtype}`)
+  checkBias('conv2d', bias, shape.cout)
+  checkActivation('conv2d', activation)
+  return apply(bias ? [x, weight, bias] : [x, weight], { shape, relu: activation === 'relu' })
+}

@@ -1,0 +1,23 @@
+import lanes3x3 from '../../../kernels/conv2d_3x3_lanes.wgsl'
+import weightGradLanes3x3 from '../../../kernels/conv2d_3x3_weight_grad_lanes.wgsl'
+import biasGrad from '../../../kernels/conv2d_bias_grad.wgsl'
+import direct from '../../../kernels/conv2d_direct.wgsl'
+import inputGradDirect from '../../../kernels/conv2d_input_grad_direct.wgsl'
+import reduce from '../../../kernels/conv2d_reduce.wgsl'
+import weightGradDirect from '../../../kernels/conv2d_weight_grad_direct.wgsl'
+import { type Kernel, kernel } from '../../gpu/kernel.ts'
+
+/** The kernel files that plans of `planConv2d` name: one import and one line a file. */
+const sources: Readonly<Record<string, string>> = {
+  conv2d_3x3_lanes: lanes3x3,
+  conv2d_3x3_weight_grad_lanes: weightGradLanes3x3,
+  conv2d_bias_grad: biasGrad,
+  conv2d_direct: direct,
+  conv2d_input_grad_direct: inputGradDirect,
+  conv2d_reduce: reduce,
+  conv2d_weight_grad_direct: weightGradDirect,
+}
+
+export const convKernels: ReadonlyMap<string, Kernel> = new Map(
+  Object.entries(sources).map(([name, source]) => [name, kernel(name, source)]),
+)

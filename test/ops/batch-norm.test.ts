@@ -1,0 +1,181 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { batchNorm, batchNormShape } from '../../src/autograd/ops/batch-norm.ts'
+import { ParameterBlock } from '../../src/autograd/parameters.ts'
+import type { Tensor } from '../../src/autograd/tensor.ts'
+import { testDevice } from '../device.ts'
+import { type Array64, checkGradients, randomValues } from '../oracle.ts'
+import { expectClose, reference, runCase } from '../reference.ts'
+
+/** Mean and biased variance of each channel in float64. */
+function moments({ data, shape }: Array64): { mean: Float64Array; variance: Float64Array } {
+  const [n, c, h, w] = shape as [number, number, number, number]
+  const mean = new Float64Array(c)
+  const variance = new Float64Array(c)
+  const count = n * h * w
+  data.forEach((v, i) => {
+    mean[Math.floor(i / (h * w)) % c]! += v / count
+  })
+  data.forEach((v, i) => {
+    const k = Math.floor(i / (h * w)) % c
+    variance[k]! += (v - mean[k]!) ** 2 / count
+  })
+  return { mean, variance }
+}
+
+interface Form {
+  readonly training: boolean
+  readonly relu: boolean
+  readonly affine: boolean
+}
+
+/** batchNorm in float64: x, weight, bias, running mean, running variance. */
+const oracle =
+  ({ training, relu, affine }: Form) =>
+  (...inputs: Array64[]): Float64Array => {
+    const x = inputs[0]!
+    const [, c, h, w] = x.shape as [number, number, number, number]
+    const running = inputs.slice(affine ? 3 : 1)
+    const s = training ? moments(x) : { mean: running[0]!.data, variance: running[1]!.data }
+    return x.data.map((v, i) => {
+      const k = Math.floor(i / (h * w)) % c
+      const xhat = (v - s.mean[k]!) / Math.sqrt(s.variance[k]! + 1e-5)
+      const y = affine ? xhat * inputs[1]!.data[k]! + inputs[2]!.data[k]! : xhat
+      return relu ? Math.max(0, y) : y
+    })
+  }
+
+const call =
+  ({ training, relu, affine }: Form) =>
+  (...t: Tensor[]): Tensor => {
+    const [runningMean, runningVar] = t.slice(affine ? 3 : 1)
+    return batchNorm(t[0]!, {
+      ...(affine ? { weight: t[1], bias: t[2] } : {}),
+      ...(training ? {} : { runningMean, runningVar }),
+      training,
+      activation: relu ? 'relu' : undefined,
+    })
+  }
+
+const file = reference('ops')
+
+test.each(file.cases.filter((c) => c.op === 'batchNorm'))('PyTorch: $name', async (c) => {
+  const device = await testDevice()
+  await runCase(
+    device,
+    file,
+    c,
+    (inputs, attrs) => {
+      const named = Object.fromEntries(c.inputs.map((name, i) => [name, inputs[i]]))
+      const y = batchNorm(inputs[0]!, { ...named, ...attrs })
+      return c.outputs.length > 1 ? [y, named.runningMean!, named.runningVar!] : [y]
+    },
+    // About a mean of 100 the input itself carries 7 digits: 1e-5 of the spread.
+    { rtol: 1e-5, atol: c.name.includes('offset') ? 2e-5 : 3e-6, gradRtol: 5e-5, gradAtol: 2e-5 },
+  )
+})
+
+test('any shape: values and gradients of the float64 oracle', async () => {
+  const shape = fc.tuple(
+    fc.integer({ min: 1, max: 4 }),
+    fc.constantFrom(1, 2, 3, 5, 8, 17),
+    fc.constantFrom(1, 2, 3, 5, 8, 16),
+    fc.constantFrom(1, 2, 4, 7, 9, 32),
+  )
+  const form = fc.record({ training: fc.boolean(), relu: fc.boolean(), affine: fc.boolean() })
+  await fc.assert(
+    fc.asyncProperty(shape, form, async (x, f) => {
+      // Of very few values the gradient is a small difference of large terms.
+      fc.pre(!f.training || x[0] * x[2] * x[3] >= 6)
+      const c = [x[1]]
+      const inputs = [
+        { shape: x },
+        ...(f.affine ? [{ shape: c, low: 0.5, high: 2 }, { shape: c }] : []),
+        ...(f.training
+          ? []
+          : [
+              { shape: c, grad: false },
+              { shape: c, low: 0.5, high: 2, grad: false },
+            ]),
+      ]
+      await checkGradients(call(f), oracle(f), inputs, {
+        maxElements: 10,
+        rtol: 2e-5,
+        atol: 1e-5,
+        gradRtol: 2e-4,
+        gradAtol: 2e-4,
+      })
+    }),
+    { numRuns: 40, seed: 5 },
+  )
+})
+
+test('statistics stay sound: a mean of a thousand spreads, an outlier in front, many runs', async () => {
+  const device = await testDevice()
+  for (const [offset, outlier, shape] of [
+    [1000, 0, [3, 2, 33, 47]],
+    [0, 3000, [2, 2, 64, 96]],
+    [-5, 0, [1, 1, 300, 301]],
+  ] as const) {
+    const values = randomValues(shape, 4).map((v) => v + offset)
+    if (outlier) values[0] = outlier
+    const x = device.tensor(values, shape)
+    const c = shape[1]
+    const runningMean = device.zeros([c])
+    const runningVar = device.zeros([c])
+    batchNorm(x, { training: true, momentum: 1, runningMean, runningVar }).dispose()
+    const { mean, variance } = moments({ data: Float64Array.from(values), shape })
+    const count = values.length / c
+    expectClose(await runningMean.data(), mean, 2e-6, 4e-6, `mean about ${offset}`)
+    expectClose(
+      await runningVar.data(),
+      variance.map((v) => (v * count) / (count - 1)),
+      1e-5,
+      0,
+      `variance about ${offset}`,
+    )
+  }
+})
+
+test('parameters in one block: gradients are added into theirs', async () => {
+  const device = await testDevice()
+  const weight = device.parameter(Float32Array.of(1, 2, 3), [3])
+  const bias = device.parameter(Float32Array.of(0, 1, 0), [3])
+  new ParameterBlock(device, [weight, bias])
+  const mean = device.parameter(new Float32Array(3), [3], { requiresGrad: false })
+  const variance = device.parameter(new Float32Array(3).fill(1), [3], { requiresGrad: false })
+  new ParameterBlock(device, [mean, variance])
+  const x = device.tensor(randomValues([2, 3, 4, 4]), [2, 3, 4, 4])
+  const step = async (activation?: 'relu') => {
+    const y = batchNorm(x, {
+      weight,
+      bias,
+      runningMean: mean,
+      runningVar: variance,
+      training: true,
+      activation,
+    })
+    y.backward(device.ones(y.shape))
+    return [...(await bias.grad!.data())]
+  }
+  expect(await step()).toEqual([32, 32, 32])
+  expect(await step()).toEqual([64, 64, 64])
+  await step('relu')
+  expect((await mean.data()).every((v) => v !== 0)).toBe(true)
+})
+
+test('what does not fit is refused by a sentence', async () => {
+  const device = await testDevice()
+  const no = (f: () => unknown, text: string) => expect(f).toThrow(text)
+  no(() => batchNormShape([1, 3, 1, 1], true), 'batchNorm: training needs at least 2 values a channel')
+  const x = device.zeros([1, 3, 2, 2])
+  no(() => batchNorm(x), 'batchNorm: evaluation needs runningMean and runningVar; got none')
+  no(
+    () => batchNorm(x, { training: true, weight: device.zeros([2]) }),
+    'batchNorm: weight must be float32 (3), one value a channel of x, got float32 (2)',
+  )
+  no(
+    () => batchNorm(x, { training: true, runningMean: device.zeros([3]) }),
+    'give both runningMean and runningVar, or neither; got runningMean',
+  )
+})
