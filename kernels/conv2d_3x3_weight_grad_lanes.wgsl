@@ -4,14 +4,15 @@
 // One subgroup holds the 9 taps of 4 output and 8 input channels, a lane an input channel: 36 sums a lane. It
 // runs down a column of y four wide, two rows a step: each lane loads its own two new rows of x (six wide) and
 // keeps the two before; of the 4 × 2 runs of four dy each lane loads one and all get it by a shuffle.
-// The columns (of an image, four wide) are dealt out over `splits` sums, which conv2d_reduce adds up.
+// The columns (of an image, four wide) are dealt out over `splits` sums, which conv2d_reduce adds up; a single one
+// (splits = 1) is written, or with accumulate added, to its place.
 // VEC as in conv2d_3x3_lanes.
 enable subgroups;
 
 struct Params {
   n: i32, cin: i32, h: i32, w: i32,
   cout: i32, outH: i32, outW: i32, padH: i32, padW: i32,
-  splits: i32, columnsPerSplit: i32,
+  splits: i32, columnsPerSplit: i32, accumulate: u32,
 }
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> x4: array<vec4f>;
@@ -63,16 +64,18 @@ fn add_rows(t: Taps, d: vec4f, r0: Row, r1: Row, r2: Row) -> Taps {
   return Taps(add(t.a, d, r0), add(t.b, d, r1), add(t.c, d, r2));
 }
 
+fn store_row(at: i32, t: vec3f) {
+  var value = t;
+  if (params.accumulate != 0u) { value += vec3f(partial[at], partial[at + 1], partial[at + 2]); }
+  partial[at] = value.x;
+  partial[at + 1] = value.y;
+  partial[at + 2] = value.z;
+}
+
 fn store(at: i32, t: Taps) {
-  partial[at] = t.a.x;
-  partial[at + 1] = t.a.y;
-  partial[at + 2] = t.a.z;
-  partial[at + 3] = t.b.x;
-  partial[at + 4] = t.b.y;
-  partial[at + 5] = t.b.z;
-  partial[at + 6] = t.c.x;
-  partial[at + 7] = t.c.y;
-  partial[at + 8] = t.c.z;
+  store_row(at, t.a);
+  store_row(at + 3, t.b);
+  store_row(at + 6, t.c);
 }
 
 @compute @workgroup_size(8)

@@ -87,10 +87,19 @@ export function planConv2d(
   const inputGrad = epilogue.inputGrad ?? {}
   const weightGrad = epilogue.weightGrad ?? {}
   return {
-    forward: present(lanes3x3(shape, adapter, forward), directForward(shape, forward)),
-    inputGrad: present(lanes3x3InputGrad(shape, adapter, inputGrad), directInputGrad(shape, inputGrad)),
+    forward: present(
+      lanes3x3(shape, adapter, forward),
+      lanesForward(shape, adapter, forward),
+      directForward(shape, forward),
+    ),
+    inputGrad: present(
+      lanes3x3InputGrad(shape, adapter, inputGrad),
+      lanesInputGrad(shape, adapter, inputGrad),
+      directInputGrad(shape, inputGrad),
+    ),
     weightGrad: present(
       lanes3x3WeightGrad(shape, adapter, weightGrad),
+      lanesWeightGrad(shape, adapter, weightGrad),
       directWeightGrad(shape, adapter, weightGrad),
     ),
     biasGrad: [biasGrad(shape, adapter, epilogue.biasGrad ?? {})],
@@ -250,6 +259,95 @@ function lanes3x3InputGrad(
   }
 }
 
+/** A channel block of the lane kernels is mostly idle in a group of few channels. */
+function lanesFit(s: ConvShape, adapter: ConvAdapter): boolean {
+  return lanes(adapter) && (s.groups === 1 || (s.cin / s.groups >= 4 && s.cout / s.groups >= 4))
+}
+
+function lanesForward(s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue): ConvVariant | undefined {
+  if (!lanesFit(s, adapter)) return undefined
+  const { n, groups } = s
+  const pointwise =
+    s.kh === 1 && s.kw === 1 && s.strideH === 1 && s.strideW === 1 && s.padH === 0 && s.padW === 0
+  // Without a window the image is one long row.
+  const plane = pointwise ? { h: 1, w: s.h * s.w, outH: 1, outW: s.h * s.w } : geometry(s)
+  const inG = s.cin / groups
+  const outG = s.cout / groups
+  const taps = s.kh * s.kw
+  const wide = outG > 8
+  return {
+    name: 'lanes',
+    scratch: {},
+    dispatches: [
+      {
+        file: 'conv2d_lanes',
+        entry: 'conv2d_lanes',
+        bindings: { x: 'x', x4: 'x', weight: 'weight', bias: biasBinding(epilogue), y: 'y' },
+        params: {
+          ...geometry(s),
+          ...plane,
+          weightOut: inG * taps,
+          weightIn: taps,
+          weightGroup: outG * inG * taps,
+          ...epilogueParams(epilogue),
+        },
+        overrides: { TRANSPOSE: 0, VEC: pointwise && (s.h * s.w) % 4 === 0 ? 1 : 0, WIDE: wide ? 1 : 0 },
+        workgroups: spread(
+          n * groups * Math.ceil((s.outH * s.outW) / 32) * Math.ceil(outG / (wide ? 16 : 8)),
+        ),
+      },
+    ],
+  }
+}
+
+function lanesInputGrad(s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue): ConvVariant | undefined {
+  if (!lanesFit(s, adapter)) return undefined
+  const { n, groups } = s
+  // A window as large as its stride: each pixel of dx has one tap, at the same place of dy for a whole phase.
+  const tiling =
+    s.kh === s.strideH &&
+    s.kw === s.strideW &&
+    s.padH === 0 &&
+    s.padW === 0 &&
+    s.dilationH === 1 &&
+    s.dilationW === 1
+  const whole = tiling && s.h === s.outH * s.strideH && s.w === s.outW * s.strideW
+  const pointwise = whole && s.strideH === 1 && s.strideW === 1
+  const plane = pointwise
+    ? { h: 1, w: s.h * s.w, outH: 1, outW: s.h * s.w }
+    : { h: s.outH, w: s.outW, outH: s.h, outW: s.w }
+  const inG = s.cin / groups
+  const outG = s.cout / groups
+  const taps = s.kh * s.kw
+  const wide = inG > 8
+  const grid = Math.ceil(s.h / s.strideH) * Math.ceil(s.w / s.strideW)
+  return {
+    name: 'lanes',
+    scratch: {},
+    dispatches: [
+      {
+        file: 'conv2d_lanes',
+        entry: 'conv2d_lanes',
+        bindings: { x: 'dy', x4: 'dy', weight: 'weight', bias: biasBinding(epilogue), y: 'dx' },
+        params: {
+          ...geometry(s),
+          ...plane,
+          cin: s.cout,
+          cout: s.cin,
+          weightOut: taps,
+          weightIn: inG * taps,
+          weightGroup: outG * inG * taps,
+          ...epilogueParams(epilogue),
+        },
+        overrides: { TRANSPOSE: 1, VEC: whole && plane.w % 4 === 0 ? 1 : 0, WIDE: wide ? 1 : 0 },
+        workgroups: spread(
+          n * groups * s.strideH * s.strideW * Math.ceil(grid / 32) * Math.ceil(inG / (wide ? 16 : 8)),
+        ),
+      },
+    ],
+  }
+}
+
 /** Runs of rows for a sum over `rows`, so that about `wanted` invocations share `outputs` sums. */
 function split(rows: number, outputs: number, wanted: number): { splits: number; rowsPerSplit: number } {
   const aim = Math.min(rows, Math.max(1, Math.ceil(wanted / outputs)))
@@ -294,6 +392,28 @@ function directWeightGrad(shape: ConvShape, adapter: ConvAdapter, epilogue: Conv
   }
 }
 
+/** The dispatches of a split sum; a single run goes straight to its place. */
+function splitSum(
+  name: string,
+  dispatch: ConvDispatch,
+  weights: number,
+  splits: number,
+  epilogue: ConvEpilogue,
+): ConvVariant {
+  const partial: ConvBuffer = splits === 1 ? 'dw' : 'scratch:partial'
+  const first = {
+    ...dispatch,
+    bindings: { ...dispatch.bindings, partial },
+    params: { ...dispatch.params, splits, accumulate: splits === 1 && epilogue.accumulate ? 1 : 0 },
+  }
+  if (splits === 1) return { name, scratch: {}, dispatches: [first] }
+  return {
+    name,
+    scratch: { partial: splits * weights },
+    dispatches: [first, reduce('scratch:partial', 'dw', weights, splits, epilogue)],
+  }
+}
+
 function lanes3x3WeightGrad(
   s: ConvShape,
   adapter: ConvAdapter,
@@ -301,24 +421,48 @@ function lanes3x3WeightGrad(
 ): ConvVariant | undefined {
   if (!lanes(adapter) || !is3x3(s) || s.padH > 2 || s.padW > 2) return undefined
   const { n, cin, h, w, cout, outH, outW, padH, padW } = s
-  const weights = cout * cin * 9
   const tiles = Math.ceil(cin / 8) * Math.ceil(cout / 4)
   const { splits, rowsPerSplit: columnsPerSplit } = split(n * Math.ceil(outW / 4), tiles, 48)
-  return {
-    name: 'lanes3x3',
-    scratch: { partial: splits * weights },
-    dispatches: [
-      {
-        file: 'conv2d_3x3_weight_grad_lanes',
-        entry: 'conv2d_3x3_weight_grad_lanes',
-        bindings: { x: 'x', x4: 'x', dy: 'dy', dy4: 'dy', partial: 'scratch:partial' },
-        params: { n, cin, h, w, cout, outH, outW, padH, padW, splits, columnsPerSplit },
-        overrides: { VEC: padW === 1 && w % 4 === 0 ? 1 : 0 },
-        workgroups: spread(tiles * splits),
-      },
-      reduce('scratch:partial', 'dw', weights, splits, epilogue),
-    ],
-  }
+  return splitSum(
+    'lanes3x3',
+    {
+      file: 'conv2d_3x3_weight_grad_lanes',
+      entry: 'conv2d_3x3_weight_grad_lanes',
+      bindings: { x: 'x', x4: 'x', dy: 'dy', dy4: 'dy' },
+      params: { n, cin, h, w, cout, outH, outW, padH, padW, columnsPerSplit },
+      overrides: { VEC: padW === 1 && w % 4 === 0 ? 1 : 0 },
+      workgroups: spread(tiles * splits),
+    },
+    cout * cin * 9,
+    splits,
+    epilogue,
+  )
+}
+
+function lanesWeightGrad(
+  s: ConvShape,
+  adapter: ConvAdapter,
+  epilogue: ConvEpilogue,
+): ConvVariant | undefined {
+  if (!lanesFit(s, adapter)) return undefined
+  const pointwise = s.kw === 1 && s.strideW === 1 && s.padW === 0
+  const depth = (s.cin / s.groups) * s.kh * s.kw
+  const tiles = s.groups * Math.ceil(depth / 32) * Math.ceil(s.cout / s.groups / 8)
+  const runs = split(s.n * s.outH, tiles, 48)
+  return splitSum(
+    'lanes',
+    {
+      file: 'conv2d_weight_grad_lanes',
+      entry: 'conv2d_weight_grad_lanes',
+      bindings: { x: 'x', x4: 'x', dy: 'dy', dy4: 'dy' },
+      params: { ...geometry(s), rowsPerSplit: runs.rowsPerSplit },
+      overrides: { XVEC: pointwise && s.w % 4 === 0 ? 1 : 0, DYVEC: s.outW % 4 === 0 ? 1 : 0 },
+      workgroups: spread(tiles * runs.splits),
+    },
+    s.cout * depth,
+    runs.splits,
+    epilogue,
+  )
 }
 
 function biasGrad(shape: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue): ConvVariant {
