@@ -1,13 +1,24 @@
 /** Every op, one line each: the table of contents of the autograd. */
 export { abs } from './abs.ts'
 export { add } from './add.ts'
+export { type AffineWarpOptions, affineWarp } from './affine-warp.ts'
+export { argmax2d } from './argmax2d.ts'
+export { type BatchNormOptions, batchNorm } from './batch-norm.ts'
+export { centerOfMass } from './center-of-mass.ts'
 export { clamp } from './clamp.ts'
 export { eq, ge, gt, le, logicalAnd, logicalNot, logicalOr, lt, ne } from './comparison.ts'
 export { concat, stack } from './concat.ts'
+export { type ConvTranspose2dOptions, convTranspose2d } from './conv-transpose2d.ts'
+export { type Conv2dOptions, conv2d } from './conv2d.ts'
+export { type CropResizeOptions, cropResize } from './crop-resize.ts'
 export { diceLoss } from './dice-loss.ts'
 export { div } from './div.ts'
 export { exp } from './exp.ts'
+export { type GaussianHeatmapOptions, gaussianHeatmap } from './gaussian-heatmap.ts'
+export { type GridSampleOptions, gridSample } from './grid-sample.ts'
+export { type GridWarpOptions, gridWarp } from './grid-warp.ts'
 export { log } from './log.ts'
+export { type MaxPool2dOptions, maxPool2d } from './max-pool2d.ts'
 export { maximum } from './maximum.ts'
 export { mean } from './mean.ts'
 export { minimum } from './minimum.ts'
@@ -15,6 +26,13 @@ export { mul } from './mul.ts'
 export { neg } from './neg.ts'
 export { type PadOptions, pad } from './pad.ts'
 export { permute, transpose } from './permute.ts'
+export {
+  type InversePolarWarpOptions,
+  inversePolarWarp,
+  type PolarLayout,
+  type PolarWarpOptions,
+  polarWarp,
+} from './polar-warp.ts'
 export { pow, square } from './pow.ts'
 export { relu } from './relu.ts'
 export { flatten, reshape, squeeze, unsqueeze } from './reshape.ts'
@@ -24,8 +42,4 @@ export { sqrt } from './sqrt.ts'
 export { sub } from './sub.ts'
 export { type ReduceOptions, sum } from './sum.ts'
 export { tanh } from './tanh.ts'
-
-export { type BatchNormOptions, batchNorm } from './batch-norm.ts'
-export { type ConvTranspose2dOptions, convTranspose2d } from './conv-transpose2d.ts'
-export { type Conv2dOptions, conv2d } from './conv2d.ts'
-export { type MaxPool2dOptions, maxPool2d } from './max-pool2d.ts'
+export type { PaddingMode, SampleMode } from './warp.ts'

@@ -1,0 +1,93 @@
+// Centre of mass of images, from moments about the image's centre (smaller numbers, smaller rounding).
+//
+//   M00 = Σ x,  M10 = Σ x·(u − mu),  M01 = Σ x·(v − mv),   (mu, mv) = ((W − 1)/2, (H − 1)/2)
+//   y = (mu + M10/M00, mv + M01/M00), or (mu, mv) if M00 = 0
+//   dx = (dy₀·(u − y₀) + dy₁·(v − y₁)) / M00, or 0 if M00 = 0
+
+struct Params {
+  images: u32,
+  height: u32,
+  width: u32,
+  runs: u32, // workgroups that share an image
+  run: u32,  // pixels of each
+}
+
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> moments_in: array<f32>;
+@group(0) @binding(2) var<storage, read> center: array<f32>;
+@group(0) @binding(3) var<storage, read> dy: array<f32>;
+@group(0) @binding(4) var<storage, read_write> moments: array<f32>; // (images, runs, 3)
+@group(0) @binding(5) var<storage, read_write> y: array<f32>;
+@group(0) @binding(6) var<storage, read_write> mass: array<f32>;
+@group(0) @binding(7) var<uniform> params: Params;
+
+fn middle() -> vec2f {
+  return vec2f(f32(params.width - 1u), f32(params.height - 1u)) * 0.5;
+}
+
+var<workgroup> partial: array<vec3f, 64>;
+
+// One workgroup a run of an image.
+@compute @workgroup_size(64)
+fn sum_moments(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let g = group.x + group.y * groups.x;
+  let area = params.height * params.width;
+  let image = g / params.runs;
+  let first = g % params.runs * params.run;
+  var sum = vec3f(0.0);
+  if (image < params.images) {
+    for (var j = first + lane; j < min(first + params.run, area); j += 64u) {
+      let at = vec2f(f32(j % params.width), f32(j / params.width)) - middle();
+      sum += x[image * area + j] * vec3f(1.0, at);
+    }
+  }
+  partial[lane] = sum;
+  workgroupBarrier();
+  for (var half = 32u; half > 0u; half /= 2u) {
+    if (lane < half) { partial[lane] += partial[lane + half]; }
+    workgroupBarrier();
+  }
+  if (lane == 0u && image < params.images) {
+    moments[3u * g] = partial[0].x;
+    moments[3u * g + 1u] = partial[0].y;
+    moments[3u * g + 2u] = partial[0].z;
+  }
+}
+
+// One invocation an image: the runs in their order.
+@compute @workgroup_size(64)
+fn divide(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let i = id.x + id.y * groups.x * 64u;
+  if (i >= params.images) { return; }
+  var sum = vec3f(0.0);
+  for (var r = 0u; r < params.runs; r++) {
+    let k = 3u * (i * params.runs + r);
+    sum += vec3f(moments_in[k], moments_in[k + 1u], moments_in[k + 2u]);
+  }
+  var at = middle();
+  if (sum.x != 0.0) { at += sum.yz / sum.x; }
+  y[2u * i] = at.x;
+  y[2u * i + 1u] = at.y;
+  mass[i] = sum.x;
+}
+
+// One invocation a pixel; y is dx here, moments_in the masses.
+@compute @workgroup_size(64)
+fn spread(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let i = id.x + id.y * groups.x * 64u;
+  let area = params.height * params.width;
+  if (i >= params.images * area) { return; }
+  let n = i / area;
+  let total = moments_in[n];
+  if (total == 0.0) {
+    y[i] = 0.0;
+    return;
+  }
+  let at = vec2f(f32(i % params.width), f32(i / params.width % params.height));
+  let d = at - vec2f(center[2u * n], center[2u * n + 1u]);
+  y[i] = dot(d, vec2f(dy[2u * n], dy[2u * n + 1u])) / total;
+}

@@ -1,0 +1,60 @@
+import source from '../../../kernels/center_of_mass.wgsl'
+import { kernel } from '../../gpu/kernel.ts'
+import { defineUnaryResult } from '../op.ts'
+import type { Tensor } from '../tensor.ts'
+import { checkPlanes, workgroupRows } from './planes.ts'
+
+const kernels = kernel('center_of_mass', source)
+
+/** Pixels that one workgroup sums. */
+const RUN = 4096
+
+const apply = defineUnaryResult<object>({
+  name: 'centerOfMass',
+  forward(run, [x]) {
+    const { n, h, w } = checkPlanes('centerOfMass', x!)
+    const runs = Math.ceil((h * w) / RUN)
+    const params = { images: n, height: h, width: w, runs, run: RUN }
+    const moments = run.empty([n, runs, 3])
+    const y = run.empty([n, 2])
+    const mass = run.save(run.empty([n]))
+    run.launch({
+      kernel: kernels,
+      entry: 'sum_moments',
+      bindings: { x: x!, moments },
+      params,
+      workgroups: workgroupRows(n * runs),
+    })
+    run.launch({
+      kernel: kernels,
+      entry: 'divide',
+      bindings: { moments_in: moments, y, mass },
+      params,
+      threads: n,
+    })
+    return y
+  },
+  backward(run, { inputs: [x], outputs: [center], saved: [mass], grads: [dy] }) {
+    const [n, , h, w] = x!.shape as [number, number, number, number]
+    const dx = run.empty(x!.shape)
+    run.launch({
+      kernel: kernels,
+      entry: 'spread',
+      bindings: { moments_in: mass!, center: center!, dy: dy!, y: dx },
+      params: { images: n, height: h, width: w, runs: 1, run: RUN },
+      threads: dx.size,
+    })
+    return [dx]
+  },
+})
+
+/**
+ * Centre of mass of each image, in pixels with the fraction kept:
+ *
+ *     y[n] = (Σ x·u, Σ x·v) / Σ x
+ *
+ * x is (N, 1, H, W), the result (N, 2) as (x, y). An image whose sum is 0 has its own centre,
+ * ((W − 1)/2, (H − 1)/2), and no gradient. The gradient in x is ((u − y₀)·dy₀ + (v − y₁)·dy₁) / Σ x.
+ * Throws a ShapeError unless x has one channel.
+ */
+export const centerOfMass = (x: Tensor): Tensor => apply([x], {})

@@ -1,0 +1,73 @@
+import source from '../../../kernels/gaussian_heatmap.wgsl'
+import { ShapeError } from '../../gpu/errors.ts'
+import { kernel } from '../../gpu/kernel.ts'
+import { defineUnaryResult } from '../op.ts'
+import { formatShape, type Tensor } from '../tensor.ts'
+import { workgroupRows } from './planes.ts'
+import { type Pair, pair } from './window.ts'
+
+const kernels = kernel('gaussian_heatmap', source)
+
+export interface GaussianHeatmapOptions {
+  /** Size of the heatmap. */
+  readonly size: Pair
+  /** Standard deviation in px. */
+  readonly sigma: number
+}
+
+interface Attrs {
+  readonly h: number
+  readonly w: number
+  /** 1 / 2σ². */
+  readonly k: number
+}
+
+const apply = defineUnaryResult<Attrs>({
+  name: 'gaussianHeatmap',
+  forward(run, [centers], { h, w, k }) {
+    const n = centers!.shape[0]!
+    const y = run.empty([n, 1, h, w])
+    run.launch({
+      kernel: kernels,
+      entry: 'gaussian_heatmap',
+      bindings: { centers: centers!, y },
+      params: { images: n, height: h, width: w, k },
+      threads: y.size,
+    })
+    return y
+  },
+  backward(run, { inputs: [centers], outputs: [heat], grads: [dy], attrs: { h, w, k } }) {
+    const n = centers!.shape[0]!
+    const dcenters = run.empty(centers!.shape)
+    run.launch({
+      kernel: kernels,
+      entry: 'gaussian_heatmap_grad',
+      bindings: { centers: centers!, heat: heat!, dy: dy!, y: dcenters },
+      params: { images: n, height: h, width: w, k },
+      workgroups: workgroupRows(n),
+    })
+    return [dcenters]
+  },
+})
+
+/**
+ * A Gaussian of height 1 at each centre:
+ *
+ *     y[n, 0, v, u] = exp(−((u − cx)² + (v − cy)²) / 2σ²)
+ *
+ * centers is (N, 2) as (x, y) in pixels, inside the heatmap or not; the result (N, 1, h, w). Gradient in centers.
+ */
+export function gaussianHeatmap(centers: Tensor, { size, sigma }: GaussianHeatmapOptions): Tensor {
+  const op = 'gaussianHeatmap'
+  if (centers.dtype !== 'float32' || centers.rank !== 2 || centers.shape[1] !== 2) {
+    throw new ShapeError(
+      op,
+      `centers must be float32 (N, 2), an (x, y) in pixels each, got ${centers.dtype} ${formatShape(centers.shape)}`,
+    )
+  }
+  if (!(Number.isFinite(sigma) && sigma > 0)) {
+    throw new ShapeError(op, `sigma is a length in pixels above 0, got ${sigma}`)
+  }
+  const [h, w] = pair(op, 'size', size, 1)
+  return apply([centers], { h, w, k: 1 / (2 * sigma * sigma) })
+}
