@@ -1,3 +1,4 @@
+import { broadcastShapes, broadcastStrides, stridesOf } from '../src/autograd/shape.ts'
 import { elements, type Shape, type Tensor } from '../src/autograd/tensor.ts'
 import { testDevice } from './device.ts'
 import { expectClose } from './reference.ts'
@@ -23,6 +24,17 @@ export function randomValues(shape: Shape, seed = 1, low = -1, high = 1): Float3
 export interface Array64 {
   readonly data: Float64Array
   readonly shape: Shape
+}
+
+/** f over arrays that broadcast as in NumPy. */
+export function broadcastOracle(f: (...v: number[]) => number, ...arrays: readonly Array64[]): Float64Array {
+  const shape = broadcastShapes('oracle', ...arrays.map((a) => a.shape))
+  const own = stridesOf(shape)
+  const strides = arrays.map((a) => broadcastStrides(a.shape, shape))
+  return Float64Array.from({ length: elements(shape) }, (_, i) => {
+    const at = strides.map((s) => shape.reduce((sum, d, k) => sum + (Math.floor(i / own[k]!) % d) * s[k]!, 0))
+    return f(...arrays.map((a, k) => a.data[at[k]!]!))
+  })
 }
 
 /** An input of a gradient check. Without `data` it is uniform in [low, high) (default [−1, 1)). */

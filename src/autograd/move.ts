@@ -1,0 +1,139 @@
+import source from '../../kernels/move.wgsl'
+import { kernel } from '../gpu/kernel.ts'
+import { MAX_RANK } from './accumulate.ts'
+import type { Run } from './op.ts'
+import { broadcastStrides, collapse, requireRank, stridesOf, type Walk, walkParams } from './shape.ts'
+import { elements, type Shape, type Tensor } from './tensor.ts'
+
+const move = kernel('move', source)
+
+/** A box inside an array: where it begins and its strides, in elements. */
+export interface Box {
+  readonly tensor: Tensor
+  readonly offset: number
+  readonly strides: readonly number[]
+}
+
+const noPad = Object.fromEntries(Array.from({ length: MAX_RANK }, (_, k) => [`m${k}`, 1]))
+
+const quarter = (strides: readonly number[]): number[] =>
+  strides.map((s, k) => (k === strides.length - 1 ? s : s / 4))
+
+const wideStrides = (strides: readonly number[], offset: number): boolean =>
+  strides.at(-1) === 1 && offset % 4 === 0 && strides.slice(0, -1).every((s) => s % 4 === 0)
+
+/** Copies a box of `sizes` from one array into another. By bits: any dtype. */
+export function copyBox(run: Run, sizes: Shape, from: Box, to: Box): void {
+  const walk = collapse({ sizes, strides: [from.strides, to.strides] })
+  requireRank(run.op, walk.sizes, MAX_RANK, sizes)
+  const [fromStrides, toStrides] = walk.strides as [number[], number[]]
+  const inner = walk.sizes.at(-1) ?? 1
+  const wideTo = inner % 4 === 0 && wideStrides(toStrides, to.offset)
+  const entry =
+    wideTo && wideStrides(fromStrides, from.offset)
+      ? 'move_wide'
+      : wideTo && fromStrides.at(-1) === 0
+        ? 'spread'
+        : 'move'
+  const wide = entry !== 'move'
+  const used: Walk = {
+    sizes: wide ? [...walk.sizes.slice(0, -1), inner / 4] : walk.sizes,
+    strides: [
+      entry === 'move_wide' ? quarter(fromStrides) : fromStrides,
+      wide ? quarter(toStrides) : toStrides,
+    ],
+  }
+  const count = elements(used.sizes)
+  run.launch({
+    kernel: move,
+    entry,
+    bindings: { x: from.tensor, wide_x: from.tensor, y: to.tensor, wide_y: to.tensor },
+    overrides: { AXES: Math.max(1, used.sizes.length) },
+    params: {
+      count,
+      x_offset: entry === 'move_wide' ? from.offset / 4 : from.offset,
+      y_offset: wide ? to.offset / 4 : to.offset,
+      value: 0,
+      ...noPad,
+      ...walkParams(used, MAX_RANK, ['x', 'y']),
+    },
+    threads: count,
+  })
+}
+
+/** x stretched to the larger `shape` by broadcasting. */
+export function expandTo(run: Run, x: Tensor, shape: Shape): Tensor {
+  const y = run.empty(shape, x.dtype)
+  const from = { tensor: x, offset: 0, strides: broadcastStrides(x.shape, shape) }
+  copyBox(run, shape, from, { tensor: y, offset: 0, strides: stridesOf(shape) })
+  return y
+}
+
+/** The box of x from `starts`, of shape `sizes`. */
+export function cut(run: Run, x: Tensor, starts: Shape, sizes: Shape): Tensor {
+  const y = run.empty(sizes, x.dtype)
+  const strides = stridesOf(x.shape)
+  const offset = starts.reduce((sum, s, k) => sum + s * strides[k]!, 0)
+  if (y.size > 0) {
+    copyBox(run, sizes, { tensor: x, offset, strides }, { tensor: y, offset: 0, strides: stridesOf(sizes) })
+  }
+  return y
+}
+
+/** x inside a larger array of `shape`, beginning at `before`; `value` around it. */
+export function surround(run: Run, x: Tensor, before: Shape, shape: Shape, value: number): Tensor {
+  const y = run.empty(shape, x.dtype)
+  // Axes that are not padded merge into the next outer one.
+  const axes: { from: number; to: number; before: number }[] = []
+  for (let k = 0; k < shape.length; k++) {
+    const axis = { from: x.shape[k]!, to: shape[k]!, before: before[k]! }
+    const outer = axes.at(-1)
+    if (axis.from !== axis.to || !outer) axes.push(axis)
+    else {
+      outer.from *= axis.from
+      outer.to *= axis.to
+      outer.before *= axis.to
+    }
+  }
+  const inner = axes.at(-1)
+  const wide = inner !== undefined && [inner.from, inner.to, inner.before].every((n) => n % 4 === 0)
+  if (inner && wide) {
+    inner.from /= 4
+    inner.to /= 4
+    inner.before /= 4
+  }
+  const to = axes.map((a) => a.to)
+  requireRank(run.op, to, MAX_RANK, shape)
+  const from = axes.map((a) => a.from)
+  const {
+    n0: m0,
+    n1: m1,
+    n2: m2,
+    n3: m3,
+    n4: m4,
+    n5: m5,
+  } = walkParams({ sizes: from, strides: [] }, MAX_RANK, [])
+  const walk: Walk = { sizes: to, strides: [stridesOf(from), axes.map((a) => a.before)] }
+  const count = wide ? y.size / 4 : y.size
+  run.launch({
+    kernel: move,
+    entry: wide ? 'pad_wide' : 'pad',
+    bindings: { x, wide_x: x, y, wide_y: y },
+    overrides: { AXES: Math.max(1, axes.length) },
+    params: {
+      count,
+      x_offset: 0,
+      y_offset: 0,
+      value,
+      m0: m0!,
+      m1: m1!,
+      m2: m2!,
+      m3: m3!,
+      m4: m4!,
+      m5: m5!,
+      ...walkParams(walk, MAX_RANK, ['x', 'y']),
+    },
+    threads: count,
+  })
+  return y
+}

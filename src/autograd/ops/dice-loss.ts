@@ -1,0 +1,63 @@
+import source from '../../../kernels/dice_loss.wgsl'
+import { kernel } from '../../gpu/kernel.ts'
+import { defineUnaryResult, type Run } from '../op.ts'
+import { requireFloat, requireSameShape } from '../shape.ts'
+import type { Tensor } from '../tensor.ts'
+
+const dice = kernel('dice_loss', source)
+
+/** Workgroups that sum: 4,096 elements or more each. */
+const groupsFor = (count: number): number => Math.min(512, Math.max(1, Math.ceil(count / 4096)))
+
+function gradient(run: Run, other: Tensor, ratio: Tensor, dy: Tensor, smooth: number): Tensor {
+  const dp = run.empty(other.shape)
+  run.launch({
+    kernel: dice,
+    entry: 'grad',
+    bindings: { t: other, ratio_in: ratio, dy, dp },
+    params: { count: other.size, groups: 0, smooth },
+    threads: Math.ceil(other.size / 4),
+  })
+  return dp
+}
+
+const apply = defineUnaryResult<{ smooth: number }>({
+  name: 'diceLoss',
+  forward(run, [p, y], { smooth }) {
+    requireFloat('diceLoss', { p: p!, y: y! })
+    requireSameShape('diceLoss', 'p', p!.shape, 'y', y!.shape)
+    const groups = groupsFor(p!.size)
+    const params = { count: p!.size, groups, smooth }
+    const sums = run.empty([groups, 2])
+    const ratio = run.save(run.empty([2]))
+    const loss = run.empty([])
+    run.launch({
+      kernel: dice,
+      entry: 'partials',
+      bindings: { p: p!, t: y!, sums },
+      params,
+      workgroups: [groups],
+    })
+    run.launch({
+      kernel: dice,
+      entry: 'finish',
+      bindings: { partial_sums: sums, ratio, loss },
+      params,
+      workgroups: [1],
+    })
+    return loss
+  },
+  backward(run, { inputs: [p, y], saved: [ratio], grads: [dy], needs, attrs: { smooth } }) {
+    return [
+      needs[0] ? gradient(run, y!, ratio!, dy!, smooth) : undefined,
+      needs[1] ? gradient(run, p!, ratio!, dy!, smooth) : undefined,
+    ]
+  },
+})
+
+/**
+ * Soft Dice loss of probabilities p against a mask y of the same shape, over the whole batch:
+ * 1 − (2 Σ p·y + λ) / (Σ p + Σ y + λ), λ = `smooth`. A scalar.
+ */
+export const diceLoss = (p: Tensor, y: Tensor, { smooth = 1 }: { smooth?: number } = {}): Tensor =>
+  apply([p, y], { smooth })

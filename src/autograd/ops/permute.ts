@@ -1,0 +1,47 @@
+import { ShapeError } from '../../gpu/errors.ts'
+import { copyBox } from '../move.ts'
+import { defineUnaryResult, type Run } from '../op.ts'
+import { normalizeAxis, stridesOf } from '../shape.ts'
+import { formatShape, type Shape, type Tensor } from '../tensor.ts'
+
+/** Axes of the result as axes of x, each once. Throws a ShapeError otherwise. */
+export function checkPermute(shape: Shape, axes: readonly number[]): number[] {
+  const order = axes.map((a) => normalizeAxis('permute', a, shape.length))
+  if (order.length === shape.length && new Set(order).size === order.length) return order
+  throw new ShapeError(
+    'permute',
+    `axes [${axes.join(', ')}] must name each of the ${shape.length} axes of x ${formatShape(shape)} once`,
+  )
+}
+
+function launch(run: Run, x: Tensor, order: readonly number[]): Tensor {
+  const shape = order.map((a) => x.shape[a]!)
+  const y = run.empty(shape, x.dtype)
+  const own = stridesOf(x.shape)
+  const from = { tensor: x, offset: 0, strides: order.map((a) => own[a]!) }
+  copyBox(run, shape, from, { tensor: y, offset: 0, strides: stridesOf(shape) })
+  return y
+}
+
+const apply = defineUnaryResult<{ axes: readonly number[] }>({
+  name: 'permute',
+  forward: (run, [x], { axes }) => launch(run, x!, checkPermute(x!.shape, axes)),
+  backward(run, { inputs: [x], grads: [dy], attrs: { axes } }) {
+    const order = checkPermute(x!.shape, axes)
+    const inverse = order.map((_, k) => order.indexOf(k))
+    return [launch(run, dy!, inverse)]
+  },
+})
+
+/** Axes in another order: axis k of the result is axis `axes[k]` of x. Any dtype. */
+export const permute = (x: Tensor, { axes }: { axes: readonly number[] }): Tensor => apply([x], { axes })
+
+/** Two axes exchanged; by default the last two. */
+export function transpose(
+  x: Tensor,
+  { axes: [a, b] = [-2, -1] }: { axes?: readonly [number, number] } = {},
+): Tensor {
+  const [i, j] = [normalizeAxis('transpose', a, x.rank), normalizeAxis('transpose', b, x.rank)]
+  const axes = x.shape.map((_, k) => (k === i ? j : k === j ? i : k))
+  return permute(x, { axes })
+}

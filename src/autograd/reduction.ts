@@ -1,0 +1,145 @@
+import source from '../../kernels/reduce.wgsl'
+import { ShapeError } from '../gpu/errors.ts'
+import { kernel } from '../gpu/kernel.ts'
+import type { Run } from './op.ts'
+import { collapse, reducedShape, stridesOf } from './shape.ts'
+import { elements, formatShape, type Shape, type Tensor } from './tensor.ts'
+
+const reduce = kernel('reduce', source)
+
+const FOLDS = {
+  sum: { number: 0, start: 0 },
+  max: { number: 1, start: Number.NEGATIVE_INFINITY },
+  min: { number: 2, start: Number.POSITIVE_INFINITY },
+} as const
+export type Fold = keyof typeof FOLDS
+
+/** Lanes of a workgroup in kernels/reduce.wgsl. */
+const LANES = 128
+
+/** How a reduction is walked: kept and reduced axes (innermost first) with their strides, and the kernel's form. */
+export interface ReductionPlan {
+  readonly form: 'rows' | 'rows_wide' | 'columns' | 'columns_wide'
+  readonly kept: readonly { readonly size: number; readonly stride: number }[]
+  readonly reduced: readonly { readonly size: number; readonly stride: number }[]
+  /** Results, and elements folded into each (vec4s in the wide forms, along the axis that is read wide). */
+  readonly outputs: number
+  readonly count: number
+  /** Runs that the elements of one result are cut into, and their length. */
+  readonly splits: number
+  readonly run: number
+}
+
+/** The plan for reducing `axes` (normalised) of `shape`. Needs no GPU. */
+export function planReduction(op: string, shape: Shape, axes: readonly number[]): ReductionPlan {
+  const gone = new Set(axes)
+  if (elements(shape) === 0) {
+    const outputs = elements(shape.filter((_, k) => !gone.has(k)))
+    return { form: 'columns', kept: [], reduced: [], outputs, count: 0, splits: 1, run: 0 }
+  }
+  const own = stridesOf(shape)
+  // Neighbours merge only if both are kept or both reduced: each kind has its own stride array.
+  const walk = collapse({
+    sizes: shape,
+    strides: [own.map((s, k) => (gone.has(k) ? 0 : s)), own.map((s, k) => (gone.has(k) ? s : 0))],
+  })
+  const inside = walk.sizes
+    .map((size, k) => ({ size, keep: walk.strides[0]![k]!, fold: walk.strides[1]![k]! }))
+    .reverse()
+  const kept = inside.filter((a) => a.keep > 0).map((a) => ({ size: a.size, stride: a.keep }))
+  const reduced = inside.filter((a) => a.fold > 0).map((a) => ({ size: a.size, stride: a.fold }))
+  if (kept.length > 3 || reduced.length > 3) {
+    throw new ShapeError(
+      op,
+      `axes [${axes.join(', ')}] of ${formatShape(shape)} alternate too often between kept and reduced; permute first`,
+    )
+  }
+  let outputs = elements(kept.map((a) => a.size))
+  let count = elements(reduced.map((a) => a.size))
+  const innerReduced = inside[0] !== undefined && inside[0].fold > 0
+  const rows = innerReduced && count >= 64
+  const inner = rows ? reduced : kept
+  const wide =
+    inside[0] !== undefined && rows === innerReduced && inside[0].size % 4 === 0 && inner[0]?.stride === 1
+  if (wide) {
+    inner[0]!.size /= 4
+    for (const a of [...kept, ...reduced]) if (a !== inner[0]) a.stride /= 4
+    if (rows) count /= 4
+    else outputs /= 4
+  }
+  // Rows: 2,048 elements or more a workgroup. Columns: 16,384 threads if they get 8 elements or more each.
+  const most = rows ? Math.ceil(count / (16 * LANES)) : Math.ceil(count / 8)
+  const useful = Math.ceil((rows ? 2048 : 16_384) / outputs)
+  const splits = Math.max(1, Math.min(most, useful, 2048), rows ? 1 : Math.ceil(count / 4096))
+  const run = Math.ceil(count / splits)
+  return {
+    form: `${rows ? 'rows' : 'columns'}${wide ? '_wide' : ''}`,
+    kept,
+    reduced,
+    outputs,
+    count,
+    splits: Math.max(1, Math.ceil(count / Math.max(1, run))),
+    run,
+  }
+}
+
+/** Folds x over `axes` (normalised) and multiplies the result by `scale`. */
+export function launchReduction(
+  run: Run,
+  fold: Fold,
+  x: Tensor,
+  axes: readonly number[],
+  { keepDims = false, scale = 1 }: { keepDims?: boolean; scale?: number } = {},
+): Tensor {
+  const y = run.empty(reducedShape(x.shape, axes, keepDims))
+  launchInto(run, fold, x, axes, y, scale)
+  return y
+}
+
+function launchInto(
+  run: Run,
+  fold: Fold,
+  x: Tensor,
+  axes: readonly number[],
+  y: Tensor,
+  scale: number,
+): void {
+  if (y.size === 0) return
+  const plan = planReduction(run.op, x.shape, axes)
+  const { form, kept, reduced, outputs, splits } = plan
+  const target = splits === 1 ? y : run.empty([splits, y.size])
+  const groups = outputs * splits
+  const rows = Math.ceil(groups / 65_535)
+  run.launch({
+    kernel: reduce,
+    entry: form,
+    bindings: { x, wide_x: x, y: target, wide_y: target },
+    overrides: {
+      OP: FOLDS[fold].number,
+      KEPT: Math.max(1, kept.length),
+      REDUCED: Math.max(1, reduced.length),
+    },
+    params: {
+      outputs,
+      reduced: plan.count,
+      splits,
+      run: plan.run,
+      start: FOLDS[fold].start,
+      scale: splits === 1 ? scale : 1,
+      k0: kept[0]?.size ?? 1,
+      k1: kept[1]?.size ?? 1,
+      p0: kept[0]?.stride ?? 0,
+      p1: kept[1]?.stride ?? 0,
+      p2: kept[2]?.stride ?? 0,
+      r0: reduced[0]?.size ?? 1,
+      r1: reduced[1]?.size ?? 1,
+      q0: reduced[0]?.stride ?? 0,
+      q1: reduced[1]?.stride ?? 0,
+      q2: reduced[2]?.stride ?? 0,
+    },
+    ...(form.startsWith('rows')
+      ? { workgroups: [Math.ceil(groups / rows), rows] as const }
+      : { threads: groups }),
+  })
+  if (target !== y) launchInto(run, fold, target, [0], y, scale)
+}
