@@ -3,8 +3,10 @@ import weightGradLanes3x3 from '../../../kernels/conv2d_3x3_weight_grad_lanes.wg
 import biasGrad from '../../../kernels/conv2d_bias_grad.wgsl'
 import direct from '../../../kernels/conv2d_direct.wgsl'
 import inputGradDirect from '../../../kernels/conv2d_input_grad_direct.wgsl'
+import lanes from '../../../kernels/conv2d_lanes.wgsl'
 import reduce from '../../../kernels/conv2d_reduce.wgsl'
 import weightGradDirect from '../../../kernels/conv2d_weight_grad_direct.wgsl'
+import weightGradLanes from '../../../kernels/conv2d_weight_grad_lanes.wgsl'
 import { type Kernel, kernel } from '../../gpu/kernel.ts'
 
 /** The kernel files that plans of `planConv2d` name: one import and one line a file. */
@@ -14,8 +16,10 @@ const sources: Readonly<Record<string, string>> = {
   conv2d_bias_grad: biasGrad,
   conv2d_direct: direct,
   conv2d_input_grad_direct: inputGradDirect,
+  conv2d_lanes: lanes,
   conv2d_reduce: reduce,
   conv2d_weight_grad_direct: weightGradDirect,
+  conv2d_weight_grad_lanes: weightGradLanes,
 }
 
 export const convKernels: ReadonlyMap<string, Kernel> = new Map(

@@ -3,6 +3,12 @@ export { abs } from './abs.ts'
 export { add } from './add.ts'
 export { type AffineWarpOptions, affineWarp } from './affine-warp.ts'
 export { argmax2d } from './argmax2d.ts'
+export {
+  type AdaptiveAvgPool2dOptions,
+  type AvgPool2dOptions,
+  adaptiveAvgPool2d,
+  avgPool2d,
+} from './avg-pool2d.ts'
 export { type BatchNormOptions, batchNorm } from './batch-norm.ts'
 export { centerOfMass } from './center-of-mass.ts'
 export { clamp } from './clamp.ts'
@@ -17,6 +23,7 @@ export { exp } from './exp.ts'
 export { type GaussianHeatmapOptions, gaussianHeatmap } from './gaussian-heatmap.ts'
 export { type GridSampleOptions, gridSample } from './grid-sample.ts'
 export { type GridWarpOptions, gridWarp } from './grid-warp.ts'
+export { type InterpolateOptions, interpolate } from './interpolate.ts'
 export { log } from './log.ts'
 export { type MaxPool2dOptions, maxPool2d } from './max-pool2d.ts'
 export { maximum } from './maximum.ts'

@@ -1,0 +1,109 @@
+// Resizing of (planes, h, w) to (planes, outH, outW), planes = N·C, nearest or bilinear.
+// Output i lies at the source coordinate max(0, a·i + b) / d along its axis, in exact integers:
+//   nearest        a = h,      b = 0,         d = outH            takes row ⌊·⌋
+//   half pixel     a = 2h,     b = h − outH,  d = 2·outH          (i + ½)·h/outH − ½
+//   aligned corners a = h − 1, b = 0,         d = max(1, outH − 1)
+// and with q its whole part and t the rest, y = (1 − t)·x[q] + t·x[min(q + 1, h − 1)].
+// The gradient gathers: dx[row] = Σ dy[i] times the weight of `row` in i, over the i that touch it.
+
+struct Params {
+  planes: u32,
+  h: i32, w: i32,
+  outH: i32, outW: i32,
+  aH: i32, bH: i32, dH: i32,
+  aW: i32, bW: i32, dW: i32,
+  nearest: u32,
+}
+
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> dy: array<f32>;
+@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+@group(0) @binding(3) var<storage, read_write> dx: array<f32>;
+@group(0) @binding(4) var<uniform> params: Params;
+
+struct Axis { size: i32, out: i32, a: i32, b: i32, d: i32 }
+
+fn rows() -> Axis {
+  return Axis(params.h, params.outH, params.aH, params.bH, params.dH);
+}
+
+fn columns() -> Axis {
+  return Axis(params.w, params.outW, params.aW, params.bW, params.dW);
+}
+
+// Where an output takes its value: lower and upper neighbour, and the weight of the upper one.
+struct Source { low: i32, high: i32, t: f32 }
+
+fn source(i: i32, axis: Axis) -> Source {
+  let scaled = max(0, axis.a * i + axis.b);
+  let low = scaled / axis.d;
+  if (params.nearest == 1u) { return Source(low, low, 0.0); }
+  return Source(low, min(low + 1, axis.size - 1), f32(scaled - low * axis.d) / f32(axis.d));
+}
+
+@compute @workgroup_size(8, 8)
+fn interpolate(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  if (i32(id.x) >= params.outW || i32(id.y) >= params.outH) { return; }
+  let v = source(i32(id.y), rows());
+  let u = source(i32(id.x), columns());
+  for (var p = i32(id.z); p < i32(params.planes); p += i32(groups.z)) {
+    let upper = (p * params.h + v.low) * params.w;
+    let o = (p * params.outH + i32(id.y)) * params.outW + i32(id.x);
+    if (params.nearest == 1u) {
+      y[o] = x[upper + u.low];
+    } else {
+      let lower = (p * params.h + v.high) * params.w;
+      let top = (1.0 - u.t) * x[upper + u.low] + u.t * x[upper + u.high];
+      let bottom = (1.0 - u.t) * x[lower + u.low] + u.t * x[lower + u.high];
+      y[o] = (1.0 - v.t) * top + v.t * bottom;
+    }
+  }
+}
+
+// ⌈p / q⌉ for q > 0 and any p.
+fn divide_up(p: i32, q: i32) -> i32 {
+  return select(-((-p) / q), (p + q - 1) / q, p > 0);
+}
+
+// The outputs whose source lies in (place − 1, place + 1), for nearest in [place, place + 1): .x to .y inclusive.
+fn outputs_of(place: i32, axis: Axis) -> vec2i {
+  if (axis.a == 0) { return vec2i(0, axis.out - 1); }
+  let from_place = select(place - 1, place, params.nearest == 1u);
+  var first = 0;
+  if (from_place > 0) { first = max(0, divide_up(from_place * axis.d - axis.b, axis.a)); }
+  let last = divide_up((place + 1) * axis.d - axis.b, axis.a) - 1;
+  return vec2i(first, min(last, axis.out - 1));
+}
+
+fn weight(place: i32, s: Source) -> f32 {
+  return select(0.0, 1.0 - s.t, s.low == place) + select(0.0, s.t, s.high == place);
+}
+
+// One lane a pixel of four planes, for which each weight is computed once.
+@compute @workgroup_size(8, 8)
+fn interpolate_grad(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let row = i32(id.y);
+  let column = i32(id.x);
+  if (column >= params.w || row >= params.h) { return; }
+  let is = outputs_of(row, rows());
+  let js = outputs_of(column, columns());
+  let planes = i32(params.planes);
+  let plane = params.outH * params.outW;
+  for (var p = 4 * i32(id.z); p < planes; p += 4 * i32(groups.z)) {
+    // Planes beyond the last repeat it; they are summed and not stored.
+    let base = min(vec4i(p) + vec4i(0, 1, 2, 3), vec4i(planes - 1)) * plane;
+    var total = vec4f(0.0);
+    for (var i = is.x; i <= is.y; i++) {
+      let across = weight(row, source(i, rows()));
+      var sum = vec4f(0.0);
+      for (var j = js.x; j <= js.y; j++) {
+        let at = base + (i * params.outW + j);
+        sum += weight(column, source(j, columns())) * vec4f(dy[at.x], dy[at.y], dy[at.z], dy[at.w]);
+      }
+      total += across * sum;
+    }
+    for (var k = 0; k < min(4, planes - p); k++) {
+      dx[((p + k) * params.h + row) * params.w + column] = total[k];
+    }
+  }
+}

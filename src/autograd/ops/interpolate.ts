@@ -1,0 +1,115 @@
+import source from '../../../kernels/interpolate.wgsl'
+import { ShapeError } from '../../gpu/errors.ts'
+import { kernel } from '../../gpu/kernel.ts'
+import { defineUnaryResult } from '../op.ts'
+import { formatShape, type Shape, type Tensor } from '../tensor.ts'
+import { fourSizes, imageShape, type Pair, pair, pixelThreads } from './window.ts'
+
+const resize = kernel('interpolate', source)
+
+export interface InterpolateOptions {
+  /** Height and width of the result. */
+  readonly size: Pair
+  /** Default 'nearest'. */
+  readonly mode?: 'nearest' | 'bilinear'
+  /** Bilinear: corner pixels' centres stay in the corners. Default false: the image's edges do. */
+  readonly alignCorners?: boolean
+}
+
+interface Attrs {
+  readonly n: number
+  readonly c: number
+  readonly params: Readonly<Record<string, number>>
+}
+
+/** Largest size whose products the kernel's integers hold. */
+const LARGEST = 16_384
+
+/** Source coordinate max(0, a·i + b) / d of output i. */
+function axis(size: number, out: number, mode: string, corners: boolean) {
+  if (mode === 'nearest') return { a: size, b: 0, d: out }
+  if (corners) return { a: out > 1 ? size - 1 : 0, b: 0, d: Math.max(1, out - 1) }
+  return { a: 2 * size, b: size - out, d: 2 * out }
+}
+
+/** Checks and numbers of a resizing. Needs no GPU. */
+export function interpolateShape(x: Shape, options: InterpolateOptions): Attrs {
+  const op = 'interpolate'
+  const { size, mode = 'nearest', alignCorners = false } = options
+  const [n, c, h, w] = fourSizes(op, 'x', x)
+  const [outH, outW] = pair(op, 'size', size, 1)
+  if (mode !== 'nearest' && mode !== 'bilinear') {
+    throw new ShapeError(op, `mode is 'nearest' or 'bilinear', got '${mode}'`)
+  }
+  if (mode === 'nearest' && alignCorners) {
+    throw new ShapeError(op, `alignCorners goes with mode 'bilinear' only`)
+  }
+  if (h < 1 || w < 1) throw new ShapeError(op, `x ${formatShape(x)} must have pixels`)
+  if (Math.max(h, w, outH, outW) > LARGEST) {
+    throw new ShapeError(op, `sizes go up to ${LARGEST}, got ${h}×${w} to ${outH}×${outW}; resize a part`)
+  }
+  const v = axis(h, outH, mode, alignCorners)
+  const u = axis(w, outW, mode, alignCorners)
+  return {
+    n,
+    c,
+    params: {
+      planes: n * c,
+      h,
+      w,
+      outH,
+      outW,
+      aH: v.a,
+      bH: v.b,
+      dH: v.d,
+      aW: u.a,
+      bW: u.b,
+      dW: u.d,
+      nearest: mode === 'nearest' ? 1 : 0,
+    },
+  }
+}
+
+const apply = defineUnaryResult<Attrs>({
+  name: 'interpolate',
+  forward(run, [x], { n, c, params }) {
+    const { outH, outW } = params as { outH: number; outW: number }
+    const y = run.empty([n, c, outH, outW])
+    run.launch({
+      kernel: resize,
+      entry: 'interpolate',
+      bindings: { x: x!, y },
+      params,
+      threads: pixelThreads(run.device.adapter.cpu, outH, outW, n * c),
+      flops: params.nearest ? 0 : 9 * y.size,
+    })
+    return y
+  },
+  backward(run, { inputs: [x], grads: [dy], attrs: { n, c, params } }) {
+    const { h, w } = params as { h: number; w: number }
+    const dx = run.empty(x!.shape)
+    run.launch({
+      kernel: resize,
+      entry: 'interpolate_grad',
+      bindings: { dy: dy!, dx },
+      params,
+      threads: pixelThreads(run.device.adapter.cpu, h, w, Math.ceil((n * c) / 4)),
+      flops: params.nearest ? 0 : 8 * dy!.size,
+    })
+    return [dx]
+  },
+})
+
+/**
+ * Resizes x (N, C, H, W) to (N, C, …size), as PyTorch's `interpolate`. 'nearest' takes row ⌊i·H/outH⌋.
+ * 'bilinear' mixes the four neighbours of the source point s:
+ *
+ *     s = (i + ½)·H/outH − ½, at least 0          alignCorners: s = i·(H − 1)/(outH − 1)
+ *
+ * It does not smooth before shrinking. Coordinates are computed in whole numbers, so weights are exact at
+ * any factor. Differentiable in x. Throws a ShapeError for sizes below 1 or above 16384.
+ */
+export function interpolate(x: Tensor, options: InterpolateOptions): Tensor {
+  imageShape('interpolate', 'x', x)
+  return apply([x], interpolateShape(x.shape, options))
+}
