@@ -5,7 +5,7 @@
 struct Params {
   count: u32,    // elements
   groups: u32,   // workgroups of `partials`
-  smooth: f32,
+  lambda: f32,
 }
 
 @group(0) @binding(0) var<storage, read> p: array<vec4f>;
@@ -64,8 +64,8 @@ fn finish(@builtin(local_invocation_index) lane: u32) {
   }
   let sum = fold_lanes(lane, mine);
   if (lane == 0u) {
-    let n = 2.0 * sum.x + params.smooth;
-    let d = sum.y + params.smooth;
+    let n = 2.0 * sum.x + params.lambda;
+    let d = sum.y + params.lambda;
     ratio[0] = n;
     ratio[1] = d;
     loss[0] = (d - n) / d;

@@ -15,7 +15,7 @@ function gradient(run: Run, other: Tensor, ratio: Tensor, dy: Tensor, smooth: nu
     kernel: dice,
     entry: 'grad',
     bindings: { t: other, ratio_in: ratio, dy, dp },
-    params: { count: other.size, groups: 0, smooth },
+    params: { count: other.size, groups: 0, lambda: smooth },
     threads: Math.ceil(other.size / 4),
   })
   return dp
@@ -27,7 +27,7 @@ const apply = defineUnaryResult<{ smooth: number }>({
     requireFloat('diceLoss', { p: p!, y: y! })
     requireSameShape('diceLoss', 'p', p!.shape, 'y', y!.shape)
     const groups = groupsFor(p!.size)
-    const params = { count: p!.size, groups, smooth }
+    const params = { count: p!.size, groups, lambda: smooth }
     const sums = run.empty([groups, 2])
     const ratio = run.save(run.empty([2]))
     const loss = run.empty([])
