@@ -250,7 +250,7 @@ export class Gpu {
     this.stream.assertUsable()
     const capture = this.#capture
     const storage = capture
-      ? this.allocator.allocatePersistent(data.byteLength, op)
+      ? this.allocatePersistent(data.byteLength, op)
       : this.allocate(data.byteLength, op)
     if (capture) capture.constants.push(storage.retain())
     this.stream.write(storage.place, data)
