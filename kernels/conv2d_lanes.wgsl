@@ -93,7 +93,7 @@ fn conv2d_lanes(
       let at = origin + dy * params.w + dx + first;
       let tap = ky * params.kw + kx;
       for (var i = 0; i < inG; i++) {
-        var value: vec4f;
+        var value = vec4f();
         if (VEC) {
           value = select(vec4f(), x4[select(0, (at.x + i * plane) / 4, inside.x)], inside.x);
         } else {

@@ -86,21 +86,28 @@ export function planConv2d(
   const forward = epilogue.forward ?? {}
   const inputGrad = epilogue.inputGrad ?? {}
   const weightGrad = epilogue.weightGrad ?? {}
+  const onGpu = !adapter.cpu
   return {
     forward: present(
+      onGpu && gemmForward(shape, adapter, forward),
       lanes3x3(shape, adapter, forward),
       lanesForward(shape, adapter, forward),
       directForward(shape, forward),
+      !onGpu && gemmForward(shape, adapter, forward),
     ),
     inputGrad: present(
+      onGpu && gemmInputGrad(shape, adapter, inputGrad),
       lanes3x3InputGrad(shape, adapter, inputGrad),
       lanesInputGrad(shape, adapter, inputGrad),
       directInputGrad(shape, inputGrad),
+      !onGpu && gemmInputGrad(shape, adapter, inputGrad),
     ),
     weightGrad: present(
+      onGpu && gemmWeightGrad(shape, adapter, weightGrad),
       lanes3x3WeightGrad(shape, adapter, weightGrad),
       lanesWeightGrad(shape, adapter, weightGrad),
       directWeightGrad(shape, adapter, weightGrad),
+      !onGpu && gemmWeightGrad(shape, adapter, weightGrad),
     ),
     biasGrad: [biasGrad(shape, adapter, epilogue.biasGrad ?? {})],
   }
@@ -115,7 +122,8 @@ export function spread(count: number): [number, number, number] {
   return [Math.ceil(count / y), y, 1]
 }
 
-const present = (...variants: (ConvVariant | undefined)[]) => variants.filter((v) => v !== undefined)
+const present = (...variants: (ConvVariant | undefined | false)[]): ConvVariant[] =>
+  variants.filter((v) => v !== undefined && v !== false)
 
 const invocations = (count: number) => spread(Math.ceil(count / WORKGROUP))
 
@@ -264,46 +272,53 @@ function lanesFit(s: ConvShape, adapter: ConvAdapter): boolean {
   return lanes(adapter) && (s.groups === 1 || (s.cin / s.groups >= 4 && s.cout / s.groups >= 4))
 }
 
-function lanesForward(s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue): ConvVariant | undefined {
-  if (!lanesFit(s, adapter)) return undefined
-  const { n, groups } = s
-  const pointwise =
-    s.kh === 1 && s.kw === 1 && s.strideH === 1 && s.strideW === 1 && s.padH === 0 && s.padW === 0
-  // Without a window the image is one long row.
-  const plane = pointwise ? { h: 1, w: s.h * s.w, outH: 1, outW: s.h * s.w } : geometry(s)
-  const inG = s.cin / groups
-  const outG = s.cout / groups
+/** The parameters that the transposing kernels share: what is source and destination, how the weight lies. */
+interface Correlation {
+  from: ConvBuffer
+  to: ConvBuffer
+  transpose: boolean
+  /** Channels of source and destination in a group. */
+  inG: number
+  outG: number
+  phases: number
+  /** Pixels of a phase. */
+  grid: number
+  /** Four neighbours of a phase lie at the same four of the source. */
+  vec: boolean
+  params: Record<string, number>
+}
+
+/** Without a window an image is one long row. */
+const isPointwise = (s: ConvShape) =>
+  s.kh === 1 && s.kw === 1 && s.strideH === 1 && s.strideW === 1 && s.padH === 0 && s.padW === 0
+
+function forwardCorrelation(s: ConvShape): Correlation {
+  const plane = isPointwise(s) ? { h: 1, w: s.h * s.w, outH: 1, outW: s.h * s.w } : geometry(s)
+  const inG = s.cin / s.groups
+  const outG = s.cout / s.groups
   const taps = s.kh * s.kw
-  const wide = outG > 8
   return {
-    name: 'lanes',
-    scratch: {},
-    dispatches: [
-      {
-        file: 'conv2d_lanes',
-        entry: 'conv2d_lanes',
-        bindings: { x: 'x', x4: 'x', weight: 'weight', bias: biasBinding(epilogue), y: 'y' },
-        params: {
-          ...geometry(s),
-          ...plane,
-          weightOut: inG * taps,
-          weightIn: taps,
-          weightGroup: outG * inG * taps,
-          ...epilogueParams(epilogue),
-        },
-        overrides: { TRANSPOSE: 0, VEC: pointwise && (s.h * s.w) % 4 === 0 ? 1 : 0, WIDE: wide ? 1 : 0 },
-        workgroups: spread(
-          n * groups * Math.ceil((s.outH * s.outW) / 32) * Math.ceil(outG / (wide ? 16 : 8)),
-        ),
-      },
-    ],
+    from: 'x',
+    to: 'y',
+    transpose: false,
+    inG,
+    outG,
+    phases: 1,
+    grid: s.outH * s.outW,
+    vec: isPointwise(s) && (s.h * s.w) % 4 === 0,
+    params: {
+      ...geometry(s),
+      ...plane,
+      weightOut: inG * taps,
+      weightIn: taps,
+      weightGroup: outG * inG * taps,
+    },
   }
 }
 
-function lanesInputGrad(s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue): ConvVariant | undefined {
-  if (!lanesFit(s, adapter)) return undefined
-  const { n, groups } = s
-  // A window as large as its stride: each pixel of dx has one tap, at the same place of dy for a whole phase.
+/** dx from dy: a correlation from (cout, outH, outW) to (cin, h, w), a phase of the stride at a time. */
+function inputGradCorrelation(s: ConvShape): Correlation {
+  // Windows that tile the image: each pixel of dx has one tap, at the same place of dy for a whole phase.
   const tiling =
     s.kh === s.strideH &&
     s.kw === s.strideW &&
@@ -312,15 +327,35 @@ function lanesInputGrad(s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilog
     s.dilationH === 1 &&
     s.dilationW === 1
   const whole = tiling && s.h === s.outH * s.strideH && s.w === s.outW * s.strideW
-  const pointwise = whole && s.strideH === 1 && s.strideW === 1
-  const plane = pointwise
+  const plane = isPointwise(s)
     ? { h: 1, w: s.h * s.w, outH: 1, outW: s.h * s.w }
     : { h: s.outH, w: s.outW, outH: s.h, outW: s.w }
-  const inG = s.cin / groups
-  const outG = s.cout / groups
+  const outG = s.cin / s.groups
+  const inG = s.cout / s.groups
   const taps = s.kh * s.kw
-  const wide = inG > 8
-  const grid = Math.ceil(s.h / s.strideH) * Math.ceil(s.w / s.strideW)
+  return {
+    from: 'dy',
+    to: 'dx',
+    transpose: true,
+    inG,
+    outG,
+    phases: s.strideH * s.strideW,
+    grid: Math.ceil(s.h / s.strideH) * Math.ceil(s.w / s.strideW),
+    vec: whole && plane.w % 4 === 0,
+    params: {
+      ...geometry(s),
+      ...plane,
+      cin: s.cout,
+      cout: s.cin,
+      weightOut: taps,
+      weightIn: outG * taps,
+      weightGroup: outG * inG * taps,
+    },
+  }
+}
+
+function lanesVariant(s: ConvShape, c: Correlation, epilogue: ConvEpilogue): ConvVariant {
+  const wide = c.outG > 8
   return {
     name: 'lanes',
     scratch: {},
@@ -328,24 +363,88 @@ function lanesInputGrad(s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilog
       {
         file: 'conv2d_lanes',
         entry: 'conv2d_lanes',
-        bindings: { x: 'dy', x4: 'dy', weight: 'weight', bias: biasBinding(epilogue), y: 'dx' },
-        params: {
-          ...geometry(s),
-          ...plane,
-          cin: s.cout,
-          cout: s.cin,
-          weightOut: taps,
-          weightIn: inG * taps,
-          weightGroup: outG * inG * taps,
-          ...epilogueParams(epilogue),
-        },
-        overrides: { TRANSPOSE: 1, VEC: whole && plane.w % 4 === 0 ? 1 : 0, WIDE: wide ? 1 : 0 },
+        bindings: { x: c.from, x4: c.from, weight: 'weight', bias: biasBinding(epilogue), y: c.to },
+        params: { ...c.params, ...epilogueParams(epilogue) },
+        overrides: { TRANSPOSE: c.transpose ? 1 : 0, VEC: c.vec ? 1 : 0, WIDE: wide ? 1 : 0 },
         workgroups: spread(
-          n * groups * s.strideH * s.strideW * Math.ceil(grid / 32) * Math.ceil(inG / (wide ? 16 : 8)),
+          s.n * s.groups * c.phases * Math.ceil(c.grid / 32) * Math.ceil(c.outG / (wide ? 16 : 8)),
         ),
       },
     ],
   }
+}
+
+function lanesForward(s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue): ConvVariant | undefined {
+  return lanesFit(s, adapter) ? lanesVariant(s, forwardCorrelation(s), epilogue) : undefined
+}
+
+function lanesInputGrad(s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue): ConvVariant | undefined {
+  return lanesFit(s, adapter) ? lanesVariant(s, inputGradCorrelation(s), epilogue) : undefined
+}
+
+/** Threads of a matrix-product workgroup: 8 rows and 4 columns of the product each, no more rows than it has. */
+function gemmTile(rows: number, adapter: ConvAdapter) {
+  const ROWS = rows > 32 ? 8 : rows > 16 ? 4 : 2
+  const COLS = 16
+  const DEPTH = 16
+  const bytes = 16 * DEPTH * (ROWS * 2 + COLS)
+  const fits = ROWS * COLS <= adapter.maxInvocations && bytes <= adapter.maxWorkgroupStorage
+  return fits ? { ROWS, COLS, DEPTH } : undefined
+}
+
+/** Groups of few channels would leave most of a matrix tile empty. */
+const gemmFit = (s: ConvShape) => s.groups === 1 || (s.cin / s.groups >= 8 && s.cout / s.groups >= 8)
+
+function gemmVariant(s: ConvShape, c: Correlation, adapter: ConvAdapter, epilogue: ConvEpilogue) {
+  const tile = gemmTile(c.outG, adapter)
+  if (!tile || !gemmFit(s)) return undefined
+  const blocks = Math.ceil(c.outG / (tile.ROWS * 8)) * Math.ceil((s.n * c.grid) / (tile.COLS * 4))
+  return {
+    name: 'gemm',
+    scratch: {},
+    dispatches: [
+      {
+        file: 'conv2d_gemm',
+        entry: 'conv2d_gemm',
+        bindings: { x: c.from, weight: 'weight' as const, bias: biasBinding(epilogue), y: c.to },
+        params: { ...c.params, ...epilogueParams(epilogue) },
+        overrides: { TRANSPOSE: c.transpose ? 1 : 0, ...tile },
+        workgroups: spread(blocks * c.phases * s.groups),
+      },
+    ],
+  }
+}
+
+function gemmForward(s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue): ConvVariant | undefined {
+  return gemmVariant(s, forwardCorrelation(s), adapter, epilogue)
+}
+
+function gemmInputGrad(s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue): ConvVariant | undefined {
+  return gemmVariant(s, inputGradCorrelation(s), adapter, epilogue)
+}
+
+function gemmWeightGrad(s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue): ConvVariant | undefined {
+  const outG = s.cout / s.groups
+  const tile = gemmTile(outG, adapter)
+  if (!tile || !gemmFit(s)) return undefined
+  const depth = (s.cin / s.groups) * s.kh * s.kw
+  const tiles = s.groups * Math.ceil(outG / (tile.ROWS * 8)) * Math.ceil(depth / (tile.COLS * 4))
+  const slices = Math.ceil((s.n * s.outH * s.outW) / tile.DEPTH)
+  const runs = split(slices, tiles, 256)
+  return splitSum(
+    'gemm',
+    {
+      file: 'conv2d_weight_grad_gemm',
+      entry: 'conv2d_weight_grad_gemm',
+      bindings: { x: 'x', dy: 'dy' },
+      params: { ...geometry(s), pixelsPerSplit: runs.rowsPerSplit * tile.DEPTH },
+      overrides: tile,
+      workgroups: spread(tiles * runs.splits),
+    },
+    s.cout * depth,
+    runs.splits,
+    epilogue,
+  )
 }
 
 /** Runs of rows for a sum over `rows`, so that about `wanted` invocations share `outputs` sums. */
@@ -465,22 +564,23 @@ function lanesWeightGrad(
   )
 }
 
-function biasGrad(shape: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue): ConvVariant {
-  const { n, cout, outH, outW } = shape
-  const runs = split(n * outH, cout, adapter.cpu ? 1024 : 16384)
+function biasGrad(s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue): ConvVariant {
+  const vec = (s.outH * s.outW) % 4 === 0
+  const pixels = (s.outH * s.outW) / (vec ? 4 : 1)
+  const runs = split(pixels, s.cout, adapter.cpu ? 512 : 16384)
   return {
     name: 'direct',
-    scratch: { partial: runs.splits * cout },
+    scratch: { partial: runs.splits * s.cout },
     dispatches: [
       {
         file: 'conv2d_bias_grad',
         entry: 'conv2d_bias_grad',
-        bindings: { dy: 'dy', partial: 'scratch:partial' },
-        params: { n, cout, outH, outW, ...runs },
-        overrides: { WG: WORKGROUP },
-        workgroups: invocations(runs.splits * cout),
+        bindings: { dy: 'dy', dy4: 'dy', partial: 'scratch:partial' },
+        params: { n: s.n, cout: s.cout, pixels, splits: runs.splits, perSplit: runs.rowsPerSplit },
+        overrides: { WG: adapter.cpu ? 8 : WORKGROUP, VEC: vec ? 1 : 0 },
+        workgroups: spread(Math.ceil((runs.splits * s.cout) / (adapter.cpu ? 8 : WORKGROUP))),
       },
-      reduce('scratch:partial', 'db', cout, runs.splits, epilogue),
+      reduce('scratch:partial', 'db', s.cout, runs.splits, epilogue),
     ],
   }
 }

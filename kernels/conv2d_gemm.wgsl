@@ -1,0 +1,166 @@
+// Convolution and its transpose as a matrix product that never writes its matrix, for GPUs.
+//   y[o, (n,a)] = Σ_k  weight[o,k] · patch[k, (n,a)],   k = (channel, tap)
+// The patch matrix is read straight out of x: tap (ky,kx) of pixel a is x at a·step + offset. As in conv2d_lanes
+// the transpose works on the pixels of one phase, a·s + phase, whose valid taps are ky = first + t·every.
+// A workgroup computes 8·ROWS channels × 4·COLS pixels, a thread 8 × 4 of them; slices of DEPTH k pass through
+// workgroup memory, k-major and in vec4f, so that a step of k is three reads for 32 FMAs.
+struct Params {
+  n: i32, cin: i32, h: i32, w: i32,
+  cout: i32, outH: i32, outW: i32, groups: i32,
+  kh: i32, kw: i32, strideH: i32, strideW: i32, padH: i32, padW: i32, dilationH: i32, dilationW: i32,
+  weightOut: i32, weightIn: i32, weightGroup: i32,
+  hasBias: u32, relu: u32, accumulate: u32,
+}
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> weight: array<f32>;
+@group(0) @binding(2) var<storage, read> bias: array<f32>;
+@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+@group(0) @binding(4) var<uniform> params: Params;
+
+override TRANSPOSE: bool = false;
+override ROWS: u32 = 8;
+override COLS: u32 = 16;
+override DEPTH: u32 = 16;
+
+var<workgroup> tileW: array<vec4f, DEPTH * ROWS * 2>;
+var<workgroup> tileX: array<vec4f, DEPTH * COLS>;
+
+// The taps k with `position − k·dilation` divisible by the stride: first, distance and number.
+struct Taps { first: i32, every: i32, count: i32 }
+
+fn taps(window: i32, position: i32, dilation: i32, stride: i32) -> Taps {
+  if (!TRANSPOSE) { return Taps(0, 1, window); }
+  var found = Taps(0, 1, 0);
+  for (var k = 0; k < window; k++) {
+    if ((position - k * dilation) % stride != 0) { continue; }
+    if (found.count == 0) { found.first = k; }
+    if (found.count == 1) { found.every = k - found.first; }
+    found.count++;
+  }
+  return found;
+}
+
+fn offset(k: i32, position: i32, dilation: i32, stride: i32) -> i32 {
+  if (TRANSPOSE) { return (position - k * dilation) / stride; }
+  return k * dilation - position;
+}
+
+@compute @workgroup_size(COLS, ROWS)
+fn conv2d_gemm(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(local_invocation_id) local: vec3u,
+  @builtin(local_invocation_index) thread: u32,
+) {
+  let index = i32(group.x + group.y * count.x);
+  let inG = params.cin / params.groups;
+  let outG = params.cout / params.groups;
+  let phasesH = select(1, params.strideH, TRANSPOSE);
+  let phasesW = select(1, params.strideW, TRANSPOSE);
+  let stepH = select(params.strideH, 1, TRANSPOSE);
+  let stepW = select(params.strideW, 1, TRANSPOSE);
+  let gridH = (params.outH + phasesH - 1) / phasesH;
+  let gridW = (params.outW + phasesW - 1) / phasesW;
+  let grid = gridH * gridW;
+  let pixels = params.n * grid;
+  let blocks = (outG + i32(ROWS) * 8 - 1) / (i32(ROWS) * 8);
+  let tiles = (pixels + i32(COLS) * 4 - 1) / (i32(COLS) * 4);
+  let phases = phasesH * phasesW;
+  if (index >= blocks * tiles * phases * params.groups) { return; }
+  let block = index % blocks * i32(ROWS) * 8;
+  let tile = index / blocks % tiles * i32(COLS) * 4;
+  let phase = index / (blocks * tiles) % phases;
+  let g = index / (blocks * tiles * phases);
+  let positionH = params.padH + select(0, phase / phasesW, TRANSPOSE);
+  let positionW = params.padW + select(0, phase % phasesW, TRANSPOSE);
+  let tapsH = taps(params.kh, positionH, params.dilationH, params.strideH);
+  let tapsW = taps(params.kw, positionW, params.dilationW, params.strideW);
+  let window = tapsH.count * tapsW.count;
+  let depth = inG * window;
+
+  let threads = ROWS * COLS;
+  let plane = params.h * params.w;
+  // A thread always fills the same four pixels of tileX.
+  let fillPixel = tile + i32(thread % COLS) * 4 + vec4i(0, 1, 2, 3);
+  let fillImage = fillPixel / grid;
+  let fillRest = fillPixel - fillImage * grid;
+  let fillY = fillRest / gridW * stepH;
+  let fillX = fillRest % gridW * stepW;
+  let fillBase = (fillImage * params.cin + g * inG) * plane;
+  let fillInside = fillPixel < vec4i(pixels);
+
+  var sums = array<vec4f, 8>();
+  for (var k0 = 0; k0 < depth; k0 += i32(DEPTH)) {
+    for (var e = thread; e < DEPTH * ROWS * 2; e += threads) {
+      let k = k0 + i32(e % DEPTH);
+      let o = block + i32(e / DEPTH) * 4;
+      var value = vec4f();
+      if (k < depth) {
+        let i = k / max(window, 1);
+        let t = k - i * window;
+        let ky = tapsH.first + t / tapsW.count * tapsH.every;
+        let kx = tapsW.first + t % tapsW.count * tapsW.every;
+        let at = g * params.weightGroup + i * params.weightIn + ky * params.kw + kx;
+        for (var j = 0; j < 4; j++) {
+          if (o + j < outG) { value[j] = weight[at + (o + j) * params.weightOut]; }
+        }
+      }
+      tileW[(e % DEPTH) * ROWS * 2 + e / DEPTH] = value;
+    }
+    for (var e = thread; e < DEPTH * COLS; e += threads) {
+      let k = k0 + i32(e / COLS);
+      var value = vec4f();
+      if (k < depth) {
+        let i = k / max(window, 1);
+        let t = k - i * window;
+        let dy = offset(tapsH.first + t / tapsW.count * tapsH.every, positionH, params.dilationH, params.strideH);
+        let dx = offset(tapsW.first + t % tapsW.count * tapsW.every, positionW, params.dilationW, params.strideW);
+        let iy = fillY + dy;
+        let ix = fillX + dx;
+        let at = fillBase + i * plane + iy * params.w + ix;
+        let inside = fillInside & (iy >= vec4i()) & (iy < vec4i(params.h)) & (ix >= vec4i()) & (ix < vec4i(params.w));
+        if (inside.x) { value.x = x[at.x]; }
+        if (inside.y) { value.y = x[at.y]; }
+        if (inside.z) { value.z = x[at.z]; }
+        if (inside.w) { value.w = x[at.w]; }
+      }
+      tileX[e] = value;
+    }
+    workgroupBarrier();
+    for (var k = 0u; k < DEPTH; k++) {
+      let wa = tileW[k * ROWS * 2 + local.y * 2];
+      let wb = tileW[k * ROWS * 2 + local.y * 2 + 1];
+      let v = tileX[k * COLS + local.x];
+      sums[0] += wa.x * v;
+      sums[1] += wa.y * v;
+      sums[2] += wa.z * v;
+      sums[3] += wa.w * v;
+      sums[4] += wb.x * v;
+      sums[5] += wb.y * v;
+      sums[6] += wb.z * v;
+      sums[7] += wb.w * v;
+    }
+    workgroupBarrier();
+  }
+
+  let pixel = tile + i32(local.x) * 4 + vec4i(0, 1, 2, 3);
+  let image = pixel / grid;
+  let rest = pixel - image * grid;
+  let oy = rest / gridW * phasesH + phase / phasesW;
+  let ox = rest % gridW * phasesW + phase % phasesW;
+  let inside = (pixel < vec4i(pixels)) & (oy < vec4i(params.outH)) & (ox < vec4i(params.outW));
+  for (var j = 0; j < 8; j++) {
+    let inGroup = block + i32(local.y) * 8 + j;
+    if (inGroup >= outG) { break; }
+    let o = g * outG + inGroup;
+    let to = ((image * params.cout + o) * params.outH + oy) * params.outW + ox;
+    for (var i = 0; i < 4; i++) {
+      if (!inside[i]) { continue; }
+      var value = sums[j][i];
+      if (params.hasBias != 0u) { value += bias[o]; }
+      if (params.accumulate != 0u) { value += y[to[i]]; }
+      if (params.relu != 0u) { value = max(value, 0.0); }
+      y[to[i]] = value;
+    }
+  }
+}
