@@ -55,7 +55,7 @@ fn places(i: u32) -> vec2u {
 }
 
 @compute @workgroup_size(64)
-fn move(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+fn copy(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let i = id.x + id.y * groups.x * 64u;
   if (i < params.count) {
     let at = places(i);
@@ -65,7 +65,7 @@ fn move(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
 
 // Sizes, strides and offsets count vec4s along the inner axis.
 @compute @workgroup_size(64)
-fn move_wide(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+fn copy_wide(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let i = id.x + id.y * groups.x * 64u;
   if (i < params.count) {
     let at = places(i);

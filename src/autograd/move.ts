@@ -31,15 +31,15 @@ export function copyBox(run: Run, sizes: Shape, from: Box, to: Box): void {
   const wideTo = inner % 4 === 0 && wideStrides(toStrides, to.offset)
   const entry =
     wideTo && wideStrides(fromStrides, from.offset)
-      ? 'move_wide'
+      ? 'copy_wide'
       : wideTo && fromStrides.at(-1) === 0
         ? 'spread'
-        : 'move'
-  const wide = entry !== 'move'
+        : 'copy'
+  const wide = entry !== 'copy'
   const used: Walk = {
     sizes: wide ? [...walk.sizes.slice(0, -1), inner / 4] : walk.sizes,
     strides: [
-      entry === 'move_wide' ? quarter(fromStrides) : fromStrides,
+      entry === 'copy_wide' ? quarter(fromStrides) : fromStrides,
       wide ? quarter(toStrides) : toStrides,
     ],
   }
@@ -51,7 +51,7 @@ export function copyBox(run: Run, sizes: Shape, from: Box, to: Box): void {
     overrides: { AXES: Math.max(1, used.sizes.length) },
     params: {
       count,
-      x_offset: entry === 'move_wide' ? from.offset / 4 : from.offset,
+      x_offset: entry === 'copy_wide' ? from.offset / 4 : from.offset,
       y_offset: wide ? to.offset / 4 : to.offset,
       value: 0,
       ...noPad,

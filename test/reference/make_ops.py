@@ -429,10 +429,10 @@ def loss_cases():
         return (t.rng.random(shape) < share).astype(np.float32)
 
     def dice(smooth):
-        return lambda p, y: 1 - (2 * (p * y).sum() + smooth) / (p.sum() + y.sum() + smooth)
+        return lambda p, target: 1 - (2 * (p * target).sum() + smooth) / (p.sum() + target.sum() + smooth)
 
     def dice_case(name, p, y, smooth=1):
-        t.add(f"diceLoss/{name}", "diceLoss", dice(smooth), {"p": p, "y": y}, {"smooth": smooth}, grads=("p",))
+        t.add(f"diceLoss/{name}", "diceLoss", dice(smooth), {"p": p, "target": y}, {"smooth": smooth}, grads=("p",))
     dice_case("batch", t.uniform(3, 1, 7, 9), mask(3, 1, 7, 9))
     dice_case("two-channels", t.uniform(2, 2, 5, 6), mask(2, 2, 5, 6))
     dice_case("empty-truth", t.uniform(2, 1, 4, 5), mask(2, 1, 4, 5, share=0))
@@ -442,10 +442,10 @@ def loss_cases():
     dice_case("smooth0.1-soft-truth", t.uniform(2, 1, 5, 7), t.uniform(2, 1, 5, 7), smooth=0.1)
 
     for name, shape in (("4d", (2, 3, 5, 7)), ("vector-17", (17,)), ("one-element", (1,))):
-        t.add(f"mseLoss/{name}", "mseLoss", F.mse_loss, {"x": t.normal(*shape), "y": t.normal(*shape)}, grads=("x",))
+        t.add(f"mseLoss/{name}", "mseLoss", F.mse_loss, {"x": t.normal(*shape), "target": t.normal(*shape)}, grads=("x",))
 
     def bce(name, x, y):
-        t.add(f"bceWithLogits/{name}", "bceWithLogits", F.binary_cross_entropy_with_logits, {"x": x, "y": y}, grads=("x",))
+        t.add(f"bceWithLogits/{name}", "bceWithLogits", F.binary_cross_entropy_with_logits, {"x": x, "target": y}, grads=("x",))
     bce("4d", t.normal(2, 1, 5, 7, scale=3), mask(2, 1, 5, 7))
     bce("soft-truth", t.normal(2, 3, 4, scale=3), t.uniform(2, 3, 4))
     logits = np.array([-500, -200, -100, -20, -1e-4, 0, 1e-4, 20, 100, 200, 500], np.float32)

@@ -73,6 +73,7 @@ class Table:
         results = results if isinstance(results, tuple) else (results,)
         assert len(results) == len(outputs), name
         for key, value in zip(outputs, results):
+            assert key not in inputs, f"{name}: {key} is both input and output"
             self.arrays[f"{name}/{key}"] = stored(value)
         case = {"name": name, "op": op, "inputs": list(inputs), "attrs": attrs or {}, "outputs": list(outputs)}
         if grads or more_grads:
