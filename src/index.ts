@@ -2,7 +2,6 @@
 export { type CompiledStep, Device, type TensorOptions } from './autograd/device.ts'
 export { gradcheck } from './autograd/gradcheck.ts'
 export {
-  type Cotangents,
   defineOp,
   defineUnaryResult,
   type OpRule,
@@ -11,7 +10,10 @@ export {
 } from './autograd/op.ts'
 export * from './autograd/ops/index.ts'
 export { generatorOf, manualSeed, Prng } from './autograd/random.ts'
+export type { Cotangents } from './autograd/tape.ts'
 export { type DType, type Shape, Tensor, type TypedArray } from './autograd/tensor.ts'
+export type { Dataset, Sample, SampleData } from './data/dataset.ts'
+export { kFold, shareOf, splitDataset } from './data/split.ts'
 export type { MemoryReport } from './gpu/allocator.ts'
 export * from './gpu/errors.ts'
 export type { AdapterDescription, DebugOptions } from './gpu/gpu.ts'
@@ -37,3 +39,22 @@ export { SGD, type SgdOptions } from './nn/optim/sgd.ts'
 export { formatSafetensors, parseSafetensors, type SafeArray } from './nn/safetensors.ts'
 export { safetensorsFrom, type TensorRecord, tensorsFromSafetensors } from './nn/state.ts'
 export { type OpenOptions, openDevice } from './open.ts'
+export { type AugmentOptions, NO_AUGMENTATION, THESIS_AUGMENTATION } from './pipelines/augment.ts'
+export { type Evaluated, evaluateCartesian, evaluateCrops, evaluatePolar } from './pipelines/evaluate.ts'
+export {
+  centreOfMap,
+  type LocalisedResult,
+  type LocalisedSegmentation,
+  segmentLocalised,
+} from './pipelines/localise.ts'
+export { type Scores, scoreMask, summarize, summarizeScores } from './pipelines/scores.ts'
+export { segmentThenSegment } from './pipelines/segment-then-segment.ts'
+export { cartesianTask, cropTask, polarTask, type TrainingTask } from './pipelines/tasks.ts'
+export {
+  type EpochMetrics,
+  type Progress,
+  type TrainOptions,
+  type TrainResult,
+  train,
+} from './pipelines/training.ts'
+export { cropTransform, polarTransform, type Transform } from './pipelines/transforms.ts'

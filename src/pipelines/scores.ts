@@ -64,6 +64,19 @@ export function scoreMask(
     if (t) actual++
     if (p && t) both++
   }
+  return scoresOfCounts({ both, predicted, actual, total: n })
+}
+
+/** Pixels that are foreground in both masks, in the prediction, in the truth, and all pixels. */
+export interface PixelCounts {
+  both: number
+  predicted: number
+  actual: number
+  total: number
+}
+
+/** Scores from counts of pixels, by the rules of `scoreMask`. */
+export function scoresOfCounts({ both, predicted, actual, total }: PixelCounts): Scores {
   const empty = predicted + actual === 0
   const ratio = (a: number, b: number): number => (empty ? 1 : b === 0 ? 0 : a / b)
   const union = predicted + actual - both
@@ -73,7 +86,7 @@ export function scoreMask(
     iou,
     precision: ratio(both, predicted),
     recall: ratio(both, actual),
-    accuracy: (n - union + both) / n,
+    accuracy: (total - union + both) / total,
     thresholdedJaccard: iou < JACCARD_THRESHOLD ? 0 : iou,
   }
 }

@@ -1,0 +1,10 @@
+/** fovea in Node: everything of the browser's table of contents, and files. */
+export * from './index.ts'
+export { type AdapterReport, findAdapter, listAdapters } from './node/adapters.ts'
+export { openDataset } from './node/folders.ts'
+export { readImage } from './node/image.ts'
+export { openDevice } from './node/open.ts'
+export { writeMask, writePng } from './node/png.ts'
+export { overlayPng, writeReport } from './node/report.ts'
+export { RunFolder } from './node/run-folder.ts'
+export { loadSafetensors, saveSafetensors } from './node/safetensors.ts'

@@ -1,0 +1,156 @@
+import type { Device } from '../autograd/device.ts'
+import { centerOfMass } from '../autograd/ops/center-of-mass.ts'
+import { polarWarp } from '../autograd/ops/polar-warp.ts'
+import type { Tensor } from '../autograd/tensor.ts'
+import type { Sample, SampleData } from '../data/dataset.ts'
+import type { Module } from '../nn/module.ts'
+import { centreOfMap, segmentLocalised } from './localise.ts'
+import { type Scores, scoreMask } from './scores.ts'
+import { type SegmentThenSegmentOptions, segmentThenSegment } from './segment-then-segment.ts'
+import { type PolarOptions, stackSamples } from './tasks.ts'
+import { polarTransform } from './transforms.ts'
+
+/** What a method made of one image. */
+export interface Evaluated {
+  readonly id: string
+  /** Patient, where the data set has patients. */
+  readonly group: string
+  /** Scores in the space of the images: what a user gets. */
+  readonly scores: Scores
+  /** Scores in polar space against the polar truth, as the thesis's tables have them. Polar methods only. */
+  readonly polarScores?: Scores
+  /** Distance of the origin used from the truth's centre of mass, pixels. Polar methods only. */
+  readonly originError?: number
+  /** Probabilities (H, W). */
+  readonly prediction: Float32Array
+  readonly height: number
+  readonly width: number
+}
+
+/** Images in one forward pass. */
+const BATCH = 8
+
+/** Networks are called in evaluation mode and without a tape. */
+const inference =
+  (net: Module) =>
+  (x: Tensor): Tensor =>
+    net.forward(x) as Tensor
+
+async function inBatches<R>(
+  samples: readonly Sample[],
+  size: number,
+  f: (batch: readonly Sample[], data: SampleData[]) => Promise<R[]>,
+): Promise<R[]> {
+  const results: R[] = []
+  for (let i = 0; i < samples.length; i += size) {
+    const batch = samples.slice(i, i + size)
+    results.push(...(await f(batch, await Promise.all(batch.map((s) => s.load())))))
+  }
+  return results
+}
+
+const row = (values: ArrayLike<number>, i: number, length: number): Float32Array =>
+  Float32Array.from({ length }, (_, k) => values[i * length + k]!)
+
+/** Plain segmentation: the network on whole images of one size. */
+export async function evaluateCartesian(
+  device: Device,
+  net: Module,
+  samples: readonly Sample[],
+): Promise<Evaluated[]> {
+  net.eval()
+  return inBatches(samples, BATCH, async (batch, data) => {
+    const p = device.noGrad(() =>
+      device.scope(() => {
+        const { x } = stackSamples(device, data)
+        return inference(net)(x)
+      }),
+    )
+    const values = await p.data()
+    p.dispose()
+    return batch.map((s, i) => evaluated(s, data[i]!, row(values, i, data[i]!.mask.length)))
+  })
+}
+
+function evaluated(sample: Sample, data: SampleData, prediction: Float32Array): Evaluated {
+  const { id, group } = sample
+  const { height, width, mask } = data
+  return { id, group, scores: scoreMask(prediction, mask), prediction, height, width }
+}
+
+export interface PolarEvaluation extends PolarOptions {
+  /** Where the origins come from: the ground truth, or the prediction of a Cartesian network (approach A). */
+  readonly origins: 'truth' | { readonly cartesian: Module }
+}
+
+/** Polar segmentation about a found origin, mapped back. Scores in Cartesian and in polar space. */
+export async function evaluatePolar(
+  device: Device,
+  net: Module,
+  samples: readonly Sample[],
+  options: PolarEvaluation,
+): Promise<Evaluated[]> {
+  const { origins, ...polar } = options
+  net.eval()
+  if (origins !== 'truth') origins.cartesian.eval()
+  return inBatches(samples, BATCH, async (batch, data) => {
+    const made = device.noGrad(() =>
+      device.scope(() => {
+        const { x, y } = stackSamples(device, data)
+        const parts = {
+          localise: origins === 'truth' ? () => y : inference(origins.cartesian),
+          parameters: centreOfMap(),
+          transform: polarTransform(polar),
+          segment: inference(net),
+        }
+        const { mask, segmented, parameters } = segmentLocalised(parts, x)
+        // Truth in polar space about the same origin.
+        const truth = polarWarp(y, parameters, { ...polar, mode: 'nearest' })
+        return { mask, segmented, truth, origin: parameters, centre: centerOfMass(y) }
+      }),
+    )
+    const [mask, segmented, truth, origin, centre] = await Promise.all(
+      [made.mask, made.segmented, made.truth, made.origin, made.centre].map((t) => t.data()),
+    )
+    for (const t of Object.values(made)) t.dispose()
+    return batch.map((s, i): Evaluated => {
+      const polarSize = truth!.length / batch.length
+      const [dx, dy] = [origin![2 * i]! - centre![2 * i]!, origin![2 * i + 1]! - centre![2 * i + 1]!]
+      return {
+        ...evaluated(s, data[i]!, row(mask!, i, data[i]!.mask.length)),
+        polarScores: scoreMask(row(segmented!, i, polarSize), row(truth!, i, polarSize)),
+        originError: Math.hypot(dx, dy),
+      }
+    })
+  })
+}
+
+/** The rough network alone and segment-then-segment, image by image at full resolution. */
+export async function evaluateCrops(
+  device: Device,
+  rough: Module,
+  fine: Module,
+  samples: readonly Sample[],
+  options: Omit<SegmentThenSegmentOptions, 'rough' | 'fine'>,
+): Promise<{ rough: Evaluated[]; fine: Evaluated[] }> {
+  rough.eval()
+  fine.eval()
+  const pairs = await inBatches(samples, BATCH, async (batch, data) => {
+    const images = data.map((d) => device.tensor(d.image, [1, d.channels, d.height, d.width]))
+    const results = await segmentThenSegment(device, images, {
+      ...options,
+      rough: inference(rough),
+      fine: inference(fine),
+    })
+    const read = await Promise.all(
+      results.map(async (r) => ({ rough: await r.rough.data(), mask: await r.mask.data() })),
+    )
+    for (const r of results) for (const t of [r.rough, r.mask, r.boxes]) t.dispose()
+    for (const t of images) t.dispose()
+    return batch.map((s, i) => ({
+      rough: evaluated(s, data[i]!, Float32Array.from(read[i]!.rough)),
+      fine: evaluated(s, data[i]!, Float32Array.from(read[i]!.mask)),
+    }))
+  })
+  return { rough: pairs.map((p) => p.rough), fine: pairs.map((p) => p.fine) }
+}

@@ -1,0 +1,178 @@
+import type { Device } from '../autograd/device.ts'
+import { add } from '../autograd/ops/add.ts'
+import { affineWarp } from '../autograd/ops/affine-warp.ts'
+import { centerOfMass } from '../autograd/ops/center-of-mass.ts'
+import { concat } from '../autograd/ops/concat.ts'
+import { cropResize } from '../autograd/ops/crop-resize.ts'
+import { gridWarp } from '../autograd/ops/grid-warp.ts'
+import { type PolarLayout, polarWarp } from '../autograd/ops/polar-warp.ts'
+import type { Prng } from '../autograd/random.ts'
+import type { Tensor } from '../autograd/tensor.ts'
+import type { SampleData } from '../data/dataset.ts'
+import { DataError } from '../gpu/errors.ts'
+import { type AugmentOptions, drawAugmentation, NO_AUGMENTATION } from './augment.ts'
+import { type Box, jitterBox, squareBox } from './boxes.ts'
+
+/** How samples become what a network is trained on. */
+export interface TrainingTask {
+  readonly name: string
+  /** Uploads a batch with this step's random draws. The tensors are the arguments of the compiled step. */
+  feed(device: Device, samples: readonly SampleData[], prng: Prng, training: boolean): Tensor[]
+  /** From the arguments to network input (N, C, H, W) and target (N, 1, H, W); runs inside the compiled step. */
+  prepare(args: readonly Tensor[], training: boolean): { input: Tensor; target: Tensor }
+}
+
+/** Images and masks of one size as two tensors: (N, C, H, W) and (N, 1, H, W). */
+export function stackSamples(device: Device, samples: readonly SampleData[]): { x: Tensor; y: Tensor } {
+  const { channels, height, width } = samples[0]!
+  const plane = height * width
+  const images = new Float32Array(samples.length * channels * plane)
+  const masks = new Float32Array(samples.length * plane)
+  samples.forEach((s, i) => {
+    if (s.height !== height || s.width !== width || s.channels !== channels) {
+      throw new DataError(
+        `a batch holds images of one size: ${channels}×${height}×${width} and ${s.channels}×${s.height}×${s.width}; open the data set with a size`,
+      )
+    }
+    images.set(s.image, i * channels * plane)
+    masks.set(s.mask, i * plane)
+  })
+  const x = device.tensor(images, [samples.length, channels, height, width])
+  return { x, y: device.tensor(masks, [samples.length, 1, height, width]) }
+}
+
+/** Uploads this step's augmentation: matrices (N, 2, 3) and grid displacements (N, 2, g, g). */
+function feedAugmentation(device: Device, options: AugmentOptions, x: Tensor, prng: Prng): Tensor[] {
+  const [n, , h, w] = x.shape as [number, number, number, number]
+  const { matrices, displacements, nodes } = drawAugmentation(options, n, h, w, prng)
+  const result = [device.tensor(matrices, [n, 2, 3])]
+  if ((options.grid ?? 0) > 0) result.push(device.tensor(displacements, [n, 2, nodes, nodes]))
+  return result
+}
+
+/** Warps image and mask by the same draw: the image bilinear with its border repeated, the mask nearest and zero outside. */
+function applyAugmentation(
+  x: Tensor,
+  y: Tensor,
+  [matrix, grid]: readonly Tensor[],
+): { x: Tensor; y: Tensor } {
+  let [xa, ya] = [x, y]
+  if (matrix) {
+    xa = affineWarp(xa, matrix, { paddingMode: 'border' })
+    ya = affineWarp(ya, matrix, { mode: 'nearest' })
+  }
+  if (grid) {
+    xa = gridWarp(xa, grid, { paddingMode: 'border' })
+    ya = gridWarp(ya, grid, { mode: 'nearest' })
+  }
+  return { x: xa, y: ya }
+}
+
+/** Plain segmentation of whole images. */
+export function cartesianTask(augment: AugmentOptions = NO_AUGMENTATION): TrainingTask {
+  return {
+    name: 'cartesian',
+    feed(device, samples, prng, training) {
+      const { x, y } = stackSamples(device, samples)
+      return training ? [x, y, ...feedAugmentation(device, augment, x, prng)] : [x, y]
+    },
+    prepare([x, y, ...augmentation]) {
+      const { x: input, y: target } = applyAugmentation(x!, y!, augmentation)
+      return { input, target }
+    },
+  }
+}
+
+export interface PolarOptions {
+  readonly angles?: number
+  readonly radii?: number
+  readonly maxRadius?: number
+  readonly layout?: PolarLayout
+}
+
+export interface PolarTaskOptions extends PolarOptions {
+  readonly augment?: AugmentOptions
+  /** Probability that a training origin is moved (thesis: 0.3). */
+  readonly originProbability?: number
+  /** Largest move of each coordinate, as a part of the shorter side (thesis: 0.05). */
+  readonly originShift?: number
+}
+
+/** Segmentation of polar images about the centre of mass of the ground truth, moved a little in training (4.6). */
+export function polarTask(options: PolarTaskOptions = {}): TrainingTask {
+  const { augment = NO_AUGMENTATION, originProbability = 0.3, originShift = 0.05, ...polar } = options
+  return {
+    name: 'polar',
+    feed(device, samples, prng, training) {
+      const { x, y } = stackSamples(device, samples)
+      const [n, , h, w] = x.shape as [number, number, number, number]
+      const limit = originShift * Math.min(h, w)
+      const moves = new Float32Array(2 * n)
+      for (let i = 0; i < n; i++) {
+        const moved = prng.uniform() < originProbability
+        for (let k = 0; k < 2; k++) {
+          const move = (2 * prng.uniform() - 1) * limit
+          if (moved && training) moves[2 * i + k] = move
+        }
+      }
+      const origin = device.tensor(moves, [n, 2])
+      return training ? [x, y, origin, ...feedAugmentation(device, augment, x, prng)] : [x, y, origin]
+    },
+    prepare([x, y, move, ...augmentation]) {
+      const varied = applyAugmentation(x!, y!, augmentation)
+      const center = add(centerOfMass(varied.y), move!)
+      return {
+        input: polarWarp(varied.x, center, polar),
+        target: polarWarp(varied.y, center, { ...polar, mode: 'nearest' }),
+      }
+    },
+  }
+}
+
+export interface CropTaskOptions {
+  /** Side of the crops, pixels. */
+  readonly size: number
+  /** Added on every side of the squared box, pixels of the full image; default size/8. */
+  readonly padding?: number
+  /** Each of left, top, width and height of a training box moves by a whole number up to this (thesis: 16). */
+  readonly jitter?: number
+  readonly augment?: AugmentOptions
+  /** Boxes of the objects of a sample. */
+  readonly boxesOf: (sample: SampleData) => readonly Box[]
+}
+
+/**
+ * Crops around one random object of each image, from the full-resolution image, resized to one size
+ * (5.1): the fine network of segment-then-segment. The whole image where it has no object. In validation
+ * the first object's box, without jitter.
+ */
+export function cropTask(options: CropTaskOptions): TrainingTask {
+  const { size, padding = Math.round(size / 8), jitter = 16, augment = NO_AUGMENTATION, boxesOf } = options
+  return {
+    name: 'crops',
+    feed(device, samples, prng, training) {
+      const uploads = samples.map((s) => {
+        const boxes = boxesOf(s)
+        const pick = training ? Math.floor(prng.uniform() * boxes.length) : 0
+        const squared = boxes[pick]
+          ? squareBox(boxes[pick], { padding, height: s.height, width: s.width })
+          : wholeImage(s)
+        const box = training ? jitterBox(squared, jitter, s, prng) : squared
+        return { ...stackSamples(device, [s]), box: device.tensor(Float32Array.from(box), [1, 4]) }
+      })
+      const xs = uploads.map(({ x, box }) => cropResize(x, box, { size }))
+      const ys = uploads.map(({ y, box }) => cropResize(y, box, { size, mode: 'nearest' }))
+      const x = concat(xs, { axis: 0 })
+      const y = concat(ys, { axis: 0 })
+      for (const u of uploads) for (const t of [u.x, u.y, u.box]) t.dispose()
+      for (const t of [...xs, ...ys]) t.dispose()
+      return training ? [x, y, ...feedAugmentation(device, augment, x, prng)] : [x, y]
+    },
+    prepare([x, y, ...augmentation]) {
+      const { x: input, y: target } = applyAugmentation(x!, y!, augmentation)
+      return { input, target }
+    },
+  }
+}
+
+const wholeImage = (s: SampleData): Box => [0, 0, s.width, s.height]

@@ -1,0 +1,350 @@
+import { addInto } from '../autograd/accumulate.ts'
+import type { CompiledStep, Device } from '../autograd/device.ts'
+import { gt } from '../autograd/ops/comparison.ts'
+import { diceLoss } from '../autograd/ops/dice-loss.ts'
+import { mul } from '../autograd/ops/mul.ts'
+import { sum } from '../autograd/ops/sum.ts'
+import { Prng } from '../autograd/random.ts'
+import type { Tensor } from '../autograd/tensor.ts'
+import type { Sample } from '../data/dataset.ts'
+import { shareOf, unitHash } from '../data/split.ts'
+import { DataError, TrainingError } from '../gpu/errors.ts'
+import type { Module } from '../nn/module.ts'
+import { Adam } from '../nn/optim/adam.ts'
+import { ReduceLROnPlateau } from '../nn/optim/schedulers.ts'
+import { type CheckpointStore, readCheckpoint, type TrainingState, writeCheckpoint } from './checkpoint.ts'
+import { scoresOfCounts } from './scores.ts'
+import type { TrainingTask } from './tasks.ts'
+
+/** One line of metrics.jsonl. */
+export interface EpochMetrics {
+  readonly epoch: number
+  readonly trainLoss: number
+  /** Mean DSC of the validation images, in the space the network works in. */
+  readonly validationDice: number
+  readonly lr: number
+  readonly seconds: number
+  readonly imagesPerSecond: number
+}
+
+/** What a progress bar shows. */
+export interface Progress {
+  readonly epoch: number
+  readonly epochs: number
+  readonly step: number
+  readonly steps: number
+  /** Latest loss read back; undefined before the first. */
+  readonly loss: number | undefined
+  readonly validationDice: number | undefined
+  readonly imagesPerSecond: number
+  readonly secondsLeft: number
+}
+
+export interface TrainOptions {
+  readonly task: TrainingTask
+  readonly train: readonly Sample[]
+  readonly validation: readonly Sample[]
+  readonly epochs: number
+  readonly batchSize?: number
+  readonly lr?: number
+  readonly weightDecay?: number
+  readonly seed?: number
+  /** Part of the training samples that is used, 0 to 1; a smaller share lies inside a larger one. */
+  readonly share?: number
+  /** Epochs without a better validation DSC after which training ends. */
+  readonly patience?: number
+  /** Epochs without a better validation DSC after which the learning rate falls to a tenth. */
+  readonly plateau?: number
+  readonly loss?: (prediction: Tensor, target: Tensor) => Tensor
+  /** Where checkpoints and metrics go; without one nothing is saved and nothing can be resumed. */
+  readonly store?: CheckpointStore
+  readonly onProgress?: (progress: Progress) => void
+  readonly onEpoch?: (metrics: EpochMetrics) => void
+  /** Ends training at the next step, with a checkpoint. */
+  readonly signal?: AbortSignal
+}
+
+export interface TrainResult {
+  readonly history: readonly EpochMetrics[]
+  readonly bestEpoch: number
+  readonly bestDice: number
+  /** True if the signal ended it; it can be resumed. */
+  readonly interrupted: boolean
+}
+
+/** Steps between two reads of the loss: a read waits for the GPU. */
+const LOSS_EVERY = 8
+
+/** A generator for one purpose at one place of a run: nothing needs to be remembered to resume. */
+const generatorAt = (seed: number, ...place: (string | number)[]): Prng =>
+  new Prng(Math.floor(unitHash(String(seed), place.join(':')) * 2 ** 32))
+
+function shuffled<T>(items: readonly T[], prng: Prng): T[] {
+  const result = [...items]
+  for (let i = result.length - 1; i > 0; i--) {
+    const j = Math.floor(prng.uniform() * (i + 1))
+    const held = result[i]!
+    result[i] = result[j]!
+    result[j] = held
+  }
+  return result
+}
+
+const batchesOf = <T>(items: readonly T[], size: number): T[][] =>
+  Array.from({ length: Math.ceil(items.length / size) }, (_, i) => items.slice(i * size, (i + 1) * size))
+
+/**
+ * Trains a segmentation network: shuffled batches, one compiled step (augmentation, forward, loss, backward,
+ * optimiser in one submission), validation after every epoch, the best weights kept and loaded at the end.
+ *
+ * Everything random follows from `seed` and the place in the run, so a resumed run equals an uninterrupted
+ * one bit for bit on the same adapter. Throws a TrainingError when the loss is not finite, a DataError when
+ * there is nothing to train on, and what the device throws; checkpoints written before stay whole.
+ */
+export async function train(net: Module, device: Device, options: TrainOptions): Promise<TrainResult> {
+  const run = new TrainingRun(net, device, options)
+  try {
+    return await run.all()
+  } finally {
+    run.dispose()
+  }
+}
+
+class TrainingRun {
+  readonly #samples: readonly Sample[]
+  readonly #optimizer: Adam
+  readonly #plateau: ReduceLROnPlateau
+  readonly #step: CompiledStep<readonly Tensor[], Tensor>
+  readonly #score: CompiledStep<readonly Tensor[], { both: Tensor; predicted: Tensor; actual: Tensor }>
+  /** Sum of the epoch's losses, on the GPU. */
+  readonly #lossSum: Tensor
+  readonly #seed: number
+  readonly #batchSize: number
+  #state: TrainingState = { epoch: 0, step: 0, seconds: 0, best: -1, bestEpoch: 0, history: [], plateau: {} }
+  #latestLoss: number | undefined
+  #lossError: Error | undefined
+  #started = performance.now()
+  #done = 0
+
+  constructor(
+    private readonly net: Module,
+    private readonly device: Device,
+    private readonly options: TrainOptions,
+  ) {
+    const {
+      train,
+      validation,
+      share = 1,
+      seed = 42,
+      batchSize = 8,
+      lr = 1e-3,
+      weightDecay = 0,
+      loss = diceLoss,
+      task,
+    } = options
+    if (train.length === 0)
+      throw new DataError('train: there are no training images; check the folder and the split')
+    if (validation.length === 0)
+      throw new DataError('train: there are no validation images; give the split a larger share')
+    this.#seed = seed
+    this.#batchSize = batchSize
+    this.#samples = share < 1 ? shareOf(train, share, seed) : train
+    this.#optimizer = new Adam(net.parameters(), { lr, weightDecay })
+    this.#plateau = new ReduceLROnPlateau(this.#optimizer, {
+      mode: 'max',
+      patience: options.plateau ?? Number.POSITIVE_INFINITY,
+    })
+    this.#lossSum = device.parameter(new Float32Array(1), [1], { requiresGrad: false, name: 'loss sum' })
+    this.#step = device.compile((...args: readonly Tensor[]) => {
+      const { input, target } = device.noGrad(() => task.prepare(args, true))
+      this.#optimizer.zeroGrad()
+      const value = loss(net.forward(input) as Tensor, target)
+      value.backward()
+      this.#optimizer.step()
+      addInto(this.#lossSum, value)
+      return value
+    })
+    this.#score = device.compile((...args: readonly Tensor[]) =>
+      device.noGrad(() => {
+        const { input, target } = task.prepare(args, false)
+        const predicted = gt(net.forward(input) as Tensor, 0.5)
+        const over = { axes: [1, 2, 3] }
+        return {
+          both: sum(mul(predicted, target), over),
+          predicted: sum(predicted, over),
+          actual: sum(target, over),
+        }
+      }),
+    )
+  }
+
+  async all(): Promise<TrainResult> {
+    await this.#resume()
+    const { epochs, patience = Number.POSITIVE_INFINITY, store } = this.options
+    let interrupted = false
+    while (this.#state.epoch < epochs && this.#state.epoch - this.#state.bestEpoch < patience) {
+      interrupted = await this.#epoch()
+      if (interrupted) break
+    }
+    await this.#save()
+    if (!interrupted && store) {
+      const best = await store.read('best')
+      if (best) await readCheckpoint(this.device, best, 'best weights', this.net)
+    }
+    this.net.eval()
+    const { history, bestEpoch, best } = this.#state
+    return { history, bestEpoch, bestDice: best, interrupted }
+  }
+
+  async #resume(): Promise<void> {
+    const { store } = this.options
+    const bytes = await store?.read('last')
+    if (!bytes || !store) return
+    const read = await readCheckpoint(
+      this.device,
+      bytes,
+      'checkpoint',
+      this.net,
+      this.#optimizer,
+      this.#lossSum,
+    )
+    if (!read) throw new DataError('train: the checkpoint holds weights only; it cannot be resumed')
+    this.#state = read
+    this.#plateau.restore(read.plateau)
+    await store.keepMetrics(read.history.length)
+  }
+
+  /** One epoch from where the state stands. True if the signal ended it. */
+  async #epoch(): Promise<boolean> {
+    const { task, signal } = this.options
+    const { epoch } = this.#state
+    const order = shuffled(this.#samples, generatorAt(this.#seed, 'order', epoch))
+    const batches = batchesOf(order, this.#batchSize)
+    this.net.train()
+    const start = performance.now() - this.#state.seconds * 1000
+    for (; this.#state.step < batches.length; this.#state.step++) {
+      if (signal?.aborted) {
+        this.#state.seconds = (performance.now() - start) / 1000
+        return true
+      }
+      const { step } = this.#state
+      const samples = await Promise.all(batches[step]!.map((s) => s.load()))
+      const args = task.feed(this.device, samples, generatorAt(this.#seed, 'step', epoch, step), true)
+      const loss = this.#step(...args)
+      for (const t of args) t.dispose()
+      if (step % LOSS_EVERY === 0) this.#watch(loss)
+      await this.device.ready()
+      if (this.#lossError) throw this.#lossError
+      this.#done += samples.length
+      this.#report(batches.length)
+    }
+    const trainLoss = (await this.#lossSum.item()) / batches.length
+    if (!Number.isFinite(trainLoss)) throw this.#notFinite(trainLoss)
+    const seconds = (performance.now() - start) / 1000
+    const validationDice = await this.#validate()
+    await this.#endEpoch({
+      epoch: epoch + 1,
+      trainLoss,
+      validationDice,
+      lr: this.#optimizer.lr,
+      seconds,
+      imagesPerSecond: order.length / seconds,
+    })
+    return false
+  }
+
+  /** Reads a loss without waiting for it; a bad one ends training at the next step. */
+  #watch(loss: Tensor): void {
+    loss.item().then(
+      (value) => {
+        this.#latestLoss = value
+        if (!Number.isFinite(value)) this.#lossError ??= this.#notFinite(value)
+      },
+      (error: Error) => {
+        this.#lossError ??= error
+      },
+    )
+  }
+
+  #notFinite(value: number): TrainingError {
+    const { epoch, step } = this.#state
+    return new TrainingError(
+      `the loss became ${value} in epoch ${epoch + 1}, near step ${step + 1}: training cannot go on. Earlier checkpoints are whole. ` +
+        'Lower the learning rate, clip gradients, or look for images or masks with values that are not finite',
+    )
+  }
+
+  /** Mean DSC over the validation images, each by itself. */
+  async #validate(): Promise<number> {
+    const { task, validation } = this.options
+    this.net.eval()
+    const scores: number[] = []
+    for (const batch of batchesOf(validation, this.#batchSize)) {
+      const samples = await Promise.all(batch.map((s) => s.load()))
+      const args = task.feed(this.device, samples, generatorAt(this.#seed, 'validation'), false)
+      const { both, predicted, actual } = this.#score(...args)
+      for (const t of args) t.dispose()
+      const [b, p, a] = await Promise.all([both.data(), predicted.data(), actual.data()])
+      b.forEach((inBoth, i) => {
+        scores.push(scoresOfCounts({ both: inBoth, predicted: p[i]!, actual: a[i]!, total: 1 }).dice)
+      })
+    }
+    this.net.train()
+    return scores.reduce((s, v) => s + v, 0) / scores.length
+  }
+
+  async #endEpoch(metrics: EpochMetrics): Promise<void> {
+    const { store, onEpoch } = this.options
+    this.#lossSum.set(new Float32Array(1))
+    this.#plateau.step(metrics.validationDice)
+    const state = this.#state
+    state.history = [...state.history, metrics]
+    state.epoch++
+    state.step = 0
+    state.seconds = 0
+    if (metrics.validationDice > state.best) {
+      state.best = metrics.validationDice
+      state.bestEpoch = state.epoch
+      await store?.write('best', await writeCheckpoint(this.net))
+    }
+    await this.#save()
+    await store?.addMetrics(metrics)
+    onEpoch?.(metrics)
+  }
+
+  async #save(): Promise<void> {
+    const { store } = this.options
+    if (!store) return
+    // An error of the GPU must surface before anything is written.
+    await this.device.idle()
+    this.#state.plateau = this.#plateau.state()
+    await store.write('last', await writeCheckpoint(this.net, this.#optimizer, this.#lossSum, this.#state))
+  }
+
+  #report(steps: number): void {
+    const { onProgress, epochs } = this.options
+    if (!onProgress) return
+    const elapsed = (performance.now() - this.#started) / 1000
+    const { epoch, step, history } = this.#state
+    const imagesPerSecond = this.#done / elapsed
+    const imagesLeft = (epochs - epoch) * this.#samples.length - (step + 1) * this.#batchSize
+    onProgress({
+      epoch: epoch + 1,
+      epochs,
+      step: step + 1,
+      steps,
+      loss: this.#latestLoss,
+      validationDice: history.at(-1)?.validationDice,
+      imagesPerSecond,
+      secondsLeft: Math.max(0, imagesLeft / imagesPerSecond),
+    })
+  }
+
+  dispose(): void {
+    if (this.device.lost) return
+    this.#step.dispose()
+    this.#score.dispose()
+    this.#optimizer.dispose()
+    this.#lossSum.dispose()
+  }
+}
