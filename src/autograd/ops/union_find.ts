@@ -1,0 +1,212 @@
+import source from '../../../kernels/components.wgsl'
+import scanSource from '../../../kernels/scan.wgsl'
+import { ShapeError } from '../../gpu/errors.ts'
+import { kernel } from '../../gpu/kernel.ts'
+import type { Run } from '../op.ts'
+import { formatShape, type Shape, type Tensor } from '../tensor.ts'
+
+/*
+ * Union-find on the GPU: what connectedComponents, hysteresisThreshold, componentContaining and
+ * largestComponent share.
+ *
+ * Elements are runs of foreground inside 32-pixel words of a row; a run is a bit pattern, so a word finds the
+ * runs that it touches by a few bit operations. Three launches, whatever the image:
+ *
+ *   pack      one bit a pixel; every run is its own parent
+ *   connect   joins touching runs: find both roots, hang the later onto the earlier by atomicMin
+ *   flatten   every run's parent becomes its root
+ *
+ * Why it ends, and is right under any interleaving: parents only fall (all writes are atomicMin, or the root
+ * itself), so every walk up and every retry of a join is over a falling sequence. Call two runs tied if they
+ * are connected by parent edges and by joins that are still to be done. No write cuts a tie: a join that finds
+ * its late root taken keeps the earlier of both parents and goes on to join the two; halving a path replaces
+ * i → p by i → parent(p), and p stays tied to parent(p) through earlier runs alone. At the end no join is
+ * left, so parent edges tie each component; its root is its earliest run, that of its first pixel in raster
+ * order. No lock, no waiting for another invocation, no repetition until nothing changes.
+ *
+ * Path halving bounds the work: about O(log n) steps a run at worst, two or three in practice, on spirals and
+ * combs too.
+ *
+ * Sources: S. V. Jayanti, R. E. Tarjan, "Concurrent disjoint set union", 2021 (hooking and halving without
+ * locks); D. P. Playne, K. Hawick, "A new algorithm for parallel connected-component labelling on GPUs", IEEE
+ * TPDS 2018 (joining by atomicMin); runs as bit patterns after F. Lemaitre, A. Hennequin, L. Lacassagne, "How
+ * to speed connected component labeling up with SIMD RLE algorithms", 2020.
+ */
+
+/** 4: pixels that share an edge are neighbours. 8: those that share a corner, too. */
+export type Connectivity = 4 | 8
+
+/** Largest side, px: up to it coordinates are exact in float32. */
+const MAX_SIDE = 2 ** 24
+/** Rows that one invocation of `measure` takes. */
+const STRIP = 8
+/** Values a group of the prefix sum, and the most that one invocation scans by itself. */
+const RADIX = 64
+const MAX_ALONE = 128
+
+const kernels = kernel('components', source)
+const scans = kernel('scan', scanSource)
+
+/** (N, H, W) of a float32 (N, 1, H, W) tensor. */
+export function checkPlane(op: string, name: string, x: Tensor): [number, number, number] {
+  if (x.dtype !== 'float32') throw new ShapeError(op, `${name} must be float32, got ${x.dtype}`)
+  return checkPlaneShape(op, name, x.shape)
+}
+
+export function checkPlaneShape(op: string, name: string, shape: Shape): [number, number, number] {
+  const [n, c, h, w] = shape
+  if (shape.length !== 4 || c !== 1) {
+    throw new ShapeError(
+      op,
+      `${name} must have one channel, (N, 1, H, W), got ${formatShape(shape)}; slice or reshape it`,
+    )
+  }
+  if (Math.max(h!, w!) > MAX_SIDE) {
+    throw new ShapeError(op, `${name} is ${formatShape(shape)}; sides up to ${MAX_SIDE} px are exact`)
+  }
+  return [n!, h!, w!]
+}
+
+export function checkConnectivity(op: string, connectivity: number): asserts connectivity is Connectivity {
+  if (connectivity !== 4 && connectivity !== 8)
+    throw new ShapeError(op, `connectivity is 4 (edges) or 8 (edges and corners), got ${connectivity}`)
+}
+
+/** A finite number of an option. */
+export function checkNumber(op: string, name: string, value: number, least = Number.NEGATIVE_INFINITY): void {
+  if (Number.isFinite(value) && value >= least) return
+  const from = least > Number.NEGATIVE_INFINITY ? ` of at least ${least}` : ''
+  throw new ShapeError(op, `${name} is a finite number${from}, got ${value}`)
+}
+
+/** Components of a batch of images, before they are numbered. */
+export class Forest {
+  readonly #params: Readonly<Record<string, number>>
+  /** One bit a pixel, in words of 32 pixels of a row. */
+  readonly #bits: Tensor
+  readonly #parents: Tensor
+  /** Roots in each word; after `number` the roots before it. */
+  readonly #found: Tensor
+
+  /** Finds the components of x > threshold: three launches. */
+  constructor(
+    private readonly run: Run,
+    private readonly x: Tensor,
+    options: { readonly threshold: number; readonly connectivity: Connectivity; readonly slots?: number },
+  ) {
+    const [images, height, width] = checkPlane(run.op, 'mask', x)
+    const rowWords = Math.ceil(width / 32)
+    const rowNodes = Math.ceil(width / 2)
+    this.#params = {
+      words: images * height * rowWords,
+      images,
+      height,
+      width,
+      row_words: rowWords,
+      row_nodes: rowNodes,
+      strips: Math.ceil(height / STRIP),
+      diagonal: options.connectivity === 8 ? 1 : 0,
+      slots: options.slots ?? 0,
+      threshold: options.threshold,
+    }
+    this.#bits = run.empty([images, height, rowWords], 'uint32')
+    this.#parents = run.empty([images, height, rowNodes], 'uint32')
+    this.#found = run.empty([images, height * rowWords], 'uint32')
+    this.#launch('pack', { x, packing: this.#bits, parents: this.#parents })
+    this.#launch('connect', { bits: this.#bits, parents: this.#parents })
+    this.#launch('flatten', { bits: this.#bits, parents: this.#parents, found: this.#found })
+  }
+
+  #launch(
+    entry: string,
+    bindings: Readonly<Record<string, Tensor>>,
+    { threads = this.#params.words!, threshold = this.#params.threshold! } = {},
+  ): void {
+    this.run.launch({ kernel: kernels, entry, bindings, params: { ...this.#params, threshold }, threads })
+  }
+
+  /** Numbers the components of each image in raster order of their first pixels; returns how many there are. */
+  number(): Tensor {
+    const count = this.run.empty([this.#params.images!], 'int32')
+    exclusiveScan(this.run, this.#found, count)
+    this.#launch('number', { bits: this.#bits, parents: this.#parents, before: this.#found })
+    return count
+  }
+
+  /** int32 labels, after `number`. */
+  labels(): Tensor {
+    const labels = this.run.empty(this.x.shape, 'int32')
+    this.#launch('write_labels', { bits: this.#bits, roots: this.#parents, labels })
+    return labels
+  }
+
+  /** Areas, boxes and centroids of the first `slots` components of each image, after `number`. */
+  tables(count: Tensor): [areas: Tensor, boxes: Tensor, centroids: Tensor] {
+    const { run } = this
+    const { images, slots, strips, row_words } = this.#params as Record<string, number>
+    const sums = run.zeros([images!, slots!, 9], 'uint32')
+    const areas = run.empty([images!, slots!], 'int32')
+    const boxes = run.empty([images!, slots!, 4])
+    const centroids = run.empty([images!, slots!, 2])
+    const pieces = images! * strips! * row_words!
+    this.#launch('measure', { bits: this.#bits, roots: this.#parents, sums }, { threads: pieces })
+    this.#launch('tabulate', { sums, count, areas, boxes, centroids }, { threads: images! * slots! })
+    return [areas, boxes, centroids]
+  }
+
+  /** Marks the components that hold a value above `high`. */
+  markAbove(high: number): void {
+    this.#launch('mark_strong', { x: this.x, bits: this.#bits, parents: this.#parents }, { threshold: high })
+  }
+
+  /** Marks the component under each image's point. */
+  markPoints(points: Tensor): void {
+    this.#launch(
+      'mark_points',
+      { points, bits: this.#bits, parents: this.#parents },
+      { threads: this.#params.images! },
+    )
+  }
+
+  /** Marks the component of each image with the most pixels; of equal ones the first in raster order. */
+  markLargest(): void {
+    const sizes = this.run.zeros(this.#parents.shape, 'uint32')
+    const best = this.run.zeros([this.#params.images!, 2], 'uint32')
+    const roots = this.#parents
+    this.#launch('weigh', { bits: this.#bits, roots, sizes })
+    this.#launch('find_largest', { bits: this.#bits, roots, sizes, best })
+    this.#launch('find_first_largest', { bits: this.#bits, roots, sizes, best })
+    this.#launch('mark_largest', { parents: this.#parents, best }, { threads: this.#params.images! })
+  }
+
+  /** 1 in the marked components, else 0. */
+  marked(): Tensor {
+    const marks = this.run.empty(this.x.shape)
+    this.#launch('write_marked', { bits: this.#bits, roots: this.#parents, marks })
+    return marks
+  }
+}
+
+/**
+ * Replaces each row of `values` (segments, length) by its exclusive prefix sums, and writes the sums of the
+ * rows to `totals`. The number of launches follows from the length.
+ */
+export function exclusiveScan(run: Run, values: Tensor, totals: Tensor): void {
+  const [segments, fine] = values.shape as [number, number]
+  if (fine <= MAX_ALONE) {
+    run.launch({
+      kernel: scans,
+      entry: 'scan_segments',
+      bindings: { values, totals },
+      params: { segments, fine, coarse: 1 },
+      threads: segments,
+    })
+    return
+  }
+  const coarse = Math.ceil(fine / RADIX)
+  const sums = run.empty([segments, coarse], 'uint32')
+  const level = { kernel: scans, params: { segments, fine, coarse }, threads: segments * coarse }
+  run.launch({ ...level, entry: 'sum_groups', bindings: { values, sums } })
+  exclusiveScan(run, sums, totals)
+  run.launch({ ...level, entry: 'scan_groups', bindings: { values, offsets: sums } })
+}
