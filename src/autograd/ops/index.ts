@@ -32,6 +32,7 @@ export { minimum } from './minimum.ts'
 export { mul } from './mul.ts'
 export { neg } from './neg.ts'
 export { type PadOptions, pad } from './pad.ts'
+export { type PasteBoxesOptions, pasteBoxes } from './paste-boxes.ts'
 export { permute, transpose } from './permute.ts'
 export {
   type InversePolarWarpOptions,

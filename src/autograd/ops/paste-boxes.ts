@@ -1,0 +1,137 @@
+import source from '../../../kernels/paste_boxes.wgsl'
+import { ShapeError } from '../../gpu/errors.ts'
+import { kernel } from '../../gpu/kernel.ts'
+import { defineUnaryResult, type Run } from '../op.ts'
+import { formatShape, type Tensor } from '../tensor.ts'
+import { checkBoxes } from './crop-resize.ts'
+import { checkChoice, checkIndex, checkMode, type SampleMode } from './warp.ts'
+import { imageShape } from './window.ts'
+
+const kernels = kernel('paste_boxes', source)
+
+export interface PasteBoxesOptions {
+  /** Size of the images in px. */
+  readonly height: number
+  readonly width: number
+  /** int32 (M): the image that each box lies on; a box of a number that is no image is left out. */
+  readonly batchIndex?: Tensor
+  /** Number of images. Default: one a box; with a batchIndex it has to be said. */
+  readonly images?: number
+  /** Where boxes overlap: the greatest value (default), or 1 where any exceeds ½ and else 0 (no gradient). */
+  readonly reduce?: 'max' | 'or'
+  /** How crops are resized. Default 'bilinear'. */
+  readonly mode?: SampleMode
+}
+
+interface Attrs {
+  readonly images: number
+  readonly height: number
+  readonly width: number
+  readonly nearest: boolean
+}
+
+function launchOptions(crops: Tensor, index: Tensor | undefined, a: Attrs) {
+  const [m, c, h, w] = crops.shape as [number, number, number, number]
+  return {
+    kernel: kernels,
+    overrides: { NEAREST: a.nearest ? 1 : 0, INDEXED: index ? 1 : 0 },
+    params: {
+      boxes: m,
+      channels: c,
+      crop_h: h,
+      crop_w: w,
+      images: a.images,
+      height: a.height,
+      width: a.width,
+    },
+  }
+}
+
+function paste(run: Run, [crops, boxes, index]: readonly Tensor[], a: Attrs, any: boolean) {
+  const shape = [a.images, crops!.shape[1]!, a.height, a.width]
+  const y = run.empty(shape)
+  const winners = run.empty(shape, 'int32')
+  const common = launchOptions(crops!, index, a)
+  run.launch({
+    ...common,
+    overrides: { ...common.overrides, ANY: any ? 1 : 0 },
+    entry: 'paste',
+    bindings: { crops: crops!, boxes: boxes!, index: index ?? boxes!, y, winners },
+    threads: y.size,
+  })
+  return { y, winners }
+}
+
+const max = defineUnaryResult<Attrs>({
+  name: 'pasteBoxes',
+  forward(run, inputs, a) {
+    const { y, winners } = paste(run, inputs, a, false)
+    run.save(winners)
+    return y
+  },
+  backward(run, { inputs: [crops, boxes, index], saved: [winner], grads: [dy], attrs: a }) {
+    const dcrops = run.empty(crops!.shape)
+    run.launch({
+      ...launchOptions(crops!, index, a),
+      entry: 'paste_grad',
+      bindings: { boxes: boxes!, index: index ?? boxes!, dy: dy!, winner: winner!, y: dcrops },
+      threads: dcrops.size,
+    })
+    return [dcrops, undefined, undefined]
+  },
+})
+
+const or = defineUnaryResult<Attrs>({
+  name: 'pasteBoxesOr',
+  nonDifferentiable: "a logical or has no slope; paste with reduce: 'max'",
+  forward: (run, inputs, a) => paste(run, inputs, a, true).y,
+})
+
+/**
+ * Lays crops back onto images of full size, each stretched to its box; zero where no box lies. The inverse of
+ * cropResize with the same boxes:
+ *
+ *     y[n, c, v, u] = max over boxes m of image n that hold the pixel's centre of
+ *                     crops[m, c] at ((u + ½ − left)·W'/width − ½, (v + ½ − top)·H'/height − ½), clamped inside
+ *
+ * crops is (M, C, H', W'), boxes (M, 4) as (left, top, width, height) in pixels, the result (N, C, height, width).
+ * Box m lies on image m, on the only image (`images: 1`), or on image batchIndex[m]. With reduce 'max' there is
+ * a gradient in the crops, to the box that won (the first of equals); none in the boxes.
+ * Throws a ShapeError if crops, boxes and batchIndex differ in number.
+ */
+export function pasteBoxes(crops: Tensor, boxes: Tensor, options: PasteBoxesOptions): Tensor {
+  const op = 'pasteBoxes'
+  const { height, width, batchIndex, reduce = 'max', mode = 'bilinear' } = options
+  const [m, , h, w] = imageShape(op, 'crops', crops)
+  checkBoxes(op, boxes)
+  if (h < 1 || w < 1) throw new ShapeError(op, `crops ${formatShape(crops.shape)} must have pixels`)
+  if (boxes.shape[0] !== m) {
+    throw new ShapeError(
+      op,
+      `boxes ${formatShape(boxes.shape)} and crops ${formatShape(crops.shape)} must be as many`,
+    )
+  }
+  if (batchIndex) checkIndex(op, batchIndex, m, 'boxes')
+  if (batchIndex && options.images === undefined) {
+    throw new ShapeError(op, 'with a batchIndex, say how many images there are: pass images')
+  }
+  const images = options.images ?? m
+  for (const [name, value, least] of [
+    ['height', height, 1],
+    ['width', width, 1],
+    ['images', images, 0],
+  ] as const) {
+    if (!Number.isInteger(value) || value < least) {
+      throw new ShapeError(op, `${name} is a whole number of at least ${least}, got ${value}`)
+    }
+  }
+  if (!batchIndex && images !== m && images !== 1) {
+    throw new ShapeError(
+      op,
+      `${m} boxes for ${images} images; give one box an image, or a batchIndex that says which image each lies on`,
+    )
+  }
+  const inputs = batchIndex ? [crops, boxes, batchIndex] : [crops, boxes]
+  const attrs = { images, height, width, nearest: checkMode(op, mode) === 'nearest' }
+  return checkChoice(op, 'reduce', reduce, ['max', 'or']) === 'or' ? or(inputs, attrs) : max(inputs, attrs)
+}
