@@ -1,0 +1,201 @@
+import type { Device } from '../src/autograd/device.ts'
+import * as ops from '../src/autograd/ops/index.ts'
+import type { Tensor } from '../src/autograd/tensor.ts'
+import type { Ceiling } from './ceiling.ts'
+import { type Timing, time } from './measure.ts'
+
+/** One kernel on one shape. */
+export interface KernelRow extends Timing {
+  readonly name: string
+  readonly gflops: number
+  readonly gbs: number
+  /** Part of the measured ceiling of arithmetic or of bandwidth, whichever it comes nearer to. */
+  readonly share: number
+}
+
+interface Case {
+  readonly name: string
+  readonly flops: number
+  readonly bytes: number
+  /** Makes tensors and returns what one call records. */
+  setup(device: Device): () => void
+}
+
+const floats = (n: number): Float32Array => Float32Array.from({ length: n }, (_, i) => Math.sin(0.37 * i))
+const tensor = (device: Device, shape: readonly number[], requiresGrad = false): Tensor =>
+  device.tensor(floats(shape.reduce((a, b) => a * b, 1)), shape, { requiresGrad })
+
+/** A forward pass as a compiled step. */
+function forward(device: Device, inputs: readonly Tensor[], f: (...x: Tensor[]) => Tensor): () => void {
+  const step = device.compile((...x: readonly Tensor[]) => device.noGrad(() => f(...x)))
+  return () => void step(...inputs)
+}
+
+/** Forward and backward as a compiled step; the forward pass is part of it. */
+function backward(device: Device, inputs: readonly Tensor[], f: (...x: Tensor[]) => Tensor): () => void {
+  const leaves = inputs.map((t) => device.parameter(floats(t.size), t.shape))
+  const y = device.noGrad(() => f(...inputs))
+  const up = tensor(device, y.shape)
+  const step = device.compile((upstream: Tensor) => {
+    f(...leaves).backward(upstream)
+  })
+  return () => step(up)
+}
+
+/** Convolutions of a U-Net with 16 features on 4×1×64². */
+const CONVOLUTIONS = [
+  [1, 16, 64], [16, 16, 64], [16, 32, 32], [32, 32, 32], [32, 64, 16], [64, 64, 16], [64, 128, 8], [128, 128, 8],
+  [128, 256, 4], [256, 256, 4], [256, 128, 8], [128, 64, 16], [64, 32, 32], [32, 16, 64], [32, 32, 64],
+] as const // biome-ignore format: a table
+
+function convolutions(): Case[] {
+  return CONVOLUTIONS.flatMap(([cin, cout, side]): Case[] => {
+    const flops = 2 * 4 * side * side * cin * cout * 9
+    const bytes = 4 * (4 * side * side * (cin + cout) + cin * cout * 9)
+    const shape = `4×${cin}→${cout}×${side}²`
+    const inputs = (d: Device) => [tensor(d, [4, cin, side, side]), tensor(d, [cout, cin, 3, 3])]
+    const f = (x: Tensor, w: Tensor) => ops.conv2d(x, w, { padding: 1 })
+    return [
+      { name: `conv2d 3×3 ${shape}`, flops, bytes, setup: (d) => forward(d, inputs(d), f as never) },
+      {
+        name: `conv2d 3×3 and gradients ${shape}`,
+        flops: 3 * flops,
+        bytes: 3 * bytes,
+        setup: (d) => backward(d, inputs(d), f as never),
+      },
+    ]
+  })
+}
+
+function others(): Case[] {
+  const image = [4, 16, 64, 64]
+  const n = 4 * 16 * 64 * 64
+  const big = [8, 1, 256, 256]
+  const m = 8 * 256 * 256
+  const unary = (
+    name: string,
+    shape: readonly number[],
+    size: number,
+    f: (x: Tensor) => Tensor,
+    flops = size,
+    traffic = 2,
+  ): Case => ({
+    name: `${name} ${shape.join('×')}`,
+    flops,
+    bytes: 4 * traffic * size,
+    setup: (d) => forward(d, [tensor(d, shape)], f),
+  })
+  return [
+    {
+      name: 'matmul 512×512×512',
+      flops: 2 * 512 ** 3,
+      bytes: 3 * 4 * 512 ** 2,
+      setup: (d) => forward(d, [tensor(d, [512, 512]), tensor(d, [512, 512])], ops.matmul as never),
+    },
+    {
+      name: 'convTranspose2d 2×2 stride 2 4×64→32×32²',
+      flops: 2 * 4 * 64 * 32 * 32 * 32 * 4,
+      bytes: 4 * (4 * 32 * 32 * 64 + 4 * 64 * 64 * 32),
+      setup: (d) =>
+        forward(d, [tensor(d, [4, 64, 32, 32]), tensor(d, [64, 32, 2, 2])], ((x: Tensor, w: Tensor) =>
+          ops.convTranspose2d(x, w, { stride: 2 })) as never),
+    },
+    unary('relu', image, n, ops.relu),
+    unary('sigmoid', image, n, ops.sigmoid, 4 * n),
+    unary('softmax', image, n, (x) => ops.softmax(x, { axis: 1 }), 5 * n),
+    unary('sum', image, n, (x) => ops.sum(x), n, 1),
+    unary('maxPool2d 2×2', image, n, (x) => ops.maxPool2d(x, { kernelSize: 2 }), n, 1.25),
+    unary(
+      'interpolate ×2 bilinear',
+      image,
+      n,
+      (x) => ops.interpolate(x, { size: [128, 128], mode: 'bilinear' }),
+      8 * n,
+      5,
+    ),
+    {
+      name: 'batchNorm training 4×16×64×64',
+      flops: 8 * n,
+      bytes: 4 * 3 * n,
+      setup: (d) => {
+        const stat = (v: number) => d.parameter(new Float32Array(16).fill(v), [16], { requiresGrad: false })
+        const norm = {
+          weight: stat(1),
+          bias: stat(0),
+          runningMean: stat(0),
+          runningVar: stat(1),
+          training: true,
+        }
+        return forward(d, [tensor(d, image)], (x) => ops.batchNorm(x, norm))
+      },
+    },
+    {
+      name: 'polarWarp 8×1×256×256',
+      flops: 30 * m,
+      bytes: 8 * m,
+      setup: (d) =>
+        forward(d, [tensor(d, big), d.full([8, 2], 127)], ((x: Tensor, c: Tensor) =>
+          ops.polarWarp(x, c)) as never),
+    },
+    {
+      name: 'inversePolarWarp 8×1×256×256',
+      flops: 40 * m,
+      bytes: 8 * m,
+      setup: (d) =>
+        forward(d, [tensor(d, big), d.full([8, 2], 127)], ((x: Tensor, c: Tensor) =>
+          ops.inversePolarWarp(x, c, { height: 256, width: 256 })) as never),
+    },
+    {
+      name: 'cropResize 8×1×256×256',
+      flops: 12 * m,
+      bytes: 8 * m,
+      setup: (d) =>
+        forward(
+          d,
+          [tensor(d, big), d.tensor(Array.from({ length: 8 }, () => [20, 30, 180, 160]).flat(), [8, 4])],
+          ((x: Tensor, b: Tensor) => ops.cropResize(x, b, { size: 256 })) as never,
+        ),
+    },
+    {
+      name: 'connectedComponents 8×1×256×256',
+      flops: 0,
+      bytes: 8 * m,
+      setup: (d) => {
+        const step = d.compile((x: Tensor) => ops.connectedComponents(x, { threshold: 0.5 }))
+        const x = tensor(d, big)
+        return () => void step(x)
+      },
+    },
+    {
+      name: 'hysteresisThreshold 8×1×256×256',
+      flops: 0,
+      bytes: 8 * m,
+      setup: (d) => forward(d, [tensor(d, big)], (x) => ops.hysteresisThreshold(x, { low: 0, high: 0.9 })),
+    },
+  ]
+}
+
+/** Times every kernel over the shapes that the networks use. `only` keeps names that contain it. */
+export async function benchKernels(
+  device: Device,
+  ceiling: Ceiling,
+  only = '',
+  onRow: (row: KernelRow) => void = () => undefined,
+): Promise<KernelRow[]> {
+  const rows: KernelRow[] = []
+  for (const c of [...convolutions(), ...others()].filter((k) => k.name.includes(only))) {
+    const call = device.scope(() => c.setup(device))
+    const timing = await time(device, call, { budgetMs: 250 })
+    const [gflops, gbs] = [c.flops / timing.min / 1e6, c.bytes / timing.min / 1e6]
+    const row = {
+      name: c.name,
+      ...timing,
+      gflops,
+      gbs,
+      share: Math.max(gflops / ceiling.gflops, gbs / ceiling.gbs),
+    }
+    rows.push(row)
+    onRow(row)
+  }
+  return rows
+}
