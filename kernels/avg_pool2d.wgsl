@@ -110,6 +110,7 @@ fn avg_pool2d_wide(
   }
 }
 
+// One lane a pixel of four planes, for which each count is computed once.
 @compute @workgroup_size(8, 8)
 fn avg_pool2d_grad(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let row = i32(id.y);
@@ -117,15 +118,22 @@ fn avg_pool2d_grad(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgr
   if (column >= params.w || row >= params.h) { return; }
   let is = windows_of(row, rows());
   let js = windows_of(column, columns());
-  for (var p = id.z; p < params.planes; p += groups.z) {
-    var total = 0.0;
+  let planes = i32(params.planes);
+  let plane = params.outH * params.outW;
+  for (var p = 4 * i32(id.z); p < planes; p += 4 * i32(groups.z)) {
+    // Planes beyond the last repeat it; they are summed and not stored.
+    let base = min(vec4i(p) + vec4i(0, 1, 2, 3), vec4i(planes - 1)) * plane;
+    var total = vec4f(0.0);
     for (var i = is.x; i <= is.y; i++) {
       let across = window(i, rows()).count;
-      let line = (i32(p) * params.outH + i) * params.outW;
       for (var j = js.x; j <= js.y; j++) {
-        total += dy[line + j] / f32(across * window(j, columns()).count);
+        let at = base + (i * params.outW + j);
+        let share = 1.0 / f32(across * window(j, columns()).count);
+        total += share * vec4f(dy[at.x], dy[at.y], dy[at.z], dy[at.w]);
       }
     }
-    dx[(i32(p) * params.h + row) * params.w + column] = total;
+    for (var k = 0; k < min(4, planes - p); k++) {
+      dx[((p + k) * params.h + row) * params.w + column] = total[k];
+    }
   }
 }

@@ -52,6 +52,11 @@ struct Params {
 @group(0) @binding(18) var<storage, read_write> dweight: array<f32>;
 @group(0) @binding(19) var<storage, read_write> dbias: array<f32>;
 @group(0) @binding(20) var<uniform> params: Params;
+// The same arrays by single values, for rows that are not whole vec4s.
+@group(0) @binding(0) var<storage, read> x1: array<f32>;
+@group(0) @binding(1) var<storage, read> dy1: array<f32>;
+@group(0) @binding(2) var<storage, read> y1: array<f32>;
+@group(0) @binding(10) var<storage, read_write> result1: array<f32>;
 
 override WG: u32 = 64;
 
@@ -185,11 +190,6 @@ fn activate(v: vec4f) -> vec4f {
   return v;
 }
 
-// A vec4 whose rows begin anywhere: the channel of each of its components.
-fn channels_of(block: u32) -> vec4u {
-  return (4u * block + COMPONENTS) / params.row % params.channels;
-}
-
 // Workgroup (segment, row): rows of whole vec4s.
 @compute @workgroup_size(WG)
 fn normalize(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
@@ -207,21 +207,21 @@ fn normalize(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) group
   }
 }
 
-// One lane a vec4: rows of any length.
+// The same, value by value: rows of any length.
 @compute @workgroup_size(WG)
-fn normalize_any(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let i = id.x + id.y * groups.x * WG;
-  if (4u * i >= params.images * params.channels * params.row) { return; }
-  let c = channels_of(i);
-  var m: vec4f;
-  var scale: vec4f;
-  var shift: vec4f;
-  for (var k = 0u; k < 4u; k++) {
-    m[k] = mean[c[k]];
-    scale[k] = deviation(c[k]) * weight_of(c[k]);
-    shift[k] = bias_of(c[k]);
+fn normalize_any(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let span = 4u * params.blocks;
+  for (var r = group.y; r < params.images * params.channels; r += groups.y) {
+    let c = r % params.channels;
+    let m = mean[c];
+    let scale = deviation(c) * weight_of(c);
+    let shift = bias_of(c);
+    let last = min((group.x + 1u) * span, params.row);
+    for (var e = group.x * span + lane; e < last; e += WG) {
+      let i = r * params.row + e;
+      result1[i] = activate(vec4f((x1[i] - m) * scale + shift)).x;
+    }
   }
-  result[i] = activate((x[i] - m) * scale + shift);
 }
 
 // ---- backward: Σ dz and Σ dz·x̂ of each lane ----
@@ -288,21 +288,21 @@ fn input_gradient(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) 
 }
 
 @compute @workgroup_size(WG)
-fn input_gradient_any(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let i = id.x + id.y * groups.x * WG;
-  if (4u * i >= params.images * params.channels * params.row) { return; }
-  let c = channels_of(i);
-  var m: vec4f;
-  var scale: vec4f;
-  var offset: vec4f;
-  var slope: vec4f;
-  for (var k = 0u; k < 4u; k++) {
-    let inverse = deviation(c[k]);
-    let s = sums[c[k]] * params.inverse_count;
-    m[k] = mean[c[k]];
-    scale[k] = inverse * weight_of(c[k]);
-    offset[k] = s.x;
-    slope[k] = inverse * s.y;
+fn input_gradient_any(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let span = 4u * params.blocks;
+  for (var r = group.y; r < params.images * params.channels; r += groups.y) {
+    let c = r % params.channels;
+    let m = mean[c];
+    let inverse = deviation(c);
+    let scale = inverse * weight_of(c);
+    let s = sums[c] * params.inverse_count;
+    let slope = inverse * s.y;
+    let last = min((group.x + 1u) * span, params.row);
+    for (var e = group.x * span + lane; e < last; e += WG) {
+      let i = r * params.row + e;
+      var dz = dy1[i];
+      if (params.relu == 1u && !(y1[i] > 0.0)) { dz = 0.0; }
+      result1[i] = scale * (dz - s.x - (x1[i] - m) * slope);
+    }
   }
-  result[i] = scale * (masked(i) - offset - (x[i] - m) * slope);
 }

@@ -34,9 +34,17 @@ fn columns() -> Axis {
 // Where an output takes its value: lower and upper neighbour, and the weight of the upper one.
 struct Source { low: i32, high: i32, t: f32 }
 
+// ⌊p / q⌋ for 0 ≤ p < 2²⁹ and quotients below 2¹⁶: float division is off by one at most, and CPU drivers
+// divide integers one lane at a time.
+fn divide(p: i32, q: i32) -> i32 {
+  let guess = i32(f32(p) / f32(q));
+  let rest = p - guess * q;
+  return guess + select(0, 1, rest >= q) - select(0, 1, rest < 0);
+}
+
 fn source(i: i32, axis: Axis) -> Source {
   let scaled = max(0, axis.a * i + axis.b);
-  let low = scaled / axis.d;
+  let low = divide(scaled, axis.d);
   if (params.nearest == 1u) { return Source(low, low, 0.0); }
   return Source(low, min(low + 1, axis.size - 1), f32(scaled - low * axis.d) / f32(axis.d));
 }

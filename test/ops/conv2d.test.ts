@@ -1,7 +1,13 @@
+import { readdirSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { Run } from '../../src/autograd/op.ts'
 import { convTranspose2d, convTranspose2dShape } from '../../src/autograd/ops/conv-transpose2d.ts'
 import { conv2d, conv2dShape } from '../../src/autograd/ops/conv2d.ts'
+import { convKernels } from '../../src/autograd/ops/conv2d_kernels.ts'
+import { planConv2d } from '../../src/autograd/ops/conv2d_plan.ts'
+import { convAdapter, runConvVariant } from '../../src/autograd/ops/conv2d_run.ts'
+import { tuneConv2d } from '../../src/autograd/ops/conv2d_tune.ts'
 import type { Tensor } from '../../src/autograd/tensor.ts'
 import { tunerOf } from '../../src/gpu/tuner.ts'
 import { testDevice } from '../device.ts'
@@ -63,6 +69,20 @@ function transposeOracle(g: Geometry, outputPadding: Two) {
     return y
   }
 }
+
+/** Shapes with their tails: channels, rows and columns that no tile divides, and each special form. */
+const plain: Geometry = { stride: [1, 1], padding: [0, 0], dilation: [1, 1], groups: 1 }
+const variantCases: readonly (readonly [readonly number[], readonly number[], Geometry])[] = [
+  [[2, 8, 12, 16], [16, 8, 3, 3], { ...plain, padding: [1, 1] }],
+  [[3, 17, 9, 7], [19, 17, 3, 3], { ...plain, padding: [1, 1] }],
+  [[1, 4, 3, 4], [8, 4, 3, 3], { ...plain, padding: [2, 2] }],
+  [[2, 16, 8, 8], [24, 16, 1, 1], plain],
+  [[2, 5, 10, 11], [7, 5, 2, 2], { ...plain, stride: [2, 2] }],
+  [[1, 3, 15, 14], [16, 3, 7, 7], { ...plain, stride: [2, 2], padding: [3, 3] }],
+  [[2, 6, 9, 12], [10, 3, 3, 3], { ...plain, padding: [2, 2], dilation: [2, 2], groups: 2 }],
+  [[2, 9, 7, 8], [9, 1, 3, 3], { ...plain, padding: [1, 1], groups: 9 }],
+  [[1, 70, 5, 6], [66, 70, 3, 3], { ...plain, padding: [1, 1] }],
+]
 
 const withBias =
   (op: typeof conv2d, options: object) =>
@@ -161,6 +181,82 @@ describe('conv2d', () => {
       [{ shape: [1, 2, 6, 6] }, { shape: [4, 2, 3, 3] }, { shape: [2, 2, 1, 1] }],
       { maxElements: 30 },
     )
+  })
+
+  test('every variant of every plan computes the same', async () => {
+    const device = await testDevice()
+    for (const [x, w, g] of variantCases) {
+      const shape = conv2dShape(x, w, g)
+      const { n, cin, h, w: width, cout, outH, outW } = shape
+      const values = {
+        x: randomValues(x, 1),
+        weight: randomValues(w, 2),
+        dy: randomValues([n, cout, outH, outW], 3),
+        bias: randomValues([Math.max(cin, cout)], 4),
+      }
+      const expected = {
+        forward: new Float64Array(n * cout * outH * outW),
+        inputGrad: new Float64Array(n * cin * h * width),
+        weightGrad: new Float64Array(values.weight.length),
+      }
+      for (const [xi, wi, yi] of taps(x, w, [outH, outW], g)) {
+        expected.forward[yi]! += values.x[xi]! * values.weight[wi]!
+        expected.inputGrad[xi]! += values.dy[yi]! * values.weight[wi]!
+        expected.weightGrad[wi]! += values.dy[yi]! * values.x[xi]!
+      }
+      const withBias = (sums: Float64Array, plane: number, channels: number) =>
+        sums.map((v, i) => Math.max(0, v + values.bias[Math.floor(i / plane) % channels]!))
+      const wanted = {
+        forward: withBias(expected.forward, outH * outW, cout),
+        inputGrad: withBias(expected.inputGrad, h * width, cin),
+        weightGrad: expected.weightGrad.map((v) => v + 0.5),
+      }
+      const into = { forward: 'y', inputGrad: 'dx', weightGrad: 'dw' } as const
+      const buffers = Object.fromEntries(Object.entries(values).map(([k, v]) => [k, device.tensor(v)]))
+      const here = convAdapter(device)
+      for (const adapter of [here, { ...here, cpu: !here.cpu }, { ...here, subgroups: false }]) {
+        const plan = planConv2d(shape, adapter, {
+          forward: { bias: true, relu: true },
+          inputGrad: { bias: true, relu: true },
+          weightGrad: { accumulate: true },
+        })
+        for (const part of ['forward', 'inputGrad', 'weightGrad'] as const) {
+          for (const variant of plan[part]) {
+            const run = new Run(device, 'variant')
+            const out = device.full([wanted[part].length], 0.5)
+            runConvVariant(run, variant, { ...buffers, [into[part]]: out }, 0)
+            run.finish([])
+            const what = `${part} ${variant.name} of ${x} by ${w} ${JSON.stringify(g)}`
+            expectClose(await out.data(), wanted[part], 2e-5, 2e-5, what)
+            out.dispose()
+          }
+        }
+      }
+    }
+  })
+
+  test('every convolution kernel is in the table', () => {
+    const files = readdirSync(new URL('../../kernels/', import.meta.url))
+    const named = files.filter((f) => f.startsWith('conv2d_')).map((f) => f.replace('.wgsl', ''))
+    expect([...convKernels.keys()].sort()).toEqual(named.sort())
+  })
+
+  test('tuning measures every variant, chooses one, and the result stays the same', async () => {
+    const device = await testDevice()
+    const x = device.tensor(randomValues([1, 8, 12, 12]), [1, 8, 12, 12], { requiresGrad: true })
+    const w = device.tensor(randomValues([8, 8, 3, 3], 2), [8, 8, 3, 3], { requiresGrad: true })
+    const step = () => {
+      const y = conv2d(x, w, { padding: 1 })
+      y.backward(device.ones(y.shape))
+      return y
+    }
+    const before = await step().data()
+    const timings = await tuneConv2d(device, step)
+    const keys = new Set(timings.map((t) => t.key))
+    expect(timings.filter((t) => t.chosen).length).toBe(keys.size)
+    expect(Object.keys(tunerOf(device).export().choices).length).toBe(keys.size)
+    expectClose(await step().data(), before, 1e-5, 1e-5, 'tuned')
+    tunerOf(device).clear()
   })
 
   test('the tuner chooses among variants, exports and imports', async () => {

@@ -68,7 +68,7 @@ const rule = (name: string): OpRule<Attrs> => ({
       entry: 'avg_pool2d_grad',
       bindings: { dy: dy!, dx },
       params: params(attrs),
-      threads: pixelThreads(run.device.adapter.cpu, p.h, p.w, p.n * p.c),
+      threads: pixelThreads(run.device.adapter.cpu, p.h, p.w, Math.ceil((p.n * p.c) / 4)),
     })
     return [dx]
   },

@@ -68,7 +68,6 @@ function layout(run: Run, x: Shape, attrs: Attrs) {
   while (runImages > 1 && c * Math.ceil(n / runImages) < wanted) runImages = Math.ceil(runImages / 2)
   const runs = segments * Math.ceil(n / runImages)
   const count = n * row
-  const total = Math.ceil((n * c * row) / 4)
   return {
     lanes,
     runs,
@@ -94,11 +93,14 @@ function layout(run: Run, x: Shape, attrs: Attrs) {
       add_bias: 0,
     },
     overrides: { WG: lanes },
-    /** Entry point and extent of a launch over all elements. */
-    every: (entry: string) =>
-      aligned
-        ? { entry, workgroups: [Math.ceil(rowBlocks / blocks), Math.min(n * c, 65_535), 1] as const }
-        : { entry: `${entry}_any`, threads: total },
+    /** Entry point, bindings of whole arrays and extent of a launch over all elements. */
+    every: (entry: string, arrays: Readonly<Record<string, Tensor>>) => ({
+      entry: aligned ? entry : `${entry}_any`,
+      arrays: aligned
+        ? arrays
+        : Object.fromEntries(Object.entries(arrays).map(([name, t]) => [`${name}1`, t])),
+      workgroups: [Math.ceil(row / (4 * blocks)), Math.min(n * c, 65_535)] as const,
+    }),
   }
 }
 
@@ -147,13 +149,15 @@ const apply = defineUnaryResult<Attrs>({
       : [attrs.runningMean!, attrs.runningVar!]
     const weight = attrs.hasWeight ? affine[0]! : mean
     const bias = attrs.hasBias ? affine[attrs.hasWeight ? 1 : 0]! : mean
+    const { entry, arrays, workgroups } = l.every('normalize', { x: x!, result: y })
     run.launch({
       kernel: batchNormKernel,
-      bindings: { x: x!, mean, variance, weight, bias, result: y },
+      entry,
+      bindings: { ...arrays, mean, variance, weight, bias },
       params: l.params,
       overrides: l.overrides,
+      workgroups,
       flops: 3 * x!.size,
-      ...l.every('normalize'),
     })
     return y
   },
@@ -203,24 +207,22 @@ const apply = defineUnaryResult<Attrs>({
     let dx: Tensor | undefined
     if (needs[0]) {
       dx = run.empty(x!.shape)
-      if (!empty)
-        run.launch({
-          kernel: batchNormKernel,
-          bindings: {
-            x: x!,
-            dy,
-            y,
-            mean: mean!,
-            variance: variance!,
-            weight: attrs.hasWeight ? affine[0]! : mean!,
-            sums,
-            result: dx,
-          },
-          params,
-          overrides,
-          flops: 6 * x!.size,
-          ...l.every('input_gradient'),
-        })
+      const { entry, arrays, workgroups } = l.every('input_gradient', { x: x!, dy, y, result: dx })
+      run.launch({
+        kernel: batchNormKernel,
+        entry,
+        bindings: {
+          ...arrays,
+          mean: mean!,
+          variance: variance!,
+          weight: attrs.hasWeight ? affine[0]! : mean!,
+          sums,
+        },
+        params,
+        overrides,
+        workgroups,
+        flops: 6 * x!.size,
+      })
     }
     const result: (Tensor | undefined)[] = [dx]
     if (weightAt > 0) result.push(wantsWeight && !intoWeight ? dweight : undefined)

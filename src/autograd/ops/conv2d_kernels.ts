@@ -2,10 +2,12 @@ import lanes3x3 from '../../../kernels/conv2d_3x3_lanes.wgsl'
 import weightGradLanes3x3 from '../../../kernels/conv2d_3x3_weight_grad_lanes.wgsl'
 import biasGrad from '../../../kernels/conv2d_bias_grad.wgsl'
 import direct from '../../../kernels/conv2d_direct.wgsl'
+import gemm from '../../../kernels/conv2d_gemm.wgsl'
 import inputGradDirect from '../../../kernels/conv2d_input_grad_direct.wgsl'
 import lanes from '../../../kernels/conv2d_lanes.wgsl'
 import reduce from '../../../kernels/conv2d_reduce.wgsl'
 import weightGradDirect from '../../../kernels/conv2d_weight_grad_direct.wgsl'
+import weightGradGemm from '../../../kernels/conv2d_weight_grad_gemm.wgsl'
 import weightGradLanes from '../../../kernels/conv2d_weight_grad_lanes.wgsl'
 import { type Kernel, kernel } from '../../gpu/kernel.ts'
 
@@ -15,10 +17,12 @@ const sources: Readonly<Record<string, string>> = {
   conv2d_3x3_weight_grad_lanes: weightGradLanes3x3,
   conv2d_bias_grad: biasGrad,
   conv2d_direct: direct,
+  conv2d_gemm: gemm,
   conv2d_input_grad_direct: inputGradDirect,
   conv2d_lanes: lanes,
   conv2d_reduce: reduce,
   conv2d_weight_grad_direct: weightGradDirect,
+  conv2d_weight_grad_gemm: weightGradGemm,
   conv2d_weight_grad_lanes: weightGradLanes,
 }
 

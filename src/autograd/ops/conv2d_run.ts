@@ -39,6 +39,35 @@ export const convKey = (part: keyof ConvPlan, s: ConvShape): string =>
 export const convFlops = (s: ConvShape): number =>
   2 * s.n * s.outH * s.outW * s.kh * s.kw * s.cout * (s.cin / s.groups)
 
+/** One part of a convolution as an op asked for it. */
+export interface ConvRequest {
+  readonly part: keyof ConvPlan
+  readonly shape: ConvShape
+  readonly epilogue: ConvEpilogue
+}
+
+const recorders = new WeakMap<Device, Map<string, ConvRequest>>()
+
+/** The different convolutions that `fn` asks for. */
+export function recordConvs(device: Device, fn: () => unknown): ConvRequest[] {
+  const seen = new Map<string, ConvRequest>()
+  recorders.set(device, seen)
+  try {
+    fn()
+  } finally {
+    recorders.delete(device)
+  }
+  return [...seen.values()]
+}
+
+/** The variants that compute one part of a convolution on this device. */
+export const planOf = (
+  device: Device,
+  part: keyof ConvPlan,
+  shape: ConvShape,
+  epilogue: ConvEpilogue,
+): ConvVariant[] => planConv2d(shape, convAdapter(device), { [part]: epilogue })[part]
+
 /** Plans one part of a convolution and runs the variant that the tuner chose. */
 export function runConv(
   run: Run,
@@ -47,8 +76,10 @@ export function runConv(
   epilogue: ConvEpilogue,
   buffers: ConvBuffers,
 ): void {
-  const plan = planConv2d(shape, convAdapter(run.device), { [part]: epilogue })
-  const variant = tunerOf(run.device).choose(convKey(part, shape), plan[part])
+  const { device } = run
+  const key = convKey(part, shape)
+  recorders.get(device)?.set(key, { part, shape, epilogue })
+  const variant = tunerOf(device).choose(key, planOf(device, part, shape, epilogue))
   const flops = part === 'biasGrad' ? shape.n * shape.cout * shape.outH * shape.outW : convFlops(shape)
   runConvVariant(run, variant, buffers, flops)
 }
