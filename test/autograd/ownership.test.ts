@@ -86,7 +86,8 @@ test('after the second of many eager steps the bytes held stay where they are', 
   for (let i = 0; i < 100; i++) step()
   await device.idle()
   expect(device.memory().bytesHeld).toBe(bytesHeld)
-  expect(device.memory().storages).toBe(storages)
+  // Fewer is possible: what earlier tests forgot may be collected meanwhile.
+  expect(device.memory().storages).toBeLessThanOrEqual(storages)
 })
 
 test('a tensor of another device, or wrong data, is refused by a sentence', async () => {
