@@ -122,7 +122,7 @@ fn conv2d_3x3_lanes(
   let weights = min(co, params.cout - 1) * params.weightOut;
   var sums: array<vec4f, 12>;
   for (var c = 0; c < params.cin; c += 4) {
-    var outer: Row;
+    var outer = Row();
     if (!PAIR) { outer = load(outerStart + c * plane, ix, inOuter && c + (lane >> 1) < params.cin); }
     // Not unrolled: four bodies no longer fit the instruction cache and take twice as long.
     let channels = min(4, params.cin - c);

@@ -87,7 +87,7 @@ fn conv2d_weight_grad_lanes(
     let row = image * params.cin * plane + channel + iy * params.w;
     let grad = ((image * params.cout + co) * params.outH + oy) * params.outW;
     for (var ox = 0; ox < params.outW; ox += 4) {
-      var d: vec4f;
+      var d = vec4f();
       if (DYVEC) {
         d = dy4[(grad + ox) / 4];
       } else {
