@@ -91,7 +91,7 @@ fn paste(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) grou
   winners[i] = box;
 }
 
-// First and end of the pixels of a box that element k of the crop may touch, one pixel to spare.
+// First and end of the pixels of a box that element k of the crop may touch, with 0.01 px to spare.
 fn touched(k: u32, first: f32, length: f32, size: u32, limit: u32) -> vec2u {
   let step = length / f32(size);
   var low = first;
@@ -99,7 +99,7 @@ fn touched(k: u32, first: f32, length: f32, size: u32, limit: u32) -> vec2u {
   if (k > 0u) { low = max(low, first + (f32(k) - 0.5) * step); }
   if (k + 1u < size) { high = min(high, first + (f32(k) + 1.5) * step); }
   let end = f32(limit);
-  return vec2u(u32(clamp(low - 1.5, 0.0, end)), u32(clamp(high + 2.0, 0.0, end)));
+  return vec2u(u32(clamp(ceil(low - 0.51), 0.0, end)), u32(clamp(ceil(high - 0.49), 0.0, end)));
 }
 
 // One invocation an element of the crops.

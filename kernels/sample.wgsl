@@ -17,6 +17,7 @@ struct Params {
   outputs: u32,  // M: leading size of `at` and y
   out_h: u32,
   out_w: u32,
+  groups: u32,   // invocations that share the channels of one position
   headroom: i32, // ⌈log2 of the samples that can fall on one image⌉
 }
 
@@ -28,7 +29,9 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> dat: array<vec2f>;
 @group(0) @binding(6) var<storage, read_write> sums: array<atomic<u32>>;
 @group(0) @binding(7) var<storage, read_write> peak: array<atomic<u32>>;
-@group(0) @binding(8) var<uniform> params: Params;
+@group(0) @binding(8) var<storage, read> found_peak: array<u32>;
+@group(0) @binding(9) var<storage, read> found_sums: array<vec2u>;
+@group(0) @binding(10) var<uniform> params: Params;
 
 const ZEROS = 0u;
 const BORDER = 1u;
@@ -102,30 +105,34 @@ fn pixel(base: u32, row: i32, column: i32) -> f32 {
   return x[base + u32(row) * params.in_w + u32(column)];
 }
 
-// One invocation an element of y.
+// One invocation a position and group of channels.
 @compute @workgroup_size(64)
 fn sample(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let i = id.x + id.y * groups.x * 64u;
   let area = params.out_h * params.out_w;
-  if (i >= params.outputs * params.channels * area) { return; }
-  let m = i / (params.channels * area);
-  let c = i / area % params.channels;
+  let count = params.outputs * area;
+  if (i >= count * params.groups) { return; }
+  let j = i % count;
+  let m = j / area;
   let image = image_of(m);
-  if (image < 0) {
-    y[i] = 0.0;
-    return;
-  }
-  let p = at[m * area + i % area];
+  let p = at[j];
   let tx = tap(p.x, params.in_w, PAD_X);
   let ty = tap(p.y, params.in_h, PAD_Y);
-  let base = (u32(image) * params.channels + c) * params.in_h * params.in_w;
-  if (MODE != BILINEAR) {
-    y[i] = pixel(base, ty.lo, tx.lo);
-    return;
+  for (var c = i / count; c < params.channels; c += params.groups) {
+    let o = (m * params.channels + c) * area + j % area;
+    if (image < 0) {
+      y[o] = 0.0;
+      continue;
+    }
+    let base = (u32(image) * params.channels + c) * params.in_h * params.in_w;
+    if (MODE != BILINEAR) {
+      y[o] = pixel(base, ty.lo, tx.lo);
+      continue;
+    }
+    let above = (1.0 - tx.t) * pixel(base, ty.lo, tx.lo) + tx.t * pixel(base, ty.lo, tx.hi);
+    let below = (1.0 - tx.t) * pixel(base, ty.hi, tx.lo) + tx.t * pixel(base, ty.hi, tx.hi);
+    y[o] = (1.0 - ty.t) * above + ty.t * below;
   }
-  let above = (1.0 - tx.t) * pixel(base, ty.lo, tx.lo) + tx.t * pixel(base, ty.lo, tx.hi);
-  let below = (1.0 - tx.t) * pixel(base, ty.hi, tx.lo) + tx.t * pixel(base, ty.hi, tx.hi);
-  y[i] = (1.0 - ty.t) * above + ty.t * below;
 }
 
 // One invocation a position: dat, summed over the channels in their order.
@@ -178,7 +185,7 @@ const INFINITY_BITS = 0x7f800000u;
 
 // Fixed point: value·2^exponent counts units of the upper word.
 fn exponent() -> i32 {
-  return clamp(29 - params.headroom - (i32(atomicLoad(&peak[0]) >> 23u) - 127), -126, 126);
+  return clamp(29 - params.headroom - (i32(found_peak[0] >> 23u) - 127), -126, 126);
 }
 
 fn power_of_two(e: i32) -> f32 {
@@ -201,27 +208,30 @@ fn add(base: u32, row: i32, column: i32, value: f32, scale: f32) {
   if (hi != 0u) { atomicAdd(&sums[word + 1u], hi); }
 }
 
-// One invocation an element of dy.
+// One invocation a position and group of channels.
 @compute @workgroup_size(64)
 fn scatter(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let i = id.x + id.y * groups.x * 64u;
   let area = params.out_h * params.out_w;
-  if (i >= params.outputs * params.channels * area || atomicLoad(&peak[0]) >= INFINITY_BITS) { return; }
-  let m = i / (params.channels * area);
-  let c = i / area % params.channels;
+  let count = params.outputs * area;
+  if (i >= count * params.groups || found_peak[0] >= INFINITY_BITS) { return; }
+  let j = i % count;
+  let m = j / area;
   let image = image_of(m);
   if (image < 0) { return; }
   let scale = power_of_two(exponent());
-  let p = at[m * area + i % area];
+  let p = at[j];
   let tx = tap(p.x, params.in_w, PAD_X);
   let ty = tap(p.y, params.in_h, PAD_Y);
-  let base = (u32(image) * params.channels + c) * params.in_h * params.in_w;
-  let g = dy[i];
-  add(base, ty.lo, tx.lo, (1.0 - ty.t) * (1.0 - tx.t) * g, scale);
-  if (MODE != BILINEAR) { return; }
-  add(base, ty.lo, tx.hi, (1.0 - ty.t) * tx.t * g, scale);
-  add(base, ty.hi, tx.lo, ty.t * (1.0 - tx.t) * g, scale);
-  add(base, ty.hi, tx.hi, ty.t * tx.t * g, scale);
+  for (var c = i / count; c < params.channels; c += params.groups) {
+    let base = (u32(image) * params.channels + c) * params.in_h * params.in_w;
+    let g = dy[(m * params.channels + c) * area + j % area];
+    add(base, ty.lo, tx.lo, (1.0 - ty.t) * (1.0 - tx.t) * g, scale);
+    if (MODE != BILINEAR) { continue; }
+    add(base, ty.lo, tx.hi, (1.0 - ty.t) * tx.t * g, scale);
+    add(base, ty.hi, tx.lo, ty.t * (1.0 - tx.t) * g, scale);
+    add(base, ty.hi, tx.hi, ty.t * tx.t * g, scale);
+  }
 }
 
 // y = the sums as floats; NaN everywhere if dy held infinity or NaN.
@@ -229,13 +239,13 @@ fn scatter(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gr
 fn finish(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let i = id.x + id.y * groups.x * 64u;
   if (i >= params.images * params.channels * params.in_h * params.in_w) { return; }
-  let top = atomicLoad(&peak[0]);
+  let top = found_peak[0];
   if (top >= INFINITY_BITS) {
     y[i] = bitcast<f32>(top | 0x7fc00000u);
     return;
   }
-  var lo = atomicLoad(&sums[2u * i]);
-  var hi = atomicLoad(&sums[2u * i + 1u]);
+  var lo = found_sums[i].x;
+  var hi = found_sums[i].y;
   let negative = hi >= 0x80000000u;
   if (negative) {
     lo = ~lo + 1u;

@@ -5,7 +5,7 @@
 //   dθ[m, k]    = Σ_{v, u} ⟨∂at[m, v, u]/∂θ_k, dat[m, v, u]⟩
 //
 // Drivers differ in sin, cos and atan2 (WGSL allows 2^-11). Here they are polynomials after an exact reduction
-// to an eighth of a turn: sin and cos are within 1.2e-7, angles within 3e-7 rad, and quarter turns are exact.
+// to an eighth of a turn: sin and cos are within 1.2e-7, angles within 1e-6 rad, and quarter turns are exact.
 
 struct Params {
   outputs: u32,     // M
@@ -51,8 +51,8 @@ fn quotient(a: f32, b: f32) -> f32 {
 fn circle(i: u32, count: u32) -> vec2f {
   let octant = i * 8u / count;
   // Distance from the nearest multiple of a quarter turn, in eighths: even octants count up, odd ones down.
-  let past = f32(i * 8u - octant * count) / f32(count);
-  let a = select(past, f32((octant + 1u) * count - i * 8u) / f32(count), (octant & 1u) == 1u) * (PI / 4.0);
+  let up = f32(i * 8u - octant * count) / f32(count);
+  let a = select(up, f32((octant + 1u) * count - i * 8u) / f32(count), (octant & 1u) == 1u) * (PI / 4.0);
   let z = a * a;
   let s = a + a * z * (-1.0 / 6.0 + z * (1.0 / 120.0 + z * (-1.0 / 5040.0 + z * (1.0 / 362880.0))));
   let c = 1.0 + z * (-0.5 + z * (1.0 / 24.0 + z * (-1.0 / 720.0 + z * (1.0 / 40320.0 - z * (1.0 / 3628800.0)))));
@@ -90,10 +90,11 @@ fn ray(u: u32, v: u32) -> vec2u {
   return select(vec2u(v, u), vec2u(u, params.radii - 1u - v), MAP == POLAR_UP);
 }
 
-// Weight of control point k of n at pixel i of size: the corner points lie on the corner pixels.
-fn hat(i: u32, size: u32, k: u32, n: u32) -> f32 {
-  if (n == 1u || size == 1u) { return select(0.0, 1.0, k == 0u); }
-  return max(0.0, 1.0 - abs(quotient(f32(i * (n - 1u)), f32(size - 1u)) - f32(k)));
+// Pixel i of size lies this far past control point k of n, in steps of the grid: the corner points lie on the
+// corner pixels. Exact up to the division.
+fn past(i: u32, size: u32, k: u32, n: u32) -> f32 {
+  if (n == 1u || size == 1u) { return 0.0; }
+  return f32(i32(i * (n - 1u)) - i32(k * (size - 1u))) / f32(size - 1u);
 }
 
 // The control point at or before pixel i.
@@ -102,17 +103,26 @@ fn knot(i: u32, size: u32, n: u32) -> u32 {
   return min(i * (n - 1u) / (size - 1u), n - 2u);
 }
 
-fn displacement(m: u32, axis: u32, u: u32, v: u32) -> f32 {
+// Weight of control point k at pixel i.
+fn hat(i: u32, size: u32, k: u32, n: u32) -> f32 {
+  if (n > 1u && size == 1u && k > 0u) { return 0.0; }
+  return max(0.0, 1.0 - abs(past(i, size, k, n)));
+}
+
+fn displacement(m: u32, u: u32, v: u32) -> vec2f {
   let k = knot(u, params.out_w, params.grid_w);
   let l = knot(v, params.out_h, params.grid_h);
-  var sum = 0.0;
-  for (var b = l; b < min(l + 2u, params.grid_h); b++) {
-    var row = 0.0;
-    for (var a = k; a < min(k + 2u, params.grid_w); a++) {
-      row += hat(u, params.out_w, a, params.grid_w)
-        * theta[((2u * m + axis) * params.grid_h + b) * params.grid_w + a];
-    }
-    sum += hat(v, params.out_h, b, params.grid_h) * row;
+  let s = past(u, params.out_w, k, params.grid_w);
+  let t = past(v, params.out_h, l, params.grid_h);
+  let right = min(1u, params.grid_w - 1u);
+  let down = min(1u, params.grid_h - 1u) * params.grid_w;
+  let nodes = params.grid_h * params.grid_w;
+  var sum = vec2f(0.0);
+  for (var axis = 0u; axis < 2u; axis++) {
+    let a = (2u * m + axis) * nodes + l * params.grid_w + k;
+    let above = mix(theta[a], theta[a + right], s);
+    let below = mix(theta[a + down], theta[a + down + right], s);
+    sum[axis] = mix(above, below, t);
   }
   return sum;
 }
@@ -154,7 +164,7 @@ fn position(m: u32, u: u32, v: u32) -> vec2f {
       );
     }
     default: {
-      return pixel + vec2f(displacement(m, 0u, u, v), displacement(m, 1u, u, v));
+      return pixel + displacement(m, u, v);
     }
   }
 }

@@ -120,7 +120,7 @@ test('the image gradient is exact where sums cancel', async () => {
   expectClose(await imageGradient(4, positions, dy), truth, 2e-7, 1e-9, 'sums')
 })
 
-test.each([1e-38, 1e-30, 1e-10, 1e10, 1e30, 1e37])('gradients of magnitude %e', async (scale) => {
+test.each([2e-38, 1e-30, 1e-10, 1e10, 1e30, 1e37])('gradients of magnitude %s', async (scale) => {
   const dx = await imageGradient(4, [0, 1, 1, 3], [scale, scale, 2 * scale, -scale])
   expectClose(dx, [scale, 3 * scale, 0, -scale], 1e-6, 0, 'dx')
 })

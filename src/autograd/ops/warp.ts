@@ -93,6 +93,13 @@ function positions(run: Run, x: Tensor, theta: Tensor, a: WarpAttrs): Tensor {
   return at
 }
 
+/** Invocations that share the channels of a position: as few as keep all cores busy, as taps are found once for each. */
+function channelGroups(x: Tensor, a: WarpAttrs): number {
+  const wanted = x.device.adapter.cpu ? 1 << 13 : 1 << 18
+  const most = Math.ceil(wanted / Math.max(1, a.outputs * a.size[0] * a.size[1]))
+  return Math.min(x.shape[1]!, most)
+}
+
 /** Launch options of kernels/sample.wgsl for one call. */
 function sampler(x: Tensor, index: Tensor | undefined, a: WarpAttrs) {
   const [n, c, h, w] = x.shape as [number, number, number, number]
@@ -112,6 +119,7 @@ function sampler(x: Tensor, index: Tensor | undefined, a: WarpAttrs) {
       outputs: a.outputs,
       out_h: a.size[0],
       out_w: a.size[1],
+      groups: channelGroups(x, a),
       headroom: Math.ceil(Math.log2(Math.max(1, a.outputs * a.size[0] * a.size[1]))),
     },
   }
@@ -139,10 +147,15 @@ function imageGradient(
   run.launch({
     ...common,
     entry: 'scatter',
-    bindings: { at, index: index ?? at, dy, sums, peak },
-    threads: dy.size,
+    bindings: { at, index: index ?? at, dy, sums, found_peak: peak },
+    threads: (at.size / 2) * common.params.groups,
   })
-  run.launch({ ...common, entry: 'finish', bindings: { y: dx, sums, peak }, threads: dx.size })
+  run.launch({
+    ...common,
+    entry: 'finish',
+    bindings: { y: dx, found_sums: sums, found_peak: peak },
+    threads: dx.size,
+  })
   return dx
 }
 
@@ -186,11 +199,12 @@ export const warpOp = (name: string) =>
     forward(run, [x, theta, index], a) {
       const at = positions(run, x!, theta!, a)
       const y = run.empty([a.outputs, x!.shape[1]!, ...a.size])
+      const common = sampler(x!, index, a)
       run.launch({
-        ...sampler(x!, index, a),
+        ...common,
         entry: 'sample',
         bindings: { x: x!, at, index: index ?? at, y },
-        threads: y.size,
+        threads: (at.size / 2) * common.params.groups,
       })
       return y
     },
