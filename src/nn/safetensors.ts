@@ -92,9 +92,11 @@ const WIDTH: Readonly<Record<string, number>> = {
  * Throws a CheckpointError.
  */
 export function parseSafetensors(
-  bytes: Uint8Array,
+  source: Uint8Array,
   file = 'safetensors',
 ): { tensors: Map<string, SafeArray>; metadata: Record<string, string> } {
+  // A Buffer of Node is a Uint8Array whose slice() shares its memory: this view's copies.
+  const bytes = new Uint8Array(source.buffer, source.byteOffset, source.byteLength)
   if (bytes.byteLength < 8) throw broken(`it has ${bytes.byteLength} bytes`, file)
   const length = new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true)
   if (length > BigInt(Math.min(MAX_HEADER, bytes.byteLength - 8)))

@@ -28,6 +28,10 @@ export interface OpenOptions {
   cacheBytes?: number
 }
 
+/** How images of a layout are normalised where nothing is said. */
+export const defaultNormalization = (layout: string): NormalizationName =>
+  layout === 'patients' ? 'windowed' : 'rgb'
+
 /**
  * Opens a folder of images and masks (PNG, JPEG, TIFF, BMP). Headers are read and checked at once, pixels
  * when a sample is loaded. Layouts:
@@ -51,7 +55,7 @@ export async function openDataset(folder: string, options: OpenOptions = {}): Pr
   const prepare: PrepareOptions = {
     channels,
     size,
-    normalize: options.normalize ?? (layout === 'patients' ? 'windowed' : 'rgb'),
+    normalize: options.normalize ?? defaultNormalization(layout),
   }
   const cache = sampleCache(options.cacheBytes ?? 512 * 2 ** 20)
   const samples = entries.map((entry, i): Sample => {

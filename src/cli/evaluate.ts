@@ -1,0 +1,85 @@
+import type { Command } from 'commander'
+import { DataError } from '../gpu/errors.ts'
+import type { Io } from './io.ts'
+import { scoreMethod } from './methods.ts'
+import { type RunContext, withNetworks } from './networks.ts'
+import { type DataEntry, type DataPlan, planData, planWhole } from './plan.ts'
+import { type DataResult, printedTables, resultsJson } from './results.ts'
+import { entryNamed, readRun, type SavedRun } from './saved-run.ts'
+import { recoveringDevice } from './session.ts'
+import { adapterOption } from './settings.ts'
+
+interface EvaluateArguments {
+  readonly run: string
+  readonly data?: string
+  readonly dataset?: string
+  readonly adapter: string
+  readonly json?: boolean
+}
+
+/** `fovea evaluate`: scores a run's best weights again. */
+export function evaluateCommand(program: Command, io: Io): void {
+  program
+    .command('evaluate')
+    .description("score a run's best weights on its held-out images, or on another folder")
+    .requiredOption('--run <folder>', 'run folder, the --out of fovea train')
+    .option('--data <folder>', 'score all images of this folder instead of the held-out ones')
+    .option('--dataset <name>', "which of the run's data sets (needed with --data where there are several)")
+    .addOption(adapterOption())
+    .option('--json', 'print the results as JSON on standard output')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  fovea evaluate --run runs/demo                                         the held-out images again
+  fovea evaluate --run runs/demo --dataset lesion --data more/lesions    out of sample
+  fovea evaluate --run runs/demo --json | jq '.datasets[0].methods'`,
+    )
+    .action((args: EvaluateArguments) => runEvaluation(args, io))
+}
+
+async function runEvaluation(args: EvaluateArguments, io: Io): Promise<void> {
+  const started = performance.now()
+  const run = await readRun(args.run)
+  const plans = await plansOf(run, args)
+  const device = recoveringDevice(args.adapter, io)
+  try {
+    const adapter = (await device.get()).adapter.name
+    io.err(`adapter: ${adapter}\n`)
+    const context: RunContext = { io, out: args.run, settings: run.settings, device }
+    const results: DataResult[] = []
+    for (const { entry, plan } of plans) {
+      const scored = await withNetworks(context, entry, (gpu, nets) =>
+        scoreMethod(gpu, entry.method, run.settings, nets, plan.test),
+      )
+      results.push({ plan, networks: [], scored })
+    }
+    const seconds = (performance.now() - started) / 1000
+    if (args.json) io.out(`${JSON.stringify(resultsJson(adapter, seconds, results), null, 2)}\n`)
+    else io.out(`\n${results.map(printedTables).join('\n')}\n`)
+  } finally {
+    device.close()
+  }
+}
+
+/** The run's own data sets, or another folder by the networks of one of them. */
+async function plansOf(
+  run: SavedRun,
+  { run: folder, data, dataset }: EvaluateArguments,
+): Promise<{ entry: DataEntry; plan: DataPlan }[]> {
+  if (data !== undefined) {
+    const entry = entryNamed(run, folder, dataset)
+    return [{ entry, plan: await planWhole(data, entry, run.settings) }]
+  }
+  const entries = dataset === undefined ? run.data : [entryNamed(run, folder, dataset)]
+  const pairs: { entry: DataEntry; plan: DataPlan }[] = []
+  for (const entry of entries) {
+    const [plan] = await planData([entry.folder], { ...run.settings, method: entry.method })
+    if (plan!.dataset.channels !== entry.channels)
+      throw new DataError(
+        `${entry.folder}: its images have ${plan!.dataset.channels} channels now, the run ${folder} saw ${entry.channels}; restore the folder or pass --data`,
+      )
+    pairs.push({ entry, plan: { ...plan!, name: entry.name } })
+  }
+  return pairs
+}

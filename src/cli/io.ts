@@ -1,0 +1,41 @@
+import { FoveaError } from '../gpu/errors.ts'
+
+/** Where a command reads its interruption and writes its text. Tests pass their own. */
+export interface Io {
+  /** Standard output: results, and nothing but JSON with --json. */
+  out(text: string): void
+  /** Standard error: progress and messages. */
+  err(text: string): void
+  /** True where standard error is a terminal that can redraw a line. */
+  readonly terminal: boolean
+  /** Aborted by Ctrl-C. */
+  readonly signal: AbortSignal
+}
+
+/** Exit codes of every command. */
+export const EXIT = { ok: 0, error: 1, usage: 2, interrupted: 130 } as const
+
+/** Ends a command with exit code 130; the message says how to go on. */
+export class Interrupted extends FoveaError {
+  override name = 'Interrupted'
+}
+
+/**
+ * This process's own streams. The first Ctrl-C (or SIGTERM) asks the command to end with a usable checkpoint,
+ * the second kills.
+ */
+export function hostIo(): Io {
+  const controller = new AbortController()
+  const signals = ['SIGINT', 'SIGTERM'] as const
+  const stop = (): void => {
+    for (const signal of signals) process.off(signal, stop)
+    controller.abort()
+  }
+  for (const signal of signals) process.on(signal, stop)
+  return {
+    out: (text) => process.stdout.write(text),
+    err: (text) => process.stderr.write(text),
+    terminal: process.stderr.isTTY === true,
+    signal: controller.signal,
+  }
+}

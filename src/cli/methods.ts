@@ -1,0 +1,104 @@
+import type { Device } from '../autograd/device.ts'
+import type { Sample, SampleData } from '../data/dataset.ts'
+import type { Module } from '../nn/module.ts'
+import { type Box, boxesOfLabels, labelComponents } from '../pipelines/boxes.ts'
+import { type Evaluated, evaluateCartesian, evaluateCrops, evaluatePolar } from '../pipelines/evaluate.ts'
+import { cartesianTask, cropTask, polarTask, type TrainingTask } from '../pipelines/tasks.ts'
+import { augmentationOf, type MethodName, type Settings } from './settings.ts'
+
+/** A network that a method trains. */
+export interface NetworkPlan {
+  readonly name: string
+  readonly title: string
+  readonly task: TrainingTask
+  /** Name of an earlier network whose best weights it starts from. */
+  readonly from?: string
+}
+
+/** What one method made of the held-out images. */
+export interface Scored {
+  readonly label: string
+  readonly images: readonly Evaluated[]
+}
+
+/** Networks by name. */
+export type Networks = Readonly<Record<string, Module>>
+
+/** The networks that a method trains, in order. */
+export function networksOf(method: MethodName, settings: Settings): NetworkPlan[] {
+  const augment = augmentationOf(settings)
+  const { size, transfer } = settings
+  const cartesian = { name: 'cartesian', title: 'Cartesian U-Net', task: cartesianTask(augment) }
+  if (method === 'cartesian') return [cartesian]
+  if (method === 'polar') {
+    const from = transfer ? { from: 'cartesian' } : {}
+    return [cartesian, { name: 'polar', title: 'polar U-Net', task: polarTask({ augment }), ...from }]
+  }
+  const whole = cropTask({ size, augment, jitter: 0, boxesOf: () => [] })
+  const crops = cropTask({ size, augment, boxesOf: objectBoxes() })
+  const from = transfer ? { from: 'rough' } : {}
+  return [
+    { name: 'rough', title: 'rough U-Net', task: whole },
+    { name: 'fine', title: 'fine U-Net', task: crops, ...from },
+  ]
+}
+
+/** Boxes of a sample's objects: its instances, or the components of its mask. Found once a sample. */
+function objectBoxes(): (sample: SampleData) => readonly Box[] {
+  const known = new WeakMap<Float32Array, readonly Box[]>()
+  return ({ mask, instances, height, width }) => {
+    const boxes =
+      known.get(mask) ?? boxesOfLabels(instances ?? labelComponents(mask, height, width), height, width)
+    known.set(mask, boxes)
+    return boxes
+  }
+}
+
+/** Scores a method and its baseline on held-out images. */
+export async function scoreMethod(
+  device: Device,
+  method: MethodName,
+  settings: Settings,
+  nets: Networks,
+  samples: readonly Sample[],
+): Promise<Scored[]> {
+  if (method === 'crops') {
+    const { rough, fine } = await evaluateCrops(device, nets.rough!, nets.fine!, samples, settings)
+    return [
+      { label: 'Uniform (rough net alone)', images: rough },
+      { label: 'Segment-then-segment', images: fine },
+    ]
+  }
+  const cartesian = nets.cartesian!
+  const scored: Scored[] = [
+    { label: 'Cartesian (baseline)', images: await evaluateCartesian(device, cartesian, samples) },
+  ]
+  if (method === 'cartesian') return scored
+  const polar = nets.polar!
+  if (settings.origins.includes('truth')) {
+    const images = await evaluatePolar(device, polar, samples, { origins: 'truth' })
+    scored.push({ label: 'Polar, ground-truth origins', images })
+  }
+  if (settings.origins.includes('cartesian')) {
+    const images = await evaluatePolar(device, polar, samples, { origins: { cartesian } })
+    scored.push({ label: 'Polar, Cartesian origins (A)', images })
+  }
+  return scored
+}
+
+/** Probability maps (H, W) of prepared images, each in its own size: what `fovea predict` writes. */
+export async function predictMasks(
+  device: Device,
+  method: MethodName,
+  settings: Settings,
+  nets: Networks,
+  images: readonly SampleData[],
+): Promise<Float32Array[]> {
+  const samples = images.map((data, i): Sample => {
+    const { height, width } = data
+    return { id: String(i), group: '', imagePath: '', originalSize: [height, width], load: async () => data }
+  })
+  // The mask that a user gets is the last one: origins from the Cartesian network, fine crops.
+  const scored = await scoreMethod(device, method, { ...settings, origins: ['cartesian'] }, nets, samples)
+  return scored.at(-1)!.images.map((e) => e.prediction)
+}

@@ -1,0 +1,124 @@
+import { join } from 'node:path'
+import type { Device } from '../autograd/device.ts'
+import { CheckpointError } from '../gpu/errors.ts'
+import type { Module } from '../nn/module.ts'
+import { UNet } from '../nn/networks/unet.ts'
+import { RunFolder } from '../node/run-folder.ts'
+import { readWeights } from '../node/safetensors.ts'
+import { readCheckpoint } from '../pipelines/checkpoint.ts'
+import type { RecoveringDevice } from '../pipelines/recover.ts'
+import { type TrainResult, train } from '../pipelines/training.ts'
+import { Interrupted, type Io } from './io.ts'
+import { type NetworkPlan, type Networks, networksOf } from './methods.ts'
+import { type DataPlan, networkFolder } from './plan.ts'
+import { trainingDisplay } from './progress.ts'
+import { epochsFor, type MethodName, type Settings } from './settings.ts'
+
+/** A network of a run and how its training went. */
+export interface TrainedNetwork extends TrainResult {
+  readonly name: string
+  readonly title: string
+  readonly seconds: number
+}
+
+export interface RunContext {
+  readonly io: Io
+  /** The run's folder. */
+  readonly out: string
+  readonly settings: Settings
+  readonly device: RecoveringDevice
+}
+
+/** Loads the best weights that a run has for one of its networks. Throws a CheckpointError. */
+async function loadBest(device: Device, net: Module, folder: string): Promise<void> {
+  const file = join(folder, 'best.safetensors')
+  await readCheckpoint(device, await readWeights(file), file, net)
+}
+
+function build(device: Device, channels: number, { features, seed }: Settings): UNet {
+  return new UNet(device, { inChannels: channels, features, seed })
+}
+
+/**
+ * Trains one network of a data set, or goes on with it, until it is done; a lost device is opened anew and
+ * training goes on from the last checkpoint. Throws Interrupted after Ctrl-C.
+ */
+export async function trainNetwork(
+  context: RunContext,
+  plan: DataPlan,
+  network: NetworkPlan,
+): Promise<TrainedNetwork> {
+  const { io, out, settings, device: recovering } = context
+  const { size, features, batch, lr, weightDecay, seed, share, augment } = settings
+  const folder = networkFolder(out, plan.name, network.name)
+  const epochs = epochsFor(plan.train.length * share, settings)
+  const { channels } = plan.dataset
+  const store = await RunFolder.open(folder, {
+    network: 'UNet',
+    task: network.task.name,
+    ...(network.from ? { from: network.from } : {}),
+    ...{ channels, size, features, epochs, batch, lr, weightDecay, seed, share, augment },
+  })
+  const title = `${plan.name}, ${network.title}`
+  const display = await trainingDisplay(io, title, epochs)
+  try {
+    const result = await recovering.run(async (device) => {
+      const net = build(device, channels, settings)
+      try {
+        if (network.from) await loadBest(device, net, networkFolder(out, plan.name, network.from))
+        return await train(net, device, {
+          task: network.task,
+          train: plan.train,
+          validation: plan.validation,
+          ...{ epochs, lr, weightDecay, seed, share, store },
+          batchSize: batch,
+          ...(settings.patience === null ? {} : { patience: settings.patience }),
+          ...(settings.plateau === null ? {} : { plateau: settings.plateau }),
+          signal: io.signal,
+          onProgress: display.progress,
+          onEpoch: display.epoch,
+        })
+      } finally {
+        if (!device.lost) net.dispose()
+      }
+    })
+    const seconds = result.history.reduce((sum, m) => sum + m.seconds, 0)
+    if (!result.interrupted) return { ...result, name: network.name, title: network.title, seconds }
+  } finally {
+    display.end()
+  }
+  throw new Interrupted(
+    `stopped while training ${title}; its checkpoint is in ${folder}. Run the same command again to go on`,
+  )
+}
+
+/** Runs `use` with the best weights of a method's networks; again on a new device if one was lost. */
+export function withNetworks<R>(
+  context: RunContext,
+  data: { readonly name: string; readonly method: MethodName; readonly channels: number },
+  use: (device: Device, nets: Networks) => Promise<R>,
+): Promise<R> {
+  const { out, settings, io } = context
+  return context.device.run(async (device) => {
+    if (io.signal.aborted) throw new Interrupted('stopped; every checkpoint is whole')
+    const nets: Record<string, Module> = {}
+    try {
+      for (const { name } of networksOf(data.method, settings)) {
+        nets[name] = build(device, data.channels, settings)
+        await loadBest(device, nets[name], networkFolder(out, data.name, name))
+        nets[name].eval()
+      }
+      return await use(device, nets)
+    } catch (error) {
+      if (!(error instanceof CheckpointError)) throw error
+      throw new CheckpointError(
+        `${out}: ${error.message}; train the run first, by fovea train --out ${out}`,
+        {
+          cause: error,
+        },
+      )
+    } finally {
+      if (!device.lost) for (const net of Object.values(nets)) net.dispose()
+    }
+  })
+}

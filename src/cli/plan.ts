@@ -1,0 +1,93 @@
+import { basename, join, resolve } from 'node:path'
+import type { Dataset, Sample } from '../data/dataset.ts'
+import { splitDataset } from '../data/split.ts'
+import { DataError } from '../gpu/errors.ts'
+import { defaultNormalization, openDataset } from '../node/folders.ts'
+import type { MethodName, Settings } from './settings.ts'
+
+/** One data set of a run: what is trained and scored on it, and where its networks are kept. */
+export interface DataPlan {
+  /** Unique in the run; the name of its subfolder. */
+  readonly name: string
+  readonly folder: string
+  readonly method: MethodName
+  readonly dataset: Dataset
+  readonly train: readonly Sample[]
+  readonly validation: readonly Sample[]
+  readonly test: readonly Sample[]
+}
+
+/** A data set as config.json keeps it. */
+export interface DataEntry {
+  readonly name: string
+  readonly folder: string
+  readonly method: MethodName
+  readonly layout: string
+  readonly channels: number
+}
+
+/** Opens the folders of a run, each under a name of its own, and splits them by group. */
+export async function planData(folders: readonly string[], settings: Settings): Promise<DataPlan[]> {
+  const plans: DataPlan[] = []
+  for (const folder of folders) {
+    const base = basename(resolve(folder))
+    const same = plans.filter((p) => p.name === base || p.name.startsWith(`${base}-`)).length
+    plans.push(await planOne(folder, same === 0 ? base : `${base}-${same + 1}`, settings))
+  }
+  return plans
+}
+
+async function planOne(folder: string, name: string, settings: Settings): Promise<DataPlan> {
+  const { depthChannel, size, seed, validation, test } = settings
+  const whole = await openDataset(folder, { depthChannel })
+  const method = methodFor(whole, settings)
+  const dataset =
+    method === 'crops'
+      ? whole
+      : await openDataset(folder, { depthChannel, size, channels: coloursOf(whole, settings) })
+  const groups = new Set(dataset.samples.map((s) => s.group)).size
+  if (groups < 3) {
+    throw new DataError(
+      `${folder}: ${groups} images or patients cannot be split into training, validation and test; at least 3 are needed`,
+    )
+  }
+  const fractions = { train: 1 - validation - test, validation, test }
+  const parts = splitDataset(dataset.samples, { fractions, seed })
+  return { name, folder: resolve(folder), method, dataset, ...parts }
+}
+
+const coloursOf = (dataset: Dataset, { depthChannel }: Settings): 1 | 3 =>
+  (dataset.channels - (depthChannel ? 1 : 0)) as 1 | 3
+
+function methodFor(dataset: Dataset, { method, size }: Settings): MethodName {
+  if (method !== 'auto') return method
+  const [height, width] = dataset.samples[0]!.originalSize
+  const worthCropping = dataset.layout === 'instances' && Math.max(height, width) > size
+  return worthCropping ? 'crops' : 'polar'
+}
+
+/** What config.json keeps of a data set. */
+export const entryOf = ({ name, folder, method, dataset }: DataPlan): DataEntry => ({
+  name,
+  folder,
+  method,
+  layout: dataset.layout,
+  channels: dataset.channels,
+})
+
+/** Folder of a network of the run. */
+export const networkFolder = (out: string, data: string, network: string): string => join(out, data, network)
+
+/** Another folder for the networks of a run: all of it is held out. */
+export async function planWhole(folder: string, entry: DataEntry, settings: Settings): Promise<DataPlan> {
+  const { depthChannel, size } = settings
+  const channels = (entry.channels - (depthChannel ? 1 : 0)) as 1 | 3
+  const dataset = await openDataset(folder, {
+    depthChannel,
+    channels,
+    ...(entry.method === 'crops' ? {} : { size }),
+    normalize: defaultNormalization(entry.layout),
+  })
+  const { name, method } = entry
+  return { name, folder: resolve(folder), method, dataset, train: [], validation: [], test: dataset.samples }
+}

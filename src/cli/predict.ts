@@ -1,0 +1,161 @@
+import { join, parse } from 'node:path'
+import type { Command } from 'commander'
+import type { Device } from '../autograd/device.ts'
+import { prepareSample, type SampleData } from '../data/dataset.ts'
+import type { Image } from '../data/image.ts'
+import { resizeImage } from '../data/resize.ts'
+import { DataError } from '../gpu/errors.ts'
+import { writeFileAtomic } from '../node/atomic.ts'
+import { defaultNormalization } from '../node/folders.ts'
+import { readImage } from '../node/image.ts'
+import { findImages } from '../node/layouts.ts'
+import { writeMask } from '../node/png.ts'
+import { overlayPng } from '../node/report.ts'
+import { Interrupted, type Io } from './io.ts'
+import { type Networks, predictMasks } from './methods.ts'
+import { type RunContext, withNetworks } from './networks.ts'
+import type { DataEntry } from './plan.ts'
+import { entryNamed, readRun } from './saved-run.ts'
+import { recoveringDevice } from './session.ts'
+import { adapterOption, type Settings } from './settings.ts'
+
+interface PredictArguments {
+  readonly run: string
+  readonly out: string
+  readonly dataset?: string
+  readonly overlay?: boolean
+  readonly adapter: string
+  readonly json?: boolean
+}
+
+/** Images in one forward pass. */
+const BATCH = 8
+
+/** `fovea predict`: masks of new images. */
+export function predictCommand(program: Command, io: Io): void {
+  program
+    .command('predict')
+    .description("write masks of new images, by a run's networks and method")
+    .argument(
+      '<image or folder>',
+      'PNG, JPEG, TIFF or BMP; in a folder, masks beside the images are left out',
+    )
+    .requiredOption('--run <folder>', 'run folder, the --out of fovea train')
+    .requiredOption('--out <folder>', 'where NAME_mask.png goes, black and white, in the size of the image')
+    .option('--dataset <name>', "which of the run's data sets, where there are several")
+    .option('--overlay', 'write NAME_overlay.png, too: the outline over the image')
+    .addOption(adapterOption())
+    .option('--json', 'print the list of masks as JSON on standard output')
+    .addHelpText(
+      'after',
+      `
+Polar runs take the origin from the Cartesian network; crops run segment-then-segment at full size.
+With a depth channel, a folder is one patient's slices in numeric order.
+
+Examples:
+  fovea predict --run runs/demo --dataset lesion photo.jpg --out masks --overlay
+  fovea predict --run runs/demo --dataset nuclei data/nuclei --out masks`,
+    )
+    .action((path: string, args: PredictArguments) => runPrediction(path, args, io))
+}
+
+async function runPrediction(path: string, args: PredictArguments, io: Io): Promise<void> {
+  const run = await readRun(args.run)
+  const entry = entryNamed(run, args.run, args.dataset)
+  const files = await findImages(path)
+  refuseSameNames(files)
+  const device = recoveringDevice(args.adapter, io)
+  try {
+    io.err(`adapter: ${(await device.get()).adapter.name}\n`)
+    const context: RunContext = { io, out: args.run, settings: run.settings, device }
+    const masks = await withNetworks(context, entry, (gpu, nets) =>
+      predictAll(gpu, nets, { files, entry, settings: run.settings, args, io }),
+    )
+    if (args.json) io.out(`${JSON.stringify({ masks }, null, 2)}\n`)
+    else io.out(`${masks.length} ${masks.length === 1 ? 'mask' : 'masks'} in ${args.out}\n`)
+  } finally {
+    device.close()
+  }
+}
+
+/** Name of an image without its folder, its extension and the data sets' `_image`. */
+const nameOf = (file: string): string => parse(file).name.replace(/_image$/, '')
+
+function refuseSameNames(files: readonly string[]): void {
+  const seen = new Map<string, string>()
+  for (const file of files) {
+    const name = nameOf(file)
+    const other = seen.get(name)
+    if (other) throw new DataError(`${other} and ${file} would write the same mask; predict them apart`)
+    seen.set(name, file)
+  }
+}
+
+interface Work {
+  readonly files: readonly string[]
+  readonly entry: DataEntry
+  readonly settings: Settings
+  readonly args: PredictArguments
+  readonly io: Io
+}
+
+interface PredictedMask {
+  readonly image: string
+  readonly mask: string
+  /** Foreground pixels. */
+  readonly area: number
+}
+
+async function predictAll(device: Device, nets: Networks, work: Work): Promise<PredictedMask[]> {
+  const { files, entry, settings, args, io } = work
+  const results: PredictedMask[] = []
+  for (let i = 0; i < files.length; i += BATCH) {
+    if (io.signal.aborted)
+      throw new Interrupted(
+        `stopped after ${results.length} of ${files.length} masks; those in ${args.out} are whole`,
+      )
+    const batch = files.slice(i, i + BATCH)
+    const images = await Promise.all(batch.map((file) => readImage(file)))
+    const data = images.map((image, k) => prepare(image, (i + k) / files.length, entry, settings))
+    const maps = await predictMasks(device, entry.method, settings, nets, data)
+    for (const [k, file] of batch.entries()) {
+      const [, height, width] = images[k]!.shape
+      const { height: h, width: w } = data[k]!
+      const map = resizeImage(maps[k]!, [1, h, w], [height, width])
+      results.push(await writeOne(file, images[k]!, map, args))
+    }
+    io.err(`${Math.min(i + BATCH, files.length)}/${files.length} images\n`)
+  }
+  return results
+}
+
+function prepare(image: Image, depth: number, entry: DataEntry, settings: Settings): SampleData {
+  const { depthChannel, size } = settings
+  return prepareSample(
+    { image },
+    {
+      channels: entry.channels - (depthChannel ? 1 : 0),
+      normalize: defaultNormalization(entry.layout),
+      ...(entry.method === 'crops' ? {} : { size: [size, size] as const }),
+      ...(depthChannel ? { depth } : {}),
+    },
+  )
+}
+
+async function writeOne(
+  file: string,
+  { data, shape: [channels, height, width] }: Image,
+  map: Float32Array,
+  args: PredictArguments,
+): Promise<PredictedMask> {
+  const name = nameOf(file)
+  const mask = join(args.out, `${name}_mask.png`)
+  await writeMask(mask, map, { height, width })
+  if (args.overlay) {
+    // Without a truth, one outline: an empty mask stands in.
+    const none = new Float32Array(map.length)
+    const png = await overlayPng({ image: data, channels, height, width }, none, map)
+    await writeFileAtomic(join(args.out, `${name}_overlay.png`), png)
+  }
+  return { image: file, mask, area: map.reduce((n, v) => n + (v > 0.5 ? 1 : 0), 0) }
+}

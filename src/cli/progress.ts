@@ -1,0 +1,66 @@
+import type { EpochMetrics, Progress } from '../pipelines/training.ts'
+import type { Io } from './io.ts'
+
+/** Shows one network's training. */
+export interface TrainingDisplay {
+  progress(p: Progress): void
+  epoch(m: EpochMetrics): void
+  end(): void
+}
+
+const seconds = (s: number): string =>
+  !Number.isFinite(s)
+    ? '?'
+    : s < 90
+      ? `${Math.ceil(s)} s`
+      : s < 5400
+        ? `${Math.ceil(s / 60)} min`
+        : `${(s / 3600).toFixed(1)} h`
+
+const score = (v: number | undefined): string => (v === undefined ? '–' : v.toFixed(3))
+
+/** A bar on a terminal; elsewhere a line an epoch. Both on standard error. */
+export async function trainingDisplay(io: Io, title: string, epochs: number): Promise<TrainingDisplay> {
+  if (!io.terminal) return lines(io, title, epochs)
+  const { default: library } = await import('cli-progress')
+  const bar = new library.SingleBar({
+    format: `${title}  {bar} epoch {epoch}  loss {loss}  DSC {dice}  {speed} images/s  {left} left`,
+    stream: process.stderr,
+    hideCursor: true,
+    fps: 5,
+  })
+  const payload = { epoch: `0/${epochs}`, loss: '–', dice: '–', speed: '–', left: '?' }
+  let running = true
+  bar.start(epochs, 0, payload)
+  return {
+    progress(p) {
+      bar.update(p.epoch - 1 + p.step / p.steps, {
+        epoch: `${p.epoch}/${p.epochs}`,
+        loss: score(p.loss),
+        dice: score(p.validationDice),
+        speed: p.imagesPerSecond.toFixed(1),
+        left: seconds(p.secondsLeft),
+      })
+    },
+    epoch: () => undefined,
+    end() {
+      if (running) bar.stop()
+      running = false
+    },
+  }
+}
+
+function lines(io: Io, title: string, epochs: number): TrainingDisplay {
+  let left = Number.NaN
+  return {
+    progress: (p) => {
+      left = p.secondsLeft
+    },
+    epoch: (m) =>
+      io.err(
+        `${title}: epoch ${m.epoch}/${epochs}, loss ${score(m.trainLoss)}, DSC ${score(m.validationDice)}, ` +
+          `${m.imagesPerSecond.toFixed(1)} images/s, ${seconds(left)} left\n`,
+      ),
+    end: () => undefined,
+  }
+}

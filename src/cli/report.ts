@@ -1,0 +1,111 @@
+import type { Sample } from '../data/dataset.ts'
+import { resizeImage } from '../data/resize.ts'
+import { readImage, readMask } from '../node/image.ts'
+import { overlayPng, writeReport } from '../node/report.ts'
+import type { Evaluated } from '../pipelines/evaluate.ts'
+import type { Report } from '../report/report.ts'
+import type { Scored } from './methods.ts'
+import { type DataResult, scoreTables } from './results.ts'
+import { epochsFor, type Settings } from './settings.ts'
+
+/** Longest side of a picture in the report, px. */
+const PICTURE = 320
+
+/** An image file with its truth and a prediction outlined, at the file's own size or smaller. */
+async function pictureOf(sample: Sample, evaluated: Evaluated): Promise<Uint8Array> {
+  const { data, shape } = await readImage(sample.imagePath)
+  const [channels, h, w] = shape
+  const scale = Math.min(1, PICTURE / Math.max(h, w))
+  const size = [Math.round(h * scale), Math.round(w * scale)] as const
+  const truth = sample.instancesPath
+    ? (await readImage(sample.instancesPath)).data.map((v) => (v > 0 ? 1 : 0))
+    : (await readMask(sample.maskPath!)).mask
+  const { prediction, height, width } = evaluated
+  return overlayPng(
+    { image: resizeImage(data, shape, size), channels, height: size[0], width: size[1] },
+    resizeImage(truth, [1, h, w], size),
+    resizeImage(prediction, [1, height, width], size),
+    { minSide: PICTURE },
+  )
+}
+
+/** The best, the median and the worst of a method by DSC. */
+async function casesOf({ plan }: DataResult, { label, images }: Scored) {
+  const sorted = [...images].sort((a, b) => b.scores.dice - a.scores.dice)
+  const picks = [
+    ['best', sorted[0]!],
+    ['median', sorted[Math.floor((sorted.length - 1) / 2)]!],
+    ['worst', sorted.at(-1)!],
+  ] as const
+  const samples = new Map(plan.test.map((s) => [s.id, s]))
+  const figures = await Promise.all(
+    picks.map(async ([which, e]) => ({
+      caption: `${which}: ${e.id}, DSC ${e.scores.dice.toFixed(3)}`,
+      png: await pictureOf(samples.get(e.id)!, e),
+    })),
+  )
+  return { title: `${plan.name}: ${label}`, figures }
+}
+
+function factsOf(results: readonly DataResult[], settings: Settings, seconds: number): [string, string][] {
+  const { size, features, batch, lr, seed, augment, transfer } = settings
+  return [
+    ...results.map(({ plan }): [string, string] => [
+      plan.name,
+      `${plan.dataset.samples.length} images: ${plan.train.length} training, ${plan.validation.length} validation, ` +
+        `${plan.test.length} held out; method ${plan.method}, ${epochsFor(plan.train.length * settings.share, settings)} epochs`,
+    ]),
+    ['Networks', `U-Net, ${features} features, input ${size}×${size} px`],
+    [
+      'Training',
+      `Adam, learning rate ${lr}, batch ${batch}, soft Dice loss, augmentation ${augment}${transfer ? ', second network from the first' : ''}`,
+    ],
+    ['Seed', String(seed)],
+    ['Time', `${Math.round(seconds)} s`],
+  ]
+}
+
+function curvesOf({ plan, networks }: DataResult) {
+  const series = (value: 'trainLoss' | 'validationDice') =>
+    networks.map(({ title, history }) => ({
+      name: title,
+      epochs: history.map((m) => m.epoch),
+      values: history.map((m) => m[value]),
+    }))
+  return [
+    { title: `${plan.name}: training loss`, yLabel: 'soft Dice loss', series: series('trainLoss') },
+    {
+      title: `${plan.name}: validation`,
+      yLabel: 'DSC, each network in its own space',
+      series: series('validationDice'),
+    },
+  ]
+}
+
+/** Writes the one page that shows a run. */
+export async function writeRunReport(
+  path: string,
+  run: { adapter: string; seconds: number; settings: Settings; results: readonly DataResult[] },
+): Promise<void> {
+  const { adapter, seconds, settings, results } = run
+  const overlays: Awaited<ReturnType<typeof casesOf>>[] = []
+  for (const result of results)
+    for (const scored of result.scored) overlays.push(await casesOf(result, scored))
+  const names = results.map((r) => r.plan.name).join(', ')
+  const report: Report = {
+    title: `fovea: ${names}`,
+    summary:
+      'Segmentation networks trained and scored on held-out images. Scores of small samples and short trainings show that the software works; they are no basis to judge a method, nor for diagnosis.',
+    adapter,
+    facts: factsOf(results, settings, seconds),
+    tables: results.flatMap(scoreTables),
+    curves: results.flatMap(curvesOf),
+    distributions: results.map(({ plan, scored }) => ({
+      title: `${plan.name}: DSC of the held-out images`,
+      xLabel: 'DSC in Cartesian space',
+      groups: scored.map(({ label, images }) => ({ name: label, values: images.map((e) => e.scores.dice) })),
+    })),
+    overlays,
+  }
+  await writeReport(path, report)
+}

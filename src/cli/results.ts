@@ -1,0 +1,137 @@
+import { type Scores, type Summary, summarize, summarizeScores } from '../pipelines/scores.ts'
+import type { Scored } from './methods.ts'
+import type { TrainedNetwork } from './networks.ts'
+import type { DataPlan } from './plan.ts'
+import { formatTable } from './table.ts'
+
+/** What a run found on one data set. */
+export interface DataResult {
+  readonly plan: DataPlan
+  readonly networks: readonly TrainedNetwork[]
+  readonly scored: readonly Scored[]
+}
+
+type Summaries = Record<keyof Scores, Summary>
+
+/** One method's line: scores of the masks in the images' own space, and in polar space where there is one. */
+export interface MethodSummary {
+  readonly label: string
+  readonly cartesian: Summaries
+  readonly polar?: Summaries
+  /** Distance of the origins from the true centres, px of the network's input. */
+  readonly originError?: Summary
+}
+
+export function summaryOf({ label, images }: Scored): MethodSummary {
+  const polar = images.flatMap((e) => e.polarScores ?? [])
+  const errors = images.flatMap((e) => e.originError ?? [])
+  return {
+    label,
+    cartesian: summarizeScores(images.map((e) => e.scores)),
+    ...(polar.length > 0 ? { polar: summarizeScores(polar) } : {}),
+    ...(errors.length > 0 ? { originError: summarize(errors) } : {}),
+  }
+}
+
+const spread = ({ mean, sd }: Summary): string => `${mean.toFixed(3)} ± ${sd.toFixed(3)}`
+const SCORES = ['DSC', 'median DSC', 'IoU', 'precision', 'recall']
+
+const cells = (s: Summaries): string[] => [
+  spread(s.dice),
+  s.dice.median.toFixed(3),
+  spread(s.iou),
+  spread(s.precision),
+  spread(s.recall),
+]
+
+/** A table's title, columns and rows, for the terminal and for the report. */
+export interface ScoreTable {
+  readonly title: string
+  readonly columns: readonly string[]
+  readonly rows: readonly (readonly string[])[]
+  readonly note: string
+}
+
+/** The tables of one data set: masks in the images' own space, then polar space. */
+export function scoreTables({ plan, scored }: Pick<DataResult, 'plan' | 'scored'>): ScoreTable[] {
+  const lines = scored.map(summaryOf)
+  const withOrigins = lines.some((l) => l.originError)
+  const where = plan.dataset.size
+    ? `at ${plan.dataset.size[1]}×${plan.dataset.size[0]} px`
+    : "at each image's full resolution"
+  const held = `${scored[0]?.images.length ?? 0} held-out images`
+  const tables: ScoreTable[] = [
+    {
+      title: `${plan.name}: scores in Cartesian space, ${held}, ${where}`,
+      columns: ['method', ...SCORES, ...(withOrigins ? ['origin error, px'] : [])],
+      rows: lines.map((l) => [
+        l.label,
+        ...cells(l.cartesian),
+        ...(withOrigins ? [l.originError ? spread(l.originError) : '–'] : []),
+      ]),
+      note: 'Mean ± standard deviation over images, threshold 0.5. These are the scores of the masks that a user gets. Where truth and prediction are both empty, an image scores 1; where one of them is, 0.',
+    },
+  ]
+  const polar = lines.flatMap((l) => (l.polar ? [[l.label, ...cells(l.polar)]] : []))
+  if (polar.length > 0) {
+    tables.push({
+      title: `${plan.name}: scores in polar space, the same images`,
+      columns: ['method', ...SCORES],
+      rows: polar,
+      note: "Prediction against the truth warped about the same origin: as the thesis's tables have it. Pixels near the origin weigh more here, so these are higher.",
+    })
+  }
+  return tables
+}
+
+export const printedTables = (result: DataResult): string =>
+  scoreTables(result)
+    .map((t) => `${t.title}\n${formatTable(t.columns, t.rows)}`)
+    .join('\n')
+
+/** results.json, and what --json prints. */
+export function resultsJson(adapter: string, seconds: number, results: readonly DataResult[]) {
+  return {
+    adapter,
+    seconds: Math.round(seconds),
+    datasets: results.map(({ plan, networks, scored }) => ({
+      name: plan.name,
+      folder: plan.folder,
+      method: plan.method,
+      images: {
+        train: plan.train.length,
+        validation: plan.validation.length,
+        test: scored[0]?.images.length ?? 0,
+      },
+      networks: networks.map(({ name, bestEpoch, bestDice, history, seconds }) => ({
+        name,
+        epochs: history.length,
+        bestEpoch,
+        bestValidationDice: bestDice,
+        seconds: Math.round(seconds),
+      })),
+      methods: scored.map(summaryOf),
+    })),
+  }
+}
+
+const FIELDS = ['dice', 'iou', 'precision', 'recall', 'accuracy', 'thresholdedJaccard'] as const
+const quoted = (text: string): string => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text)
+
+/** Scores of every image, a line each, as CSV. */
+export function scoresCsv(results: readonly DataResult[]): string {
+  const head = ['dataset', 'method', 'image', 'group', ...FIELDS, 'polarDice', 'originError']
+  const rows = results.flatMap(({ plan, scored }) =>
+    scored.flatMap(({ label, images }) =>
+      images.map((e) =>
+        [
+          ...[plan.name, label, e.id, e.group].map(quoted),
+          ...FIELDS.map((f) => e.scores[f].toFixed(6)),
+          e.polarScores?.dice.toFixed(6) ?? '',
+          e.originError?.toFixed(4) ?? '',
+        ].join(','),
+      ),
+    ),
+  )
+  return `${[head.join(','), ...rows].join('\n')}\n`
+}

@@ -1,0 +1,128 @@
+import { type Command, InvalidArgumentError, Option } from 'commander'
+import { type AugmentOptions, NO_AUGMENTATION, THESIS_AUGMENTATION } from '../pipelines/augment.ts'
+
+export type MethodName = 'cartesian' | 'polar' | 'crops'
+export type OriginName = 'truth' | 'cartesian'
+
+/** What a run is, apart from its data and its adapter; kept in its config.json. */
+export interface Settings {
+  readonly method: 'auto' | MethodName
+  /** Side of the networks' input, px. */
+  readonly size: number
+  readonly features: number
+  /** null: from the number of training images, see `epochsFor`. */
+  readonly epochs: number | null
+  readonly batch: number
+  readonly lr: number
+  readonly weightDecay: number
+  readonly seed: number
+  readonly share: number
+  /** null: no early stop. */
+  readonly patience: number | null
+  /** null: the learning rate stays. */
+  readonly plateau: number | null
+  readonly augment: 'none' | 'thesis'
+  readonly origins: readonly OriginName[]
+  readonly transfer: boolean
+  readonly depthChannel: boolean
+  /** Shares of the groups (patients or images) that are held out. */
+  readonly validation: number
+  readonly test: number
+}
+
+/** What commander makes of the options below. */
+export interface TrainArguments extends Omit<Settings, 'epochs' | 'patience' | 'plateau' | 'transfer'> {
+  readonly data: readonly string[]
+  readonly out?: string
+  readonly epochs?: number
+  readonly patience?: number
+  readonly plateau?: number
+  readonly transfer?: boolean
+  readonly adapter: string
+  readonly json?: boolean
+}
+
+const number =
+  (what: string, fits: (value: number) => boolean) =>
+  (text: string): number => {
+    const value = Number(text)
+    if (text.trim() === '' || !fits(value)) throw new InvalidArgumentError(`It must be ${what}.`)
+    return value
+  }
+
+const count = number('a whole number of at least 1', (v) => Number.isInteger(v) && v >= 1)
+const part = number('a number over 0 and under 1', (v) => v > 0 && v < 1)
+const seed = number('a whole number of at least 0', (v) => Number.isSafeInteger(v) && v >= 0)
+const side = number('a multiple of 16, in pixels', (v) => Number.isInteger(v) && v >= 16 && v % 16 === 0)
+const notNegative = number('a number of at least 0', (v) => v >= 0 && Number.isFinite(v))
+const positive = number('a number over 0', (v) => v > 0 && Number.isFinite(v))
+const shareOfAll = number('a number over 0 and up to 1', (v) => v > 0 && v <= 1)
+
+export const adapterOption = (): Option =>
+  new Option(
+    '--adapter <name>',
+    'auto, hardware, software, lavapipe, swiftshader or a part of a name',
+  ).default('auto')
+
+/** The options of `fovea train`. */
+export function addTrainOptions(command: Command): Command {
+  return command
+    .requiredOption(
+      '--data <folders...>',
+      'folders of images and masks; each is trained and scored by itself',
+    )
+    .option('--out <folder>', 'run folder; the same command resumes it (default: runs/NAMES of the data)')
+    .addOption(
+      new Option('--method <name>', 'auto: crops where objects are told apart (instances), else polar')
+        .choices(['auto', 'cartesian', 'polar', 'crops'])
+        .default('auto'),
+    )
+    .option('--size <px>', "side of the networks' input, a multiple of 16", side, 64)
+    .option('--features <n>', 'channels of the first level of the U-Net (thesis: 32)', count, 8)
+    .option('--epochs <n>', 'default: as many as show each network some 1,900 images, 4 to 40', count)
+    .option('--batch <n>', 'images a step (thesis: 8)', count, 4)
+    .option('--lr <rate>', 'learning rate of Adam (thesis: 1e-3)', positive, 2e-3)
+    .option('--weight-decay <rate>', 'L2 weight decay', notNegative, 0)
+    .option('--seed <n>', 'of weights, split, order and augmentation', seed, 42)
+    .option('--share <part>', 'part of the training images that is used', shareOfAll, 1)
+    .option('--patience <n>', 'epochs without a better validation DSC after which training ends', count)
+    .option(
+      '--plateau <n>',
+      'epochs without a better one after which the learning rate falls to a tenth',
+      count,
+    )
+    .addOption(
+      new Option('--augment <name>', 'flips, shifts, scaling, rotation, grid distortion as in the thesis')
+        .choices(['none', 'thesis'])
+        .default('none'),
+    )
+    .addOption(
+      new Option('--origins <names...>', 'polar: where the origins of the scored images come from')
+        .choices(['truth', 'cartesian'])
+        .default(['truth', 'cartesian']),
+    )
+    .option('--transfer', 'the second network starts from the weights of the first')
+    .option('--depth-channel', "slices by patient: append each slice's depth as a channel", false)
+    .option('--validation <part>', 'share of the groups for validation', part, 0.1)
+    .option('--test <part>', 'share of the groups for the scores', part, 0.1)
+    .addOption(adapterOption())
+    .option('--json', 'print the results as JSON on standard output')
+}
+
+/** Settings from the command line. */
+export function settingsOf(args: TrainArguments): Settings {
+  const { method, size, features, batch, lr, weightDecay, seed, share, augment, origins, depthChannel } = args
+  const { validation, test, epochs = null, patience = null, plateau = null, transfer = false } = args
+  const shared = { method, size, features, epochs, batch, lr, weightDecay, seed, share, patience, plateau }
+  return { ...shared, augment, origins, transfer, depthChannel, validation, test }
+}
+
+/** Images that a network sees in all where no number of epochs is given. */
+const IMAGES_SEEN = 1920
+
+export function epochsFor(trainImages: number, settings: Settings): number {
+  return settings.epochs ?? Math.min(40, Math.max(4, Math.round(IMAGES_SEEN / trainImages)))
+}
+
+export const augmentationOf = (settings: Settings): AugmentOptions =>
+  settings.augment === 'thesis' ? THESIS_AUGMENTATION : NO_AUGMENTATION

@@ -1,0 +1,84 @@
+import { join } from 'node:path'
+import type { Command } from 'commander'
+import { writeFileAtomic } from '../node/atomic.ts'
+import { RunFolder } from '../node/run-folder.ts'
+import { Interrupted, type Io } from './io.ts'
+import { networksOf, scoreMethod } from './methods.ts'
+import { type RunContext, type TrainedNetwork, trainNetwork, withNetworks } from './networks.ts'
+import { type DataPlan, entryOf, planData } from './plan.ts'
+import { writeRunReport } from './report.ts'
+import { type DataResult, printedTables, resultsJson, scoresCsv } from './results.ts'
+import { recoveringDevice } from './session.ts'
+import { addTrainOptions, settingsOf, type TrainArguments } from './settings.ts'
+
+const EXAMPLES = `
+Each folder is split into training, validation and test by patient or image (seeded, 80/10/10). Then:
+  polar      trains a Cartesian and a polar U-Net; scores the Cartesian one, and the polar one with origins
+             from the ground truth and from the Cartesian network
+  crops      trains a rough and a fine U-Net; scores the rough one alone, and segment-then-segment, at full size
+  cartesian  the baseline alone
+The run folder gets config.json, a folder a network (metrics.jsonl, last and best weights), results.json,
+scores.csv and report.html. Ctrl-C ends at the next step; the same command goes on.
+
+Examples:
+  fovea train --data data/lesion data/nuclei --out runs/demo
+  fovea train --data shared/pericardium --depth-channel --out runs/depth
+  fovea train --data data/lesion --size 256 --features 32 --epochs 60 --augment thesis --out runs/large
+  fovea train --data data/lesion --method cartesian --share 0.25 --json > results.json`
+
+/** `fovea train`: trains, scores on held-out images, reports. */
+export function trainCommand(program: Command, io: Io): void {
+  addTrainOptions(
+    program.command('train').description('train on folders of images and masks, score on held-out images'),
+  )
+    .addHelpText('after', EXAMPLES)
+    .action((args: TrainArguments) => runTraining(args, io))
+}
+
+async function runTraining(args: TrainArguments, io: Io): Promise<void> {
+  const started = performance.now()
+  const settings = settingsOf(args)
+  const plans = await planData(args.data, settings)
+  const out = args.out ?? join('runs', plans.map((p) => p.name).join('-'))
+  await RunFolder.open(out, { fovea: 1, data: plans.map(entryOf), settings })
+  const device = recoveringDevice(args.adapter, io)
+  try {
+    const context: RunContext = { io, out, settings, device }
+    const adapter = (await device.get()).adapter.name
+    io.err(`adapter: ${adapter}\n`)
+    const results: DataResult[] = []
+    for (const plan of plans) results.push(await runData(context, plan))
+    const seconds = (performance.now() - started) / 1000
+    const json = resultsJson(adapter, seconds, results)
+    const text = `${JSON.stringify(json, null, 2)}\n`
+    await writeFileAtomic(join(out, 'results.json'), text)
+    await writeFileAtomic(join(out, 'scores.csv'), scoresCsv(results))
+    const report = join(out, 'report.html')
+    await writeRunReport(report, { adapter, seconds, settings, results })
+    io.out(args.json ? text : `\n${results.map(printedTables).join('\n')}\n`)
+    io.err(`${Math.round(seconds)} s. Report: ${report}\n`)
+  } finally {
+    device.close()
+  }
+}
+
+/** Trains a data set's networks and scores them. */
+async function runData(context: RunContext, plan: DataPlan): Promise<DataResult> {
+  const { io, settings } = context
+  const { train, validation, test, dataset } = plan
+  io.err(
+    `${plan.name}: ${train.length} training, ${validation.length} validation, ${test.length} test images, ` +
+      `method ${plan.method}\n`,
+  )
+  const networks: TrainedNetwork[] = []
+  for (const network of networksOf(plan.method, settings)) {
+    if (io.signal.aborted)
+      throw new Interrupted('stopped between two networks; run the same command again to go on')
+    networks.push(await trainNetwork(context, plan, network))
+  }
+  const { name, method } = plan
+  const scored = await withNetworks(context, { name, method, channels: dataset.channels }, (device, nets) =>
+    scoreMethod(device, method, settings, nets, test),
+  )
+  return { plan, networks, scored }
+}
