@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { defineConfig } from 'vitest/config'
 
 /** Kernels are imported as text, as esbuild's `text` loader does in the build. */
-const wgsl = {
+export const wgsl = {
   name: 'wgsl',
   enforce: 'pre' as const,
   load(id: string) {
@@ -11,15 +11,27 @@ const wgsl = {
   },
 }
 
+/** Each test file says its adapter; a run says each adapter once. */
+export function sayAdaptersOnce(): (log: string) => false | undefined {
+  const said = new Set<string>()
+  return (log) => {
+    if (!log.startsWith('adapter: ')) return undefined
+    if (!said.has(log)) process.stdout.write(log)
+    said.add(log)
+    return false
+  }
+}
+
+export const shared = { testTimeout: 120_000, hookTimeout: 120_000, reporters: ['dot'] }
+
 export default defineConfig({
   plugins: [wgsl],
   test: {
+    ...shared,
     include: ['test/**/*.test.ts'],
     // Dawn is a native module: worker threads would load it twice into one process.
     pool: 'forks',
     maxWorkers: 2,
-    testTimeout: 120_000,
-    hookTimeout: 120_000,
-    reporters: ['dot'],
+    onConsoleLog: sayAdaptersOnce(),
   },
 })

@@ -1,6 +1,11 @@
 import { afterAll } from 'vitest'
 import type { Device } from '../src/autograd/device.ts'
-import { openDevice } from '../src/node/open.ts'
+
+/** The host's own `openDevice`: the `navigator.gpu` of a browser or of Deno, or Dawn in Node. */
+export const { openDevice } =
+  'window' in globalThis || 'Deno' in globalThis
+    ? await import('../src/open.ts')
+    : await import('../src/node/open.ts')
 
 let opened: Promise<Device> | undefined
 

@@ -7,7 +7,7 @@ import {
   ShaderError,
 } from '../../src/gpu/errors.ts'
 import { kernel } from '../../src/gpu/kernel.ts'
-import { openDevice } from '../../src/node/open.ts'
+import { openDevice } from '../device.ts'
 
 const opened: Device[] = []
 async function open(): Promise<Device> {
