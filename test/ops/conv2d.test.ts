@@ -279,6 +279,10 @@ describe('conv2d', () => {
     )
     no(() => conv2dShape([1, 4, 8, 8], [3, 2, 3, 3], { groups: 2 }), 'which 2 groups do not divide')
     no(() => conv2dShape([1, 1, 2, 2], [1, 1, 3, 3]), 'a 3×3 kernel with dilation 1×1 does not fit into x')
+    no(
+      () => conv2dShape([0, 1, 8, 8], [1, 1, 3, 3]),
+      'conv2d: x (0, 1, 8, 8) and weight (1, 1, 3, 3) must not be empty',
+    )
     no(() => conv2dShape([1, 1, 8, 8], [1, 1, 3, 3], { stride: 0 }), 'stride is a whole number of at least 1')
     no(() => conv2dShape([1, 1, 8, 8], [1, 1, 3, 3], { padding: [1, -1] }), 'padding is a whole number')
     no(() => conv2dShape([1, 1, 8, 8], [1, 1, 3]), 'weight must be (outChannels, inChannels / groups,')

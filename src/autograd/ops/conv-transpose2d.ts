@@ -47,7 +47,7 @@ export function convTranspose2dShape(
   if (cin % groups !== 0) {
     throw new ShapeError(op, `x has ${cin} channels, which ${groups} groups do not divide`)
   }
-  if (Math.min(cin, coutGroup, kh, kw, h, w) < 1) {
+  if (Math.min(n, cin, coutGroup, kh, kw, h, w) < 1) {
     throw new ShapeError(op, `x ${formatShape(x)} and weight ${formatShape(weight)} must not be empty`)
   }
   if (moreH >= Math.max(strideH, dilationH) || moreW >= Math.max(strideW, dilationW)) {

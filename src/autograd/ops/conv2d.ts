@@ -55,7 +55,7 @@ export function conv2dShape(
       `weight ${formatShape(weight)} has ${cout} output channels, which ${groups} groups do not divide`,
     )
   }
-  if (Math.min(cin, cout, kh, kw) < 1) {
+  if (Math.min(n, cin, cout, kh, kw) < 1) {
     throw new ShapeError(op, `x ${formatShape(x)} and weight ${formatShape(weight)} must not be empty`)
   }
   const outH = Math.floor((h + 2 * padH - dilationH * (kh - 1) - 1) / strideH) + 1
