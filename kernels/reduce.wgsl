@@ -38,7 +38,8 @@ fn fold(p: vec4f, q: vec4f) -> vec4f {
   if (OP == 0u) {
     return p + q;
   }
-  let best = select(q, p, select(p < q, p > q, vec4<bool>(OP == 1u)));
+  let first = select((p < q), (p > q), OP == 1u);
+  let best = select(q, p, first);
   return select(select(best, q, is_nan(q)), p, is_nan(p));
 }
 

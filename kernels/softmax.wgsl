@@ -1,0 +1,119 @@
+// y = e^(x - max x) / Σ e^(x - max x) along one axis, and dx = y (dy - Σ dy y). x is seen as
+// (outer, axis, inner). `rows`: a workgroup a row, lanes along the axis (inner is 1). `columns`: a lane a
+// column, walking the axis.
+
+struct Params {
+  outer: u32,
+  axis: u32,
+  inner: u32,
+}
+
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+@group(0) @binding(2) var<storage, read> dy: array<f32>;
+@group(0) @binding(3) var<uniform> params: Params;
+
+const LANES = 128u;
+var<workgroup> partial: array<f32, LANES>;
+
+fn sum_lanes(lane: u32, mine: f32) -> f32 {
+  partial[lane] = mine;
+  workgroupBarrier();
+  for (var half = LANES / 2u; half > 0u; half /= 2u) {
+    if (lane < half) {
+      partial[lane] += partial[lane + half];
+    }
+    workgroupBarrier();
+  }
+  let total = partial[0];
+  workgroupBarrier();
+  return total;
+}
+
+fn max_lanes(lane: u32, mine: f32) -> f32 {
+  partial[lane] = mine;
+  workgroupBarrier();
+  for (var half = LANES / 2u; half > 0u; half /= 2u) {
+    if (lane < half) {
+      partial[lane] = max(partial[lane], partial[lane + half]);
+    }
+    workgroupBarrier();
+  }
+  let best = partial[0];
+  workgroupBarrier();
+  return best;
+}
+
+@compute @workgroup_size(LANES)
+fn rows(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let row = group.x + group.y * groups.x;
+  let live = row < params.outer;
+  let at = select(0u, row, live) * params.axis;
+  let end = select(0u, params.axis, live);
+  var best = x[at];
+  for (var k = lane; k < end; k += LANES) {
+    best = max(best, x[at + k]);
+  }
+  best = max_lanes(lane, best);
+  var total = 0.0;
+  for (var k = lane; k < end; k += LANES) {
+    total += exp(x[at + k] - best);
+  }
+  total = sum_lanes(lane, total);
+  for (var k = lane; k < end; k += LANES) {
+    y[at + k] = exp(x[at + k] - best) / total;
+  }
+}
+
+// x is the result of the forward pass.
+@compute @workgroup_size(LANES)
+fn rows_grad(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let row = group.x + group.y * groups.x;
+  let live = row < params.outer;
+  let at = select(0u, row, live) * params.axis;
+  let end = select(0u, params.axis, live);
+  var total = 0.0;
+  for (var k = lane; k < end; k += LANES) {
+    total += x[at + k] * dy[at + k];
+  }
+  total = sum_lanes(lane, total);
+  for (var k = lane; k < end; k += LANES) {
+    y[at + k] = x[at + k] * (dy[at + k] - total);
+  }
+}
+
+@compute @workgroup_size(64)
+fn columns(@builtin(global_invocation_id) thread: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let id = thread.x + thread.y * groups.x * 64u;
+  if (id < params.outer * params.inner) {
+    let begin = (id / params.inner) * params.axis * params.inner + id % params.inner;
+    let end = begin + params.axis * params.inner;
+    var best = x[begin];
+    for (var at = begin; at < end; at += params.inner) {
+      best = max(best, x[at]);
+    }
+    var total = 0.0;
+    for (var at = begin; at < end; at += params.inner) {
+      total += exp(x[at] - best);
+    }
+    for (var at = begin; at < end; at += params.inner) {
+      y[at] = exp(x[at] - best) / total;
+    }
+  }
+}
+
+@compute @workgroup_size(64)
+fn columns_grad(@builtin(global_invocation_id) thread: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let id = thread.x + thread.y * groups.x * 64u;
+  if (id < params.outer * params.inner) {
+    let begin = (id / params.inner) * params.axis * params.inner + id % params.inner;
+    let end = begin + params.axis * params.inner;
+    var total = 0.0;
+    for (var at = begin; at < end; at += params.inner) {
+      total += x[at] * dy[at];
+    }
+    for (var at = begin; at < end; at += params.inner) {
+      y[at] = x[at] * (dy[at] - total);
+    }
+  }
+}

@@ -1,0 +1,39 @@
+import source from '../../../kernels/softmax.wgsl'
+import { kernel } from '../../gpu/kernel.ts'
+import { defineUnaryResult, type Run } from '../op.ts'
+import { normalizeAxis, requireFloat } from '../shape.ts'
+import { elements, type Tensor } from '../tensor.ts'
+
+const softmaxes = kernel('softmax', source)
+
+function launch(run: Run, x: Tensor, axis: number, dy?: Tensor): Tensor {
+  const y = run.empty(x.shape)
+  const outer = elements(x.shape.slice(0, axis))
+  const along = x.shape[axis]!
+  const inner = elements(x.shape.slice(axis + 1))
+  if (y.size === 0) return y
+  const rows = inner === 1 && along >= 64
+  const folded = Math.ceil(outer / 65_535)
+  run.launch({
+    kernel: softmaxes,
+    entry: `${rows ? 'rows' : 'columns'}${dy ? '_grad' : ''}`,
+    bindings: dy ? { x, dy, y } : { x, y },
+    params: { outer, axis: along, inner },
+    ...(rows ? { workgroups: [Math.ceil(outer / folded), folded] as const } : { threads: outer * inner }),
+  })
+  return y
+}
+
+const apply = defineUnaryResult<{ axis: number }>({
+  name: 'softmax',
+  forward(run, [x], { axis }) {
+    requireFloat('softmax', { x: x! })
+    return launch(run, x!, normalizeAxis('softmax', axis, x!.rank))
+  },
+  backward(run, { outputs: [y], grads: [dy], attrs: { axis } }) {
+    return [launch(run, y!, normalizeAxis('softmax', axis, y!.rank), dy!)]
+  },
+})
+
+/** eˣ / Σ eˣ along `axis`, computed from x − max x: without overflow for any finite x. */
+export const softmax = (x: Tensor, { axis }: { axis: number }): Tensor => apply([x], { axis })
