@@ -6,12 +6,17 @@ import gemm from '../../../kernels/conv2d_gemm.wgsl'
 import inputGradDirect from '../../../kernels/conv2d_input_grad_direct.wgsl'
 import lanes from '../../../kernels/conv2d_lanes.wgsl'
 import reduce from '../../../kernels/conv2d_reduce.wgsl'
+import tile from '../../../kernels/conv2d_tile.wgsl'
 import weightGradDirect from '../../../kernels/conv2d_weight_grad_direct.wgsl'
 import weightGradGemm from '../../../kernels/conv2d_weight_grad_gemm.wgsl'
 import weightGradLanes from '../../../kernels/conv2d_weight_grad_lanes.wgsl'
+import weightGradTile from '../../../kernels/conv2d_weight_grad_tile.wgsl'
 import { type Kernel, kernel } from '../../gpu/kernel.ts'
 
-/** The kernel files that plans of `planConv2d` name: one import and one line a file. */
+/**
+ * The kernel files that plans of `planConv2d` name. A new file needs an import and a line here, in the same
+ * commit as the plan that names it: test/ops/conv2d-kernels.test.ts.
+ */
 const sources: Readonly<Record<string, string>> = {
   conv2d_3x3_lanes: lanes3x3,
   conv2d_3x3_weight_grad_lanes: weightGradLanes3x3,
@@ -21,9 +26,11 @@ const sources: Readonly<Record<string, string>> = {
   conv2d_input_grad_direct: inputGradDirect,
   conv2d_lanes: lanes,
   conv2d_reduce: reduce,
+  conv2d_tile: tile,
   conv2d_weight_grad_direct: weightGradDirect,
   conv2d_weight_grad_gemm: weightGradGemm,
   conv2d_weight_grad_lanes: weightGradLanes,
+  conv2d_weight_grad_tile: weightGradTile,
 }
 
 export const convKernels: ReadonlyMap<string, Kernel> = new Map(
