@@ -90,16 +90,18 @@ export function planConv2d(
   return {
     forward: present(
       onGpu && gemmForward(shape, adapter, forward),
-      lanes3x3(shape, adapter, forward),
+      lanes3x3(forward3x3(shape), adapter, forward),
       lanesForward(shape, adapter, forward),
+      !onGpu && tile3x3(forward3x3(shape), forward),
       !onGpu && tileForward(shape, forward),
       directForward(shape, forward),
       !onGpu && gemmForward(shape, adapter, forward),
     ),
     inputGrad: present(
       onGpu && gemmInputGrad(shape, adapter, inputGrad),
-      lanes3x3InputGrad(shape, adapter, inputGrad),
+      lanes3x3(inputGrad3x3(shape), adapter, inputGrad),
       lanesInputGrad(shape, adapter, inputGrad),
+      !onGpu && tile3x3(inputGrad3x3(shape), inputGrad),
       !onGpu && tileInputGrad(shape, inputGrad),
       directInputGrad(shape, inputGrad),
       !onGpu && gemmInputGrad(shape, adapter, inputGrad),
@@ -185,89 +187,89 @@ function lanes(adapter: ConvAdapter): boolean {
 }
 
 function is3x3(s: ConvShape): boolean {
+  const { kh, kw, strideH, strideW, dilationH, dilationW, groups, padH, padW } = s
   return (
-    s.kh === 3 &&
-    s.kw === 3 &&
-    s.strideH === 1 &&
-    s.strideW === 1 &&
-    s.dilationH === 1 &&
-    s.dilationW === 1 &&
-    s.groups === 1
+    kh * kw === 9 &&
+    kh === 3 &&
+    strideH * strideW * dilationH * dilationW * groups === 1 &&
+    padH <= 2 &&
+    padW <= 2
   )
 }
 
 /** A 3×3 convolution of `from` to `to`; the weights of (co, ci) start at co·weightOut + ci·weightIn. */
-function lanes3x3Dispatch(
-  s: {
-    n: number
-    cin: number
-    h: number
-    w: number
-    cout: number
-    outH: number
-    outW: number
-    padH: number
-    padW: number
-    weightOut: number
-    weightIn: number
-  },
-  buffers: { from: ConvBuffer; to: ConvBuffer; turn: boolean },
-  epilogue: ConvEpilogue,
-): ConvDispatch {
-  const pair = s.padH === 1 && s.outH === s.h && s.h <= 4
-  const tiles = pair ? Math.ceil(s.n / 2) : s.n * Math.ceil(s.outH / 8)
-  return {
-    file: 'conv2d_3x3_lanes',
-    entry: 'conv2d_3x3_lanes',
-    bindings: {
-      x: buffers.from,
-      x4: buffers.from,
-      weight: 'weight',
-      bias: biasBinding(epilogue),
-      y: buffers.to,
-    },
-    params: { ...s, ...epilogueParams(epilogue) },
-    overrides: { VEC: s.padW === 1 && s.w % 4 === 0 ? 1 : 0, PAIR: pair ? 1 : 0, TURN: buffers.turn ? 1 : 0 },
-    workgroups: spread(tiles * Math.ceil(s.outW / 4) * Math.ceil(s.cout / 8)),
-  }
+interface Conv3x3 {
+  from: ConvBuffer
+  to: ConvBuffer
+  /** Read the windows turned by 180°. */
+  turn: boolean
+  params: Record<
+    'n' | 'cin' | 'h' | 'w' | 'cout' | 'outH' | 'outW' | 'padH' | 'padW' | 'weightOut' | 'weightIn',
+    number
+  >
 }
 
-function lanes3x3(s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue): ConvVariant | undefined {
-  if (!lanes(adapter) || !is3x3(s) || s.padH > 2 || s.padW > 2) return undefined
+function forward3x3(s: ConvShape): Conv3x3 | undefined {
+  if (!is3x3(s)) return undefined
   const { n, cin, h, w, cout, outH, outW, padH, padW } = s
-  const geometry = { n, cin, h, w, cout, outH, outW, padH, padW, weightOut: cin * 9, weightIn: 9 }
-  return {
-    name: 'lanes3x3',
-    scratch: {},
-    dispatches: [lanes3x3Dispatch(geometry, { from: 'x', to: 'y', turn: false }, epilogue)],
-  }
+  const params = { n, cin, h, w, cout, outH, outW, padH, padW, weightOut: cin * 9, weightIn: 9 }
+  return { from: 'x', to: 'y', turn: false, params }
 }
 
 /** dx = conv(dy, weight turned by 180° with its channels exchanged), padding 2 − p. */
-function lanes3x3InputGrad(
-  s: ConvShape,
+function inputGrad3x3(s: ConvShape): Conv3x3 | undefined {
+  if (!is3x3(s)) return undefined
+  const source = { n: s.n, cin: s.cout, h: s.outH, w: s.outW, cout: s.cin, outH: s.h, outW: s.w }
+  const params = { ...source, padH: 2 - s.padH, padW: 2 - s.padW, weightOut: 9, weightIn: s.cin * 9 }
+  return { from: 'dy', to: 'dx', turn: true, params }
+}
+
+function variant3x3(
+  kernel: 'lanes' | 'tile',
+  c: Conv3x3,
+  overrides: Record<string, number>,
+  workgroups: number,
+  epilogue: ConvEpilogue,
+): ConvVariant {
+  const name = `conv2d_3x3_${kernel}`
+  return {
+    name: `${kernel}3x3`,
+    scratch: {},
+    dispatches: [
+      {
+        file: name,
+        entry: name,
+        bindings: { x: c.from, x4: c.from, weight: 'weight', bias: biasBinding(epilogue), y: c.to },
+        params: { ...c.params, ...epilogueParams(epilogue) },
+        overrides: {
+          VEC: c.params.padW === 1 && c.params.w % 4 === 0 ? 1 : 0,
+          TURN: c.turn ? 1 : 0,
+          ...overrides,
+        },
+        workgroups: spread(workgroups),
+      },
+    ],
+  }
+}
+
+function lanes3x3(
+  c: Conv3x3 | undefined,
   adapter: ConvAdapter,
   epilogue: ConvEpilogue,
 ): ConvVariant | undefined {
-  if (!lanes(adapter) || !is3x3(s) || s.padH > 2 || s.padW > 2) return undefined
-  const geometry = {
-    n: s.n,
-    cin: s.cout,
-    h: s.outH,
-    w: s.outW,
-    cout: s.cin,
-    outH: s.h,
-    outW: s.w,
-    padH: 2 - s.padH,
-    padW: 2 - s.padW,
-    weightOut: 9,
-    weightIn: s.cin * 9,
-  }
-  return {
-    name: 'lanes3x3',
-    scratch: {},
-    dispatches: [lanes3x3Dispatch(geometry, { from: 'dy', to: 'dx', turn: true }, epilogue)],
-  }
+  if (!c || !lanes(adapter)) return undefined
+  const { n, h, cout, outH, outW, padH } = c.params
+  const pair = padH === 1 && outH === h && h <= 4
+  const tiles = (pair ? Math.ceil(n / 2) : n * Math.ceil(outH / 8)) * Math.ceil(outW / 4)
+  return variant3x3('lanes', c, { PAIR: pair ? 1 : 0 }, tiles * Math.ceil(cout / 8), epilogue)
+}
+
+function tile3x3(c: Conv3x3 | undefined, epilogue: ConvEpilogue): ConvVariant | undefined {
+  if (!c) return undefined
+  const { n, cout, outH, outW } = c.params
+  const count = n * Math.ceil(outH / 2) * Math.ceil(outW / 4) * Math.ceil(cout / 8)
+  const WG = tileWorkgroup(count)
+  return variant3x3('tile', c, { WG }, Math.ceil(count / WG), epilogue)
 }
 
 /** A channel block of the lane kernels is mostly idle in a group of few channels. */
@@ -574,7 +576,7 @@ function lanes3x3WeightGrad(
   adapter: ConvAdapter,
   epilogue: ConvEpilogue,
 ): ConvVariant | undefined {
-  if (!lanes(adapter) || !is3x3(s) || s.padH > 2 || s.padW > 2) return undefined
+  if (!lanes(adapter) || !is3x3(s)) return undefined
   const { n, cin, h, w, cout, outH, outW, padH, padW } = s
   const tiles = Math.ceil(cin / 8) * Math.ceil(cout / 4)
   const { splits, rowsPerSplit: columnsPerSplit } = split(n * Math.ceil(outW / 4), tiles, 48)
