@@ -1,4 +1,4 @@
-// Connected components by union-find. Source and proof sketch: src/autograd/ops/union_find.ts.
+// Connected components by union-find. Algorithm, proof and sources: src/autograd/ops/union_find.ts.
 //
 // A row is cut into words of 32 pixels, one bit a pixel, one invocation a word. The elements of the forest are
 // the runs of ones inside words. A run that starts at (row, x) is node row · row_nodes + ⌊x/2⌋: two runs never
@@ -38,7 +38,7 @@ struct Params {
 @group(0) @binding(17) var<uniform> params: Params;
 
 const TAG: u32 = 0x80000000u;   // on the parent of a root: the other bits are a value of its component
-const STRIP: u32 = 8u;          // rows that one invocation of `measure` walks down
+const STRIP: u32 = 8u;          // rows that one invocation of `pack` and `measure` walks down
 const FIELDS: u32 = 9u;         // of a component in `sums`
 
 // Long launches are folded into rows of workgroups.
@@ -78,51 +78,46 @@ fn node_of(word: u32, start: u32) -> u32 {
   return (word / params.row_words) * params.row_nodes + 16u * (word % params.row_words) + (start >> 1u);
 }
 
-// Root of a node. Halves the path on the way: every node passed is hung onto its grandparent. Parents only
-// ever fall, so the walk ends.
-fn find(node: u32) -> u32 {
-  var i = node;
-  var p = atomicLoad(&parents[i]);
-  while (p != i) {
-    let g = atomicLoad(&parents[p]);
-    if (g == p) { return p; }
-    atomicMin(&parents[i], g);
-    i = g;
-    p = atomicLoad(&parents[i]);
-  }
-  return i;
-}
-
-// Makes two nodes one component. The later of two roots is hung onto the earlier. Where another invocation has
-// hung it elsewhere meanwhile, atomicMin keeps the earlier of both parents, and the two are joined next: the
-// later node of the pair falls each time, so the loop ends.
-fn join(node: u32, other: u32) {
-  var a = find(node);
-  var b = find(other);
-  while (a != b) {
-    let late = max(a, b);
-    let early = min(a, b);
-    let parent = atomicMin(&parents[late], early);
-    if (parent == late) { return; }
-    a = find(parent);
-    b = find(early);
-  }
-}
-
+// Packs a strip one word wide and STRIP rows high. A run takes over the parent of the first run that it touches
+// in the row above, if that is of the strip; else it is its own parent. Vertical paths so need few joins.
 @compute @workgroup_size(64)
 fn pack(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let word = invocation(id, groups);
-  if (word >= params.words) { return; }
-  let ones = threshold_word(word);
-  packing[word] = ones;
-  let node = node_of(word, 0u);
-  for (var starts = ones & ~(ones << 1u); starts != 0u; starts &= starts - 1u) {
-    let own = node + (countTrailingZeros(starts) >> 1u);
-    atomicStore(&parents[own], own);
+  let strip = invocation(id, groups);
+  if (strip >= params.images * params.strips * params.row_words) { return; }
+  let column = strip % params.row_words;
+  let image = strip / params.row_words / params.strips;
+  let top = STRIP * (strip / params.row_words % params.strips);
+  let bottom = min(top + STRIP, params.height);
+  var up = 0u;
+  for (var y = top; y < bottom; y++) {
+    let word = (image * params.height + y) * params.row_words + column;
+    let ones = threshold_word(word);
+    packing[word] = ones;
+    let node = node_of(word, 0u);
+    for (var starts = ones & ~(ones << 1u); starts != 0u; starts &= starts - 1u) {
+      let start = countTrailingZeros(starts);
+      let own = node + (start >> 1u);
+      // Or, with 8-connectivity, the run up left of its start.
+      let reach = run_at(ones, start) | (((1u << start) >> 1u) * params.diagonal);
+      let touched = up & reach;
+      var parent = own;
+      if (touched != 0u) {
+        let above_own = node - params.row_nodes + (start_of(up, countTrailingZeros(touched)) >> 1u);
+        parent = atomicLoad(&parents[above_own]);
+      }
+      atomicStore(&parents[own], parent);
+    }
+    up = ones;
   }
 }
 
-// Joins the runs of a word to those they touch in the word before it and in the row above.
+// Joins the runs of a word to those they touch in the word before it and in the row above, but for what `pack`
+// has joined and what follows from other joins.
+//
+// A join (a, b) walks up from both nodes, always on the side whose parent is later: that node gets the other's
+// parent, and its old parent takes its place in the pair. Where the node was a root, both are one component now.
+// a + b falls each time, so every join ends. One loop serves all joins of the word: lanes do not wait for each
+// other's.
 @compute @workgroup_size(64)
 fn connect(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let word = invocation(id, groups);
@@ -130,62 +125,111 @@ fn connect(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gr
   let ones = bits[word];
   if (ones == 0u) { return; }
   let column = word % params.row_words;
-  let row = word / params.row_words;
-  let first_column = column == 0u;
-  var left = 0u;
-  if (!first_column) { left = bits[word - 1u]; }
+  let y = (word / params.row_words) % params.height;
   let node = node_of(word, 0u);
-  let left_node = node - 16u;
-  let from_left = (left >> 31u) & ones & 1u;
-  if (from_left == 1u) { join(left_node + (start_of(left, 31u) >> 1u), node); }
-
-  if (row % params.height == 0u) { return; }
-  let up = bits[word - params.row_words];
   let up_node = node - params.row_nodes;
+  let has_left = column > 0u;
+  let has_right = column + 1u < params.row_words;
+  var left = 0u;
+  var right = 0u;
+  var up = 0u;
   var up_left = 0u;
-  if (!first_column) { up_left = bits[word - params.row_words - 1u]; }
-  // Both rows come in from the left, joined there: no need to join their first runs again.
-  let joined = from_left & (up_left >> 31u) & up;
-  for (var starts = ones & ~(ones << 1u); starts != 0u; starts &= starts - 1u) {
-    let start = countTrailingZeros(starts);
-    let run = run_at(ones, start);
-    let reach = select(run, run | (run << 1u) | (run >> 1u), params.diagonal == 1u);
-    let touched = up & reach;
-    for (var touches = touched & ~(touched << 1u); touches != 0u; touches &= touches - 1u) {
-      let touch = countTrailingZeros(touches);
-      if (joined == 1u && start == 0u && touch == 0u) { continue; }
-      join(up_node + (start_of(up, touch) >> 1u), node + (start >> 1u));
+  var up_right = 0u;
+  if (has_left) { left = bits[word - 1u]; }
+  if (has_right) { right = bits[word + 1u]; }
+  if (y > 0u) {
+    let above_word = word - params.row_words;
+    up = bits[above_word];
+    if (has_left) { up_left = bits[above_word - 1u]; }
+    if (has_right) { up_right = bits[above_word + 1u]; }
+  }
+  let strip_top = y % STRIP == 0u;
+
+  // Straight up: one join for each run of ones in both rows. In a strip `pack` made the first of each run of this
+  // row: it is where a carry arrives that runs from the start through the ones without a one above.
+  let both = ones & up;
+  let starts = ones & ~(ones << 1u);
+  var straight = both & ~(both << 1u);
+  // Diagonally up, unless straight neighbours join the same two anyway: to the left at starts of runs, to the
+  // right at their ends. In a strip `pack` made those to the left, inside the word.
+  var leftwards = 0u;
+  var rightwards = 0u;
+  if (params.diagonal == 1u) {
+    let alone = ones & ~up;
+    leftwards = alone & ((up << 1u) | (up_left >> 31u)) & ~((ones << 1u) | (left >> 31u));
+    rightwards = alone & ((up >> 1u) | (up_right << 31u)) & ~((ones >> 1u) | (right << 31u));
+  }
+  // Of the four joins around a corner where four ones of two words meet, one follows from the others: inside a
+  // strip that to the left, in its top row that upwards.
+  let from_left = (left >> 31u) & ones & 1u;
+  let corner = from_left & (up_left >> 31u) & up;
+  var a = node;
+  var b = node;
+  if (from_left == 1u && (strip_top || corner == 0u)) { b = node - 16u + (start_of(left, 31u) >> 1u); }
+  if (strip_top) {
+    straight &= ~corner;
+  } else {
+    straight &= ~((ones & ~up) + (starts & ~(leftwards & ~1u)));
+    leftwards &= 1u;
+  }
+
+  loop {
+    if (a == b) {
+      let some = select(select(leftwards, rightwards, rightwards != 0u), straight, straight != 0u);
+      if (some == 0u) { break; }
+      let bit = countTrailingZeros(some);
+      a = node + (start_of(ones, bit) >> 1u);
+      if (straight != 0u) {
+        straight &= straight - 1u;
+        b = up_node + (start_of(up, bit) >> 1u);
+      } else if (rightwards != 0u) {
+        rightwards &= rightwards - 1u;
+        b = up_node + select(start_of(up, bit + 1u) >> 1u, 16u, bit == 31u);
+      } else {
+        leftwards &= leftwards - 1u;
+        if (bit == 0u) {
+          b = up_node - 16u + (start_of(up_left, 31u) >> 1u);
+        } else {
+          b = up_node + (start_of(up, bit - 1u) >> 1u);
+        }
+      }
     }
-  }
-  if (params.diagonal == 0u) { return; }
-  // Diagonals over the edges of the word, unless a neighbour joins the same two anyway.
-  if ((ones & 1u & ~up & (up_left >> 31u) & ~(left >> 31u)) == 1u) {
-    join(up_node - 16u + (start_of(up_left, 31u) >> 1u), node);
-  }
-  if (column + 1u < params.row_words) {
-    let right = bits[word + 1u];
-    let up_right = bits[word - params.row_words + 1u];
-    if (((ones >> 31u) & ~(up >> 31u) & up_right & ~right & 1u) == 1u) {
-      join(up_node + 16u, node + (start_of(ones, 31u) >> 1u));
+    let parent_a = atomicLoad(&parents[a]);
+    let parent_b = atomicLoad(&parents[b]);
+    let late = select(b, a, parent_a > parent_b);
+    let other = select(a, b, parent_a > parent_b);
+    a = other;
+    b = other;
+    if (parent_a != parent_b) {
+      let parent = atomicMin(&parents[late], min(parent_a, parent_b));
+      if (parent != late) { a = parent; }
     }
   }
 }
 
-// Hangs every run onto its root, and counts the roots of each word.
+// Hangs every run onto its root, and counts the roots of each word. Paths are halved on the way: every node
+// passed is hung onto its grandparent. Parents only fall, so each walk ends. One loop serves all runs of the word.
 @compute @workgroup_size(64)
 fn flatten(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let word = invocation(id, groups);
   if (word >= params.words) { return; }
   let ones = bits[word];
   let node = node_of(word, 0u);
+  var starts = ones & ~(ones << 1u);
   var own_roots = 0u;
-  for (var starts = ones & ~(ones << 1u); starts != 0u; starts &= starts - 1u) {
-    let own = node + (countTrailingZeros(starts) >> 1u);
-    let root = find(own);
-    if (root == own) {
-      own_roots++;
+  var i = node + (countTrailingZeros(starts) >> 1u);
+  while (starts != 0u) {
+    let parent = atomicLoad(&parents[i]);
+    let grandparent = atomicLoad(&parents[parent]);
+    if (grandparent != parent) {
+      atomicMin(&parents[i], grandparent);
+      i = grandparent;
     } else {
-      atomicStore(&parents[own], root);
+      let own = node + (countTrailingZeros(starts) >> 1u);
+      if (parent != own) { atomicStore(&parents[own], parent); }
+      own_roots += select(0u, 1u, parent == own);
+      starts &= starts - 1u;
+      i = node + (countTrailingZeros(starts) >> 1u);
     }
   }
   found[word] = own_roots;

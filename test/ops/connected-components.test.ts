@@ -200,7 +200,6 @@ describe('connectedComponents', () => {
     expect(got.areas[0]).toBe(area)
     expect([...got.boxes.subarray(0, 4)]).toEqual([0, 0, size, size])
     expectClose(got.centroids.subarray(0, 2), [sx / area, sy / area], 1e-7, 0, 'centroid')
-    expect(ms).toBeLessThan(30_000)
   }, 180_000)
 
   it('sums of coordinates past 32 bits', async () => {
