@@ -1,0 +1,118 @@
+import source from '../../../kernels/matmul.wgsl'
+import { ShapeError } from '../../gpu/errors.ts'
+import { kernel } from '../../gpu/kernel.ts'
+import { defineUnaryResult, type Run } from '../op.ts'
+import {
+  broadcastShapes,
+  broadcastStrides,
+  collapse,
+  requireFloat,
+  requireRank,
+  walkParams,
+} from '../shape.ts'
+import { elements, formatShape, type Shape, type Tensor } from '../tensor.ts'
+
+const products = kernel('matmul', source)
+
+/** Batch axes that the kernel unravels. */
+const BATCH_AXES = 4
+
+/** Columns and rows of y a workgroup covers. */
+const TILES = { lanes: [64, 32], tiles: [64, 64] } as const
+export type MatmulForm = keyof typeof TILES
+
+/** An operand of a product: rows and columns as the product sees them, and whether it is stored transposed. */
+interface Matrix {
+  readonly tensor: Tensor
+  /** Leading axes. */
+  readonly batch: Shape
+  readonly transposed: boolean
+}
+
+/** Shape of the product. Throws a ShapeError if the matrices or their batch axes do not fit. */
+export function checkMatmul(a: Shape, b: Shape): Shape {
+  if (a.length < 2 || b.length < 2) {
+    throw new ShapeError(
+      'matmul',
+      `a ${formatShape(a)} and b ${formatShape(b)} must have two axes or more; unsqueeze a vector to (1, n) or (n, 1)`,
+    )
+  }
+  if (a.at(-1) !== b.at(-2)) {
+    throw new ShapeError(
+      'matmul',
+      `a ${formatShape(a)} has ${a.at(-1)} columns, b ${formatShape(b)} has ${b.at(-2)} rows; they must be equal`,
+    )
+  }
+  return [...broadcastShapes('matmul', a.slice(0, -2), b.slice(0, -2)), a.at(-2)!, b.at(-1)!]
+}
+
+function multiply(run: Run, a: Matrix, b: Matrix, m: number, n: number, k: number, form: MatmulForm): Tensor {
+  const batch = broadcastShapes(run.op, a.batch, b.batch)
+  if (k === 0) return run.zeros([...batch, m, n])
+  const y = run.empty([...batch, m, n])
+  const walk = collapse({
+    sizes: batch,
+    strides: [broadcastStrides(a.batch, batch), broadcastStrides(b.batch, batch)],
+  })
+  requireRank(run.op, walk.sizes, BATCH_AXES, batch)
+  const [columns, rows] = TILES[form]
+  const wide = (size: number) => (size % 4 === 0 ? 1 : 0)
+  run.launch({
+    kernel: products,
+    entry: form,
+    bindings: { a: a.tensor, wide_a: a.tensor, b: b.tensor, wide_b: b.tensor, y },
+    overrides: {
+      TRANSPOSE_A: a.transposed ? 1 : 0,
+      TRANSPOSE_B: b.transposed ? 1 : 0,
+      ...(form === 'lanes' ? { WIDE_A: wide(a.transposed ? m : k), WIDE_B: wide(b.transposed ? k : n) } : {}),
+    },
+    params: { m, n, k, ...walkParams(walk, BATCH_AXES, ['a', 'b']) },
+    workgroups: [Math.ceil(n / columns), Math.ceil(m / rows), elements(batch)],
+    flops: 2 * m * n * k * elements(batch),
+  })
+  return y
+}
+
+const batchOf = (t: Tensor): Shape => t.shape.slice(0, -2)
+
+/** A batch of a against one matrix b is one product of (batch · m) rows. */
+const folds = (a: Tensor, b: Tensor): boolean => elements(batchOf(b)) === 1 && elements(batchOf(a)) > 1
+
+const plain = (tensor: Tensor, batch: Shape): Matrix => ({ tensor, batch, transposed: false })
+const turned = (tensor: Tensor, batch: Shape): Matrix => ({ tensor, batch, transposed: true })
+
+const apply = defineUnaryResult<{ form: MatmulForm | undefined }>({
+  name: 'matmul',
+  forward(run, [a, b], attrs) {
+    requireFloat('matmul', { a: a!, b: b! })
+    const shape = checkMatmul(a!.shape, b!.shape)
+    const [m, k, n] = [a!.shape.at(-2)!, a!.shape.at(-1)!, b!.shape.at(-1)!]
+    const form = attrs.form ?? (run.device.adapter.cpu ? 'lanes' : 'tiles')
+    if (!folds(a!, b!)) return multiply(run, plain(a!, batchOf(a!)), plain(b!, batchOf(b!)), m, n, k, form)
+    const rows = elements(batchOf(a!)) * m
+    return run.view(multiply(run, plain(a!, []), plain(b!, []), rows, n, k, form), shape)
+  },
+  backward(run, { inputs: [a, b], outputs: [y], grads: [dy], needs: [na, nb], attrs }) {
+    const [m, k, n] = [a!.shape.at(-2)!, a!.shape.at(-1)!, b!.shape.at(-1)!]
+    const form = attrs.form ?? (run.device.adapter.cpu ? 'lanes' : 'tiles')
+    if (folds(a!, b!)) {
+      const rows = elements(batchOf(a!)) * m
+      const da = na ? multiply(run, plain(dy!, []), turned(b!, []), rows, k, n, form) : undefined
+      const db = nb ? multiply(run, turned(a!, []), plain(dy!, []), k, n, rows, form) : undefined
+      return [da && run.view(da, [...batchOf(y!), m, k]), db && run.view(db, b!.shape)]
+    }
+    const batch = batchOf(y!)
+    return [
+      na ? multiply(run, plain(dy!, batch), turned(b!, batchOf(b!)), m, k, n, form) : undefined,
+      nb ? multiply(run, turned(a!, batchOf(a!)), plain(dy!, batch), k, n, m, form) : undefined,
+    ]
+  },
+})
+
+/**
+ * Matrix product over the last two axes: (…, m, k) · (…, k, n) gives (…, m, n); leading axes broadcast.
+ * da = dy·bᵀ, db = aᵀ·dy, without transposing anything in memory. `form` overrides the choice of kernel by
+ * adapter: 'lanes' for CPU drivers, 'tiles' for GPUs.
+ */
+export const matmul = (a: Tensor, b: Tensor, { form }: { form?: MatmulForm } = {}): Tensor =>
+  apply([a, b], { form })

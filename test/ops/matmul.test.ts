@@ -1,0 +1,102 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { checkMatmul, type MatmulForm, matmul } from '../../src/autograd/ops/matmul.ts'
+import { broadcastStrides, stridesOf } from '../../src/autograd/shape.ts'
+import { elements, type Shape } from '../../src/autograd/tensor.ts'
+import { testDevice } from '../device.ts'
+import { type Array64, adjoint, checkGradients, randomValues } from '../oracle.ts'
+import { reference, runCase } from '../reference.ts'
+
+const file = reference('ops')
+const forms: MatmulForm[] = ['lanes', 'tiles']
+
+test.each(forms.flatMap((form) => file.cases.filter((c) => c.op === 'matmul').map((c) => ({ ...c, form }))))(
+  '$name as $form',
+  async (c) => {
+    await runCase(await testDevice(), file, c, ([a, b]) => matmul(a!, b!, { form: c.form }), { atol: 1e-5 })
+  },
+)
+
+function oracle(a: Array64, b: Array64): Float64Array {
+  const shape = checkMatmul(a.shape, b.shape)
+  const batch = shape.slice(0, -2)
+  const [m, n, k] = [shape.at(-2)!, shape.at(-1)!, a.shape.at(-1)!]
+  const own = stridesOf(batch)
+  const strides = [a, b].map((t) => broadcastStrides(t.shape.slice(0, -2), batch))
+  const y = new Float64Array(elements(shape))
+  for (let i = 0; i < elements(batch); i++) {
+    const [at, bt] = strides.map((s) =>
+      batch.reduce((sum, d, axis) => sum + (Math.floor(i / own[axis]!) % d) * s[axis]!, 0),
+    )
+    for (let r = 0; r < m; r++) {
+      for (let c = 0; c < n; c++) {
+        let sum = 0
+        for (let q = 0; q < k; q++) sum += a.data[(at! * m + r) * k + q]! * b.data[(bt! * k + q) * n + c]!
+        y[(i * m + r) * n + c] = sum
+      }
+    }
+  }
+  return y
+}
+
+const size = fc.constantFrom(1, 2, 3, 4, 5, 8, 11, 16, 33)
+const batches = fc.constantFrom<[Shape, Shape]>(
+  [[], []],
+  [[3], [3]],
+  [[3], []],
+  [[], [3]],
+  [[2, 1], [4]],
+  [
+    [2, 3],
+    [1, 1],
+  ],
+  [[1], [2, 3]],
+)
+
+test.each(forms)('%s: values and gradients against the float64 oracle', async (form) => {
+  await fc.assert(
+    fc.asyncProperty(size, size, size, batches, fc.nat(1000), async (m, n, k, [p, q], seed) => {
+      await checkGradients(
+        (a, b) => matmul(a, b, { form }),
+        oracle,
+        [{ shape: [...p, m, k] }, { shape: [...q, k, n] }],
+        { seed, maxElements: 5, gradAtol: 1e-4 },
+      )
+    }),
+    { numRuns: 25 },
+  )
+})
+
+test.each(forms)('%s: more than one workgroup each way', async (form) => {
+  for (const [m, n, k] of [
+    [70, 130, 20],
+    [129, 67, 37],
+    [72, 136, 64],
+  ] as const) {
+    const inputs = [{ shape: [2, m, k] }, { shape: [2, k, n] }]
+    await checkGradients((a, b) => matmul(a, b, { form }), oracle, inputs, { maxElements: 3, gradAtol: 1e-4 })
+  }
+})
+
+test('linear in either operand', async () => {
+  const device = await testDevice()
+  const b = device.tensor(randomValues([7, 12]), [7, 12])
+  await adjoint((a) => matmul(a, b), [3, 5, 7])
+  const a = device.tensor(randomValues([5, 7]), [5, 7])
+  await adjoint((x) => matmul(a, x), [2, 7, 12])
+})
+
+test('size 0, and what is refused', async () => {
+  const device = await testDevice()
+  expect([...(await matmul(device.zeros([2, 0]), device.zeros([0, 2])).data())]).toEqual([0, 0, 0, 0])
+  expect(matmul(device.zeros([0, 3]), device.zeros([3, 2])).shape).toEqual([0, 2])
+  expect(() => matmul(device.zeros([2, 3]), device.zeros([4, 2]))).toThrow(
+    'matmul: a (2, 3) has 3 columns, b (4, 2) has 4 rows; they must be equal',
+  )
+  expect(() => matmul(device.zeros([3]), device.zeros([3, 2]))).toThrow(
+    'matmul: a (3) and b (3, 2) must have two axes or more; unsqueeze a vector to (1, n) or (n, 1)',
+  )
+  expect(() => matmul(device.zeros([2, 2, 3]), device.zeros([3, 3, 2]))).toThrow(
+    'matmul: shapes (2) and (3) do not broadcast',
+  )
+})
