@@ -1,10 +1,13 @@
+import { readdirSync, readFileSync } from 'node:fs'
 import { playwright } from '@vitest/browser-playwright'
 import { defineConfig } from 'vitest/config'
 import { chromiumLaunch } from './test/browser/chromium.ts'
 import { sayAdaptersOnce, shared, wgsl } from './vitest.config.ts'
 
-/** Of the engine's folders, what is about Node. */
-const nodeOnly = ['test/gpu/adapters.test.ts']
+/** Of the engine's folders, what is about Node and says so by an import. */
+const nodeOnly = ['autograd', 'gpu', 'nn', 'ops']
+  .flatMap((folder) => readdirSync(`test/${folder}`, { recursive: true }).map((f) => `test/${folder}/${f}`))
+  .filter((f) => f.endsWith('.test.ts') && /from '(node:|.*\/node\/)/.test(readFileSync(f, 'utf8')))
 
 /** The engine's tests once more, the same files, in headless Chromium on SwiftShader. */
 export default defineConfig({
