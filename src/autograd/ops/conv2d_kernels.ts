@@ -1,4 +1,5 @@
 import lanes3x3 from '../../../kernels/conv2d_3x3_lanes.wgsl'
+import tile3x3 from '../../../kernels/conv2d_3x3_tile.wgsl'
 import weightGradLanes3x3 from '../../../kernels/conv2d_3x3_weight_grad_lanes.wgsl'
 import biasGrad from '../../../kernels/conv2d_bias_grad.wgsl'
 import direct from '../../../kernels/conv2d_direct.wgsl'
@@ -19,6 +20,7 @@ import { type Kernel, kernel } from '../../gpu/kernel.ts'
  */
 const sources: Readonly<Record<string, string>> = {
   conv2d_3x3_lanes: lanes3x3,
+  conv2d_3x3_tile: tile3x3,
   conv2d_3x3_weight_grad_lanes: weightGradLanes3x3,
   conv2d_bias_grad: biasGrad,
   conv2d_direct: direct,
