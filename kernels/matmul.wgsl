@@ -9,6 +9,7 @@ override TRANSPOSE_A: u32 = 0u; // A is stored (k, m)
 override TRANSPOSE_B: u32 = 0u; // B is stored (n, k)
 override WIDE_A: u32 = 0u;      // A's inner size divides by 4: vec4 loads
 override WIDE_B: u32 = 0u;
+override EVEN_K: u32 = 0u;      // k divides by 4: no step reaches past its end
 
 struct Params {
   m: u32,
@@ -41,11 +42,16 @@ fn bases(batch: u32) -> vec2u {
   return vec2u(matrix_a * params.m * params.k, matrix_b * params.k * params.n);
 }
 
-// Four elements of A in row `outer` of storage from column `inner`; 0 past the end.
+// Four elements of A in row `outer` of storage from column `inner`. Past the end of k they are 0; past the
+// other end, where nothing is stored, they may be anything.
 fn load_a(base: u32, outer: u32, inner: u32, outers: u32, inners: u32) -> vec4f {
   let at = base + min(outer, outers - 1u) * inners;
   if (WIDE_A == 1u) {
-    return select(vec4f(0.0), wide_a[(at + min(inner, inners - 4u)) / 4u], outer < outers && inner < inners);
+    let v = wide_a[(at + min(inner, inners - 4u)) / 4u];
+    if (EVEN_K == 1u) {
+      return v;
+    }
+    return select(vec4f(0.0), v, outer < outers && inner < inners);
   }
   let last = inners - 1u;
   let v = vec4f(a[at + min(inner, last)], a[at + min(inner + 1u, last)], a[at + min(inner + 2u, last)], a[at + min(inner + 3u, last)]);
@@ -55,7 +61,11 @@ fn load_a(base: u32, outer: u32, inner: u32, outers: u32, inners: u32) -> vec4f 
 fn load_b(base: u32, outer: u32, inner: u32, outers: u32, inners: u32) -> vec4f {
   let at = base + min(outer, outers - 1u) * inners;
   if (WIDE_B == 1u) {
-    return select(vec4f(0.0), wide_b[(at + min(inner, inners - 4u)) / 4u], outer < outers && inner < inners);
+    let v = wide_b[(at + min(inner, inners - 4u)) / 4u];
+    if (EVEN_K == 1u) {
+      return v;
+    }
+    return select(vec4f(0.0), v, outer < outers && inner < inners);
   }
   let last = inners - 1u;
   let v = vec4f(b[at + min(inner, last)], b[at + min(inner + 1u, last)], b[at + min(inner + 2u, last)], b[at + min(inner + 3u, last)]);

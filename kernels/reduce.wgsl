@@ -4,6 +4,8 @@
 //
 // `rows`: a workgroup a partial, lanes side by side along the innermost axis, which is reduced.
 // `columns`: a lane a partial, lanes side by side along the innermost axis, which is kept.
+// `strips`: a lane a partial, walking the innermost axis, which is reduced: on CPU drivers, where barriers cost
+// much, and where few elements fall on an output.
 
 override OP: u32;            // 0 sum, 1 maximum, 2 minimum
 override KEPT: u32 = 1u;     // kept axes
@@ -126,6 +128,7 @@ fn rows_wide(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) group
   }
 }
 
+// Any strides: `columns` and `strips`.
 @compute @workgroup_size(64)
 fn columns(@builtin(global_invocation_id) thread: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let id = thread.x + thread.y * groups.x * 64u;
@@ -154,5 +157,22 @@ fn columns_wide(@builtin(global_invocation_id) thread: vec3u, @builtin(num_workg
       mine = fold(mine, wide_x[at + offset(r)]);
     }
     wide_y[id] = mine * params.scale;
+  }
+}
+
+// The innermost axis is reduced and divides by four.
+@compute @workgroup_size(64)
+fn strips_wide(@builtin(global_invocation_id) thread: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let id = thread.x + thread.y * groups.x * 64u;
+  if (id < params.outputs * params.splits) {
+    let begin = (id / params.outputs) * params.run;
+    let end = min(begin + params.run, params.reduced);
+    let at = base(id % params.outputs);
+    var mine = vec4f(params.start);
+    for (var r = begin; r < end; r++) {
+      mine = fold(mine, wide_x[at + offset(r)]);
+    }
+    let pair = fold(mine, mine.zwxy);
+    y[id] = fold(pair, pair.yxwz).x * params.scale;
   }
 }

@@ -1,5 +1,6 @@
 import source from '../../kernels/loss.wgsl'
 import { kernel } from '../gpu/kernel.ts'
+import type { Device } from './device.ts'
 import { defineUnaryResult } from './op.ts'
 import { requireFloat, requireSameShape } from './shape.ts'
 import type { Tensor } from './tensor.ts'
@@ -12,8 +13,9 @@ export interface LossOptions {
   readonly reduction?: 'mean' | 'sum'
 }
 
-/** Workgroups that sum: 4,096 elements or more each. */
-export const lossGroups = (count: number): number => Math.min(512, Math.max(1, Math.ceil(count / 4096)))
+/** Workgroups that sum: 4,096 elements or more each; few on CPU drivers, where a barrier costs much. */
+export const lossGroups = (device: Device, count: number): number =>
+  Math.min(device.adapter.cpu ? 16 : 512, Math.max(1, Math.ceil(count / 4096)))
 
 /**
  * A loss that is a sum over elements; `number` and `numberOfTarget` say which formula of kernels/loss.wgsl
@@ -31,7 +33,7 @@ export function defineLoss(
     forward(run, [x, t], options) {
       requireFloat(name, { x: x!, y: t! })
       requireSameShape(name, 'x', x!.shape, 'y', t!.shape)
-      const groups = lossGroups(x!.size)
+      const groups = lossGroups(run.device, x!.size)
       const params = { count: x!.size, groups, scale: scaleOf(x!.size, options) }
       const overrides = { LOSS: number }
       const partial = run.empty([groups])

@@ -19,7 +19,7 @@ const LANES = 128
 
 /** How a reduction is walked: kept and reduced axes (innermost first) with their strides, and the kernel's form. */
 export interface ReductionPlan {
-  readonly form: 'rows' | 'rows_wide' | 'columns' | 'columns_wide'
+  readonly form: 'rows' | 'rows_wide' | 'columns' | 'columns_wide' | 'strips_wide'
   readonly kept: readonly { readonly size: number; readonly stride: number }[]
   readonly reduced: readonly { readonly size: number; readonly stride: number }[]
   /** Results, and elements folded into each (vec4s in the wide forms, along the axis that is read wide). */
@@ -30,8 +30,13 @@ export interface ReductionPlan {
   readonly run: number
 }
 
-/** The plan for reducing `axes` (normalised) of `shape`. Needs no GPU. */
-export function planReduction(op: string, shape: Shape, axes: readonly number[]): ReductionPlan {
+/** The plan for reducing `axes` (normalised) of `shape`, on a CPU driver or a GPU. Needs neither. */
+export function planReduction(
+  op: string,
+  shape: Shape,
+  axes: readonly number[],
+  cpu: boolean,
+): ReductionPlan {
   const gone = new Set(axes)
   if (elements(shape) === 0) {
     const outputs = elements(shape.filter((_, k) => !gone.has(k)))
@@ -57,23 +62,31 @@ export function planReduction(op: string, shape: Shape, axes: readonly number[])
   let outputs = elements(kept.map((a) => a.size))
   let count = elements(reduced.map((a) => a.size))
   const innerReduced = inside[0] !== undefined && inside[0].fold > 0
-  const rows = innerReduced && count >= 64
-  const inner = rows ? reduced : kept
-  const wide =
-    inside[0] !== undefined && rows === innerReduced && inside[0].size % 4 === 0 && inner[0]?.stride === 1
+  const rows = innerReduced && count >= 64 && !cpu
+  const inner = innerReduced ? reduced : kept
+  const wide = inside[0] !== undefined && inside[0].size % 4 === 0 && inner[0]?.stride === 1
   if (wide) {
     inner[0]!.size /= 4
     for (const a of [...kept, ...reduced]) if (a !== inner[0]) a.stride /= 4
-    if (rows) count /= 4
+    if (innerReduced) count /= 4
     else outputs /= 4
   }
-  // Rows: 2,048 elements or more a workgroup. Columns: 16,384 threads if they get 8 elements or more each.
-  const most = rows ? Math.ceil(count / (16 * LANES)) : Math.ceil(count / 8)
-  const useful = Math.ceil((rows ? 2048 : 16_384) / outputs)
+  // A second launch pays if the first has too few workgroups (2,048 or more elements each) or lanes (8 or more,
+  // on a CPU driver 64); and no lane adds up more than 4,096 values, for the sake of rounding.
+  const most = Math.ceil(count / (rows ? 16 * LANES : cpu ? 64 : 8))
+  const useful = Math.ceil((rows || cpu ? 2048 : 16_384) / outputs)
   const splits = Math.max(1, Math.min(most, useful, 2048), rows ? 1 : Math.ceil(count / 4096))
   const run = Math.ceil(count / splits)
   return {
-    form: `${rows ? 'rows' : 'columns'}${wide ? '_wide' : ''}`,
+    form: rows
+      ? wide
+        ? 'rows_wide'
+        : 'rows'
+      : wide
+        ? innerReduced
+          ? 'strips_wide'
+          : 'columns_wide'
+        : 'columns',
     kept,
     reduced,
     outputs,
@@ -89,10 +102,14 @@ export function launchReduction(
   fold: Fold,
   x: Tensor,
   axes: readonly number[],
-  { keepDims = false, scale = 1 }: { keepDims?: boolean; scale?: number } = {},
+  {
+    keepDims = false,
+    scale = 1,
+    cpu = run.device.adapter.cpu,
+  }: { keepDims?: boolean; scale?: number; cpu?: boolean } = {},
 ): Tensor {
   const y = run.empty(reducedShape(x.shape, axes, keepDims))
-  launchInto(run, fold, x, axes, y, scale)
+  launchInto(run, fold, x, axes, y, scale, cpu)
   return y
 }
 
@@ -103,9 +120,10 @@ function launchInto(
   axes: readonly number[],
   y: Tensor,
   scale: number,
+  cpu: boolean,
 ): void {
   if (y.size === 0) return
-  const plan = planReduction(run.op, x.shape, axes)
+  const plan = planReduction(run.op, x.shape, axes, cpu)
   const { form, kept, reduced, outputs, splits } = plan
   const target = splits === 1 ? y : run.empty([splits, y.size])
   const groups = outputs * splits
@@ -141,5 +159,5 @@ function launchInto(
       ? { workgroups: [Math.ceil(groups / rows), rows] as const }
       : { threads: groups }),
   })
-  if (target !== y) launchInto(run, fold, target, [0], y, scale)
+  if (target !== y) launchInto(run, fold, target, [0], y, scale, cpu)
 }

@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { Run } from '../../src/autograd/op.ts'
 import * as ops from '../../src/autograd/ops/index.ts'
-import { planReduction } from '../../src/autograd/reduction.ts'
+import { launchReduction, planReduction } from '../../src/autograd/reduction.ts'
 import { normalizeAxes, reducedShape, stridesOf } from '../../src/autograd/shape.ts'
 import { elements, type Shape, type Tensor } from '../../src/autograd/tensor.ts'
 import { testDevice } from '../device.ts'
@@ -98,29 +99,27 @@ test('each form of the kernel, with and without a second stage', async () => {
   const seen = new Set<string>()
   const device = await testDevice()
   for (const [shape, axes] of cases) {
-    const plan = planReduction('test', shape, axes)
-    seen.add(`${plan.form} ${plan.splits > 1}`)
     const data = randomValues(shape, 5)
     const x = device.tensor(data, shape)
     const groups = grouped({ data: Float64Array.from(data), shape }, axes)
-    for (const name of ['sum', 'max'] as const) {
-      const y = folds[name](x, { axes })
-      const expected = groups.map((g) => (name === 'sum' ? exact.sum(g) : g.reduce((a, b) => Math.max(a, b))))
-      expectClose(await y.data(), expected, 1e-5, 1e-3, `${name} (${shape}) over [${axes}]`)
-      y.dispose()
+    for (const cpu of [true, false]) {
+      const plan = planReduction('test', shape, axes, cpu)
+      seen.add(`${plan.form}${plan.splits > 1 ? ' twice' : ''}`)
+      for (const fold of ['sum', 'max'] as const) {
+        const run = new Run(device, fold)
+        const y = launchReduction(run, fold, x, axes, { cpu })
+        run.finish([y])
+        const expected = groups.map((g) =>
+          fold === 'sum' ? exact.sum(g) : g.reduce((a, b) => Math.max(a, b)),
+        )
+        expectClose(await y.data(), expected, 1e-5, 1e-3, `${fold} (${shape}) over [${axes}] ${plan.form}`)
+        y.dispose()
+      }
     }
     x.dispose()
   }
-  expect([...seen].sort()).toEqual([
-    'columns false',
-    'columns true',
-    'columns_wide false',
-    'columns_wide true',
-    'rows false',
-    'rows true',
-    'rows_wide false',
-    'rows_wide true',
-  ])
+  const forms = ['columns', 'columns_wide', 'rows', 'rows_wide', 'strips_wide']
+  expect([...seen].sort()).toEqual(forms.flatMap((form) => [form, `${form} twice`]))
 })
 
 test('the same bits each time', async () => {

@@ -1,13 +1,11 @@
 import source from '../../../kernels/dice_loss.wgsl'
 import { kernel } from '../../gpu/kernel.ts'
+import { lossGroups } from '../loss.ts'
 import { defineUnaryResult, type Run } from '../op.ts'
 import { requireFloat, requireSameShape } from '../shape.ts'
 import type { Tensor } from '../tensor.ts'
 
 const dice = kernel('dice_loss', source)
-
-/** Workgroups that sum: 4,096 elements or more each. */
-const groupsFor = (count: number): number => Math.min(512, Math.max(1, Math.ceil(count / 4096)))
 
 function gradient(run: Run, other: Tensor, ratio: Tensor, dy: Tensor, smooth: number): Tensor {
   const dp = run.empty(other.shape)
@@ -26,7 +24,7 @@ const apply = defineUnaryResult<{ smooth: number }>({
   forward(run, [p, y], { smooth }) {
     requireFloat('diceLoss', { p: p!, y: y! })
     requireSameShape('diceLoss', 'p', p!.shape, 'y', y!.shape)
-    const groups = groupsFor(p!.size)
+    const groups = lossGroups(run.device, p!.size)
     const params = { count: p!.size, groups, lambda: smooth }
     const sums = run.empty([groups, 2])
     const ratio = run.save(run.empty([2]))

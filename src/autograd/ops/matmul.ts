@@ -64,7 +64,9 @@ function multiply(run: Run, a: Matrix, b: Matrix, m: number, n: number, k: numbe
     overrides: {
       TRANSPOSE_A: a.transposed ? 1 : 0,
       TRANSPOSE_B: b.transposed ? 1 : 0,
-      ...(form === 'lanes' ? { WIDE_A: wide(a.transposed ? m : k), WIDE_B: wide(b.transposed ? k : n) } : {}),
+      ...(form === 'lanes'
+        ? { WIDE_A: wide(a.transposed ? m : k), WIDE_B: wide(b.transposed ? k : n), EVEN_K: wide(k) }
+        : {}),
     },
     params: { m, n, k, ...walkParams(walk, BATCH_AXES, ['a', 'b']) },
     workgroups: [Math.ceil(n / columns), Math.ceil(m / rows), elements(batch)],
