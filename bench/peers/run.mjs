@@ -116,7 +116,9 @@ function lastReport(stdout) {
 
 function reason(stderr) {
   const lines = stderr.split('\n').filter((line) => line.trim() && !line.startsWith('Warning:'))
-  return lines.find((line) => /^(Uncaught )?\w*Error: /.test(line))?.trim() ?? lines.at(-1)?.trim() ?? 'no message'
+  return (
+    lines.find((line) => /^(Uncaught )?\w*Error: /.test(line))?.trim() ?? lines.at(-1)?.trim() ?? 'no message'
+  )
 }
 
 /** The environment that makes a Vulkan loader open only the driver asked for. */
