@@ -4,6 +4,7 @@
 override OP: u32;
 override SWAP: u32 = 0u; // f(b, a) instead, for `number` and `spread`
 override AXES: u32 = 1u; // axes that are walked
+override GRID: u32 = 0u; // the launch has the walk's own axes, at most three: no division
 
 const ADD = 0u;
 const SUB = 1u;
@@ -84,6 +85,22 @@ fn ordered_pair(p: vec4f, q: vec4f) -> vec4f {
   return combine(p, q);
 }
 
+// Which element (or vec4) of y a thread computes; count and more for none.
+fn element(id: vec3u, groups: vec3u) -> u32 {
+  if (GRID == 0u) {
+    return id.x + id.y * groups.x * 64u;
+  }
+  return select(params.count, id.x + params.n0 * (id.y + params.n1 * id.z), id.x < params.n0);
+}
+
+// Offsets into a and b of the position of a thread.
+fn places(id: vec3u, i: u32) -> vec2u {
+  if (GRID == 0u) {
+    return offsets(i);
+  }
+  return id.x * vec2u(params.a0, params.b0) + id.y * vec2u(params.a1, params.b1) + id.z * vec2u(params.a2, params.b2);
+}
+
 // Offsets into a and b of the i-th position of the walk.
 fn offsets(i: u32) -> vec2u {
   var left = i;
@@ -137,9 +154,9 @@ fn number(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gro
 // Both operands have the inner axis: strides of a and b count vec4s.
 @compute @workgroup_size(64)
 fn wide(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let i = id.x + id.y * groups.x * 64u;
+  let i = element(id, groups);
   if (i < params.count) {
-    let at = offsets(i);
+    let at = places(id, i);
     wide_y[i] = combine(wide_a[at.x], wide_b[at.y]);
   }
 }
@@ -147,18 +164,18 @@ fn wide(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
 // b is stretched along the inner axis: strides of a count vec4s, those of b elements.
 @compute @workgroup_size(64)
 fn spread(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let i = id.x + id.y * groups.x * 64u;
+  let i = element(id, groups);
   if (i < params.count) {
-    let at = offsets(i);
+    let at = places(id, i);
     wide_y[i] = ordered_pair(wide_a[at.x], vec4f(b[at.y]));
   }
 }
 
 @compute @workgroup_size(64)
 fn general(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let i = id.x + id.y * groups.x * 64u;
+  let i = element(id, groups);
   if (i < params.count) {
-    let at = offsets(i);
+    let at = places(id, i);
     y[i] = combine(vec4f(a[at.x]), vec4f(b[at.y])).x;
   }
 }

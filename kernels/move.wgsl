@@ -2,6 +2,7 @@
 // slice, concat, stretching), or x into a larger y with a value around it (pad). By bits, so any dtype.
 
 override AXES: u32 = 1u; // axes that are walked
+override GRID: u32 = 0u; // the launch has the walk's own axes, at most three: no division
 
 struct Params {
   count: u32,    // threads that have work
@@ -20,8 +21,25 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> wide_y: array<vec4u>;
 @group(0) @binding(2) var<uniform> params: Params;
 
+// Which element (or vec4) of the box a thread moves; count and more for none.
+fn element(id: vec3u, groups: vec3u) -> u32 {
+  if (GRID == 0u) {
+    return id.x + id.y * groups.x * 64u;
+  }
+  return select(params.count, 0u, id.x < params.n0);
+}
+
+// Positions in x and y of the element of a thread.
+fn places(id: vec3u, i: u32) -> vec2u {
+  if (GRID == 0u) {
+    return unravelled(i);
+  }
+  return vec2u(params.x_offset, params.y_offset) + id.x * vec2u(params.x0, params.y0)
+    + id.y * vec2u(params.x1, params.y1) + id.z * vec2u(params.x2, params.y2);
+}
+
 // Positions of element i of the box in x and y.
-fn places(i: u32) -> vec2u {
+fn unravelled(i: u32) -> vec2u {
   var left = i;
   var at = vec2u(params.x_offset, params.y_offset);
   if (AXES > 1u) {
@@ -56,9 +74,9 @@ fn places(i: u32) -> vec2u {
 
 @compute @workgroup_size(64)
 fn copy(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let i = id.x + id.y * groups.x * 64u;
+  let i = element(id, groups);
   if (i < params.count) {
-    let at = places(i);
+    let at = places(id, i);
     y[at.y] = x[at.x];
   }
 }
@@ -66,9 +84,9 @@ fn copy(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
 // Sizes, strides and offsets count vec4s along the inner axis.
 @compute @workgroup_size(64)
 fn copy_wide(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let i = id.x + id.y * groups.x * 64u;
+  let i = element(id, groups);
   if (i < params.count) {
-    let at = places(i);
+    let at = places(id, i);
     wide_y[at.y] = wide_x[at.x];
   }
 }
@@ -76,9 +94,9 @@ fn copy_wide(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) 
 // x has stride 0 along the inner axis: one element fills a vec4 of y.
 @compute @workgroup_size(64)
 fn spread(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let i = id.x + id.y * groups.x * 64u;
+  let i = element(id, groups);
   if (i < params.count) {
-    let at = places(i);
+    let at = places(id, i);
     wide_y[at.y] = vec4u(x[at.x]);
   }
 }

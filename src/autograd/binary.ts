@@ -7,6 +7,7 @@ import {
   broadcastShapes,
   broadcastStrides,
   collapse,
+  gridOf,
   requireFloat,
   requireRank,
   type Walk,
@@ -72,16 +73,17 @@ export function launchBinary(run: Run, name: BinaryName, a: Operand, b: Operand)
   requireRank(run.op, walk.sizes, MAX_RANK, shape)
   const [stridesA, stridesB] = walk.strides as [number[], number[]]
   const inner = walk.sizes.at(-1) ?? 1
-  const overrides = { OP: OPS[name], SWAP: 0, AXES: Math.max(1, walk.sizes.length) }
   const launch = (entry: string, used: Walk, x: Tensor, z: Tensor, swap: number) => {
     const count = entry === 'general' ? y.size : Math.ceil(y.size / 4)
+    const grid = gridOf(used)
+    const walked: Record<string, number> = grid ? { GRID: 1 } : { AXES: Math.max(1, used.sizes.length) }
     run.launch({
       kernel: binary,
       entry,
       bindings: { a: x, wide_a: x, b: z, wide_b: z, y, wide_y: y },
-      overrides: entry === 'same' ? { OP: OPS[name] } : { ...overrides, SWAP: swap },
+      overrides: { OP: OPS[name], ...(entry === 'same' ? {} : { SWAP: swap, ...walked }) },
       params: { count, number: 0, ...walkParams(used, MAX_RANK, ['a', 'b']) },
-      threads: count,
+      threads: grid ?? count,
     })
   }
   const [wideA, wideB] = [readsWide(stridesA), readsWide(stridesB)]

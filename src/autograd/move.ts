@@ -2,7 +2,7 @@ import source from '../../kernels/move.wgsl'
 import { kernel } from '../gpu/kernel.ts'
 import { MAX_RANK } from './accumulate.ts'
 import type { Run } from './op.ts'
-import { broadcastStrides, collapse, requireRank, stridesOf, type Walk, walkParams } from './shape.ts'
+import { broadcastStrides, collapse, gridOf, requireRank, stridesOf, type Walk, walkParams } from './shape.ts'
 import { elements, type Shape, type Tensor } from './tensor.ts'
 
 const move = kernel('move', source)
@@ -44,11 +44,12 @@ export function copyBox(run: Run, sizes: Shape, from: Box, to: Box): void {
     ],
   }
   const count = elements(used.sizes)
+  const grid = gridOf(used)
   run.launch({
     kernel: move,
     entry,
     bindings: { x: from.tensor, wide_x: from.tensor, y: to.tensor, wide_y: to.tensor },
-    overrides: { AXES: Math.max(1, used.sizes.length) },
+    overrides: grid ? { GRID: 1 } : { AXES: Math.max(1, used.sizes.length) },
     params: {
       count,
       x_offset: entry === 'copy_wide' ? from.offset / 4 : from.offset,
@@ -57,7 +58,7 @@ export function copyBox(run: Run, sizes: Shape, from: Box, to: Box): void {
       ...noPad,
       ...walkParams(used, MAX_RANK, ['x', 'y']),
     },
-    threads: count,
+    threads: grid ?? count,
   })
 }
 

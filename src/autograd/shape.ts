@@ -155,3 +155,14 @@ export function inferShape(op: string, from: Shape, to: Shape): Shape {
       'the product of sizes must stay the same, and one size may be -1',
   )
 }
+
+/**
+ * A launch with the walk's own axes, so that a kernel needs no division to find its place: undefined if the walk
+ * has one axis or more than three, or if its inner axis would leave too many lanes idle.
+ */
+export function gridOf({ sizes }: Walk): readonly [number, number, number] | undefined {
+  const [inner = 1, middle = 1, outer = 1] = [...sizes].reverse()
+  const idle = Math.ceil(inner / 64) * 64 - inner
+  const fits = sizes.length > 1 && sizes.length <= 3 && middle <= 65_535 && outer <= 65_535
+  return fits && idle <= inner / 4 ? [inner, middle, outer] : undefined
+}

@@ -62,6 +62,47 @@ test.each(Object.keys(smooth))('%s: broadcast gradients against the float64 orac
   )
 })
 
+test('long inner axes, launched without divisions', async () => {
+  const cases: [number[], number[]][] = [
+    [
+      [2, 3, 8, 32],
+      [3, 1, 1],
+    ],
+    [
+      [3, 1, 1],
+      [2, 3, 8, 32],
+    ],
+    [
+      [2, 3, 16, 17],
+      [3, 1, 1],
+    ],
+    [
+      [3, 5, 64],
+      [3, 1, 64],
+    ],
+    [
+      [2, 1, 63],
+      [7, 63],
+    ],
+    [
+      [4, 1, 256],
+      [1, 3, 256],
+    ],
+    [
+      [2, 3, 1, 64],
+      [1, 3, 5, 1],
+    ],
+  ]
+  for (const [a, b] of cases) {
+    await checkGradients(
+      (x, y) => ops.sub(x, y),
+      (x, y) => broadcastOracle((p, q) => p - q, x, y),
+      [{ shape: a }, { shape: b }],
+      { maxElements: 3, gradAtol: 1e-4 },
+    )
+  }
+})
+
 test.each(Object.keys(smooth))('%s: numbers on either side', async (name) => {
   for (const c of [1.5, -0.75]) {
     const input = [{ shape: [3, 7], low: 0.5, high: 2 }]

@@ -136,6 +136,34 @@ test('concat and stack along any axis', async () => {
   )
 })
 
+test('long inner axes, launched without divisions', async () => {
+  for (const shape of [
+    [3, 5, 64],
+    [2, 3, 63],
+    [4, 2, 256],
+  ]) {
+    await adjoint((x) => ops.concat([x, x], { axis: 1 }), shape)
+    await adjoint((x) => ops.permute(x, { axes: [1, 0, 2] }), shape)
+    await adjoint((x) => ops.sum(x, { axes: [1] }), shape)
+    const starts = [1, 0, 0]
+    const [n, c, w] = shape as [number, number, number]
+    const inner = { starts: [0, 1, 0], ends: [n, 2, w] }
+    await checkGradients(
+      (x) => ops.slice(x, inner),
+      (x) => gather(x, [n, 1, w], ([i, , k]) => [i!, 1, k!]),
+      [{ shape }],
+      bitExact,
+    )
+    await checkGradients(
+      (x) => ops.permute(x, { axes: [1, 0, 2] }),
+      (x) => gather(x, [c, n, w], ([j, i, k]) => [i!, j!, k!]),
+      [{ shape }],
+      bitExact,
+    )
+    await adjoint((x) => ops.slice(x, { starts, ends: shape }), shape)
+  }
+})
+
 test('integers keep their bits; views: flatten, squeeze, unsqueeze, transpose', async () => {
   const device = await testDevice()
   const x = device.tensor(Int32Array.of(-1, 2147483647, 3, 2139095041, 5, 6), [2, 3])
