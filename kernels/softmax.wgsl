@@ -57,11 +57,13 @@ fn rows(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   best = max_lanes(lane, best);
   var total = 0.0;
   for (var k = lane; k < end; k += LANES) {
-    total += exp(x[at + k] - best);
+    let e = exp(x[at + k] - best);
+    y[at + k] = e;
+    total += e;
   }
   total = sum_lanes(lane, total);
   for (var k = lane; k < end; k += LANES) {
-    y[at + k] = exp(x[at + k] - best) / total;
+    y[at + k] /= total;
   }
 }
 
@@ -94,10 +96,12 @@ fn columns(@builtin(global_invocation_id) thread: vec3u, @builtin(num_workgroups
     }
     var total = 0.0;
     for (var at = begin; at < end; at += params.inner) {
-      total += exp(x[at] - best);
+      let e = exp(x[at] - best);
+      y[at] = e;
+      total += e;
     }
     for (var at = begin; at < end; at += params.inner) {
-      y[at] = exp(x[at] - best) / total;
+      y[at] /= total;
     }
   }
 }

@@ -37,7 +37,8 @@ function launch(run: Run, smallest: boolean, x: Tensor, options: ArgumentOptions
   const { outer, along, inner, result } = checkArgument(run.op, x.shape, options)
   const y = run.empty(result, 'int32')
   const overrides = { SMALLEST: smallest ? 1 : 0 }
-  if (inner !== 1 || along < 64) {
+  // A workgroup a candidate, but on CPU drivers, where barriers cost much, only for few rows.
+  if (inner !== 1 || along < 64 || (outer >= 64 && run.device.adapter.cpu)) {
     run.launch({
       kernel: argument,
       entry: 'columns',
@@ -48,7 +49,14 @@ function launch(run: Run, smallest: boolean, x: Tensor, options: ArgumentOptions
     })
     return y
   }
-  const splits = Math.max(1, Math.min(256, Math.ceil(along / 4096), Math.ceil(1024 / Math.max(1, outer))))
+  const splits = Math.max(
+    1,
+    Math.min(
+      run.device.adapter.cpu ? 16 : 256,
+      Math.ceil(along / 4096),
+      Math.ceil(1024 / Math.max(1, outer)),
+    ),
+  )
   const params = { outer, axis: along, inner, splits, run: Math.ceil(along / splits) }
   const groups = outer * splits
   const rows = Math.max(1, Math.ceil(groups / 65_535))

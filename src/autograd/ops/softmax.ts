@@ -12,7 +12,8 @@ function launch(run: Run, x: Tensor, axis: number, dy?: Tensor): Tensor {
   const along = x.shape[axis]!
   const inner = elements(x.shape.slice(axis + 1))
   if (y.size === 0) return y
-  const rows = inner === 1 && along >= 64
+  // A workgroup a row, but on CPU drivers, where barriers cost much, only for few rows.
+  const rows = inner === 1 && along >= 64 && (outer < 64 || !run.device.adapter.cpu)
   const folded = Math.ceil(outer / 65_535)
   run.launch({
     kernel: softmaxes,
