@@ -1,9 +1,9 @@
 import type { Device } from '../autograd/device.ts'
 import type { Sample, SampleData } from '../data/dataset.ts'
 import type { Module } from '../nn/module.ts'
-import { type Box, boxesOfLabels, labelComponents } from '../pipelines/boxes.ts'
 import { type Evaluated, evaluateCartesian, evaluateCrops, evaluatePolar } from '../pipelines/evaluate.ts'
 import { cartesianTask, cropTask, polarTask, type TrainingTask } from '../pipelines/tasks.ts'
+import { ObjectBoxes } from './object-boxes.ts'
 import { augmentationOf, type MethodName, type Settings } from './settings.ts'
 
 /** A network that a method trains. */
@@ -13,6 +13,8 @@ export interface NetworkPlan {
   readonly task: TrainingTask
   /** Name of an earlier network whose best weights it starts from. */
   readonly from?: string
+  /** The validation images as this network sees them, where that differs. */
+  readonly validationOf?: (samples: readonly Sample[]) => readonly Sample[]
 }
 
 /** What one method made of the held-out images. */
@@ -35,23 +37,14 @@ export function networksOf(method: MethodName, settings: Settings): NetworkPlan[
     return [cartesian, { name: 'polar', title: 'polar U-Net', task: polarTask({ augment }), ...from }]
   }
   const whole = cropTask({ size, augment, jitter: 0, boxesOf: () => [] })
-  const crops = cropTask({ size, augment, boxesOf: objectBoxes() })
+  const objects = new ObjectBoxes()
+  const crops = cropTask({ size, augment, jitter: Math.min(16, size / 8), boxesOf: (s) => objects.of(s) })
+  const validationOf = (samples: readonly Sample[]) => samples.flatMap((s) => objects.apart(s))
   const from = transfer ? { from: 'rough' } : {}
   return [
     { name: 'rough', title: 'rough U-Net', task: whole },
-    { name: 'fine', title: 'fine U-Net', task: crops, ...from },
+    { name: 'fine', title: 'fine U-Net', task: crops, validationOf, ...from },
   ]
-}
-
-/** Boxes of a sample's objects: its instances, or the components of its mask. Found once a sample. */
-function objectBoxes(): (sample: SampleData) => readonly Box[] {
-  const known = new WeakMap<Float32Array, readonly Box[]>()
-  return ({ mask, instances, height, width }) => {
-    const boxes =
-      known.get(mask) ?? boxesOfLabels(instances ?? labelComponents(mask, height, width), height, width)
-    known.set(mask, boxes)
-    return boxes
-  }
 }
 
 /** Scores a method and its baseline on held-out images. */

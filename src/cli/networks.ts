@@ -3,6 +3,7 @@ import type { Device } from '../autograd/device.ts'
 import { CheckpointError } from '../gpu/errors.ts'
 import type { Module } from '../nn/module.ts'
 import { UNet } from '../nn/networks/unet.ts'
+import { cosineSchedule } from '../nn/optim/schedulers.ts'
 import { RunFolder } from '../node/run-folder.ts'
 import { readWeights } from '../node/safetensors.ts'
 import { readCheckpoint } from '../pipelines/checkpoint.ts'
@@ -49,7 +50,7 @@ export async function trainNetwork(
   network: NetworkPlan,
 ): Promise<TrainedNetwork> {
   const { io, out, settings, device: recovering } = context
-  const { size, features, batch, lr, weightDecay, seed, share, augment } = settings
+  const { size, features, batch, lr, schedule, weightDecay, seed, share, augment } = settings
   const folder = networkFolder(out, plan.name, network.name)
   const epochs = epochsFor(plan.train.length * share, settings)
   const { channels } = plan.dataset
@@ -57,7 +58,7 @@ export async function trainNetwork(
     network: 'UNet',
     task: network.task.name,
     ...(network.from ? { from: network.from } : {}),
-    ...{ channels, size, features, epochs, batch, lr, weightDecay, seed, share, augment },
+    ...{ channels, size, features, epochs, batch, lr, schedule, weightDecay, seed, share, augment },
   })
   const title = `${plan.name}, ${network.title}`
   const display = await trainingDisplay(io, title, epochs)
@@ -69,10 +70,11 @@ export async function trainNetwork(
         return await train(net, device, {
           task: network.task,
           train: plan.train,
-          validation: plan.validation,
+          validation: network.validationOf?.(plan.validation) ?? plan.validation,
           ...{ epochs, lr, weightDecay, seed, share, store },
           batchSize: batch,
           ...(settings.patience === null ? {} : { patience: settings.patience }),
+          ...(schedule === 'cosine' ? { schedule: cosineSchedule({ epochs }) } : {}),
           ...(settings.plateau === null ? {} : { plateau: settings.plateau }),
           signal: io.signal,
           onProgress: display.progress,

@@ -21,6 +21,8 @@ export interface Settings {
   readonly patience: number | null
   /** null: the learning rate stays. */
   readonly plateau: number | null
+  /** How the learning rate falls over the epochs; with a plateau it is constant between its falls. */
+  readonly schedule: 'constant' | 'cosine'
   readonly augment: 'none' | 'thesis'
   readonly origins: readonly OriginName[]
   readonly transfer: boolean
@@ -79,7 +81,7 @@ export function addTrainOptions(command: Command): Command {
     )
     .option('--size <px>', "side of the networks' input, a multiple of 16", side, 64)
     .option('--features <n>', 'channels of the first level of the U-Net (thesis: 32)', count, 8)
-    .option('--epochs <n>', 'default: as many as show each network some 1,900 images, 4 to 40', count)
+    .option('--epochs <n>', 'default: as many as show each network some 1,300 images, 4 to 40', count)
     .option('--batch <n>', 'images a step (thesis: 8)', count, 4)
     .option('--lr <rate>', 'learning rate of Adam (thesis: 1e-3)', positive, 2e-3)
     .option('--weight-decay <rate>', 'L2 weight decay', notNegative, 0)
@@ -90,6 +92,14 @@ export function addTrainOptions(command: Command): Command {
       '--plateau <n>',
       'epochs without a better one after which the learning rate falls to a tenth',
       count,
+    )
+    .addOption(
+      new Option(
+        '--schedule <name>',
+        'learning rate over the epochs: half a cosine to 0, or constant (thesis)',
+      )
+        .choices(['constant', 'cosine'])
+        .default('cosine'),
     )
     .addOption(
       new Option('--augment <name>', 'flips, shifts, scaling, rotation, grid distortion as in the thesis')
@@ -112,13 +122,14 @@ export function addTrainOptions(command: Command): Command {
 /** Settings from the command line. */
 export function settingsOf(args: TrainArguments): Settings {
   const { method, size, features, batch, lr, weightDecay, seed, share, augment, origins, depthChannel } = args
+  const schedule = args.plateau === undefined ? args.schedule : 'constant'
   const { validation, test, epochs = null, patience = null, plateau = null, transfer = false } = args
   const shared = { method, size, features, epochs, batch, lr, weightDecay, seed, share, patience, plateau }
-  return { ...shared, augment, origins, transfer, depthChannel, validation, test }
+  return { ...shared, schedule, augment, origins, transfer, depthChannel, validation, test }
 }
 
 /** Images that a network sees in all where no number of epochs is given. */
-const IMAGES_SEEN = 1920
+const IMAGES_SEEN = 1280
 
 export function epochsFor(trainImages: number, settings: Settings): number {
   return settings.epochs ?? Math.min(40, Math.max(4, Math.round(IMAGES_SEEN / trainImages)))

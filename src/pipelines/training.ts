@@ -11,7 +11,7 @@ import { shareOf, unitHash } from '../data/split.ts'
 import { DataError, TrainingError } from '../gpu/errors.ts'
 import type { Module } from '../nn/module.ts'
 import { Adam } from '../nn/optim/adam.ts'
-import { ReduceLROnPlateau } from '../nn/optim/schedulers.ts'
+import { ReduceLROnPlateau, type Schedule } from '../nn/optim/schedulers.ts'
 import { type CheckpointStore, readCheckpoint, type TrainingState, writeCheckpoint } from './checkpoint.ts'
 import { scoresOfCounts } from './scores.ts'
 import type { TrainingTask } from './tasks.ts'
@@ -55,6 +55,8 @@ export interface TrainOptions {
   readonly patience?: number
   /** Epochs without a better validation DSC after which the learning rate falls to a tenth. */
   readonly plateau?: number
+  /** Learning rate of each epoch, such as cosineSchedule; by itself or with none, not beside `plateau`. */
+  readonly schedule?: Schedule
   readonly loss?: (prediction: Tensor, target: Tensor) => Tensor
   /** Where checkpoints and metrics go; without one nothing is saved and nothing can be resumed. */
   readonly store?: CheckpointStore
@@ -71,6 +73,8 @@ export interface TrainResult {
   /** True if the signal ended it; it can be resumed. */
   readonly interrupted: boolean
 }
+
+const DEFAULT_LR = 1e-3
 
 /** Steps between two reads of the loss: a read waits for the GPU. */
 const LOSS_EVERY = 8
@@ -137,7 +141,7 @@ class TrainingRun {
       share = 1,
       seed = 42,
       batchSize = 8,
-      lr = 1e-3,
+      lr = DEFAULT_LR,
       weightDecay = 0,
       loss = diceLoss,
       task,
@@ -218,6 +222,8 @@ class TrainingRun {
   async #epoch(): Promise<boolean> {
     const { task, signal } = this.options
     const { epoch } = this.#state
+    const { schedule, lr = DEFAULT_LR } = this.options
+    if (schedule) this.#optimizer.lr = schedule(epoch, lr)
     const order = shuffled(this.#samples, generatorAt(this.#seed, 'order', epoch))
     const batches = batchesOf(order, this.#batchSize)
     this.net.train()
@@ -233,6 +239,7 @@ class TrainingRun {
       const loss = this.#step(...args)
       for (const t of args) t.dispose()
       if (step % LOSS_EVERY === 0) this.#watch(loss)
+      loss.dispose()
       await this.device.ready()
       if (this.#lossError) throw this.#lossError
       this.#done += samples.length
@@ -285,6 +292,7 @@ class TrainingRun {
       const { both, predicted, actual } = this.#score(...args)
       for (const t of args) t.dispose()
       const [b, p, a] = await Promise.all([both.data(), predicted.data(), actual.data()])
+      for (const t of [both, predicted, actual]) t.dispose()
       b.forEach((inBoth, i) => {
         scores.push(scoresOfCounts({ both: inBoth, predicted: p[i]!, actual: a[i]!, total: 1 }).dice)
       })
