@@ -1,3 +1,4 @@
+/// <reference types="vite/client" />
 import { expect, test } from 'vitest'
 import { kernel } from '../../src/gpu/kernel.ts'
 import { testDevice } from '../device.ts'
