@@ -33,14 +33,14 @@ export function networksOf(method: MethodName, settings: Settings): NetworkPlan[
   const cartesian = { name: 'cartesian', title: 'Cartesian U-Net', task: cartesianTask(augment) }
   if (method === 'cartesian') return [cartesian]
   if (method === 'polar') {
-    const from = transfer ? { from: 'cartesian' } : {}
+    const from = (transfer ?? false) ? { from: 'cartesian' } : {}
     return [cartesian, { name: 'polar', title: 'polar U-Net', task: polarTask({ augment }), ...from }]
   }
   const whole = cropTask({ size, augment, jitter: 0, boxesOf: () => [] })
   const objects = new ObjectBoxes()
   const crops = cropTask({ size, augment, jitter: Math.min(16, size / 8), boxesOf: (s) => objects.of(s) })
   const validationOf = (samples: readonly Sample[]) => samples.flatMap((s) => objects.apart(s))
-  const from = transfer ? { from: 'rough' } : {}
+  const from = (transfer ?? true) ? { from: 'rough' } : {}
   return [
     { name: 'rough', title: 'rough U-Net', task: whole },
     { name: 'fine', title: 'fine U-Net', task: crops, validationOf, ...from },

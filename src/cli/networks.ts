@@ -19,6 +19,8 @@ import { epochsFor, type MethodName, type Settings } from './settings.ts'
 export interface TrainedNetwork extends TrainResult {
   readonly name: string
   readonly title: string
+  /** The network whose weights it began from. */
+  readonly from?: string
   readonly seconds: number
 }
 
@@ -85,7 +87,9 @@ export async function trainNetwork(
       }
     })
     const seconds = result.history.reduce((sum, m) => sum + m.seconds, 0)
-    if (!result.interrupted) return { ...result, name: network.name, title: network.title, seconds }
+    const { name, from } = network
+    if (!result.interrupted)
+      return { ...result, name, title: network.title, ...(from ? { from } : {}), seconds }
   } finally {
     display.end()
   }

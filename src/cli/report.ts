@@ -5,8 +5,9 @@ import { overlayPng, writeReport } from '../node/report.ts'
 import type { Evaluated } from '../pipelines/evaluate.ts'
 import type { Report } from '../report/report.ts'
 import type { Scored } from './methods.ts'
+import type { TrainedNetwork } from './networks.ts'
 import { type DataResult, scoreTables } from './results.ts'
-import { epochsFor, type Settings } from './settings.ts'
+import type { Settings } from './settings.ts'
 
 /** Longest side of a picture in the report, px. */
 const PICTURE = 320
@@ -47,21 +48,25 @@ async function casesOf({ plan }: DataResult, { label, images }: Scored) {
   return { title: `${plan.name}: ${label}`, figures }
 }
 
+/** How one network was trained, in a few words. */
+const trainingOf = ({ title, history, bestEpoch, seconds, from }: TrainedNetwork): string =>
+  `${title} ${history.length} epochs in ${Math.round(seconds)} s, best ${bestEpoch}${from ? `, begun from ${from}` : ''}`
+
 function factsOf(results: readonly DataResult[], settings: Settings, seconds: number): [string, string][] {
-  const { size, features, batch, lr, seed, augment, transfer } = settings
+  const { size, features, batch, lr, schedule, seed, augment } = settings
   return [
-    ...results.map(({ plan }): [string, string] => [
+    ...results.map(({ plan, networks }): [string, string] => [
       plan.name,
       `${plan.dataset.samples.length} images: ${plan.train.length} training, ${plan.validation.length} validation, ` +
-        `${plan.test.length} held out; method ${plan.method}, ${epochsFor(plan.train.length * settings.share, settings)} epochs`,
+        `${plan.test.length} held out; method ${plan.method}; ${networks.map(trainingOf).join(', ')}`,
     ]),
     ['Networks', `U-Net, ${features} features, input ${size}×${size} px`],
     [
       'Training',
-      `Adam, learning rate ${lr}, batch ${batch}, soft Dice loss, augmentation ${augment}${transfer ? ', second network from the first' : ''}`,
+      `Adam, learning rate ${lr} (${schedule}), batch ${batch}, soft Dice loss, augmentation ${augment}`,
     ],
     ['Seed', String(seed)],
-    ['Time', `${Math.round(seconds)} s`],
+    ['Time', `${Math.round(seconds)} s for the last call of fovea train`],
   ]
 }
 

@@ -25,7 +25,8 @@ export interface Settings {
   readonly schedule: 'constant' | 'cosine'
   readonly augment: 'none' | 'thesis'
   readonly origins: readonly OriginName[]
-  readonly transfer: boolean
+  /** The second network starts from the weights of the first; null: as the method has it. */
+  readonly transfer: boolean | null
   readonly depthChannel: boolean
   /** Shares of the groups (patients or images) that are held out. */
   readonly validation: number
@@ -81,7 +82,7 @@ export function addTrainOptions(command: Command): Command {
     )
     .option('--size <px>', "side of the networks' input, a multiple of 16", side, 64)
     .option('--features <n>', 'channels of the first level of the U-Net (thesis: 32)', count, 8)
-    .option('--epochs <n>', 'default: as many as show each network some 1,300 images, 4 to 40', count)
+    .option('--epochs <n>', 'default: as many as show each network some 900 images, 4 to 40', count)
     .option('--batch <n>', 'images a step (thesis: 8)', count, 4)
     .option('--lr <rate>', 'learning rate of Adam (thesis: 1e-3)', positive, 2e-3)
     .option('--weight-decay <rate>', 'L2 weight decay', notNegative, 0)
@@ -111,7 +112,8 @@ export function addTrainOptions(command: Command): Command {
         .choices(['truth', 'cartesian'])
         .default(['truth', 'cartesian']),
     )
-    .option('--transfer', 'the second network starts from the weights of the first')
+    .option('--transfer', 'the second network starts from the weights of the first (default: crops only)')
+    .option('--no-transfer', 'it starts from random weights')
     .option('--depth-channel', "slices by patient: append each slice's depth as a channel", false)
     .option('--validation <part>', 'share of the groups for validation', part, 0.1)
     .option('--test <part>', 'share of the groups for the scores', part, 0.1)
@@ -123,13 +125,13 @@ export function addTrainOptions(command: Command): Command {
 export function settingsOf(args: TrainArguments): Settings {
   const { method, size, features, batch, lr, weightDecay, seed, share, augment, origins, depthChannel } = args
   const schedule = args.plateau === undefined ? args.schedule : 'constant'
-  const { validation, test, epochs = null, patience = null, plateau = null, transfer = false } = args
+  const { validation, test, epochs = null, patience = null, plateau = null, transfer = null } = args
   const shared = { method, size, features, epochs, batch, lr, weightDecay, seed, share, patience, plateau }
   return { ...shared, schedule, augment, origins, transfer, depthChannel, validation, test }
 }
 
 /** Images that a network sees in all where no number of epochs is given. */
-const IMAGES_SEEN = 1280
+const IMAGES_SEEN = 900
 
 export function epochsFor(trainImages: number, settings: Settings): number {
   return settings.epochs ?? Math.min(40, Math.max(4, Math.round(IMAGES_SEEN / trainImages)))

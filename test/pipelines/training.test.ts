@@ -128,7 +128,11 @@ test('a device that is lost again and again is given up', async () => {
   const device = await testDevice()
   const lost = { lost: true } as Device
   let opened = 0
-  const recovering = new RecoveringDevice(async () => (opened++, lost), { retries: 2 })
+  const open = async () => {
+    opened++
+    return lost
+  }
+  const recovering = new RecoveringDevice(open, { retries: 2 })
   await expect(recovering.run(() => Promise.reject(new Error('gone')))).rejects.toThrow('gone')
   expect(opened).toBe(3)
   const whole = new RecoveringDevice(async () => device)
