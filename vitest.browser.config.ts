@@ -9,6 +9,10 @@ const nodeOnly = ['autograd', 'gpu', 'nn', 'ops']
   .flatMap((folder) => readdirSync(`test/${folder}`, { recursive: true }).map((f) => `test/${folder}/${f}`))
   .filter((f) => f.endsWith('.test.ts') && /from '(node:|.*\/node\/)/.test(readFileSync(f, 'utf8')))
 
+/** Minutes each on SwiftShader, and nothing in them that a browser does differently: `--all` takes them, too. */
+const slow =
+  process.env.FOVEA_BROWSER_TESTS === 'all' ? [] : ['test/nn/soak.test.ts', 'test/ops/reduce.test.ts']
+
 /** The engine's tests once more, the same files, in headless Chromium on SwiftShader. */
 export default defineConfig({
   plugins: [wgsl],
@@ -18,7 +22,7 @@ export default defineConfig({
     ...shared,
     onConsoleLog: sayAdaptersOnce(),
     include: ['test/{autograd,gpu,nn,ops}/**/*.test.ts'],
-    exclude: nodeOnly,
+    exclude: [...nodeOnly, ...slow],
     browser: {
       enabled: true,
       headless: true,

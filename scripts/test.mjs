@@ -2,6 +2,7 @@
 //
 //   npm test                        everything
 //   node scripts/test.mjs browser   a part: checks, node or browser
+//   npm run test:browser -- --all   in the browser the slow files, too (vitest.browser.config.ts names them)
 //
 // The last line counts it all; the exit status says whether all of it passed.
 import { spawnSync } from 'node:child_process'
@@ -10,7 +11,8 @@ import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 
 const PARTS = ['checks', 'node', 'browser']
-const asked = process.argv.slice(2)
+const asked = process.argv.slice(2).filter((argument) => argument !== '--all')
+if (process.argv.includes('--all')) process.env.FOVEA_BROWSER_TESTS = 'all'
 const unknown = asked.filter((part) => !PARTS.includes(part))
 if (unknown.length > 0) {
   console.error(`no such part: ${unknown.join(' ')}; choose from ${PARTS.join(', ')}, or name none for all`)
