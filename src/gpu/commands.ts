@@ -71,11 +71,6 @@ export function touched(command: Command): Storage[] {
 /** Uniform slots: WebGPU wants bindings at multiples of 256 bytes. */
 export const UNIFORM_SLOT = 256
 
-export interface UniformWriter {
-  readonly view: DataView
-  readonly buffer: GPUBuffer
-}
-
 export const usesParams = (d: Dispatch): boolean =>
   d.pipeline.entry.bindings.some((b) => b.access === 'uniform')
 
