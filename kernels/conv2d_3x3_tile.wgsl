@@ -24,16 +24,18 @@ struct Row { s0: vec4f, s1: vec4f, s2: vec4f }
 
 fn at(index: i32, inside: bool) -> f32 { return select(0.0, x[select(0, index, inside)], inside); }
 
+// Masks are joined by `&`, not `&&`: with branches for these loads SwiftShader's compiler does not come to an end.
 fn load(start: i32, ix: i32, inRow: bool) -> Row {
-  let left = at(start, inRow && ix >= 0 && ix < params.w);
-  let right = at(start + 5, inRow && ix + 5 < params.w);
+  let left = at(start, inRow & (ix >= 0) & (ix < params.w));
+  let right = at(start + 5, inRow & (ix + 5 < params.w));
   var middle = vec4f();
   if (VEC) {
     middle = select(vec4f(), x4[select(0, (start + 1) / 4, inRow)], inRow);
   } else {
+    let column = ix + vec4i(1, 2, 3, 4);
+    let inside = vec4<bool>(inRow) & (column >= vec4i()) & (column < vec4i(params.w));
     middle = vec4f(
-      at(start + 1, inRow && ix + 1 >= 0 && ix + 1 < params.w), at(start + 2, inRow && ix + 2 < params.w),
-      at(start + 3, inRow && ix + 3 < params.w), at(start + 4, inRow && ix + 4 < params.w));
+      at(start + 1, inside.x), at(start + 2, inside.y), at(start + 3, inside.z), at(start + 4, inside.w));
   }
   return Row(vec4f(left, middle.xyz), middle, vec4f(middle.yzw, right));
 }
