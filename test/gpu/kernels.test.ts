@@ -1,7 +1,13 @@
-/// <reference types="vite/client" />
 import { expect, test } from 'vitest'
 import { kernel } from '../../src/gpu/kernel.ts'
 import { testDevice } from '../device.ts'
+
+declare global {
+  interface ImportMeta {
+    /** Vite's: the modules whose paths match. */
+    glob<T>(pattern: string, options: { readonly eager: true; readonly import: 'default' }): Record<string, T>
+  }
+}
 
 /** Every kernel file as the build sees it. */
 const files = import.meta.glob<string>('../../kernels/*.wgsl', { eager: true, import: 'default' })
