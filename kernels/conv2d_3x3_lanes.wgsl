@@ -142,7 +142,7 @@ fn conv2d_3x3_lanes(
       var value = sums[j + 2][i];
       if (params.hasBias != 0u) { value += bias[co]; }
       if (params.accumulate != 0u) { value += y[first + i]; }
-      if (params.relu != 0u) { value = max(value, 0.0); }
+      if (params.relu != 0u) { value = select(value, 0.0, value < 0.0); }
       y[first + i] = value;
     }
   }

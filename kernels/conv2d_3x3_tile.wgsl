@@ -130,7 +130,7 @@ fn conv2d_3x3_tile(
       for (var i = 0; i < min(4, params.outW - ox); i++) {
         var value = sums[2 * c + j][i] + add;
         if (params.accumulate != 0u) { value += y[to + i]; }
-        if (params.relu != 0u) { value = max(value, 0.0); }
+        if (params.relu != 0u) { value = select(value, 0.0, value < 0.0); }
         y[to + i] = value;
       }
     }

@@ -62,7 +62,7 @@ fn conv2d_direct(
     if (params.hasBias != 0u) { value += bias[co[i]]; }
     let at = (image * params.cout + co[i]) * plane + pixel;
     if (params.accumulate != 0u) { value += y[at]; }
-    if (params.relu != 0u) { value = max(value, 0.0); }
+    if (params.relu != 0u) { value = select(value, 0.0, value < 0.0); }
     y[at] = value;
   }
 }

@@ -159,7 +159,7 @@ fn conv2d_gemm(
       var value = sums[j][i];
       if (params.hasBias != 0u) { value += bias[o]; }
       if (params.accumulate != 0u) { value += y[to[i]]; }
-      if (params.relu != 0u) { value = max(value, 0.0); }
+      if (params.relu != 0u) { value = select(value, 0.0, value < 0.0); }
       y[to[i]] = value;
     }
   }

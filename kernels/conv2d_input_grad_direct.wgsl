@@ -63,7 +63,7 @@ fn conv2d_input_grad_direct(
     if (params.hasBias != 0u) { value += bias[ci]; }
     let at = (image * params.cin + ci) * plane + pixel;
     if (params.accumulate != 0u) { value += dx[at]; }
-    if (params.relu != 0u) { value = max(value, 0.0); }
+    if (params.relu != 0u) { value = select(value, 0.0, value < 0.0); }
     dx[at] = value;
   }
 }

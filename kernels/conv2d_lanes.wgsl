@@ -134,7 +134,7 @@ fn conv2d_lanes(
       let to = ((image * params.cout + o) * params.outH + oy) * params.outW + ox;
       var value = sums[c][k] + add;
       if (params.accumulate != 0u) { value += y[to]; }
-      if (params.relu != 0u) { value = max(value, 0.0); }
+      if (params.relu != 0u) { value = select(value, 0.0, value < 0.0); }
       y[to] = value;
     }
   }

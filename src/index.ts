@@ -47,11 +47,11 @@ export {
   type LocalisedSegmentation,
   segmentLocalised,
 } from './pipelines/localise.ts'
+export type { EpochMetrics } from './pipelines/metrics.ts'
 export { type Scores, scoreMask, summarize, summarizeScores } from './pipelines/scores.ts'
 export { segmentThenSegment } from './pipelines/segment-then-segment.ts'
 export { cartesianTask, cropTask, polarTask, type TrainingTask } from './pipelines/tasks.ts'
 export {
-  type EpochMetrics,
   type Progress,
   type TrainOptions,
   type TrainResult,

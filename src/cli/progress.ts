@@ -1,4 +1,5 @@
-import type { EpochMetrics, Progress } from '../pipelines/training.ts'
+import type { EpochMetrics } from '../pipelines/metrics.ts'
+import type { Progress } from '../pipelines/training.ts'
 import type { Io } from './io.ts'
 
 /** Shows one network's training. */

@@ -2,7 +2,7 @@ import { appendFile, mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { CheckpointError, DataError } from '../gpu/errors.ts'
 import type { CheckpointStore } from '../pipelines/checkpoint.ts'
-import type { EpochMetrics } from '../pipelines/training.ts'
+import type { EpochMetrics } from '../pipelines/metrics.ts'
 import { writeFileAtomic } from './atomic.ts'
 
 const files = { last: 'last.safetensors', best: 'best.safetensors' } as const

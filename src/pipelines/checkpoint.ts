@@ -6,7 +6,7 @@ import type { Module } from '../nn/module.ts'
 import type { Optimizer } from '../nn/optim/optimizer.ts'
 import { parseSafetensors } from '../nn/safetensors.ts'
 import { safetensorsFrom, type TensorRecord, tensorsFromSafetensors } from '../nn/state.ts'
-import type { EpochMetrics } from './training.ts'
+import type { EpochMetrics } from './metrics.ts'
 
 /** Where a run keeps its files. `src/node/run-folder.ts` keeps them on disk. */
 export interface CheckpointStore {

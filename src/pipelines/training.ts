@@ -13,19 +13,9 @@ import type { Module } from '../nn/module.ts'
 import { Adam } from '../nn/optim/adam.ts'
 import { ReduceLROnPlateau, type Schedule } from '../nn/optim/schedulers.ts'
 import { type CheckpointStore, readCheckpoint, type TrainingState, writeCheckpoint } from './checkpoint.ts'
+import type { EpochMetrics } from './metrics.ts'
 import { scoresOfCounts } from './scores.ts'
 import type { TrainingTask } from './tasks.ts'
-
-/** One line of metrics.jsonl. */
-export interface EpochMetrics {
-  readonly epoch: number
-  readonly trainLoss: number
-  /** Mean DSC of the validation images, in the space the network works in. */
-  readonly validationDice: number
-  readonly lr: number
-  readonly seconds: number
-  readonly imagesPerSecond: number
-}
 
 /** What a progress bar shows. */
 export interface Progress {

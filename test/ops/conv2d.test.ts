@@ -151,6 +151,14 @@ describe('conv2d', () => {
     }
   })
 
+  test('a fused ReLU lets NaN through: a diverged network is not hidden', async () => {
+    const device = await testDevice()
+    const x = device.tensor(new Float32Array(4 * 8 * 8).fill(1), [1, 4, 8, 8])
+    const w = device.tensor(new Float32Array(8 * 4 * 9).fill(Number.NaN), [8, 4, 3, 3])
+    const y = await conv2d(x, w, { padding: 1, activation: 'relu' }).data()
+    expect(y.every((v) => Number.isNaN(v))).toBe(true)
+  })
+
   test('gradients accumulate over uses and calls; a weight that is no leaf gets its gradient through the tape', async () => {
     const device = await testDevice()
     const w = device.tensor(randomValues([4, 2, 3, 3]), [4, 2, 3, 3], { requiresGrad: true })

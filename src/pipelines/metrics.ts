@@ -1,0 +1,10 @@
+/** One line of metrics.jsonl. */
+export interface EpochMetrics {
+  readonly epoch: number
+  readonly trainLoss: number
+  /** Mean DSC of the validation images, in the space the network works in. */
+  readonly validationDice: number
+  readonly lr: number
+  readonly seconds: number
+  readonly imagesPerSecond: number
+}
