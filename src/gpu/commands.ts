@@ -1,6 +1,6 @@
 import type { Pipeline } from './kernel.ts'
 import type { Place, Storage } from './storage.ts'
-import { packParams, paramsBytes } from './wgsl.ts'
+import { packParams } from './wgsl.ts'
 
 export type ParamValues = Readonly<Record<string, number>>
 
@@ -109,8 +109,9 @@ export function bind(
   })
   for (const b of pipeline.entry.bindings) {
     if (b.access !== 'uniform') continue
-    const size = paramsBytes(pipeline.kernel.meta.params)
-    entries.push({ binding: b.index, resource: { buffer: uniforms!, offset: slot * UNIFORM_SLOT, size } })
+    // The whole slot: kernels share layouts, and wgpu holds a dispatch to the size that the one before it wants.
+    const resource = { buffer: uniforms!, offset: slot * UNIFORM_SLOT, size: UNIFORM_SLOT }
+    entries.push({ binding: b.index, resource })
   }
   const group = device.createBindGroup({ label: `op ${command.op}`, layout: pipeline.layout, entries })
   return {

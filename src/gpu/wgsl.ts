@@ -142,9 +142,6 @@ export function parseWgsl(file: string, source: string): WgslMetadata {
   return { bindings, params: paramsOf(file, text), overrides, constants, entries }
 }
 
-/** Size of the `Params` uniform in bytes, a multiple of 16. */
-export const paramsBytes = (params: readonly ParamField[]): number => Math.ceil((4 * params.length) / 16) * 16
-
 /** Writes `values` into `view` at `base` as the uniform layout says. Every field must be given, and no other. */
 export function packParams(
   where: string,
