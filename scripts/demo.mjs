@@ -18,8 +18,20 @@ if (built < newest('src') || built < newest('kernels')) {
   const { status } = spawnSync(process.execPath, ['scripts/build.mjs'], { stdio: 'inherit' })
   if (status !== 0) process.exit(status ?? 1)
 }
-const command = ['dist/cli.js', 'train', '--data', 'data/lesion', 'data/nuclei', '--out', 'runs/demo']
+const given = process.argv.slice(2)
+const at = given.indexOf('--adapter')
+const adapter = at >= 0 ? given.slice(at, at + 2) : []
+const { stdout } = spawnSync(process.execPath, ['dist/cli.js', 'devices', '--json', ...adapter], {
+  stdio: ['ignore', 'pipe', 'ignore'],
+  encoding: 'utf8',
+})
+const swiftshader =
+  stdout.trim() !== '' && JSON.parse(stdout).entries.some((e) => e.chosen && e.kind === 'swiftshader')
+// SwiftShader is several times slower than lavapipe: networks of half the width keep it within 12 minutes.
+const width = swiftshader ? ['--features', '4', '--lr', '4e-3'] : []
+const args = ['train', '--data', 'data/lesion', 'data/nuclei', '--out', 'runs/demo', ...width, ...given]
+console.error(`fovea ${args.join(' ')}`)
 // Ctrl-C reaches the command itself, which ends with a checkpoint.
 process.on('SIGINT', () => {})
-const { status } = spawnSync(process.execPath, [...command, ...process.argv.slice(2)], { stdio: 'inherit' })
+const { status } = spawnSync(process.execPath, ['dist/cli.js', ...args], { stdio: 'inherit' })
 process.exitCode = status ?? 1
