@@ -22,7 +22,12 @@ export function sayAdaptersOnce(): (log: string) => false | undefined {
   }
 }
 
-export const shared = { testTimeout: 120_000, hookTimeout: 120_000, reporters: ['dot'] }
+export const shared = {
+  // The first run on a machine compiles every kernel: a software driver takes its time over it.
+  testTimeout: 400_000,
+  hookTimeout: 120_000,
+  reporters: ['dot'],
+}
 
 export default defineConfig({
   plugins: [wgsl],

@@ -1,6 +1,7 @@
 import lanes3x3 from '../../../kernels/conv2d_3x3_lanes.wgsl'
 import tile3x3 from '../../../kernels/conv2d_3x3_tile.wgsl'
 import weightGradLanes3x3 from '../../../kernels/conv2d_3x3_weight_grad_lanes.wgsl'
+import weightGradTile3x3 from '../../../kernels/conv2d_3x3_weight_grad_tile.wgsl'
 import biasGrad from '../../../kernels/conv2d_bias_grad.wgsl'
 import direct from '../../../kernels/conv2d_direct.wgsl'
 import gemm from '../../../kernels/conv2d_gemm.wgsl'
@@ -22,6 +23,7 @@ const sources: Readonly<Record<string, string>> = {
   conv2d_3x3_lanes: lanes3x3,
   conv2d_3x3_tile: tile3x3,
   conv2d_3x3_weight_grad_lanes: weightGradLanes3x3,
+  conv2d_3x3_weight_grad_tile: weightGradTile3x3,
   conv2d_bias_grad: biasGrad,
   conv2d_direct: direct,
   conv2d_gemm: gemm,

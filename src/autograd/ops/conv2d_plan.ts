@@ -110,6 +110,7 @@ export function planConv2d(
       onGpu && gemmWeightGrad(shape, adapter, weightGrad),
       lanes3x3WeightGrad(shape, adapter, weightGrad),
       lanesWeightGrad(shape, adapter, weightGrad),
+      !onGpu && tile3x3WeightGrad(shape, weightGrad),
       !onGpu && tileWeightGrad(shape, weightGrad),
       directWeightGrad(shape, adapter, weightGrad),
       !onGpu && gemmWeightGrad(shape, adapter, weightGrad),
@@ -416,6 +417,27 @@ function tileVariant(s: ConvShape, c: Correlation, epilogue: ConvEpilogue): Conv
 const tileForward = (s: ConvShape, epilogue: ConvEpilogue) => tileVariant(s, forwardCorrelation(s), epilogue)
 const tileInputGrad = (s: ConvShape, epilogue: ConvEpilogue) =>
   tileVariant(s, inputGradCorrelation(s), epilogue)
+
+function tile3x3WeightGrad(s: ConvShape, epilogue: ConvEpilogue): ConvVariant | undefined {
+  if (!is3x3(s)) return undefined
+  const { n, cin, h, w, cout, outH, outW, padH, padW } = s
+  const tiles = cin * Math.ceil(cout / 4)
+  const { splits, rowsPerSplit } = split(n * outH, tiles, 256)
+  return splitSum(
+    'tile3x3',
+    {
+      file: 'conv2d_3x3_weight_grad_tile',
+      entry: 'conv2d_3x3_weight_grad_tile',
+      bindings: { x: 'x', x4: 'x', dy: 'dy', dy4: 'dy' },
+      params: { n, cin, h, w, cout, outH, outW, padH, padW, rowsPerSplit },
+      overrides: { VEC: padW === 1 && w % 4 === 0 ? 1 : 0, WG: 8 },
+      workgroups: spread(Math.ceil((tiles * splits) / 8)),
+    },
+    cout * cin * 9,
+    splits,
+    epilogue,
+  )
+}
 
 function tileWeightGrad(s: ConvShape, epilogue: ConvEpilogue): ConvVariant | undefined {
   if (!tileFit(s)) return undefined
