@@ -11,58 +11,13 @@ import { shareOf, unitHash } from '../data/split.ts'
 import { DataError, TrainingError } from '../gpu/errors.ts'
 import type { Module } from '../nn/module.ts'
 import { Adam } from '../nn/optim/adam.ts'
-import { ReduceLROnPlateau, type Schedule } from '../nn/optim/schedulers.ts'
-import { type CheckpointStore, readCheckpoint, type TrainingState, writeCheckpoint } from './checkpoint.ts'
+import { ReduceLROnPlateau } from '../nn/optim/schedulers.ts'
+import { readCheckpoint, type TrainingState, writeCheckpoint } from './checkpoint.ts'
 import type { EpochMetrics } from './metrics.ts'
 import { scoresOfCounts } from './scores.ts'
-import type { TrainingTask } from './tasks.ts'
+import type { TrainOptions, TrainResult } from './training-options.ts'
 
-/** What a progress bar shows. */
-export interface Progress {
-  readonly epoch: number
-  readonly epochs: number
-  readonly step: number
-  readonly steps: number
-  /** Latest loss read back; undefined before the first. */
-  readonly loss: number | undefined
-  readonly validationDice: number | undefined
-  readonly imagesPerSecond: number
-  readonly secondsLeft: number
-}
-
-export interface TrainOptions {
-  readonly task: TrainingTask
-  readonly train: readonly Sample[]
-  readonly validation: readonly Sample[]
-  readonly epochs: number
-  readonly batchSize?: number
-  readonly lr?: number
-  readonly weightDecay?: number
-  readonly seed?: number
-  /** Part of the training samples that is used, 0 to 1; a smaller share lies inside a larger one. */
-  readonly share?: number
-  /** Epochs without a better validation DSC after which training ends. */
-  readonly patience?: number
-  /** Epochs without a better validation DSC after which the learning rate falls to a tenth. */
-  readonly plateau?: number
-  /** Learning rate of each epoch, such as cosineSchedule; by itself or with none, not beside `plateau`. */
-  readonly schedule?: Schedule
-  readonly loss?: (prediction: Tensor, target: Tensor) => Tensor
-  /** Where checkpoints and metrics go; without one nothing is saved and nothing can be resumed. */
-  readonly store?: CheckpointStore
-  readonly onProgress?: (progress: Progress) => void
-  readonly onEpoch?: (metrics: EpochMetrics) => void
-  /** Ends training at the next step, with a checkpoint. */
-  readonly signal?: AbortSignal
-}
-
-export interface TrainResult {
-  readonly history: readonly EpochMetrics[]
-  readonly bestEpoch: number
-  readonly bestDice: number
-  /** True if the signal ended it; it can be resumed. */
-  readonly interrupted: boolean
-}
+export type { Progress, TrainOptions, TrainResult } from './training-options.ts'
 
 const DEFAULT_LR = 1e-3
 
