@@ -8,8 +8,9 @@ export {
   type Run,
   registeredOps,
 } from './autograd/op.ts'
+export { tuneConv2d } from './autograd/ops/conv2d_tune.ts'
 export * from './autograd/ops/index.ts'
-export { generatorOf, manualSeed, Prng } from './autograd/random.ts'
+export { generatorOf, manualSeed, Prng, RandomGenerator } from './autograd/random.ts'
 export type { Cotangents } from './autograd/tape.ts'
 export { type DType, type Shape, Tensor, type TypedArray } from './autograd/tensor.ts'
 export type { Dataset, Sample, SampleData } from './data/dataset.ts'
@@ -19,6 +20,7 @@ export * from './gpu/errors.ts'
 export type { AdapterDescription, DebugOptions } from './gpu/gpu.ts'
 export { Kernel, kernel } from './gpu/kernel.ts'
 export { formatProfile, type KernelProfile, type Profile } from './gpu/profile.ts'
+export { Tuner, type TunerTable, tunerOf } from './gpu/tuner.ts'
 export { BatchNorm2d, Conv2d, ConvTranspose2d } from './nn/layers.ts'
 export { Module } from './nn/module.ts'
 export { UNet, type UNetOptions } from './nn/networks/unet.ts'

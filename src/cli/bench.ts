@@ -110,11 +110,11 @@ function sayComparison(
   peers: readonly PeerReport[],
   say: (line: string) => void,
 ): void {
-  say(`\n${'median ms'.padEnd(46)}${cell('fovea', 10)}${peers.map((p) => cell(p.peer, 22)).join('')}`)
+  say(`\n${'median ms'.padEnd(46)}${cell('fovea', 10)}${peers.map((p) => cell(p.peer, 28)).join('')}`)
   for (const r of rows) {
     const others = peers.map((p) => {
       const found = r.peers.find((x) => x.peer === p.peer)
-      return cell(found ? `${found.ms.toFixed(1)} (${found.ratio.toFixed(1)}×)` : '–', 22)
+      return cell(found ? `${found.ms.toFixed(1)} (${found.ratio.toFixed(1)}×)` : '–', 28)
     })
     say(`${r.name.padEnd(46)}${cell(r.fovea.toFixed(1), 10)}${others.join('')}`)
   }

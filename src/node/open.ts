@@ -17,11 +17,17 @@ export async function openDevice(options: OpenOptions = {}): Promise<Device> {
   return device
 }
 
+/** Profiles everything; the table goes to standard error when the device is destroyed or the program ends. */
 function profileUntilTheEnd(device: Device): void {
   device.beginProfile()
-  process.once('beforeExit', async () => {
-    if (device.lost) return
+  let said = false
+  const say = async () => {
+    if (said || device.lost) return
+    said = true
     const profile = await device.finishProfile()
     if (profile) console.error(formatProfile(profile))
-  })
+  }
+  const destroy = device.destroy.bind(device)
+  device.destroy = () => void say().finally(destroy)
+  process.once('beforeExit', say)
 }

@@ -23,6 +23,8 @@ test('examples/train.mjs trains and writes a mask, in at most 20 lines of code',
   const source = await readFile('examples/train.mjs', 'utf8')
   const code = source.split('\n').filter((line) => line !== '' && !line.startsWith('//'))
   expect(code.length).toBeLessThanOrEqual(20)
+  // The README shows this very code.
+  expect(await readFile('README.md', 'utf8')).toContain(source.slice(source.indexOf('import * as')))
   // Beside the project's packages, so that they are found.
   const cache = 'node_modules/.cache/fovea-test'
   await mkdir(cache, { recursive: true })
