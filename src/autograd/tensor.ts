@@ -186,6 +186,9 @@ export class Tensor {
 
 /** The device that all of `tensors` live on. */
 export function deviceOf(op: string, tensors: readonly Tensor[]): Device {
+  tensors.forEach((t, i) => {
+    if (!(t instanceof Tensor)) throw new ShapeError(op, `input ${i + 1} is no tensor`)
+  })
   const device = tensors[0]?.device
   if (!device) throw new FoveaError(`${op}: needs at least one tensor`, { op })
   for (const t of tensors) {

@@ -29,7 +29,11 @@ export class RunFolder implements CheckpointStore {
    * with a DataError that names the differences.
    */
   static async open(path: string, config: Readonly<Record<string, unknown>>): Promise<RunFolder> {
-    await mkdir(path, { recursive: true })
+    await mkdir(path, { recursive: true }).catch((cause: Error) => {
+      throw new DataError(`${path}: the run folder cannot be made (${cause.message}); choose another --out`, {
+        cause,
+      })
+    })
     const file = join(path, 'config.json')
     const known = await readIfThere(file)
     if (known) {
@@ -55,6 +59,10 @@ export class RunFolder implements CheckpointStore {
 
   write(name: 'last' | 'best', bytes: Uint8Array): Promise<void> {
     return writeFileAtomic(join(this.path, files[name]), bytes)
+  }
+
+  nameOf(name: 'last' | 'best'): string {
+    return join(this.path, files[name])
   }
 
   async addMetrics(metrics: EpochMetrics): Promise<void> {

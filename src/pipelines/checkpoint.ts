@@ -14,6 +14,8 @@ export interface CheckpointStore {
   read(name: 'last' | 'best'): Promise<Uint8Array | undefined>
   /** Writes whole or not at all. */
   write(name: 'last' | 'best', bytes: Uint8Array): Promise<void>
+  /** What errors call a file: its path. */
+  nameOf?(name: 'last' | 'best'): string
   addMetrics(metrics: EpochMetrics): Promise<void>
   /** Drops metrics of epochs that the checkpoint does not know. */
   keepMetrics(epochs: number): Promise<void>

@@ -138,7 +138,7 @@ class TrainingRun {
     await this.#save()
     if (!interrupted && store) {
       const best = await store.read('best')
-      if (best) await readCheckpoint(this.device, best, 'best weights', this.net)
+      if (best) await readCheckpoint(this.device, best, store.nameOf?.('best') ?? 'best weights', this.net)
     }
     this.net.eval()
     const { history, bestEpoch, best } = this.#state
@@ -152,7 +152,7 @@ class TrainingRun {
     const read = await readCheckpoint(
       this.device,
       bytes,
-      'checkpoint',
+      store.nameOf?.('last') ?? 'checkpoint',
       this.net,
       this.#optimizer,
       this.#lossSum,

@@ -1,7 +1,10 @@
 import { expect, test } from 'vitest'
 import { add } from '../../src/autograd/ops/add.ts'
 import { argmax } from '../../src/autograd/ops/argmax.ts'
+import { conv2d } from '../../src/autograd/ops/conv2d.ts'
+import { maxPool2d } from '../../src/autograd/ops/max-pool2d.ts'
 import { mul } from '../../src/autograd/ops/mul.ts'
+import { permute } from '../../src/autograd/ops/permute.ts'
 import { sum } from '../../src/autograd/ops/sum.ts'
 import type { Tensor } from '../../src/autograd/tensor.ts'
 import { testDevice } from '../device.ts'
@@ -97,4 +100,21 @@ test('a tensor of another device, or wrong data, is refused by a sentence', asyn
   expect(() => device.zeros([1.5])).toThrow(/whole numbers/)
   const x = device.tensor([1, 2])
   expect(() => x.set(Float32Array.of(1))).toThrow(/the tensor holds 2 values of float32 \(2\), got 1/)
+})
+
+test('a forgotten, misspelt or missing argument is refused by the op, not by JavaScript', async () => {
+  const device = await testDevice()
+  const x = device.zeros([1, 1, 4, 4])
+  // What a caller without a type checker may write.
+  const call =
+    (f: unknown, ...args: unknown[]) =>
+    () =>
+      (f as (...a: unknown[]) => unknown)(...args)
+  expect(call(maxPool2d, x)).toThrow(/maxPool2d: pass its options as the last argument: { kernelSize, stride/)
+  expect(call(conv2d, x)).toThrow(/conv2d: pass a weight/)
+  expect(call(conv2d, x, x, { strides: 2 })).toThrow(
+    /conv2d: there is no option 'strides'; it knows bias, stride/,
+  )
+  expect(call(permute, x, [0, 1, 3, 2])).toThrow(/permute: pass its options/)
+  expect(call(mul, x)).toThrow(/mul: /)
 })

@@ -2,6 +2,7 @@ import source from '../../../kernels/avg_pool2d.wgsl'
 import { ShapeError } from '../../gpu/errors.ts'
 import { kernel } from '../../gpu/kernel.ts'
 import { defineUnaryResult, type OpRule } from '../op.ts'
+import { checkOptions } from '../options.ts'
 import { formatShape, type Shape, type Tensor } from '../tensor.ts'
 import { fourSizes, imageShape, type Pair, type Pool, pair, pixelThreads, pool2dShape } from './window.ts'
 
@@ -87,6 +88,7 @@ const applyAdaptive = defineUnaryResult(rule('adaptiveAvgPool2d'))
  * does not fit.
  */
 export function avgPool2d(x: Tensor, options: AvgPool2dOptions): Tensor {
+  checkOptions('avgPool2d', options, ['kernelSize'], ['stride', 'padding', 'ceilMode', 'countIncludePad'])
   const { countIncludePad = true, ...window } = options
   imageShape('avgPool2d', 'x', x)
   const pool = pool2dShape('avgPool2d', x.shape, window)
@@ -114,10 +116,11 @@ export function adaptiveShape(x: Shape, outputSize: Pair): Pool {
  * `adaptive_avg_pool2d`: output i averages rows ⌊i·H/outH⌋ to ⌈(i + 1)·H/outH⌉ − 1; columns likewise.
  * `outputSize: 1` is the mean of each plane. Throws a ShapeError for sizes that are no whole numbers ≥ 1.
  */
-export function adaptiveAvgPool2d(x: Tensor, { outputSize }: AdaptiveAvgPool2dOptions): Tensor {
+export function adaptiveAvgPool2d(x: Tensor, options: AdaptiveAvgPool2dOptions): Tensor {
+  checkOptions('adaptiveAvgPool2d', options, ['outputSize'], [])
   imageShape('adaptiveAvgPool2d', 'x', x)
   return applyAdaptive([x], {
-    pool: adaptiveShape(x.shape, outputSize),
+    pool: adaptiveShape(x.shape, options.outputSize),
     countIncludePad: false,
     adaptive: true,
   })

@@ -1,5 +1,6 @@
 import { ShapeError } from '../../gpu/errors.ts'
 import { defineUnaryResult } from '../op.ts'
+import { checkOptions } from '../options.ts'
 import { formatShape, type Shape, type Tensor } from '../tensor.ts'
 import { type Conv2dOptions, checkBias } from './conv2d.ts'
 import type { ConvShape } from './conv2d_plan.ts'
@@ -126,8 +127,17 @@ const apply = defineUnaryResult<Attrs>({
  * Differentiable in x, weight and bias. Throws a ShapeError where channels, groups or sizes do not fit.
  */
 export function convTranspose2d(x: Tensor, weight: Tensor, options: ConvTranspose2dOptions = {}): Tensor {
+  const op = 'convTranspose2d'
+  checkOptions(
+    op,
+    options,
+    [],
+    ['bias', 'stride', 'padding', 'dilation', 'groups', 'activation', 'outputPadding'],
+  )
   const { bias, activation, ...geometry } = options
-  imageShape('convTranspose2d', 'x', x)
+  imageShape(op, 'x', x)
+  if (!weight)
+    throw new ShapeError(op, 'pass a weight (inChannels, outChannels / groups, kernelHeight, kernelWidth)')
   const shape = convTranspose2dShape(x.shape, weight.shape, geometry)
   if (weight.dtype !== 'float32') {
     throw new ShapeError('convTranspose2d', `weight must be float32, got ${weight.dtype}`)

@@ -1,5 +1,6 @@
 import { ShapeError } from '../../gpu/errors.ts'
 import { defineUnaryResult } from '../op.ts'
+import { checkOptions } from '../options.ts'
 import { formatShape, type Shape, type Tensor } from '../tensor.ts'
 import type { ConvShape } from './conv2d_plan.ts'
 import { runConv } from './conv2d_run.ts'
@@ -128,8 +129,14 @@ const apply = defineUnaryResult<Attrs>({
  * weight and bias. Throws a ShapeError where channels, groups or sizes do not fit.
  */
 export function conv2d(x: Tensor, weight: Tensor, options: Conv2dOptions = {}): Tensor {
+  checkOptions('conv2d', options, [], ['bias', 'stride', 'padding', 'dilation', 'groups', 'activation'])
   const { bias, activation, ...geometry } = options
   imageShape('conv2d', 'x', x)
+  if (!weight)
+    throw new ShapeError(
+      'conv2d',
+      'pass a weight (outChannels, inChannels / groups, kernelHeight, kernelWidth)',
+    )
   const shape = conv2dShape(x.shape, weight.shape, geometry)
   if (weight.dtype !== 'float32')
     throw new ShapeError('conv2d', `weight must be float32, got ${weight.dtype}`)

@@ -1,4 +1,5 @@
 import { ShapeError } from '../../gpu/errors.ts'
+import { checkOptions } from '../options.ts'
 import { formatShape, type Tensor } from '../tensor.ts'
 import { checkMode, checkOutputs, type SampleMode, warpInputs, warpOp } from './warp.ts'
 import { type Pair, pair } from './window.ts'
@@ -32,12 +33,10 @@ export function checkBoxes(op: string, boxes: Tensor): void {
  * cut from image m, from the only image, or from image batchIndex[m]. The box of a whole image resizes it as
  * `interpolate` without alignCorners. Gradients in x and boxes.
  */
-export function cropResize(
-  x: Tensor,
-  boxes: Tensor,
-  { size, mode = 'bilinear', batchIndex }: CropResizeOptions,
-): Tensor {
+export function cropResize(x: Tensor, boxes: Tensor, options: CropResizeOptions): Tensor {
   const op = 'cropResize'
+  checkOptions(op, options, ['size'], ['mode', 'batchIndex'])
+  const { size, mode = 'bilinear', batchIndex } = options
   checkBoxes(op, boxes)
   const { outputs } = checkOutputs(op, x, 'boxes', boxes, batchIndex)
   return apply(warpInputs(x, boxes, batchIndex), {

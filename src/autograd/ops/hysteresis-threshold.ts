@@ -1,5 +1,6 @@
 import { ShapeError } from '../../gpu/errors.ts'
 import { defineUnaryResult } from '../op.ts'
+import { checkOptions } from '../options.ts'
 import type { Tensor } from '../tensor.ts'
 import { type Connectivity, checkConnectivity, checkNumber, checkPlane, Forest } from './union_find.ts'
 
@@ -34,6 +35,7 @@ const apply = defineUnaryResult<Required<HysteresisOptions>>({
  * No gradient. Throws a ShapeError for other shapes and where high < low.
  */
 export function hysteresisThreshold(x: Tensor, options: HysteresisOptions): Tensor {
+  checkOptions('hysteresisThreshold', options, ['low', 'high'], ['connectivity'])
   const { low, high, connectivity = 4 } = options
   checkPlane('hysteresisThreshold', 'x', x)
   checkConnectivity('hysteresisThreshold', connectivity)

@@ -2,6 +2,7 @@ import source from '../../../kernels/interpolate.wgsl'
 import { ShapeError } from '../../gpu/errors.ts'
 import { kernel } from '../../gpu/kernel.ts'
 import { defineUnaryResult } from '../op.ts'
+import { checkOptions } from '../options.ts'
 import { formatShape, type Shape, type Tensor } from '../tensor.ts'
 import { fourSizes, imageShape, type Pair, pair, pixelThreads } from './window.ts'
 
@@ -110,6 +111,7 @@ const apply = defineUnaryResult<Attrs>({
  * any factor. Differentiable in x. Throws a ShapeError for sizes below 1 or above 16384.
  */
 export function interpolate(x: Tensor, options: InterpolateOptions): Tensor {
+  checkOptions('interpolate', options, ['size'], ['mode', 'alignCorners'])
   imageShape('interpolate', 'x', x)
   return apply([x], interpolateShape(x.shape, options))
 }

@@ -1,6 +1,7 @@
 import source from '../../../kernels/max_pool2d.wgsl'
 import { kernel } from '../../gpu/kernel.ts'
 import { defineUnaryResult } from '../op.ts'
+import { checkOptions } from '../options.ts'
 import type { Tensor } from '../tensor.ts'
 import { imageShape, type Pair, type Pool, pixelThreads, pool2dShape } from './window.ts'
 
@@ -79,6 +80,7 @@ const apply = defineUnaryResult<Pool>({
  * window order. A NaN in a window is its maximum. Throws a ShapeError where the kernel does not fit.
  */
 export function maxPool2d(x: Tensor, options: MaxPool2dOptions): Tensor {
+  checkOptions('maxPool2d', options, ['kernelSize'], ['stride', 'padding', 'dilation', 'ceilMode'])
   imageShape('maxPool2d', 'x', x)
   return apply([x], pool2dShape('maxPool2d', x.shape, options))
 }

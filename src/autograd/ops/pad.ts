@@ -1,6 +1,7 @@
 import { ShapeError } from '../../gpu/errors.ts'
 import { cut, surround } from '../move.ts'
 import { defineUnaryResult } from '../op.ts'
+import { checkOptions } from '../options.ts'
 import { requireFloat } from '../shape.ts'
 import { formatShape, type Shape, type Tensor } from '../tensor.ts'
 
@@ -41,4 +42,7 @@ const apply = defineUnaryResult<PadOptions>({
 })
 
 /** x with `value` around it: axis k grows by pads[k][0] before and pads[k][1] after. */
-export const pad = (x: Tensor, options: PadOptions): Tensor => apply([x], options)
+export function pad(x: Tensor, options: PadOptions): Tensor {
+  checkOptions('pad', options, ['pads'], ['value'])
+  return apply([x], options)
+}

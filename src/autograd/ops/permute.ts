@@ -1,6 +1,7 @@
 import { ShapeError } from '../../gpu/errors.ts'
 import { copyBox } from '../move.ts'
 import { defineUnaryResult, type Run } from '../op.ts'
+import { checkOptions } from '../options.ts'
 import { normalizeAxis, stridesOf } from '../shape.ts'
 import { formatShape, type Shape, type Tensor } from '../tensor.ts'
 
@@ -34,7 +35,10 @@ const apply = defineUnaryResult<{ axes: readonly number[] }>({
 })
 
 /** Axes in another order: axis k of the result is axis `axes[k]` of x. Any dtype. */
-export const permute = (x: Tensor, { axes }: { axes: readonly number[] }): Tensor => apply([x], { axes })
+export function permute(x: Tensor, options: { axes: readonly number[] }): Tensor {
+  checkOptions('permute', options, ['axes'], [])
+  return apply([x], { axes: options.axes })
+}
 
 /** Two axes exchanged; by default the last two. */
 export function transpose(

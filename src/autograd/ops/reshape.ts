@@ -1,5 +1,6 @@
 import { ShapeError } from '../../gpu/errors.ts'
 import { defineUnaryResult } from '../op.ts'
+import { checkOptions } from '../options.ts'
 import { inferShape, normalizeAxis } from '../shape.ts'
 import { formatShape, type Shape, type Tensor } from '../tensor.ts'
 
@@ -14,7 +15,10 @@ const apply = defineUnaryResult<{ shape: Shape }>({
 })
 
 /** The same elements under another shape; one size may be −1. Shares memory, moves nothing. Any dtype. */
-export const reshape = (x: Tensor, { shape }: { shape: Shape }): Tensor => apply([x], { shape })
+export function reshape(x: Tensor, options: { shape: Shape }): Tensor {
+  checkOptions('reshape', options, ['shape'], [])
+  return apply([x], { shape: options.shape })
+}
 
 /** Axes from `startAxis` (default 0) to the last become one: (N, C, H, W) from 1 gives (N, C·H·W). */
 export function flatten(x: Tensor, { startAxis = 0 }: { startAxis?: number } = {}): Tensor {

@@ -1,6 +1,7 @@
 import { ShapeError } from '../../gpu/errors.ts'
 import { cut, surround } from '../move.ts'
 import { defineUnaryResult } from '../op.ts'
+import { checkOptions } from '../options.ts'
 import { formatShape, type Shape, type Tensor } from '../tensor.ts'
 
 export interface SliceOptions {
@@ -44,4 +45,7 @@ const apply = defineUnaryResult<SliceOptions>({
 })
 
 /** The box of x from `starts` up to `ends` (exclusive), one of each an axis. Any dtype. */
-export const slice = (x: Tensor, options: SliceOptions): Tensor => apply([x], options)
+export function slice(x: Tensor, options: SliceOptions): Tensor {
+  checkOptions('slice', options, ['starts', 'ends'], [])
+  return apply([x], options)
+}

@@ -1,0 +1,26 @@
+import { ShapeError } from '../gpu/errors.ts'
+
+/**
+ * Holds an op's options to what it knows, for callers without a type checker: a forgotten or misspelt option
+ * is refused by the op's name instead of being passed over.
+ */
+export function checkOptions(
+  op: string,
+  options: unknown,
+  required: readonly string[],
+  optional: readonly string[],
+): void {
+  const known = [...required, ...optional]
+  if (!options || typeof options !== 'object' || Array.isArray(options)) {
+    throw new ShapeError(op, `pass its options as the last argument: { ${known.join(', ')} }`)
+  }
+  for (const name of Object.keys(options)) {
+    if (!known.includes(name))
+      throw new ShapeError(op, `there is no option '${name}'; it knows ${known.join(', ')}`)
+  }
+  for (const name of required) {
+    if ((options as Record<string, unknown>)[name] === undefined) {
+      throw new ShapeError(op, `option '${name}' is missing; it knows ${known.join(', ')}`)
+    }
+  }
+}
