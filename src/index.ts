@@ -1,6 +1,7 @@
 /** fovea's table of contents: everything that runs in a browser as it does in Node. */
 export { type CompiledStep, Device, type TensorOptions } from './autograd/device.ts'
 export { gradcheck } from './autograd/gradcheck.ts'
+export { noGrad } from './autograd/no-grad.ts'
 export {
   defineOp,
   defineUnaryResult,

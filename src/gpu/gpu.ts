@@ -4,7 +4,7 @@ import type { Command, ParamValues } from './commands.ts'
 import { AdapterError, FoveaError, GpuValidationError } from './errors.ts'
 import { BufferUsage, MAP_MODE_READ } from './flags.ts'
 import { type Kernel, kernel, PipelineCache } from './kernel.ts'
-import type { Profile, Profiler } from './profile.ts'
+import { formatProfile, type Profile, type Profiler } from './profile.ts'
 import { Capture, Program, Scratch } from './program.ts'
 import { Storage } from './storage.ts'
 import { Stream } from './stream.ts'
@@ -353,15 +353,20 @@ export class Gpu {
     return this.stream.idle()
   }
 
-  /** Runs `fn` and times every kernel it launches, by timestamp queries or, without them, one kernel at a time. */
-  async profile(fn: () => unknown): Promise<Profile> {
+  /**
+   * Runs `fn` and times every kernel it launches, by timestamp queries or, without them, one kernel at a time.
+   * Prints the table to the console, unless `print` is false, and returns it as data.
+   */
+  async profile(fn: () => unknown, { print = true }: { readonly print?: boolean } = {}): Promise<Profile> {
     const profiler = this.stream.startProfile()
     try {
       await fn()
     } finally {
       await this.stream.stopProfile()
     }
-    return profiler.report(this.adapter.name, this.memory().bytesHeld)
+    const profile = profiler.report(this.adapter.name, this.memory().bytesHeld)
+    if (print) console.log(formatProfile(profile))
+    return profile
   }
 
   /** Profiles everything until `finishProfile`: what FOVEA_PROFILE=1 does. */

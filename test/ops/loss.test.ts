@@ -67,7 +67,7 @@ test('two dispatches forward, one backward', async () => {
     const x = device.tensor(new Float32Array(100_000).fill(0.5), [100_000], { requiresGrad: true })
     const y = device.ones([100_000])
     const count = async (fn: () => void) => {
-      const { kernels } = await device.profile(fn)
+      const { kernels } = await device.profile(fn, { print: false })
       return kernels.filter((k) => k.op.startsWith(name)).reduce((n, k) => n + k.launches, 0)
     }
     let l: Tensor | undefined
