@@ -1,7 +1,7 @@
 import { FoveaError, GradientError, ShapeError } from '../gpu/errors.ts'
 import { type DebugOptions, Gpu } from '../gpu/gpu.ts'
 import type { Program } from '../gpu/program.ts'
-import type { Storage } from '../gpu/storage.ts'
+import type { Place, Storage } from '../gpu/storage.ts'
 import type { ParameterBlock } from './parameters.ts'
 import {
   BYTES_PER_ELEMENT,
@@ -11,6 +11,7 @@ import {
   elements,
   formatShape,
   type Shape,
+  sameShape,
   Tensor,
   type TypedArray,
 } from './tensor.ts'
@@ -52,7 +53,28 @@ export interface CompiledStep<A extends readonly unknown[], R> {
 interface Captured {
   readonly program: Program
   readonly inputs: readonly Tensor[]
+  /** Where the bytes of each input come from at the next run. */
+  readonly copies: { kind: 'copy'; from: Place; to: Place; bytes: number }[]
   readonly result: unknown
+}
+
+/** A captured step and the arguments it was captured for: shapes and types of tensors, other values as JSON. */
+interface Capture {
+  readonly pattern: readonly (string | { readonly dtype: DType; readonly shape: Shape })[]
+  readonly captured: Captured
+}
+
+const patternOf = (args: readonly unknown[]): Capture['pattern'] =>
+  args.map((a) => (a instanceof Tensor ? { dtype: a.dtype, shape: a.shape } : String(JSON.stringify(a))))
+
+/** Whether a step that was captured for `pattern` takes these arguments. */
+function fits(pattern: Capture['pattern'], args: readonly unknown[]): boolean {
+  if (pattern.length !== args.length) return false
+  return pattern.every((p, i) => {
+    const a = args[i]
+    if (typeof p === 'string') return !(a instanceof Tensor) && String(JSON.stringify(a)) === p
+    return a instanceof Tensor && a.dtype === p.dtype && sameShape(a.shape, p.shape)
+  })
 }
 
 /** A GPU device with tensors, scopes and a tape on it. Open it with `openDevice`. */
@@ -256,41 +278,37 @@ export class Device extends Gpu {
    * Results stay valid until the next call.
    */
   compile<A extends readonly unknown[], R>(fn: (...args: A) => R): CompiledStep<A, R> {
-    const captured = new Map<string, Captured>()
+    const captures: Capture[] = []
+    const capturedFor = (args: A): Captured => {
+      const known = captures.find(({ pattern }) => fits(pattern, args))
+      if (known) return known.captured
+      const captured = this.#captureStep(fn, args)
+      captures.push({ pattern: patternOf(args), captured })
+      return captured
+    }
     const call = (...args: A): R => {
-      const key = args
-        .map((a) => (a instanceof Tensor ? `${a.dtype}${formatShape(a.shape)}` : JSON.stringify(a)))
-        .join(';')
-      const tensors = args.filter((a): a is Tensor & A[number] => a instanceof Tensor)
-      const entry = captured.get(key) ?? this.#captureStep(fn, args)
-      captured.set(key, entry)
-      const { inputs, program } = entry
-      program.run(
-        tensors.flatMap((t, i) =>
-          t.bytes > 0
-            ? [{ kind: 'copy', from: t.storage.place, to: inputs[i]!.storage.place, bytes: t.bytes } as const]
-            : [],
-        ),
-      )
-      return mapTensors(entry.result, (t) =>
-        this.wrap(t.shape, t.dtype, t.storage.retain(), false, false),
-      ) as R
+      const { program, copies, result } = capturedFor(args)
+      let i = 0
+      for (const a of args) if (a instanceof Tensor && a.bytes > 0) copies[i++]!.from = a.storage.place
+      program.run(copies)
+      return mapTensors(result, (t) => this.wrap(t.shape, t.dtype, t.storage.retain(), false, false)) as R
     }
     return Object.defineProperties(call, {
       captures: {
         get: () =>
-          [...captured.values()].map(({ program }) => ({
+          captures.map(({ captured: { program } }) => ({
             dispatches: program.dispatches,
             ...program.intermediateBytes,
           })),
       },
       dispose: {
         value: () => {
-          for (const { program, inputs } of captured.values()) {
+          for (const { captured } of captures) {
+            const { program, inputs } = captured
             program.dispose()
             for (const t of inputs) t.dispose('its compiled step was disposed')
           }
-          captured.clear()
+          captures.length = 0
         },
       },
     }) as CompiledStep<A, R>
@@ -320,7 +338,10 @@ export class Device extends Gpu {
         },
         (made) => tensorsIn(made).map((t) => t.storage),
       )
-      return { program, inputs, result }
+      const copies = inputs
+        .filter((t) => t.bytes > 0)
+        .map((t) => ({ kind: 'copy' as const, from: t.storage.place, to: t.storage.place, bytes: t.bytes }))
+      return { program, inputs, copies, result }
     } catch (error) {
       for (const t of inputs) t.dispose('its compiled step failed')
       throw error

@@ -183,7 +183,7 @@ export class Program {
     const uniforms = this.#uniforms
     const data = this.#dynamicData
     if (uniforms && data.byteLength > 0) this.stream.writeAhead({ buffer: uniforms, offset: 0 }, data)
-    this.stream.submit([...first, ...this.#commands])
+    this.stream.submit(first.length > 0 ? [first, this.#commands] : [this.#commands])
   }
 
   dispose(): void {

@@ -1,9 +1,8 @@
 import {
   type BoundCommand,
-  type BoundDispatch,
   bind,
   type Command,
-  encode,
+  Encoding,
   touched,
   UNIFORM_SLOT,
   usesParams,
@@ -101,14 +100,14 @@ export class Stream {
   }
 
   /**
-   * Submits what was recorded and, behind it in the same submission, commands whose buffers are bound
-   * already: the replay of a captured step.
+   * Submits what was recorded and, behind it in the same submission, lists of commands whose buffers are
+   * bound already: the replay of a captured step.
    */
-  submit(commands: readonly BoundCommand[]): void {
+  submit(lists: readonly (readonly BoundCommand[])[]): void {
     this.assertUsable()
     this.device.pushErrorScope('validation')
     const { bound, write } = this.#bindPending()
-    this.#submitChecked(bound.length > 0 ? [...bound, ...commands] : commands, write)
+    this.#submitChecked(bound.length > 0 ? [bound, ...lists] : lists, write)
   }
 
   /** Binds what was recorded. `write` brings its uniforms to the GPU. */
@@ -140,30 +139,31 @@ export class Stream {
   }
 
   /** Encodes and submits inside the error scope that the caller has opened. */
-  #submitChecked(commands: readonly BoundCommand[], before: () => void): void {
+  #submitChecked(lists: readonly (readonly BoundCommand[])[], before: () => void): void {
     if (this.#underWay.length >= MAX_UNDER_WAY) {
       this.device.popErrorScope().catch(() => undefined)
       throw new FoveaError(
         `${MAX_UNDER_WAY} submissions wait for the GPU: await device.ready() (or a tensor's data()) in the loop`,
       )
     }
-    const dispatches = commands.filter((c): c is BoundDispatch => c.kind === 'dispatch')
     this.submissions++
-    this.dispatches += dispatches.length
     const profiler = this.#profiler
     if (profiler) profiler.submissions++
     if (profiler?.clock === 'wall') {
-      this.#popValidation(dispatches)
-      this.#chain = this.#chain.then(() => this.#runOneByOne(profiler, commands, before))
+      this.#popValidation(lists)
+      this.#chain = this.#chain.then(() => this.#runOneByOne(profiler, lists.flat(), before))
       return
     }
     before()
     const encoder = this.device.createCommandEncoder()
-    const timing = profiler?.timestamps(dispatches)
-    encode(encoder, commands, timing?.timer)
+    const timing = profiler?.timestamps(lists.flat().filter((c) => c.kind === 'dispatch'))
+    const encoding = new Encoding(encoder, timing?.timer)
+    for (const list of lists) encoding.add(list)
+    encoding.end()
+    this.dispatches += encoding.dispatches
     timing?.resolve(encoder)
     this.device.queue.submit([encoder.finish()])
-    this.#popValidation(dispatches)
+    this.#popValidation(lists)
     if (timing) this.#chain = Promise.all([this.#chain, timing.collect()]).then(() => undefined)
     const done: Promise<void> = this.device.queue.onSubmittedWorkDone().then(
       () => this.#settle(done),
@@ -177,10 +177,11 @@ export class Stream {
     if (i >= 0) this.#underWay.splice(i, 1)
   }
 
-  #popValidation(dispatches: readonly BoundDispatch[]): void {
+  #popValidation(lists: readonly (readonly BoundCommand[])[]): void {
     this.watch(
       this.device.popErrorScope().then((error) => {
         if (!error) return undefined
+        const dispatches = lists.flat().filter((c) => c.kind === 'dispatch')
         const ops = [...new Set(dispatches.map((d) => d.op))].sort((a, b) => b.length - a.length)
         const op = ops.find((name) => error.message.includes(`op ${name}"`)) ?? ops.join(', ')
         return new GpuValidationError(`${op}: the GPU refused the command: ${error.message}`, { op })
@@ -196,7 +197,10 @@ export class Stream {
     before()
     for (const command of commands) {
       const encoder = this.device.createCommandEncoder()
-      encode(encoder, [command])
+      const encoding = new Encoding(encoder)
+      encoding.add([command])
+      encoding.end()
+      this.dispatches += encoding.dispatches
       const buffer = encoder.finish()
       await this.device.queue.onSubmittedWorkDone()
       const start = performance.now()
