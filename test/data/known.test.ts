@@ -218,7 +218,9 @@ describe('scans', () => {
     const { samples, layout } = await openDataset(folder)
     expect([layout, samples.length, samples[0]!.group]).toEqual(['avt', 3, 'D1'])
     await writeFile(join(folder, 'bad.nrrd'), nrrd(new Int16Array(3), space))
-    await expect(readVolume(join(folder, 'bad.nrrd'))).rejects.toThrow(/bad\.nrrd: (truncated|its NRRD header cannot be read)/)
+    await expect(readVolume(join(folder, 'bad.nrrd'))).rejects.toThrow(
+      /bad\.nrrd: (truncated|its NRRD header cannot be read)/,
+    )
     await writeFile(
       join(folder, 'four.nrrd'),
       nrrd(new Int16Array(3), 'sizes: 1 1 3 1').toString().replace('dimension: 3', 'dimension: 4'),
