@@ -3,6 +3,7 @@ import { type DebugOptions, Gpu } from '../gpu/gpu.ts'
 import type { Program } from '../gpu/program.ts'
 import type { Storage } from '../gpu/storage.ts'
 import type { ParameterBlock } from './parameters.ts'
+import { Recomputation } from './recomputation.ts'
 import {
   BYTES_PER_ELEMENT,
   checkShape,
@@ -57,6 +58,8 @@ interface Captured {
 
 /** A GPU device with tensors, scopes and a tape on it. Open it with `openDevice`. */
 export class Device extends Gpu {
+  /** Where `recompute` stands on this device. */
+  readonly recomputation = new Recomputation()
   #gradEnabled = true
   readonly #scopes: Set<Tensor>[] = []
   readonly #blocks = new WeakMap<Tensor, ParameterBlock>()
@@ -194,6 +197,17 @@ export class Device extends Gpu {
       : this.allocatePersistent(leaf.bytes, `gradient of ${leaf.name ?? 'a leaf'}`)
     leaf.grad = this.wrap(leaf.shape, 'float32', storage, false, false)
     return leaf.grad
+  }
+
+  /** Runs `fn` with gradients recorded, also inside `noGrad`. */
+  withGrad<R>(fn: () => R): R {
+    const before = this.#gradEnabled
+    this.#gradEnabled = true
+    try {
+      return fn()
+    } finally {
+      this.#gradEnabled = before
+    }
   }
 
   /** Runs `fn` without recording gradients. */
