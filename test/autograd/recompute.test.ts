@@ -185,7 +185,7 @@ describe('U-Net with activation checkpointing', () => {
     for (let k = 0; k < 2; k++) compiled ? step(x, y) : device.scope(() => void body(x, y))
     const bytes = await safetensorsFrom(net.stateDict())
     const grads = await Promise.all(net.parameters().map(async (p) => [...(await p.grad!.data())]))
-    const planned = step.captures[0]?.planned
+    const planned = step.captures[0]?.memory.intermediates.planned
     for (const d of [step, opt, net, x, y]) d.dispose()
     return {
       weights: [...parseSafetensors(bytes).tensors].map(([name, { data }]) => [name, [...data]]),
