@@ -50,6 +50,7 @@ struct Params {
 @group(0) @binding(13) var<storage, read> found_spans: array<vec2u>;        // spans, once they are written
 @group(0) @binding(14) var<uniform> params: Params;
 
+override ROWS: u32 = 1;    // pixels below each other that one invocation of `warp` takes
 override INDEXED: u32 = 0; // 1: index[m] names the image of output m; else it is m, or the only one
 override CANVAS: u32 = 0;  // 1: index[m] names the canvas of output m, whose image is m
 
@@ -83,23 +84,26 @@ fn blend(base: u32, tx: Tap, ty: Tap) -> f32 {
   return (1.0 - ty.t) * above + ty.t * below;
 }
 
-// One invocation a position and group of channels; z counts outputs and groups.
+// One invocation ROWS positions below each other and a group of channels; z counts outputs and groups.
 @compute @workgroup_size(8, 8)
 fn warp(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  if (id.x >= params.out_w || id.y >= params.out_h) { return; }
+  if (id.x >= params.out_w) { return; }
   let area = params.out_h * params.out_w;
+  let volume = params.in_h * params.in_w;
   for (var job = id.z; job < params.outputs * params.groups; job += groups.z) {
     let m = divide(job, params.groups);
+    let first = job - m * params.groups;
     let image = image_of(m);
-    let p = position(m, id.x, id.y);
-    let tx = tap(p.x, params.in_w, PAD_X);
-    let ty = tap(p.y, params.in_h, PAD_Y);
-    for (var c = job - m * params.groups; c < params.channels; c += params.groups) {
-      var value = 0.0;
-      if (image >= 0) {
-        value = blend((u32(image) * params.channels + c) * params.in_h * params.in_w, tx, ty);
+    let column = column_of(m, id.x);
+    for (var v = id.y * ROWS; v < min(id.y * ROWS + ROWS, params.out_h); v++) {
+      let p = position(m, column, id.x, v);
+      let tx = tap(p.x, params.in_w, PAD_X);
+      let ty = tap(p.y, params.in_h, PAD_Y);
+      for (var c = first; c < params.channels; c += params.groups) {
+        var value = 0.0;
+        if (image >= 0) { value = blend((u32(image) * params.channels + c) * volume, tx, ty); }
+        y[(m * params.channels + c) * area + v * params.out_w + id.x] = elem(value);
       }
-      y[(m * params.channels + c) * area + id.y * params.out_w + id.x] = elem(value);
     }
   }
 }
@@ -130,7 +134,7 @@ fn fuse(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     var sum = 0.0;
     for (var m = span.x; m < span.y; m++) {
       if (index[m] != i32(n)) { continue; }
-      let p = position(m, id.x, id.y);
+      let p = position(m, column_of(m, id.x), id.x, id.y);
       let tx = tap(p.x, params.in_w, PAD_X);
       let ty = tap(p.y, params.in_h, PAD_Y);
       sum += blend((m * params.channels + c) * params.in_h * params.in_w, tx, ty);
@@ -148,7 +152,7 @@ fn slope(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) grou
   for (var m = id.z; m < params.outputs; m += groups.z) {
     let image = image_of(m);
     let canvas = canvas_of(m);
-    let p = position(m, id.x, id.y);
+    let p = position(m, column_of(m, id.x), id.x, id.y);
     let tx = tap(p.x, params.in_w, PAD_X);
     let ty = tap(p.y, params.in_h, PAD_Y);
     var sum = vec2f();
@@ -216,7 +220,7 @@ fn scatter(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gr
     let image = image_of(m);
     let canvas = canvas_of(m);
     if ((image < 0) | (canvas < 0)) { continue; }
-    let p = position(m, id.x, id.y);
+    let p = position(m, column_of(m, id.x), id.x, id.y);
     let tx = tap(p.x, params.in_w, PAD_X);
     let ty = tap(p.y, params.in_h, PAD_Y);
     for (var c = job - m * params.groups; c < params.channels; c += params.groups) {

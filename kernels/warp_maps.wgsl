@@ -58,11 +58,6 @@ fn turns(d: vec2f, count: f32) -> f32 {
   return select(v, count - v, d.y < 0.0);
 }
 
-// Angle and radius of the output pixel of a polar warp.
-fn ray(u: u32, v: u32) -> vec2u {
-  return select(vec2u(v, u), vec2u(u, params.radii - 1u - v), MAP == POLAR_UP);
-}
-
 // Pixel i of size lies this far past control point k of n, in steps of the grid: the corner points lie on the
 // corner pixels. Exact up to the division.
 fn past(i: u32, size: u32, k: u32, n: u32) -> f32 {
@@ -101,7 +96,30 @@ fn displacement(m: u32, u: u32, v: u32) -> vec2f {
   return mix(above, below, t);
 }
 
-fn position(m: u32, u: u32, v: u32) -> vec2f {
+// What the positions in column u of output m share, so that it is found once for many rows.
+struct Column { first: vec4f, last: vec2f }
+
+fn column_of(m: u32, u: u32) -> Column {
+  var s = Column();
+  switch (MAP) {
+    case POLAR, POLAR_UP, INVERSE, INVERSE_UP: {
+      s.first = vec4f(theta[2u * m], theta[2u * m + 1u], 0.0, 0.0);
+      if (MAP == POLAR_UP) { s.last = params.radius_step * circle(u, params.angles); }
+    }
+    case CROP: {
+      s.first = vec4f(theta[4u * m], theta[4u * m + 1u], theta[4u * m + 2u], theta[4u * m + 3u]);
+      s.first.x += quotient((f32(u) + 0.5) * s.first.z, f32(params.out_w)) - 0.5;
+    }
+    case AFFINE: {
+      s.first = vec4f(theta[6u * m], theta[6u * m + 1u], theta[6u * m + 2u], theta[6u * m + 3u]);
+      s.last = vec2f(theta[6u * m + 4u], theta[6u * m + 5u]);
+    }
+    default: {}
+  }
+  return s;
+}
+
+fn position(m: u32, s: Column, u: u32, v: u32) -> vec2f {
   let size = vec2f(f32(params.in_w), f32(params.in_h));
   let pixel = vec2f(f32(u), f32(v));
   switch (MAP) {
@@ -111,30 +129,22 @@ fn position(m: u32, u: u32, v: u32) -> vec2f {
       if (MAP == GRID_CENTERS) { return (g + 1.0) * 0.5 * (size - 1.0); }
       return ((g + 1.0) * size - 1.0) * 0.5;
     }
-    case POLAR, POLAR_UP: {
-      let at = ray(u, v);
-      return vec2f(theta[2u * m], theta[2u * m + 1u])
-        + f32(at.y) * params.radius_step * circle(at.x, params.angles);
-    }
+    case POLAR: { return s.first.xy + f32(u) * (params.radius_step * circle(v, params.angles)); }
+    case POLAR_UP: { return s.first.xy + f32(params.radii - 1u - v) * s.last; }
     case INVERSE, INVERSE_UP: {
-      let d = pixel - vec2f(theta[2u * m], theta[2u * m + 1u]);
+      let d = pixel - s.first.xy;
       let radius = sqrt(dot(d, d)) / params.radius_step;
       let angle = turns(d, f32(params.angles));
       if (MAP == INVERSE_UP) { return vec2f(angle, f32(params.radii - 1u) - radius); }
       return vec2f(radius, angle);
     }
     case CROP: {
-      let b = 4u * m;
-      return vec2f(
-        theta[b] + quotient((pixel.x + 0.5) * theta[b + 2u], f32(params.out_w)) - 0.5,
-        theta[b + 1u] + quotient((pixel.y + 0.5) * theta[b + 3u], f32(params.out_h)) - 0.5,
-      );
+      return vec2f(s.first.x, s.first.y + quotient((pixel.y + 0.5) * s.first.w, f32(params.out_h)) - 0.5);
     }
     case AFFINE: {
-      let a = 6u * m;
       return vec2f(
-        theta[a] * pixel.x + theta[a + 1u] * pixel.y + theta[a + 2u],
-        theta[a + 3u] * pixel.x + theta[a + 4u] * pixel.y + theta[a + 5u],
+        s.first.x * pixel.x + s.first.y * pixel.y + s.first.z,
+        s.first.w * pixel.x + s.last.x * pixel.y + s.last.y,
       );
     }
     default: {

@@ -20,6 +20,9 @@ import { imageShape, pixelThreads } from './window.ts'
 
 const warping = kernel('warp', tapsSource + mapsSource + kernelSource)
 
+/** Loads from θ count on CPU drivers: an invocation makes them once for so many pixels. */
+const ROWS_ON_CPU = 4
+
 /** Codes of kernels/warp_maps.wgsl. */
 const MAPS = {
   grid: 0,
@@ -183,11 +186,14 @@ function parameterGradient(
 function sample(run: Run, x: Tensor, theta: Tensor, index: Tensor | undefined, a: WarpAttrs): Tensor {
   const y = run.empty([a.outputs, x.shape[1]!, ...a.size])
   const common = options(x, index, a)
+  const { cpu } = run.device.adapter
+  const rows = cpu ? ROWS_ON_CPU : 1
   run.launch({
     ...common,
     entry: 'warp',
     bindings: { x, theta, index: index ?? theta, y },
-    threads: everyPixel(run, a, a.outputs * common.params.groups),
+    overrides: { ...common.overrides, ROWS: rows },
+    threads: pixelThreads(cpu, Math.ceil(a.size[0] / rows), a.size[1], a.outputs * common.params.groups),
   })
   return y
 }
