@@ -1,8 +1,10 @@
 import { FoveaError, GradientError, ShapeError } from '../gpu/errors.ts'
 import { type DebugOptions, Gpu } from '../gpu/gpu.ts'
-import type { Program } from '../gpu/program.ts'
+import type { Capture, Program, StepMemory } from '../gpu/program.ts'
 import type { Place, Storage } from '../gpu/storage.ts'
 import type { ParameterBlock } from './parameters.ts'
+import { Recomputation } from './recomputation.ts'
+import { type ArgumentPattern, fits, patternOf } from './step-arguments.ts'
 import {
   BYTES_PER_ELEMENT,
   checkShape,
@@ -11,7 +13,6 @@ import {
   elements,
   formatShape,
   type Shape,
-  sameShape,
   Tensor,
   type TypedArray,
 } from './tensor.ts'
@@ -41,51 +42,35 @@ function mapTensors(tree: unknown, f: (t: Tensor) => Tensor): unknown {
 /** A step captured by `device.compile`. Call it like the function; `dispose` frees what it holds. */
 export interface CompiledStep<A extends readonly unknown[], R> {
   (...args: A): R
-  /** Kernel launches, intermediate bytes without and with sharing, of each captured set of shapes. */
-  readonly captures: readonly {
-    readonly dispatches: number
-    readonly unshared: number
-    readonly planned: number
-  }[]
+  /** Kernel launches and memory, of each captured set of shapes. */
+  readonly captures: readonly { readonly dispatches: number; readonly memory: StepMemory }[]
+  /** What it will hold on the GPU for these arguments. Captures it, if that was not done; makes no buffer, runs nothing. */
+  plan(...args: A): StepMemory
   dispose(): void
 }
 
+/** A step for one set of shapes: captured, and from its first run on with buffers. */
 interface Captured {
-  readonly program: Program
+  readonly pattern: ArgumentPattern
+  readonly capture: Capture
   readonly inputs: readonly Tensor[]
-  /** Where the bytes of each input come from at the next run. */
-  readonly copies: { kind: 'copy'; from: Place; to: Place; bytes: number }[]
   readonly result: unknown
-}
-
-/** A captured step and the arguments it was captured for: shapes and types of tensors, other values as JSON. */
-interface Capture {
-  readonly pattern: readonly (string | { readonly dtype: DType; readonly shape: Shape })[]
-  readonly captured: Captured
-}
-
-const patternOf = (args: readonly unknown[]): Capture['pattern'] =>
-  args.map((a) => (a instanceof Tensor ? { dtype: a.dtype, shape: a.shape } : String(JSON.stringify(a))))
-
-/** Whether a step that was captured for `pattern` takes these arguments. */
-function fits(pattern: Capture['pattern'], args: readonly unknown[]): boolean {
-  if (pattern.length !== args.length) return false
-  return pattern.every((p, i) => {
-    const a = args[i]
-    if (typeof p === 'string') return !(a instanceof Tensor) && String(JSON.stringify(a)) === p
-    return a instanceof Tensor && a.dtype === p.dtype && sameShape(a.shape, p.shape)
-  })
+  program: Program | undefined
+  /** Copies of the arguments into the inputs; made with the buffers, their sources change with each call. */
+  copies: { kind: 'copy'; from: Place; to: Place; bytes: number }[]
 }
 
 /** A GPU device with tensors, scopes and a tape on it. Open it with `openDevice`. */
 export class Device extends Gpu {
+  /** Where `recompute` stands on this device. */
+  readonly recomputation = new Recomputation()
   #gradEnabled = true
   readonly #scopes: Set<Tensor>[] = []
   readonly #blocks = new WeakMap<Tensor, ParameterBlock>()
   readonly #collected: FinalizationRegistry<{ readonly storage: Storage; readonly op: string }>
 
-  constructor(adapter: GPUAdapter, device: GPUDevice, debug: DebugOptions = {}) {
-    super(adapter, device, debug)
+  constructor(adapter: GPUAdapter, device: GPUDevice, debug: DebugOptions = {}, memoryLimit?: number) {
+    super(adapter, device, debug, memoryLimit)
     this.#collected = new FinalizationRegistry(({ storage, op }) => {
       if (storage.freed) return
       this.countLeak(op)
@@ -191,7 +176,7 @@ export class Device extends Gpu {
         `shape ${formatShape(shape)} wants ${elements(shape)} values, got ${data.length}`,
       )
     }
-    const storage = this.allocatePersistent(data.byteLength, options.name ?? 'parameter')
+    const storage = this.allocatePersistent(data.byteLength, options.name ?? 'parameter', 'parameters')
     const t = this.wrap(shape, 'float32', storage, options.requiresGrad ?? true, false)
     t.name = options.name
     this.write(storage, data)
@@ -213,9 +198,20 @@ export class Device extends Gpu {
     const block = this.#blocks.get(leaf)
     const storage = block
       ? block.gradOf(leaf)
-      : this.allocatePersistent(leaf.bytes, `gradient of ${leaf.name ?? 'a leaf'}`)
+      : this.allocatePersistent(leaf.bytes, `gradient of ${leaf.name ?? 'a leaf'}`, 'gradients')
     leaf.grad = this.wrap(leaf.shape, 'float32', storage, false, false)
     return leaf.grad
+  }
+
+  /** Runs `fn` with gradients recorded, also inside `noGrad`. */
+  withGrad<R>(fn: () => R): R {
+    const before = this.#gradEnabled
+    this.#gradEnabled = true
+    try {
+      return fn()
+    } finally {
+      this.#gradEnabled = before
+    }
   }
 
   /** Runs `fn` without recording gradients. */
@@ -278,59 +274,83 @@ export class Device extends Gpu {
    * Results stay valid until the next call.
    */
   compile<A extends readonly unknown[], R>(fn: (...args: A) => R): CompiledStep<A, R> {
-    const captures: Capture[] = []
-    const capturedFor = (args: A): Captured => {
-      const known = captures.find(({ pattern }) => fits(pattern, args))
-      if (known) return known.captured
-      const captured = this.#captureStep(fn, args)
-      captures.push({ pattern: patternOf(args), captured })
-      return captured
+    const entries: Captured[] = []
+    const entryOf = (args: A): Captured => {
+      const known = entries.find(({ pattern }) => fits(pattern, args))
+      if (known) return known
+      const entry = this.#capture(fn, args)
+      entries.push(entry)
+      return entry
     }
     const call = (...args: A): R => {
-      const { program, copies, result } = capturedFor(args)
+      const entry = entryOf(args)
+      entry.program ??= this.#placeStep(entry)
       let i = 0
-      for (const a of args) if (a instanceof Tensor && a.bytes > 0) copies[i++]!.from = a.storage.place
-      program.run(copies)
-      return mapTensors(result, (t) => this.wrap(t.shape, t.dtype, t.storage.retain(), false, false)) as R
+      for (const a of args) if (a instanceof Tensor && a.bytes > 0) entry.copies[i++]!.from = a.storage.place
+      entry.program.run(entry.copies)
+      return mapTensors(entry.result, (t) =>
+        this.wrap(t.shape, t.dtype, t.storage.retain(), false, false),
+      ) as R
     }
     return Object.defineProperties(call, {
       captures: {
         get: () =>
-          captures.map(({ captured: { program } }) => ({
-            dispatches: program.dispatches,
-            ...program.intermediateBytes,
-          })),
+          entries.flatMap(({ program }) =>
+            program ? [{ dispatches: program.dispatches, memory: program.memory }] : [],
+          ),
+      },
+      plan: {
+        value: (...args: A) => {
+          const { program, capture } = entryOf(args)
+          return program?.memory ?? this.plan(capture).memory
+        },
       },
       dispose: {
         value: () => {
-          for (const { captured } of captures) {
-            const { program, inputs } = captured
-            program.dispose()
-            for (const t of inputs) t.dispose('its compiled step was disposed')
-          }
-          captures.length = 0
+          for (const entry of entries) this.#giveUp(entry)
+          entries.length = 0
         },
       },
     }) as CompiledStep<A, R>
   }
 
-  #captureStep<A extends readonly unknown[], R>(fn: (...args: A) => R, args: A): Captured {
+  /** What `fn` as a compiled step would hold on the GPU: it is captured and forgotten, no buffer is made for it. */
+  memoryOf<A extends readonly unknown[]>(fn: (...args: A) => unknown, ...args: A): StepMemory {
+    const entry = this.#capture(fn, args)
+    const { memory } = this.plan(entry.capture)
+    this.#giveUp(entry)
+    return memory
+  }
+
+  #placeStep(entry: Captured): Program {
+    const program = this.place(entry.capture)
+    entry.copies = entry.inputs
+      .filter((t) => t.bytes > 0)
+      .map((t) => ({ kind: 'copy', from: t.storage.place, to: t.storage.place, bytes: t.bytes }))
+    return program
+  }
+
+  #giveUp({ program, capture, inputs }: Captured): void {
+    if (program) program.dispose()
+    else capture.abandon()
+    for (const t of inputs) {
+      t.grad?.dispose('its compiled step was disposed')
+      t.dispose('its compiled step was disposed')
+    }
+  }
+
+  #capture<A extends readonly unknown[], R>(fn: (...args: A) => R, args: A): Captured {
     const inputs: Tensor[] = []
-    const given = args.map((a) => {
-      if (!(a instanceof Tensor)) return a
-      const t = this.wrap(
-        a.shape,
-        a.dtype,
-        this.allocatePersistent(a.bytes, 'argument of a compiled step'),
-        a.requiresGrad,
-      )
-      inputs.push(t)
-      return t
-    }) as unknown as A
     const outside = this.#scopes.splice(0)
     try {
-      const { result, program } = this.captureProgram(
+      const { result, capture } = this.captureStep(
         () => {
+          const given = args.map((a) => {
+            if (!(a instanceof Tensor)) return a
+            const storage = this.captureInput(a.bytes, 'argument of a compiled step')
+            inputs.push(this.wrap(a.shape, a.dtype, storage, a.requiresGrad))
+            return inputs.at(-1)
+          }) as unknown as A
           const made = fn(...given)
           if (made instanceof Promise)
             throw new FoveaError('compile: the function must not be async: a captured step cannot wait')
@@ -338,10 +358,7 @@ export class Device extends Gpu {
         },
         (made) => tensorsIn(made).map((t) => t.storage),
       )
-      const copies = inputs
-        .filter((t) => t.bytes > 0)
-        .map((t) => ({ kind: 'copy' as const, from: t.storage.place, to: t.storage.place, bytes: t.bytes }))
-      return { program, inputs, copies, result }
+      return { pattern: patternOf(args), capture, inputs, result, program: undefined, copies: [] }
     } catch (error) {
       for (const t of inputs) t.dispose('its compiled step failed')
       throw error
