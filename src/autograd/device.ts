@@ -46,6 +46,12 @@ export interface CompiledStep<A extends readonly unknown[], R> {
   readonly captures: readonly { readonly dispatches: number; readonly memory: StepMemory }[]
   /** What it will hold on the GPU for these arguments. Captures it, if that was not done; makes no buffer, runs nothing. */
   plan(...args: A): StepMemory
+  /**
+   * Makes everything ready for these arguments, so that the first call takes no longer than the others: the
+   * step is captured, its buffers are made, its kernels compile side by side while the program goes on.
+   * Runs nothing. Rejects with a ShaderError where a kernel does not compile.
+   */
+  prepare(...args: A): Promise<void>
   dispose(): void
 }
 
@@ -56,6 +62,8 @@ interface Captured {
   readonly inputs: readonly Tensor[]
   readonly result: unknown
   program: Program | undefined
+  /** Settled when its kernels are compiled, if that was asked for before the first call. */
+  prepared: Promise<void> | undefined
   /** Copies of the arguments into the inputs; made with the buffers, their sources change with each call. */
   copies: { kind: 'copy'; from: Place; to: Place; bytes: number }[]
 }
@@ -305,6 +313,23 @@ export class Device extends Gpu {
           return program?.memory ?? this.plan(capture).memory
         },
       },
+      prepare: {
+        value: async (...args: A) => {
+          const entry = entryOf(args)
+          if (!entry.program) {
+            entry.prepared = entry.capture.compile()
+            // Awaited below, if the buffers can be had.
+            entry.prepared.catch(() => undefined)
+            entry.program = this.#placeStep(entry)
+          }
+          try {
+            await entry.prepared
+          } catch (error) {
+            this.stream.assertUsable()
+            throw error
+          }
+        },
+      },
       dispose: {
         value: () => {
           for (const entry of entries) this.#giveUp(entry)
@@ -358,7 +383,15 @@ export class Device extends Gpu {
         },
         (made) => tensorsIn(made).map((t) => t.storage),
       )
-      return { pattern: patternOf(args), capture, inputs, result, program: undefined, copies: [] }
+      return {
+        pattern: patternOf(args),
+        capture,
+        inputs,
+        result,
+        program: undefined,
+        prepared: undefined,
+        copies: [],
+      }
     } catch (error) {
       for (const t of inputs) t.dispose('its compiled step failed')
       throw error

@@ -113,7 +113,7 @@ export function bind(
     const resource = { buffer: uniforms!, offset: slot * UNIFORM_SLOT, size: UNIFORM_SLOT }
     entries.push({ binding: b.index, resource })
   }
-  const group = device.createBindGroup({ label: `op ${command.op}`, layout: pipeline.layout, entries })
+  const group = device.createBindGroup({ label: `op ${command.op}`, layout: pipeline.layout.bind, entries })
   return {
     kind: 'dispatch',
     op: command.op,
@@ -128,7 +128,7 @@ export function bind(
 /** Where `encode` stands: dispatches of several lists share a compute pass, too. */
 export class Encoding {
   #pass: GPUComputePassEncoder | undefined
-  #pipeline: GPUComputePipeline | undefined
+  #pipeline: Pipeline | undefined
   dispatches = 0
 
   constructor(
@@ -160,8 +160,8 @@ export class Encoding {
     }
     this.#pass ??= this.encoder.beginComputePass()
     const pass = this.#pass
-    if (this.#pipeline !== pipeline.gpu) {
-      this.#pipeline = pipeline.gpu
+    if (this.#pipeline !== pipeline) {
+      this.#pipeline = pipeline
       pass.setPipeline(pipeline.gpu)
     }
     pass.setBindGroup(0, group)

@@ -27,6 +27,12 @@ export class Capture {
   readonly inputs = new Set<Storage>()
   readonly outputs = new Set<Storage>()
 
+  /** Compiles its pipelines side by side on the driver's threads. Rejects with a ShaderError. */
+  async compile(): Promise<void> {
+    const pipelines = new Set(this.commands.flatMap((c) => (c.kind === 'dispatch' ? [c.pipeline] : [])))
+    await Promise.all([...pipelines].map((p) => p.compile()))
+  }
+
   /** Ends the use of its intermediates by anything but the step itself. */
   retire(): void {
     for (const s of this.virtuals) {
