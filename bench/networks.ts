@@ -1,4 +1,4 @@
-import type { Device } from '../src/autograd/device.ts'
+import type { CompiledStep, Device } from '../src/autograd/device.ts'
 import { Run } from '../src/autograd/op.ts'
 import { conv2d, conv2dShape } from '../src/autograd/ops/conv2d.ts'
 import { runConv } from '../src/autograd/ops/conv2d_run.ts'
@@ -20,7 +20,7 @@ export interface WorkRow {
   readonly newBuffers: number
   /** JavaScript of one call: recording and submitting, without waiting for the GPU. */
   readonly jsMs: number
-  /** First call: kernels compiled, step captured and run. */
+  /** Step captured, kernels compiled side by side, first call run. */
   readonly firstMs: number
 }
 
@@ -38,8 +38,16 @@ const blob = (device: Device, shape: readonly number[]): Tensor =>
     shape,
   )
 
-async function measure(device: Device, name: string, call: () => void, budgetMs: number): Promise<WorkRow> {
+async function measure<A extends readonly unknown[]>(
+  device: Device,
+  name: string,
+  step: CompiledStep<A, unknown>,
+  args: A,
+  budgetMs: number,
+): Promise<WorkRow> {
+  const call = () => void step(...args)
   const start = performance.now()
+  await step.prepare(...args)
   call()
   await device.idle()
   const firstMs = performance.now() - start
@@ -84,8 +92,12 @@ export async function benchNetworks(
   { features = 16, batch = 4, side = 64, budgetMs = 3000, onRow = (_: WorkRow) => {} } = {},
 ): Promise<WorkRow[]> {
   const rows: WorkRow[] = []
-  const add = async (name: string, call: () => void) => {
-    const row = await measure(device, name, call, budgetMs)
+  const add = async <A extends readonly unknown[]>(
+    name: string,
+    step: CompiledStep<A, unknown>,
+    ...args: A
+  ) => {
+    const row = await measure(device, name, step, args, budgetMs)
     rows.push(row)
     onRow(row)
   }
@@ -95,7 +107,7 @@ export async function benchNetworks(
     [32, 32, 3, 3],
   )
   const conv = device.compile((a: Tensor) => device.noGrad(() => conv2d(a, w, { padding: 1 })))
-  await add('conv3x3 4x32->32x64x64', () => void conv(x))
+  await add('conv3x3 4x32->32x64x64', conv, x)
   const shape = conv2dShape(x.shape, w.shape, { padding: 1 })
   const gradients = device.compile((dy: Tensor) => {
     const run = new Run(device, 'conv2d gradients')
@@ -104,16 +116,16 @@ export async function benchNetworks(
     runConv(run, 'weightGrad', shape, {}, { x, dy, dw })
     return [dx, dw]
   })
-  await add('conv3x3 gradients 4x32->32x64x64', () => void gradients(x))
+  await add('conv3x3 gradients 4x32->32x64x64', gradients, x)
   const size = `${batch}x1x${side}x${side}`
   const net = new UNet(device, { features })
   const [image, mask] = [wave(device, [batch, 1, side, side]), blob(device, [batch, 1, side, side])]
   net.eval()
   const infer = device.compile((a: Tensor) => device.noGrad(() => net.forward(a)))
-  await add(`unet${features} inference ${size}`, () => void infer(image))
+  await add(`unet${features} inference ${size}`, infer, image)
   net.train()
   const step = trainingStep(device, net)
-  await add(`unet${features} training step ${size}`, () => void step(image, mask))
+  await add(`unet${features} training step ${size}`, step, image, mask)
   step.dispose()
   infer.dispose()
   return rows

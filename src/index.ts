@@ -61,6 +61,7 @@ export { type SurfaceOptions, type SurfaceScores, surfaceScores } from './pipeli
 export { cartesianTask, cropTask, polarTask, type TrainingTask } from './pipelines/tasks.ts'
 export {
   type Progress,
+  type Startup,
   type TrainOptions,
   type TrainResult,
   train,

@@ -18,6 +18,14 @@ export interface Progress {
   readonly secondsLeft: number
 }
 
+/** How long training took to get going. */
+export interface Startup {
+  /** From the call of `train` until the first step was done on the GPU. */
+  readonly seconds: number
+  /** Kernels that were compiled for it. */
+  readonly pipelines: number
+}
+
 export interface TrainOptions {
   readonly task: TrainingTask
   readonly train: readonly Sample[]
@@ -38,6 +46,8 @@ export interface TrainOptions {
   readonly loss?: (prediction: Tensor, target: Tensor) => Tensor
   /** Where checkpoints and metrics go; without one nothing is saved and nothing can be resumed. */
   readonly store?: CheckpointStore
+  /** Told once, behind the first step. */
+  readonly onStart?: (startup: Startup) => void
   readonly onProgress?: (progress: Progress) => void
   readonly onEpoch?: (metrics: EpochMetrics) => void
   /** Ends training at the next step, with a checkpoint. */

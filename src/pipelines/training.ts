@@ -17,7 +17,7 @@ import type { EpochMetrics } from './metrics.ts'
 import { scoresOfCounts } from './scores.ts'
 import type { TrainOptions, TrainResult } from './training-options.ts'
 
-export type { Progress, TrainOptions, TrainResult } from './training-options.ts'
+export type { Progress, Startup, TrainOptions, TrainResult } from './training-options.ts'
 
 const DEFAULT_LR = 1e-3
 
@@ -74,6 +74,8 @@ class TrainingRun {
   #lossError: Error | undefined
   #started = performance.now()
   #done = 0
+  readonly #pipelinesBefore: number
+  #startReported = false
 
   constructor(
     private readonly net: Module,
@@ -95,6 +97,7 @@ class TrainingRun {
       throw new DataError('train: there are no training images; check the folder and the split')
     if (validation.length === 0)
       throw new DataError('train: there are no validation images; give the split a larger share')
+    this.#pipelinesBefore = device.counters.pipelines
     this.#seed = seed
     this.#batchSize = batchSize
     this.#samples = share < 1 ? shareOf(train, share, seed) : train
@@ -181,10 +184,12 @@ class TrainingRun {
       const { step } = this.#state
       const samples = await Promise.all(batches[step]!.map((s) => s.load()))
       const args = task.feed(this.device, samples, generatorAt(this.#seed, 'step', epoch, step), true)
+      await this.#step.prepare(...args)
       const loss = this.#step(...args)
       for (const t of args) t.dispose()
       if (step % LOSS_EVERY === 0) this.#watch(loss)
       loss.dispose()
+      await this.#reportStart()
       await this.device.ready()
       if (this.#lossError) throw this.#lossError
       this.#done += samples.length
@@ -234,6 +239,7 @@ class TrainingRun {
     for (const batch of batchesOf(validation, this.#batchSize)) {
       const samples = await Promise.all(batch.map((s) => s.load()))
       const args = task.feed(this.device, samples, generatorAt(this.#seed, 'validation'), false)
+      await this.#score.prepare(...args)
       const { both, predicted, actual } = this.#score(...args)
       for (const t of args) t.dispose()
       const [b, p, a] = await Promise.all([both.data(), predicted.data(), actual.data()])
@@ -272,6 +278,17 @@ class TrainingRun {
     await this.device.idle()
     this.#state.plateau = this.#plateau.state()
     await store.write('last', await writeCheckpoint(this.net, this.#optimizer, this.#lossSum, this.#state))
+  }
+
+  async #reportStart(): Promise<void> {
+    const { onStart } = this.options
+    if (this.#startReported || !onStart) return
+    this.#startReported = true
+    await this.device.idle()
+    onStart({
+      seconds: (performance.now() - this.#started) / 1000,
+      pipelines: this.device.counters.pipelines - this.#pipelinesBefore,
+    })
   }
 
   #report(steps: number): void {
