@@ -103,7 +103,7 @@ export class Gpu {
         total: memoryLimit,
       },
       this.#guard,
-      () => this.stream.flush(),
+      this.stream,
       watch,
     )
     this.#pipelines = new PipelineCache(device, watch)

@@ -28,6 +28,7 @@ interface Recorded {
 /** Records commands, submits them together, and turns what the GPU reports into typed errors. */
 export class Stream {
   #pending: Recorded[] = []
+  #afterSubmission: (() => void)[] = []
   #uniforms: GPUBuffer | undefined
   #uniformData = new DataView(new ArrayBuffer(0))
   readonly #checks = new Set<Promise<void>>()
@@ -94,6 +95,18 @@ export class Stream {
     if (this.#pending.length >= FLUSH_AT) this.flush()
   }
 
+  /** Runs `job` when everything recorded so far is submitted: now, if nothing waits. */
+  whenSubmitted(job: () => void): void {
+    if (this.#pending.length > 0 && !this.#lost) this.#afterSubmission.push(job)
+    else this.#chained(job)
+  }
+
+  /** With the wall clock behind the submissions that wait, else now. */
+  #chained(job: () => void): void {
+    if (this.#profiler?.clock === 'wall') this.#chain = this.#chain.then(job)
+    else job()
+  }
+
   /** Submits what was recorded, as one submission. */
   flush(): void {
     if (this.#pending.length > 0) this.submit([])
@@ -108,6 +121,11 @@ export class Stream {
     this.device.pushErrorScope('validation')
     const { bound, write } = this.#bindPending()
     this.#submitChecked(bound.length > 0 ? [bound, ...lists] : lists, write)
+    if (this.#afterSubmission.length > 0) {
+      const jobs = this.#afterSubmission
+      this.#afterSubmission = []
+      for (const job of jobs) this.#chained(job)
+    }
   }
 
   /** Binds what was recorded. `write` brings its uniforms to the GPU. */
