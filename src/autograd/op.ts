@@ -2,8 +2,9 @@ import { FoveaError } from '../gpu/errors.ts'
 import type { LaunchOptions } from '../gpu/gpu.ts'
 import { Storage } from '../gpu/storage.ts'
 import type { Device } from './device.ts'
+import type { Slot } from './slots.ts'
 import { type Cotangents, newNodeId } from './tape.ts'
-import { BYTES_PER_ELEMENT, type DType, deviceOf, elements, type Shape, Tensor } from './tensor.ts'
+import { BYTES_PER_ELEMENT, type DType, deviceOf, elements, type Shape, sameShape, Tensor } from './tensor.ts'
 
 /** A launch whose bindings may be tensors. */
 export interface OpLaunch extends Omit<LaunchOptions, 'bindings'> {
@@ -29,6 +30,28 @@ export class Run {
     return this.#own(this.device.wrap(shape, dtype, storage, false))
   }
 
+  /** As `empty`, but in the slot if it has room for this shape: then write through its `span`. */
+  emptyIn(slot: Slot | undefined, shape: Shape, dtype: DType = 'float32'): Tensor {
+    const place = slot?.open(this.op, shape, dtype)
+    if (!place) return this.empty(shape, dtype)
+    const { storage, channels } = place
+    return this.#own(this.device.wrap(shape, dtype, storage, false, undefined, channels))
+  }
+
+  /** `count` channels of x (N, C, H, W) from `first`, in place. H·W must be a multiple of 4. Write nothing into them. */
+  channels(x: Tensor, first: number, count: number): Tensor {
+    const [n, , h, w] = x.shape as [number, number, number, number]
+    const { storage, offset, gap } = x.span
+    const channels = { offset: offset + first * h * w, stride: gap + x.size / n, slot: undefined }
+    const shape = [n, count, h, w]
+    return this.#own(this.device.wrap(shape, x.dtype, storage.retain(), false, undefined, channels))
+  }
+
+  /** A tensor over the whole of a storage that others hold, too. */
+  whole(storage: Storage, shape: Shape, dtype: DType): Tensor {
+    return this.#own(this.device.wrap(shape, dtype, storage.retain(), false))
+  }
+
   zeros(shape: Shape, dtype: DType = 'float32'): Tensor {
     const t = this.empty(shape, dtype)
     this.device.clear(this.op, t.storage)
@@ -39,6 +62,7 @@ export class Run {
   view(x: Tensor, shape: Shape): Tensor {
     if (elements(shape) !== x.size)
       throw new FoveaError(`${this.op}: a view cannot change the number of elements`)
+    if (sameShape(x.shape, shape)) return this.#own(x.alias(false))
     return this.#own(this.device.wrap(shape, x.dtype, x.storage.retain(), false))
   }
 

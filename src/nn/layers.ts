@@ -2,6 +2,7 @@ import type { Device } from '../autograd/device.ts'
 import { batchNorm } from '../autograd/ops/batch-norm.ts'
 import { convTranspose2d } from '../autograd/ops/conv-transpose2d.ts'
 import { conv2d } from '../autograd/ops/conv2d.ts'
+import type { Slot } from '../autograd/slots.ts'
 import type { Tensor } from '../autograd/tensor.ts'
 import { constantParameter, type Uniform, uniformParameter } from './init.ts'
 import { Module } from './module.ts'
@@ -100,9 +101,11 @@ export class BatchNorm2d extends Module {
     this.runningVar = this.addBuffer('running_var', constantParameter(device, [channels], 1, false))
   }
 
-  forward(x: Tensor): Tensor {
+  /** `into`: where the result is to lie, for a later `concat`. */
+  forward(x: Tensor, into?: Slot): Tensor {
     const { weight, bias, runningMean, runningVar, training } = this
     return batchNorm(x, {
+      into,
       weight,
       bias,
       runningMean,
