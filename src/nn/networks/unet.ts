@@ -40,7 +40,7 @@ class Block extends Module {
 
   /** `into`: where the result is to lie, for a later `concat`. */
   forward(x: Tensor, into?: Slot): Tensor {
-    return this.#norm2.forward(this.#conv2.forward(this.#norm1.forward(this.#conv1.forward(x))), into)
+    return this.#norm2.behind(this.#conv2, this.#norm1.behind(this.#conv1, x), into)
   }
 }
 
