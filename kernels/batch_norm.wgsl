@@ -14,7 +14,8 @@
 // results: of each lane where WG is small (CPU drivers: no barriers), else of the workgroup. The next launch
 // adds them up in each of its workgroups, in a fixed order; `reduce_…` does so before where they are many.
 // Mean and variance are numerically sound: a run's sums are taken about a value of its own, and runs are
-// joined by  mean = Σ nᵢ·meanᵢ / M,  M·var = Σ m2ᵢ + nᵢ·(meanᵢ − mean)²   (Chan, Golub, LeVeque).
+// joined by  mean = Σ nᵢ·meanᵢ / M,  M·var = Σ m2ᵢ + nᵢ·(meanᵢ − mean)²   (Chan, Golub, LeVeque). A mean is held
+// as a sum of two numbers: about 1000 one float32 would be off by up to 3e-5.
 // A row is the H·W values of one image and channel. Where 4 does not divide it, its first and last vec4
 // also hold neighbours, which are masked. Channels of a larger array are written and read in place: image n
 // of y (forward) or dy (backward) lies `offset + n·gap` vec4s further than in an array of its own.
@@ -45,19 +46,22 @@ struct Params {
   add_bias: u32,
 }
 
+// What a channel is computed with: mean + rest, 1/√(var + eps), and z = (x − mean) · scale + shift.
+struct Channel { mean: f32, rest: f32, inverse: f32, scale: f32, shift: f32 }
+
 @group(0) @binding(0) var<storage, read> x: array<elem4>;
 @group(0) @binding(1) var<storage, read> dy: array<elem4>;
 @group(0) @binding(2) var<storage, read> mean: array<f32>;         // running statistics, in evaluation
 @group(0) @binding(3) var<storage, read> variance: array<f32>;
 @group(0) @binding(4) var<storage, read> weight: array<f32>;       // binds `moments` or `mean` where there is none
 @group(0) @binding(5) var<storage, read> bias: array<f32>;         // likewise
-@group(0) @binding(6) var<storage, read> moments: array<vec4f>;    // partial: mean, m2, count
+@group(0) @binding(6) var<storage, read> moments: array<vec4f>;    // partial: mean (in x and w), m2, count
 @group(0) @binding(7) var<storage, read> products: array<vec2f>;   // partial: Σ dz, Σ dz·x̂
-@group(0) @binding(8) var<storage, read> saved: array<vec4f>;      // of a channel: mean, 1/√(var + eps), weight, bias
+@group(0) @binding(8) var<storage, read> saved: array<Channel>;
 @group(0) @binding(9) var<storage, read_write> result: array<elem4>;
 @group(0) @binding(10) var<storage, read_write> part_moments: array<vec4f>;
 @group(0) @binding(11) var<storage, read_write> part_products: array<vec2f>;
-@group(0) @binding(12) var<storage, read_write> save: array<vec4f>;
+@group(0) @binding(12) var<storage, read_write> save: array<Channel>;
 @group(0) @binding(13) var<storage, read_write> running_mean: array<f32>;
 @group(0) @binding(14) var<storage, read_write> running_variance: array<f32>;
 @group(0) @binding(15) var<storage, read_write> dweight: array<f32>;
@@ -113,8 +117,8 @@ var<workgroup> tree: array<vec4f, WG>;
 fn merged(a: vec4f, b: vec4f) -> vec4f {
   let n = a.z + b.z;
   let share = b.z / max(n, 1.0);
-  let d = b.x - a.x;
-  return vec4f(a.x + d * share, a.y + b.y + d * d * a.z * share, n, 0.0);
+  let d = (b.x - a.x) + (b.w - a.w);
+  return vec4f(a.x, a.y + b.y + d * d * a.z * share, n, a.w + d * share);
 }
 
 // ---- training, forward: partial moments ----
@@ -153,7 +157,7 @@ fn statistics(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_ind
   let shift = sum4(sum) / max(n, 1.0);
   // About the pivot the squares exceed those about the mean by n·shift².
   let m2 = max(sum4(squares) - n * shift * shift, 0.0);
-  var moment = vec4f(pivot + shift, m2, n, 0.0);
+  var moment = vec4f(pivot, m2, n, shift);
   if (JOIN == 1u) {
     tree[lane] = moment;
     workgroupBarrier();
@@ -166,23 +170,23 @@ fn statistics(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_ind
   if (JOIN == 0u || lane == 0u) { part_moments[partial_at(group, lane)] = moment; }
 }
 
-// Joins `params.partials` partial moments of channel c: mean, m2, count.
+// Joins `params.partials` partial moments of channel c.
 fn joined_moments(c: u32) -> vec4f {
   let first = c * params.partials;
   let reference = moments[first].x;
   var s = vec2f(0.0);
   for (var i = first; i < first + params.partials; i++) {
     let m = moments[i];
-    s += vec2f(m.z * (m.x - reference), m.z);
+    s += vec2f(m.z * ((m.x - reference) + m.w), m.z);
   }
-  let mean_c = reference + s.x / s.y;
+  let beyond = s.x / s.y;
   var m2 = 0.0;
   for (var i = first; i < first + params.partials; i++) {
     let m = moments[i];
-    let d = m.x - mean_c;
+    let d = (m.x - reference) + (m.w - beyond);
     m2 += m.y + m.z * d * d;
   }
-  return vec4f(mean_c, m2, s.y, 0.0);
+  return vec4f(reference, m2, s.y, beyond);
 }
 
 // Sum over the lanes of a workgroup, in a fixed order.
@@ -206,34 +210,37 @@ fn reduce_moments(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation
   var s = vec2f(0.0);
   for (var i = lane; i < params.partials; i += WG) {
     let m = moments[first + i];
-    s += vec2f(m.z * (m.x - reference), m.z);
+    s += vec2f(m.z * ((m.x - reference) + m.w), m.z);
   }
   let total = add_up(lane, s);
-  let mean_c = reference + total.x / total.y;
+  let beyond = total.x / total.y;
   s = vec2f(0.0);
   for (var i = lane; i < params.partials; i += WG) {
     let m = moments[first + i];
-    let d = m.x - mean_c;
+    let d = (m.x - reference) + (m.w - beyond);
     s.x += m.y + m.z * d * d;
   }
   let m2 = add_up(lane, s).x;
-  if (lane == 0u) { part_moments[c] = vec4f(mean_c, m2, total.y, 0.0); }
+  if (lane == 0u) { part_moments[c] = vec4f(reference, m2, total.y, beyond); }
 }
 
 // ---- forward ----
 
-// Mean, 1/√(var + eps), weight and bias of a channel; its first workgroup keeps them for the backward pass.
-fn channel(c: u32, mean_c: f32, variance_c: f32, first: bool) -> vec4f {
-  var k = vec4f(mean_c, 1.0 / sqrt(variance_c + params.eps), 1.0, 0.0);
-  if (params.has_weight == 1u) { k.z = weight[c]; }
-  if (params.has_bias == 1u) { k.w = bias[c]; }
+// The numbers of a channel; its first workgroup keeps them for the backward pass.
+fn channel(c: u32, mean_c: f32, rest: f32, variance_c: f32, first: bool) -> Channel {
+  let inverse = 1.0 / sqrt(variance_c + params.eps);
+  var scale = inverse;
+  if (params.has_weight == 1u) { scale *= weight[c]; }
+  var shift = -rest * scale;
+  if (params.has_bias == 1u) { shift += bias[c]; }
+  let k = Channel(mean_c, rest, inverse, scale, shift);
   if (first) { save[c] = k; }
   return k;
 }
 
 // z from x.
-fn affine(v: vec4f, k: vec4f) -> vec4f {
-  return fma(v - k.x, vec4f(k.y * k.z), vec4f(k.w));
+fn affine(v: vec4f, k: Channel) -> vec4f {
+  return fma(v - k.mean, vec4f(k.scale), vec4f(k.shift));
 }
 
 // A NaN stays one: it is not below 0.
@@ -243,19 +250,23 @@ fn activate(v: vec4f) -> vec4f {
 }
 
 // Channel statistics of the batch; the first workgroup of a channel moves the running ones on.
-fn batch_channel(c: u32, first: bool) -> vec4f {
+fn batch_channel(c: u32, first: bool) -> Channel {
   let m = joined_moments(c);
   let variance_c = m.y / m.z;
+  // A number close to the mean, and what is left of it. By bits: (m.x + m.w) − m.x a compiler may take for m.w.
+  let mean_c = m.x + m.w;
+  let near = bitcast<f32>(bitcast<u32>(mean_c) & 0xfffffff0u);
+  let rest = (m.x - near) + m.w;
   if (first && params.running == 1u) {
     let keep = 1.0 - params.momentum;
-    running_mean[c] = keep * running_mean[c] + params.momentum * m.x;
+    running_mean[c] = keep * running_mean[c] + params.momentum * mean_c;
     running_variance[c] = keep * running_variance[c] + params.momentum * (variance_c * params.unbiased);
   }
-  return channel(c, m.x, variance_c, first);
+  return channel(c, near, rest, variance_c, first);
 }
 
 // Rows of whole vec4s.
-fn normalize_rows(group: vec3u, lane: u32, k: vec4f) {
+fn normalize_rows(group: vec3u, lane: u32, k: Channel) {
   let mine = share_of(group);
   let column = lane % params.across;
   for (var image = mine.first_image + lane / params.across; image < mine.last_image; image += WG / params.across) {
@@ -268,7 +279,7 @@ fn normalize_rows(group: vec3u, lane: u32, k: vec4f) {
 }
 
 // Rows of any length, value by value.
-fn normalize_values(group: vec3u, lane: u32, k: vec4f) {
+fn normalize_values(group: vec3u, lane: u32, k: Channel) {
   let mine = share_of(group);
   for (var image = mine.first_image; image < mine.last_image; image++) {
     let start = row_start(image, mine.c);
@@ -293,13 +304,13 @@ fn normalize_batch_any(@builtin(workgroup_id) group: vec3u, @builtin(local_invoc
 @compute @workgroup_size(WG)
 fn normalize(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
   let c = group.x;
-  normalize_rows(group, lane, channel(c, mean[c], variance[c], group.y + lane == 0u));
+  normalize_rows(group, lane, channel(c, mean[c], 0.0, variance[c], group.y + lane == 0u));
 }
 
 @compute @workgroup_size(WG)
 fn normalize_any(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
   let c = group.x;
-  normalize_values(group, lane, channel(c, mean[c], variance[c], group.y + lane == 0u));
+  normalize_values(group, lane, channel(c, mean[c], 0.0, variance[c], group.y + lane == 0u));
 }
 
 // ---- backward: partial Σ dz and Σ dz·x̂ ----
@@ -325,10 +336,11 @@ fn gradient_sums(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_
       let v = vec4f(x[b]);
       let dz = select(vec4f(0.0), masked(vec4f(dy[b + shift]), affine(v, k)), mask);
       sum += dz;
-      product = fma(dz, select(vec4f(0.0), v - k.x, mask), product);
+      product = fma(dz, select(vec4f(0.0), v - k.mean, mask), product);
     }
   }
-  var sums = vec2f(sum4(sum), sum4(product) * k.y);
+  let total = sum4(sum);
+  var sums = vec2f(total, (sum4(product) - k.rest * total) * k.inverse);
   if (JOIN == 1u) { sums = add_up(lane, sums); }
   if (JOIN == 0u || lane == 0u) { part_products[partial_at(group, lane)] = sums; }
 }
@@ -361,8 +373,8 @@ fn parameter_gradients(@builtin(global_invocation_id) id: vec3u) {
 }
 
 // dx of four values v of x: k of the channel, m its sums over M.
-fn gradient(v: vec4f, d: vec4f, k: vec4f, m: vec2f) -> vec4f {
-  return k.y * k.z * (masked(d, affine(v, k)) - m.x - (v - k.x) * (k.y * m.y));
+fn gradient(v: vec4f, d: vec4f, k: Channel, m: vec2f) -> vec4f {
+  return k.scale * (masked(d, affine(v, k)) - m.x - ((v - k.mean) - k.rest) * (k.inverse * m.y));
 }
 
 @compute @workgroup_size(WG)

@@ -183,7 +183,7 @@ const apply = defineUnaryResult<Attrs>({
   forward(run, [x, ...affine], attrs) {
     const l = layout(run, x!.shape, attrs)
     const y = run.emptyIn(attrs.into, x!.shape)
-    const saved = run.save(run.empty([l.channels, 4]))
+    const saved = run.save(run.empty([l.channels, 5]))
     if (y.size === 0) return y
     const batch = attrs.training ? statistics(run, x!, l) : undefined
     const unused = batch?.sums ?? attrs.runningMean!
