@@ -9,6 +9,11 @@ import { BYTES_PER_ELEMENT, type DType, deviceOf, elements, type Shape, sameShap
 /** A launch whose bindings may be tensors. */
 export interface OpLaunch extends Omit<LaunchOptions, 'bindings'> {
   readonly bindings: Readonly<Record<string, Tensor | Storage>>
+  /**
+   * Bindings whose kernel finds channels of a larger array by itself, by `span.offset` and `span.gap`. All other
+   * tensors are bound dense.
+   */
+  readonly inPlace?: readonly string[]
 }
 
 /**
@@ -78,10 +83,12 @@ export class Run {
     return t
   }
 
-  launch(options: OpLaunch): void {
+  launch({ inPlace = [], ...options }: OpLaunch): void {
     const bindings: Record<string, Storage> = {}
-    for (const [name, b] of Object.entries(options.bindings))
-      bindings[name] = b instanceof Storage ? b : b.storage
+    for (const [name, b] of Object.entries(options.bindings)) {
+      if (b instanceof Storage) bindings[name] = b
+      else bindings[name] = inPlace.includes(name) ? b.span.storage : b.storage
+    }
     this.device.launch(this.op, { ...options, bindings })
   }
 
