@@ -19,5 +19,6 @@ test('a web page needs no Node module and no package, and little to load', async
   for (const { page, imports, packages } of [unet, all])
     expect({ page, imports, packages }).toEqual({ page, imports: [], packages: [] })
   expect(unet.gzipped).toBeLessThan(60_000)
-  expect(all.gzipped).toBeLessThan(100_000)
+  // Every network, transform and score of the table of contents; a page takes a part of them.
+  expect(all.gzipped).toBeLessThan(150_000)
 })
