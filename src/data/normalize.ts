@@ -9,7 +9,7 @@ export type Normalization = (data: Float32Array, max: number) => Float32Array
 /** Names that options take for the functions of this file. */
 export type NormalizationName = 'rgb' | 'windowed' | 'unit' | 'none' | 'liver' | 'fat' | 'aorta'
 
-/** v / max − shift. A loop: TypedArray.map takes five times as long, and this is most of what a cold image costs. */
+/** v / max − shift. A loop: TypedArray.map takes four times as long, and this is most of what a cold image costs. */
 function scaled(data: Float32Array, max: number, shift: number): Float32Array {
   const out = new Float32Array(data.length)
   for (let i = 0; i < out.length; i++) out[i] = data[i]! / max - shift

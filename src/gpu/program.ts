@@ -136,10 +136,17 @@ function externalsOf({ commands, virtuals }: Capture): Storage[] {
 
 const total = (values: Iterable<number>): number => [...values].reduce((sum, v) => sum + v, 0)
 
-/** Plans the buffers of a captured step beside those that other steps share already. Makes none. */
-export function planStep(capture: Capture, scratch: Scratch, guardBytes: number): Plan {
+/**
+ * Plans the buffers of a captured step beside those that other steps share (`existing`) and all else that is `held`,
+ * both in bytes. Makes none.
+ */
+export function planStep(
+  capture: Capture,
+  existing: readonly number[],
+  held: number,
+  guardBytes: number,
+): Plan {
   const intervals = lifetimes(capture, guardBytes)
-  const existing = scratch.buffers.map((b) => b.size)
   const sharing = shareBuffers(intervals, existing)
   const dispatches = capture.commands.filter((c): c is Dispatch => c.kind === 'dispatch' && usesParams(c))
   const changing = (d: Dispatch) => typeof d.params === 'function'
@@ -167,7 +174,7 @@ export function planStep(capture: Capture, scratch: Scratch, guardBytes: number)
       planned: total([...new Set(sharing.places)].map((b) => sharing.sizes[b]!)),
     },
     fresh,
-    peak: scratch.allocator.report().bytesHeld + fresh,
+    peak: held + fresh,
   }
   return { memory, intervals, sharing, withParams }
 }
