@@ -49,6 +49,10 @@ export interface CompiledStep<A extends readonly unknown[], R> {
   dispose(): void
 }
 
+/** A function and the arguments that it is to be called with. */
+// biome-ignore lint/suspicious/noExplicitAny: each has arguments of its own
+export type PlannedUse = readonly [fn: (...args: any[]) => unknown, args: readonly unknown[]]
+
 /** A step for one set of shapes: captured, and from its first run on with buffers. */
 interface Captured {
   readonly capture: Capture
@@ -341,8 +345,7 @@ export class Device extends Gpu {
   }
 
   /** What several functions would hold as compiled steps, each beside those before it, with which it shares intermediates. */
-  // biome-ignore lint/suspicious/noExplicitAny: each has arguments of its own
-  planAll(steps: Iterable<readonly [fn: (...args: any[]) => unknown, args: readonly unknown[]]>): StepMemory[] {
+  planAll(steps: Iterable<PlannedUse>): StepMemory[] {
     const captured: Captured[] = []
     try {
       for (const [fn, args] of steps) captured.push(this.#capture(fn, [...args]))

@@ -254,14 +254,13 @@ export class Program {
   /** Takes the buffers of the plan and makes those that are not there yet. */
   #take({ intervals, sharing }: Plan): void {
     const { buffers, allocator } = this.scratch
+    for (let at = buffers.length; at < sharing.sizes.length; at++) {
+      const size = sharing.sizes[at]!
+      const { op } = intervals[sharing.places.indexOf(at)]!.storage
+      buffers.push({ buffer: allocator.create(size, op), size, users: 0 })
+    }
     intervals.forEach(({ storage }, i) => {
-      const at = sharing.places[i]!
-      buffers[at] ??= {
-        buffer: allocator.create(sharing.sizes[at]!, storage.op),
-        size: sharing.sizes[at]!,
-        users: 0,
-      }
-      storage.assign({ buffer: buffers[at].buffer, offset: 0 })
+      storage.assign({ buffer: buffers[sharing.places[i]!]!.buffer, offset: 0 })
     })
     for (const at of new Set(sharing.places)) {
       buffers[at]!.users++
