@@ -49,6 +49,10 @@ export interface CompiledStep<A extends readonly unknown[], R> {
   dispose(): void
 }
 
+/** A function and the arguments that it is to be called with. */
+// biome-ignore lint/suspicious/noExplicitAny: each has arguments of its own
+export type PlannedUse = readonly [fn: (...args: any[]) => unknown, args: readonly unknown[]]
+
 /** A step for one set of shapes: captured, and from its first run on with buffers. */
 interface Captured {
   readonly capture: Capture
@@ -320,7 +324,7 @@ export class Device extends Gpu {
       plan: {
         value: (...args: A) => {
           const { program, capture } = entryOf(args)
-          return program?.memory ?? this.plan(capture).memory
+          return program?.memory ?? this.planSteps([capture])[0]!.memory
         },
       },
       dispose: {
@@ -332,12 +336,23 @@ export class Device extends Gpu {
     }) as CompiledStep<A, R>
   }
 
-  /** What `fn` as a compiled step would hold on the GPU: it is captured and forgotten, no buffer is made for it. */
-  memoryOf<A extends readonly unknown[]>(fn: (...args: A) => unknown, ...args: A): StepMemory {
-    const entry = this.#capture(fn, args)
-    const { memory } = this.plan(entry.capture)
-    this.#giveUp(entry)
-    return memory
+  /**
+   * What `fn` as a compiled step would hold on the GPU for these arguments. It is captured and forgotten: nothing
+   * runs, and no buffer is made for it (gradients of parameters are, if there are none yet).
+   */
+  plan<A extends readonly unknown[]>(fn: (...args: A) => unknown, ...args: A): StepMemory {
+    return this.planAll([[fn, args]])[0]!
+  }
+
+  /** What several functions would hold as compiled steps, each beside those before it, with which it shares intermediates. */
+  planAll(steps: Iterable<PlannedUse>): StepMemory[] {
+    const captured: Captured[] = []
+    try {
+      for (const [fn, args] of steps) captured.push(this.#capture(fn, [...args]))
+      return this.planSteps(captured.map((c) => c.capture)).map((p) => p.memory)
+    } finally {
+      for (const entry of captured) this.#giveUp(entry)
+    }
   }
 
   #giveUp({ program, capture, inputs }: Captured): void {

@@ -373,17 +373,24 @@ export class Gpu {
     return storage
   }
 
-  /** The buffers that a captured step will take; makes none. */
-  protected plan(capture: Capture): Plan {
-    return planStep(capture, this.#scratch, this.#guard)
+  /** The buffers that captured steps will take, each beside those before it; makes none. */
+  protected planSteps(captures: readonly Capture[]): Plan[] {
+    let existing: readonly number[] = this.#scratch.buffers.map((b) => b.size)
+    let held = this.memory().bytesHeld
+    return captures.map((capture) => {
+      const plan = planStep(capture, existing, held, this.#guard)
+      existing = plan.sharing.sizes
+      held += plan.memory.fresh
+      return plan
+    })
   }
 
   /** Gives a captured step its buffers. Throws a GpuOutOfMemoryError if they would pass the memory limit; none is made then. */
   protected place(capture: Capture): Program {
-    let plan = this.plan(capture)
+    let plan = this.planSteps([capture])[0]!
     if (plan.memory.peak > this.memoryLimit) {
-      this.allocator.trim()
-      plan = this.plan(capture)
+      this.trim()
+      plan = this.planSteps([capture])[0]!
     }
     this.#assertRoom(plan.memory)
     const inputs = [...capture.inputs].map((s) => {
@@ -401,6 +408,11 @@ export class Gpu {
         'Use a smaller batch or image, or activation checkpointing',
       { op: 'compile', room: this.memoryLimit },
     )
+  }
+
+  /** Gives the buffers of freed tensors, which are kept to be used again, back to the driver. */
+  trim(): void {
+    this.allocator.trim()
   }
 
   /** Submits what was recorded. Reading back does it too. */

@@ -100,7 +100,8 @@ export class UNet extends Module {
   forward(x: Tensor): Tensor {
     this.#check(x)
     const skips: Tensor[] = []
-    const slots = this.#encoders.map((_, l) => this.#slots(x, l))
+    // A place in a concatenation would keep all of it between the two runs of a segment.
+    const slots = this.#encoders.map((_, l) => (this.activationCheckpointing ? [] : this.#slots(x, l)))
     let h = x
     this.#encoders.forEach((encoder, l) => {
       const skip = this.segment((from) => encoder.forward(from, slots[l]![1]), h)
