@@ -1,7 +1,9 @@
 import type { Device } from '../src/autograd/device.ts'
+import { tuneConv2d } from '../src/autograd/ops/conv2d_tune.ts'
 import * as ops from '../src/autograd/ops/index.ts'
 import type { Tensor } from '../src/autograd/tensor.ts'
 import type { Ceiling } from './ceiling.ts'
+import { floorOf } from './floors.ts'
 import { type Timing, time } from './measure.ts'
 
 /** One kernel on one shape. */
@@ -9,7 +11,7 @@ export interface KernelRow extends Timing {
   readonly name: string
   readonly gflops: number
   readonly gbs: number
-  /** Part of the measured ceiling of arithmetic or of bandwidth, whichever it comes nearer to. */
+  /** Its floor at the measured ceilings divided by its least time. */
   readonly share: number
 }
 
@@ -175,15 +177,23 @@ function others(): Case[] {
   ]
 }
 
-/** Times every kernel over the shapes that the networks use. `only` keeps names that contain it. */
+const cases = (): Case[] => [...convolutions(), ...others()]
+
+/** Names of all kernels that the bench times. */
+export const kernelNames = (): string[] => cases().map((c) => c.name)
+
+/**
+ * Times every kernel over the shapes that the networks use. `only` keeps names that contain it; with `tune`
+ * the fastest variant of each convolution is found first.
+ */
 export async function benchKernels(
   device: Device,
   ceiling: Ceiling,
-  only = '',
-  onRow: (row: KernelRow) => void = () => undefined,
+  { only = '', tune = false, onRow = (_: KernelRow) => {} } = {},
 ): Promise<KernelRow[]> {
   const rows: KernelRow[] = []
-  for (const c of [...convolutions(), ...others()].filter((k) => k.name.includes(only))) {
+  for (const c of cases().filter((k) => k.name.includes(only))) {
+    if (tune) await tuneConv2d(device, c.setup(device))
     // Its tensors live as long as the call that uses them: until the garbage collector takes both.
     const timing = await time(device, c.setup(device), { budgetMs: 250 })
     const [gflops, gbs] = [c.flops / timing.min / 1e6, c.bytes / timing.min / 1e6]
@@ -192,7 +202,7 @@ export async function benchKernels(
       ...timing,
       gflops,
       gbs,
-      share: Math.max(gflops / ceiling.gflops, gbs / ceiling.gbs),
+      share: floorOf(c, ceiling) / timing.min,
     }
     rows.push(row)
     onRow(row)
