@@ -21,7 +21,8 @@ export interface BenchNetwork {
   make(device: Device, size: BenchSize): Module
   /** Shape of the target for a batch of images with this side. */
   target(batch: number, side: number): Shape
-  loss(result: Tensor, target: Tensor): Tensor
+  /** `results` is what forward gives: one tensor, or one a stack. */
+  loss(results: readonly Tensor[], target: Tensor): Tensor
 }
 
 /** Every network that `fovea bench --network` takes: a new one is a line here. */
@@ -32,6 +33,6 @@ export const NETWORKS: Readonly<Record<string, BenchNetwork>> = {
     multiple: 16,
     make: (device, size) => new UNet(device, size),
     target: (batch, side) => [batch, 1, side, side],
-    loss: diceLoss,
+    loss: ([y], target) => diceLoss(y!, target),
   },
 }

@@ -4,7 +4,7 @@ import { median } from './measure.ts'
 
 /** Launches of one kernel (or of one op), and what they would take at the adapter's ceiling. Milliseconds. */
 export interface FloorRow {
-  /** `file/entry`; of an op's row: all its kernels. */
+  /** `file/entry`; empty in a row that holds all kernels of an op. */
   readonly kernel: string
   readonly op: string
   readonly launches: number
@@ -34,27 +34,32 @@ export function medianLaunches(profiles: readonly (readonly LaunchProfile[])[]):
   return first.map((l, i) => ({ ...l, ms: median(profiles.map((p) => p[i]!.ms)) }))
 }
 
-function group(
-  launches: readonly LaunchProfile[],
-  ceiling: Ceiling,
-  keyOf: (l: LaunchProfile) => { kernel: string; op: string },
-): FloorRow[] {
-  const groups = new Map<string, LaunchProfile[]>()
-  for (const launch of launches) {
-    const key = JSON.stringify(keyOf(launch))
-    const list = groups.get(key)
-    if (list) list.push(launch)
-    else groups.set(key, [launch])
+const sum = <T>(list: readonly T[], of: (each: T) => number): number =>
+  list.reduce((total, each) => total + of(each), 0)
+
+function gather<T>(list: readonly T[], keyOf: (each: T) => string): T[][] {
+  const groups = new Map<string, T[]>()
+  for (const each of list) {
+    const group = groups.get(keyOf(each))
+    if (group) group.push(each)
+    else groups.set(keyOf(each), [each])
   }
-  const sum = (list: readonly LaunchProfile[], of: (l: LaunchProfile) => number) =>
-    list.reduce((total, l) => total + of(l), 0)
   return [...groups.values()]
+}
+
+const mostLostFirst = (a: FloorRow, b: FloorRow): number => b.lostMs - a.lostMs
+
+/** By kernel and the op that launched it, most lost first. */
+export function byKernel(launches: readonly LaunchProfile[], ceiling: Ceiling): FloorRow[] {
+  return gather(launches, (l) => `${l.kernel} ${l.op}`)
     .map((list) => {
+      const { kernel, op } = list[0]!
       const ms = sum(list, (l) => l.ms)
       const floorMs = sum(list, (l) => floorOf(l, ceiling))
       const rate = (amount: number) => (ms > 0 ? amount / ms / 1e6 : 0)
       return {
-        ...keyOf(list[0]!),
+        kernel,
+        op,
         launches: list.length,
         ms,
         floorMs,
@@ -63,13 +68,25 @@ function group(
         gbs: rate(sum(list, (l) => l.bytes)),
       }
     })
-    .sort((a, b) => b.lostMs - a.lostMs)
+    .sort(mostLostFirst)
 }
 
-/** By kernel and the op that launched it, most lost first. */
-export const byKernel = (launches: readonly LaunchProfile[], ceiling: Ceiling): FloorRow[] =>
-  group(launches, ceiling, ({ kernel, op }) => ({ kernel, op }))
-
-/** By op, most lost first. */
-export const byOp = (launches: readonly LaunchProfile[], ceiling: Ceiling): FloorRow[] =>
-  group(launches, ceiling, ({ op }) => ({ kernel: '', op }))
+/** The same rows by op alone. */
+export function byOp(rows: readonly FloorRow[]): FloorRow[] {
+  return gather(rows, (r) => r.op)
+    .map((list) => {
+      const ms = sum(list, (r) => r.ms)
+      const mean = (of: (r: FloorRow) => number) => (ms > 0 ? sum(list, (r) => of(r) * r.ms) / ms : 0)
+      return {
+        kernel: '',
+        op: list[0]!.op,
+        launches: sum(list, (r) => r.launches),
+        ms,
+        floorMs: sum(list, (r) => r.floorMs),
+        lostMs: sum(list, (r) => r.lostMs),
+        gflops: mean((r) => r.gflops),
+        gbs: mean((r) => r.gbs),
+      }
+    })
+    .sort(mostLostFirst)
+}

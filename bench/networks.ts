@@ -94,15 +94,11 @@ export function buildNetwork(device: Device, { network, features, inChannels, ba
   const image = filled(device, [batch, inChannels, side, side], wave)
   const target = filled(device, entry.target(batch, side), stripes)
   const opt = new Adam(net.parameters())
-  const result = (x: Tensor): Tensor => {
-    const y = net.forward(x)
-    if ('length' in y) throw new Error(`bench: ${network} gives several tensors; let its entry add them up`)
-    return y
-  }
-  const infer = device.compile((x: Tensor) => device.noGrad(() => result(x)))
+  const results = (x: Tensor): readonly Tensor[] => [net.forward(x)].flat()
+  const infer = device.compile((x: Tensor) => device.noGrad(() => results(x)))
   const step = device.compile((x: Tensor, y: Tensor) => {
     opt.zeroGrad()
-    const loss = entry.loss(result(x), y)
+    const loss = entry.loss(results(x), y)
     loss.backward()
     opt.step()
     return loss
@@ -112,7 +108,7 @@ export function buildNetwork(device: Device, { network, features, inChannels, ba
     'training step': () => void step(image, target),
   }
   return {
-    title: `${entry.title({ features, inChannels })}`,
+    title: entry.title({ features, inChannels }),
     /** `batch × channels × height × width`, as the peers' items bear it in their names. */
     size: `${batch}x${inChannels}x${side}x${side}`,
     pixels: batch * side * side,

@@ -1,7 +1,7 @@
 import type { Device } from '../src/autograd/device.ts'
 import type { LaunchProfile } from '../src/gpu/profile.ts'
 import type { Ceiling } from './ceiling.ts'
-import { byKernel, byOp, type FloorRow, floorOf, medianLaunches } from './floors.ts'
+import { byKernel, type FloorRow, floorOf, medianLaunches } from './floors.ts'
 import { buildNetwork, measure, type NetworkCase, PHASES, type Phase, type WorkRow } from './networks.ts'
 
 /** Where the time of a network's compiled step goes, kernel by kernel against its floor. */
@@ -14,7 +14,6 @@ export interface NetworkProfile extends WorkRow, NetworkCase {
   readonly kernelMs: number
   readonly floorMs: number
   readonly byKernel: readonly FloorRow[]
-  readonly byOp: readonly FloorRow[]
   /** Most bytes that the device held up to the end of this phase; inference comes first. */
   readonly peakBytes: number
   /** Bytes of the step's intermediates, with buffers shared by lifetime and without. */
@@ -55,7 +54,6 @@ export async function profileNetwork(
       kernelMs: launches.reduce((sum, l) => sum + l.ms, 0),
       floorMs: launches.reduce((sum, l) => sum + floorOf(l, ceiling), 0),
       byKernel: byKernel(launches, ceiling),
-      byOp: byOp(launches, ceiling),
       peakBytes: device.memory().peakBytes,
       plannedBytes: planned,
       unsharedBytes: unshared,

@@ -1,6 +1,6 @@
 import type { Ceiling } from '../../bench/ceiling.ts'
 import type { Comparison, PeerReport } from '../../bench/compare.ts'
-import type { FloorRow } from '../../bench/floors.ts'
+import { byOp, type FloorRow } from '../../bench/floors.ts'
 import type { KernelRow } from '../../bench/kernels.ts'
 import type { WorkRow } from '../../bench/networks.ts'
 import type { NetworkProfile } from '../../bench/profile.ts'
@@ -47,15 +47,8 @@ const WORK: readonly Column<WorkRow>[] = [
 export const workHead = head(WORK)
 export const workLine = (r: WorkRow): string => line(WORK, r)
 
-const FLOOR: readonly Column<FloorRow>[] = [
-  [
-    'kernel, op',
-    62,
-    ({ kernel, op }) => {
-      const [file, entry] = kernel.split('/')
-      return `${file === entry ? file : kernel}, ${op}`
-    },
-  ],
+const floorColumns = (name: string, of: (r: FloorRow) => string): readonly Column<FloorRow>[] => [
+  [name, 62, of],
   ['launches', 9, (r) => String(r.launches)],
   ['ms', 10, (r) => r.ms.toFixed(2)],
   ['floor', 10, (r) => r.floorMs.toFixed(2)],
@@ -63,8 +56,18 @@ const FLOOR: readonly Column<FloorRow>[] = [
   ['GFLOP/s', 9, (r) => (r.gflops > 0 ? r.gflops.toFixed(1) : '–')],
   ['GB/s', 8, (r) => r.gbs.toFixed(1)],
 ]
+const BY_KERNEL = floorColumns('kernel, op', ({ kernel, op }) => {
+  const [file, entry] = kernel.split('/')
+  return `${file === entry ? file : kernel}, ${op}`
+})
+const BY_OP = floorColumns('op', (r) => r.op)
 
-/** A profile of a network: totals, then the kernels, most lost first; those under 0.5 % of the time are left out. */
+const floorLines = (columns: readonly Column<FloorRow>[], rows: readonly FloorRow[], totalMs: number) => [
+  `  ${head(columns)}`,
+  ...rows.filter((r) => r.ms >= 0.005 * totalMs).map((r) => `  ${line(columns, r)}`),
+]
+
+/** A profile of a network: totals, then kernels and ops, most lost first; those under 0.5 % of the time are left out. */
 export function profileText(p: NetworkProfile): string {
   return [
     `${p.name}: ${p.ms.toFixed(1)} ms median, ${p.min.toFixed(1)} least of ${p.runs} runs, ` +
@@ -72,8 +75,8 @@ export function profileText(p: NetworkProfile): string {
     `  ${p.kernelMs.toFixed(1)} ms in ${p.dispatches} launches (${p.clock}), floor ${p.floorMs.toFixed(1)} ms; ` +
       `${p.submissions} submission, ${p.newBuffers} new buffers, ${p.jsMs.toFixed(2)} ms JavaScript; ` +
       `peak ${megabytes(p.peakBytes)} MB`,
-    `  ${head(FLOOR)}`,
-    ...p.byKernel.filter((r) => r.ms >= 0.005 * p.kernelMs).map((r) => `  ${line(FLOOR, r)}`),
+    ...floorLines(BY_KERNEL, p.byKernel, p.kernelMs),
+    ...floorLines(BY_OP, byOp(p.byKernel), p.kernelMs),
     '',
   ].join('\n')
 }

@@ -91,11 +91,15 @@ async function runBench(options: BenchOptions, io: Io): Promise<void> {
     const environment = environmentOf(device)
     say(`adapter: ${environment.adapter}`)
     const result = { ...environment, ...(await measureAll(device, options, cases, say)) }
-    if (options.json) io.out(`${JSON.stringify(result, null, 2)}\n`)
+    if (options.json) io.out(`${JSON.stringify(result, rounded, 1)}\n`)
   } finally {
     device.destroy()
   }
 }
+
+/** Five digits are more than any of these numbers has. */
+const rounded = (_: string, value: unknown): unknown =>
+  typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(5)) : value
 
 type OpenDevice = Awaited<ReturnType<typeof openDevice>>
 type Say = (line: string) => void
