@@ -50,12 +50,19 @@ const CONVOLUTIONS = [
   [128, 256, 4], [256, 256, 4], [256, 128, 8], [128, 64, 16], [64, 32, 32], [32, 16, 64], [32, 32, 64],
 ] as const // biome-ignore format: a table
 
-function convolutions(): Case[] {
-  return CONVOLUTIONS.flatMap(([cin, cout, side]): Case[] => {
-    const flops = 2 * 4 * side * side * cin * cout * 9
-    const bytes = 4 * (4 * side * side * (cin + cout) + cin * cout * 9)
-    const shape = `4×${cin}→${cout}×${side}²`
-    const inputs = (d: Device) => [tensor(d, [4, cin, side, side]), tensor(d, [cout, cin, 3, 3])]
+/** Convolutions of a U-Net with 32 features on 8×3×256², which keep a graphics processor busy. */
+const LARGE = [
+  [32, 32, 256], [64, 64, 128], [128, 128, 64], [256, 256, 32], [512, 512, 16], [64, 32, 256], [1024, 512, 16],
+] as const // biome-ignore format: a table
+
+type Layer = readonly [cin: number, cout: number, side: number]
+
+function convolutions(n: number, layers: readonly Layer[]): Case[] {
+  return layers.flatMap(([cin, cout, side]): Case[] => {
+    const flops = 2 * n * side * side * cin * cout * 9
+    const bytes = 4 * (n * side * side * (cin + cout) + cin * cout * 9)
+    const shape = `${n}×${cin}→${cout}×${side}²`
+    const inputs = (d: Device) => [tensor(d, [n, cin, side, side]), tensor(d, [cout, cin, 3, 3])]
     const f = (x: Tensor, w: Tensor) => ops.conv2d(x, w, { padding: 1 })
     return [
       { name: `conv2d 3×3 ${shape}`, flops, bytes, setup: (d) => forward(d, inputs(d), f as never) },
@@ -177,22 +184,26 @@ function others(): Case[] {
   ]
 }
 
-const cases = (): Case[] => [...convolutions(), ...others()]
+const cases = (large: boolean): Case[] => [
+  ...convolutions(4, CONVOLUTIONS),
+  ...(large ? convolutions(8, LARGE) : []),
+  ...others(),
+]
 
 /** Names of all kernels that the bench times. */
-export const kernelNames = (): string[] => cases().map((c) => c.name)
+export const kernelNames = (large = false): string[] => cases(large).map((c) => c.name)
 
 /**
  * Times every kernel over the shapes that the networks use. `only` keeps names that contain it; with `tune`
- * the fastest variant of each convolution is found first.
+ * the fastest variant of each convolution is found first; `large` adds those for graphics processors.
  */
 export async function benchKernels(
   device: Device,
   ceiling: Ceiling,
-  { only = '', tune = false, onRow = (_: KernelRow) => {} } = {},
+  { only = '', tune = false, large = false, onRow = (_: KernelRow) => {} } = {},
 ): Promise<KernelRow[]> {
   const rows: KernelRow[] = []
-  for (const c of cases().filter((k) => k.name.includes(only))) {
+  for (const c of cases(large).filter((k) => k.name.includes(only))) {
     if (tune) await tuneConv2d(device, c.setup(device))
     // Its tensors live as long as the call that uses them: until the garbage collector takes both.
     const timing = await time(device, c.setup(device), { budgetMs: 250 })

@@ -15,6 +15,7 @@ export interface BenchOptions {
   readonly firstSteps?: boolean
   readonly peers?: boolean
   readonly tune?: boolean
+  readonly large?: boolean
   readonly network: readonly string[]
   readonly features: readonly number[]
   readonly channels: number
@@ -55,7 +56,7 @@ export function networks(text: string): string[] {
 
 /** A part of a kernel's name. */
 export function kernelPart(text: string): string {
-  const names = kernelNames()
+  const names = kernelNames(true)
   if (names.some((name) => name.includes(text))) return text
   const kinds = [...new Set(names.map((name) => name.split(' ')[0]))]
   throw new InvalidArgumentError(`No kernel's name contains it; there are ${kinds.join(', ')}.`)
@@ -82,6 +83,8 @@ export function casesOf({ network, features, channels, batch, size }: BenchOptio
 export function checkTogether(options: BenchOptions): void {
   if (options.peers && !options.networks)
     throw new DataError('bench --peers: the peers run the networks; leave out --no-networks')
-  if (options.only !== '' && !options.kernels)
-    throw new DataError('bench --only: it picks kernels; leave out --no-kernels')
+  const { only, kernels, large } = options
+  if (only !== '' && !kernels) throw new DataError('bench --only: it picks kernels; leave out --no-kernels')
+  if (!kernelNames(large).some((name) => name.includes(only)))
+    throw new DataError(`bench --only ${only}: only large convolutions contain it; add --large`)
 }

@@ -55,6 +55,7 @@ export function benchCommand(program: Command, io: Io): void {
     .addOption(new Option('--first-steps', 'what --start runs in processes of their own').hideHelp())
     .option('--peers', 'run tfjs, jax-js and ONNX Runtime on the same work (npm ci --prefix bench/peers)')
     .option('--tune', 'measure every variant of the convolutions first and take the fastest')
+    .option('--large', 'convolutions large enough for a graphics processor, too')
     .option('--network <names>', `of ${Object.keys(NETWORKS).join(', ')}`, networks, ['unet'])
     .option('--features <n,…>', 'channels of the first level, for networks that have a width', counts, [16])
     .option('--channels <n>', 'channels of the images', count, 1)
@@ -132,9 +133,14 @@ async function measureAll(
   return { ceiling, kernels, networks: rows, peers, comparison }
 }
 
-async function kernelsOf(device: OpenDevice, { only, tune }: BenchOptions, ceiling: Ceiling, say: Say) {
+async function kernelsOf(
+  device: OpenDevice,
+  { only, tune, large }: BenchOptions,
+  ceiling: Ceiling,
+  say: Say,
+) {
   say(kernelHead)
-  const rows = await benchKernels(device, ceiling, { only, tune, onRow: (r) => say(kernelLine(r)) })
+  const rows = await benchKernels(device, ceiling, { only, tune, large, onRow: (r) => say(kernelLine(r)) })
   say('')
   return rows
 }
