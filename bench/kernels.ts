@@ -4,11 +4,8 @@ import * as ops from '../src/autograd/ops/index.ts'
 import type { Tensor } from '../src/autograd/tensor.ts'
 import { backward, type Case, forward, tensor } from './case.ts'
 import type { Ceiling } from './ceiling.ts'
-<<<<<<< HEAD
 import { floorOf } from './floors.ts'
-=======
 import { geometry } from './geometry.ts'
->>>>>>> main
 import { type Timing, time } from './measure.ts'
 
 /** One kernel on one shape. */
@@ -121,6 +118,7 @@ const cases = (large: boolean): Case[] => [
   ...convolutions(4, CONVOLUTIONS),
   ...(large ? convolutions(8, LARGE) : []),
   ...others(),
+  ...geometry(),
 ]
 
 /** Names of all kernels that the bench times. */
@@ -136,13 +134,13 @@ export async function benchKernels(
   { only = '', tune = false, large = false, onRow = (_: KernelRow) => {} } = {},
 ): Promise<KernelRow[]> {
   const rows: KernelRow[] = []
-<<<<<<< HEAD
-  for (const c of cases(large).filter((k) => k.name.includes(only))) {
-    if (tune) await tuneConv2d(device, c.setup(device))
-=======
   const wanted = (k: Case) => k.name.includes(only) && (only !== '' || !k.onDemand)
-  for (const c of [...convolutions(), ...others(), ...geometry()].filter(wanted)) {
->>>>>>> main
+  for (const c of cases(large).filter(wanted)) {
+    if (tune) {
+      const untuned = c.setup(device)
+      await tuneConv2d(device, untuned)
+      untuned.dispose?.()
+    }
     // Its tensors live as long as the call that uses them: until the garbage collector takes both.
     const call = c.setup(device)
     const timing = await time(device, call, { budgetMs: 250 })
@@ -153,12 +151,8 @@ export async function benchKernels(
       ...timing,
       gflops,
       gbs,
-<<<<<<< HEAD
       share: floorOf(c, ceiling) / timing.min,
-=======
-      share: Math.max(gflops / ceiling.gflops, gbs / ceiling.gbs),
       nsPerPixel: c.pixels && (1e6 * timing.min) / c.pixels,
->>>>>>> main
     }
     rows.push(row)
     onRow(row)

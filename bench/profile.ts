@@ -44,7 +44,7 @@ export async function profileNetwork(
       clock = profile.clock
     }
     const launches = medianLaunches(taken)
-    const { planned, unshared } = built.steps[phase].captures[0]!
+    const { planned, unshared } = built.steps[phase].captures[0]!.memory.intermediates
     const profile = {
       ...work,
       ...each,

@@ -28,7 +28,8 @@ const KERNEL: readonly Column<KernelRow>[] = [
   ['median', 10, (r) => r.median.toFixed(3)],
   ['GFLOP/s', 10, (r) => r.gflops.toFixed(2)],
   ['GB/s', 9, (r) => r.gbs.toFixed(2)],
-  ['ceiling', 9, (r) => percent(r.share)],
+  ['floor/time', 11, (r) => percent(r.share)],
+  ['ns/pixel', 10, (r) => r.nsPerPixel?.toFixed(2) ?? ''],
 ]
 export const kernelHead = head(KERNEL)
 export const kernelLine = (r: KernelRow): string => line(KERNEL, r)

@@ -14,7 +14,6 @@ import { tuneConv2d } from '../autograd/ops/conv2d_tune.ts'
 import { DataError } from '../gpu/errors.ts'
 import { tunerOf } from '../gpu/tuner.ts'
 import { openDevice } from '../node/open.ts'
-<<<<<<< HEAD
 import {
   type BenchOptions,
   casesOf,
@@ -36,28 +35,6 @@ import {
 } from './bench-tables.ts'
 import type { Io } from './io.ts'
 import { adapterOption } from './settings.ts'
-=======
-
-interface BenchOptions {
-  readonly adapter?: string
-  readonly only?: string
-  readonly kernels: boolean
-  readonly networks: boolean
-  readonly peers?: boolean
-  readonly features: string
-  readonly batch: string
-  readonly size: string
-  readonly json?: boolean
-}
-
-const cell = (text: string | number, width: number): string => String(text).padStart(width)
-
-const kernelLine = (r: KernelRow): string =>
-  `${r.name.padEnd(52)}${cell(r.min.toFixed(3), 10)}${cell(r.gflops.toFixed(2), 10)}${cell(r.gbs.toFixed(2), 9)}${cell(`${(100 * r.share).toFixed(0)} %`, 8)}${r.nsPerPixel ? cell(`${r.nsPerPixel.toFixed(2)} ns/px`, 14) : ''}`
-
-const workLine = (r: WorkRow): string =>
-  `${r.name.padEnd(46)}${cell(r.ms.toFixed(1), 10)}${cell(r.min.toFixed(1), 9)}${cell(r.dispatches, 9)}${cell(r.submissions, 9)}${cell(r.newBuffers, 9)}${cell(r.jsMs.toFixed(2), 8)}${cell(r.firstMs.toFixed(0), 9)}`
->>>>>>> main
 
 /** `fovea bench`: kernels and networks against the adapter's ceiling and, in the same run, against peers. */
 export function benchCommand(program: Command, io: Io): void {
