@@ -7,6 +7,7 @@ import { Recomputation } from './recomputation.ts'
 import { type ArgumentPattern, fits, patternOf } from './step-arguments.ts'
 import {
   BYTES_PER_ELEMENT,
+  type Channels,
   checkShape,
   type DType,
   dtypeOf,
@@ -54,6 +55,10 @@ export interface CompiledStep<A extends readonly unknown[], R> {
   prepare(...args: A): Promise<void>
   dispose(): void
 }
+
+/** A function and the arguments that it is to be called with. */
+// biome-ignore lint/suspicious/noExplicitAny: each has arguments of its own
+export type PlannedUse = readonly [fn: (...args: any[]) => unknown, args: readonly unknown[]]
 
 /** A step for one set of shapes: captured, and from its first run on with buffers. */
 interface Captured {
@@ -153,19 +158,33 @@ export class Device extends Gpu {
     storage: Storage,
     requiresGrad: boolean,
     tracked = !this.capturing,
+    channels?: Channels,
   ): Tensor {
-    const t = new Tensor(this, shape, dtype, storage, requiresGrad, (gone) => {
+    const onDispose = (gone: Tensor) => {
       this.#collected.unregister(gone)
       for (const scope of this.#scopes) scope.delete(gone)
-    })
+    }
+    const t = new Tensor(this, shape, dtype, storage, requiresGrad, onDispose, channels)
     if (tracked) this.#collected.register(t, { storage, op: storage.op }, t)
     return t
+  }
+
+  /** Copies a tensor that is channels of a larger array into bytes of its own and gives these. For `Tensor`. */
+  gather(t: Tensor, from: Storage, { offset, stride }: Channels): Storage {
+    const bytes = t.bytes / t.shape[0]!
+    const width = t.bytes / t.size
+    const to = this.allocate(t.bytes, from.op)
+    for (let n = 0; n < t.shape[0]!; n++)
+      this.copy('gather channels', from, to, bytes, (offset + n * stride) * width, n * bytes)
+    if (this.#collected.unregister(t)) this.#collected.register(t, { storage: to, op: to.op }, t)
+    from.release('its channels were copied')
+    return to
   }
 
   /** The tensor as a result that wants a gradient (if it is of floats). For `defineOp`. */
   regrade(t: Tensor): Tensor {
     if (t.dtype !== 'float32') return t
-    const y = this.wrap(t.shape, t.dtype, t.storage.retain(), true)
+    const y = t.alias(true)
     y.isLeaf = false
     t.dispose('it became a result')
     return y
@@ -310,7 +329,7 @@ export class Device extends Gpu {
       plan: {
         value: (...args: A) => {
           const { program, capture } = entryOf(args)
-          return program?.memory ?? this.plan(capture).memory
+          return program?.memory ?? this.planSteps([capture])[0]!.memory
         },
       },
       prepare: {
@@ -339,12 +358,23 @@ export class Device extends Gpu {
     }) as CompiledStep<A, R>
   }
 
-  /** What `fn` as a compiled step would hold on the GPU: it is captured and forgotten, no buffer is made for it. */
-  memoryOf<A extends readonly unknown[]>(fn: (...args: A) => unknown, ...args: A): StepMemory {
-    const entry = this.#capture(fn, args)
-    const { memory } = this.plan(entry.capture)
-    this.#giveUp(entry)
-    return memory
+  /**
+   * What `fn` as a compiled step would hold on the GPU for these arguments. It is captured and forgotten: nothing
+   * runs, and no buffer is made for it (gradients of parameters are, if there are none yet).
+   */
+  plan<A extends readonly unknown[]>(fn: (...args: A) => unknown, ...args: A): StepMemory {
+    return this.planAll([[fn, args]])[0]!
+  }
+
+  /** What several functions would hold as compiled steps, each beside those before it, with which it shares intermediates. */
+  planAll(steps: Iterable<PlannedUse>): StepMemory[] {
+    const captured: Captured[] = []
+    try {
+      for (const [fn, args] of steps) captured.push(this.#capture(fn, [...args]))
+      return this.planSteps(captured.map((c) => c.capture)).map((p) => p.memory)
+    } finally {
+      for (const entry of captured) this.#giveUp(entry)
+    }
   }
 
   #placeStep(entry: Captured): Program {
@@ -379,6 +409,8 @@ export class Device extends Gpu {
           const made = fn(...given)
           if (made instanceof Promise)
             throw new FoveaError('compile: the function must not be async: a captured step cannot wait')
+          // Results are read as dense arrays: gathered here, while commands are still recorded.
+          for (const t of tensorsIn(made)) void t.storage
           return made
         },
         (made) => tensorsIn(made).map((t) => t.storage),

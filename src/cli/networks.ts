@@ -79,7 +79,7 @@ export async function trainNetwork(
           ...(schedule === 'cosine' ? { schedule: cosineSchedule({ epochs }) } : {}),
           ...(settings.plateau === null ? {} : { plateau: settings.plateau }),
           signal: io.signal,
-          onStart: display.start,
+          onFirstStep: display.firstStep,
           onProgress: display.progress,
           onEpoch: display.epoch,
         })

@@ -4,7 +4,7 @@ import type { Io } from './io.ts'
 
 /** Shows one network's training. */
 export interface TrainingDisplay {
-  start(s: Startup): void
+  firstStep(s: Startup): void
   progress(p: Progress): void
   epoch(m: EpochMetrics): void
   end(): void
@@ -35,7 +35,7 @@ export async function trainingDisplay(io: Io, title: string, epochs: number): Pr
   let running = true
   bar.start(epochs, 0, payload)
   return {
-    start: () => undefined,
+    firstStep: () => undefined,
     progress(p) {
       bar.update(p.epoch - 1 + p.step / p.steps, {
         epoch: `${p.epoch}/${p.epochs}`,
@@ -56,7 +56,7 @@ export async function trainingDisplay(io: Io, title: string, epochs: number): Pr
 function lines(io: Io, title: string, epochs: number): TrainingDisplay {
   let left = Number.NaN
   return {
-    start: (s) =>
+    firstStep: (s) =>
       io.err(`${title}: first step after ${s.seconds.toFixed(1)} s, ${s.pipelines} kernels compiled\n`),
     progress: (p) => {
       left = p.secondsLeft

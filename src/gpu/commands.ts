@@ -43,7 +43,7 @@ export interface BoundDispatch {
   readonly group: GPUBindGroup
   readonly workgroups: readonly [number, number, number]
   readonly flops: number
-  /** Bytes of everything bound: a lower bound of the traffic if each is touched once. */
+  /** Bytes of every tensor bound, each once: a lower bound of the traffic if all of them is touched. */
   readonly bytes: number
 }
 
@@ -66,6 +66,16 @@ export type BoundCommand = BoundDispatch | BoundCopy | BoundClear
 export function touched(command: Command): Storage[] {
   if (command.kind === 'dispatch') return command.storages.map((b) => b.storage)
   return command.kind === 'copy' ? [command.from, command.to] : [command.target]
+}
+
+/** Storages that a command may write. */
+export function written(command: Command): Storage[] {
+  if (command.kind === 'copy') return [command.to]
+  if (command.kind === 'clear') return [command.target]
+  const { bindings } = command.pipeline.entry
+  return command.storages
+    .filter(({ index }) => bindings.some((b) => b.index === index && b.access === 'read_write'))
+    .map((b) => b.storage)
 }
 
 /** Uniform slots: WebGPU wants bindings at multiples of 256 bytes. */
@@ -100,9 +110,9 @@ export function bind(
     }
   }
   const { pipeline } = command
-  let bytes = 0
+  // The tensors' own bytes, not those of the buffers they share; a tensor bound under two names counts once.
+  const bytes = [...new Set(command.storages.map((b) => b.storage))].reduce((sum, s) => sum + s.bytes, 0)
   const entries: GPUBindGroupEntry[] = command.storages.map(({ index, storage }, i) => {
-    bytes += storage.bytes
     const { buffer, offset } = places[i]!
     const size = storage.boundBytes + (storage.root === storage ? extra : 0)
     return { binding: index, resource: { buffer, offset, size } }

@@ -1,7 +1,7 @@
 import fillSource from '../../kernels/fill.wgsl'
 import { Allocator, GUARD_BYTES, type MemoryReport } from './allocator.ts'
 import { formatBytes } from './bytes.ts'
-import type { Command, ParamValues } from './commands.ts'
+import { type Command, type ParamValues, written } from './commands.ts'
 import { AdapterError, FoveaError, GpuOutOfMemoryError, GpuValidationError } from './errors.ts'
 import { BufferUsage, MAP_MODE_READ } from './flags.ts'
 import { type Kernel, kernel, PipelineCache } from './kernel.ts'
@@ -247,8 +247,18 @@ export class Gpu {
 
   #record(command: Command): void {
     this.stream.assertUsable()
-    if (this.#capture) this.#capture.commands.push(command)
-    else this.stream.record(command)
+    if (this.#capture) {
+      this.#capture.commands.push(command)
+      return
+    }
+    for (const { root } of written(command)) root.version++
+    this.stream.record(command)
+  }
+
+  /** True if what was captured so far of a step writes one of `storages`. */
+  captureWrites(storages: readonly Storage[]): boolean {
+    const roots = new Set(storages.map((s) => s.root))
+    return this.#capture?.commands.some((c) => written(c).some((s) => roots.has(s.root))) ?? false
   }
 
   /** Runs host work now, or, inside a captured step, at every replay before the step's submission. */
@@ -274,6 +284,7 @@ export class Gpu {
     if (this.#capture)
       throw new FoveaError('write: data cannot be written inside a captured step; pass it as an argument')
     storage.assertAlive('write')
+    storage.root.version++
     this.stream.write(storage.place, data)
   }
 
@@ -362,17 +373,24 @@ export class Gpu {
     return storage
   }
 
-  /** The buffers that a captured step will take; makes none. */
-  protected plan(capture: Capture): Plan {
-    return planStep(capture, this.#scratch, this.#guard)
+  /** The buffers that captured steps will take, each beside those before it; makes none. */
+  protected planSteps(captures: readonly Capture[]): Plan[] {
+    let existing: readonly number[] = this.#scratch.buffers.map((b) => b.size)
+    let held = this.memory().bytesHeld
+    return captures.map((capture) => {
+      const plan = planStep(capture, existing, held, this.#guard)
+      existing = plan.sharing.sizes
+      held += plan.memory.fresh
+      return plan
+    })
   }
 
   /** Gives a captured step its buffers. Throws a GpuOutOfMemoryError if they would pass the memory limit; none is made then. */
   protected place(capture: Capture): Program {
-    let plan = this.plan(capture)
+    let plan = this.planSteps([capture])[0]!
     if (plan.memory.peak > this.memoryLimit) {
-      this.allocator.trim()
-      plan = this.plan(capture)
+      this.trim()
+      plan = this.planSteps([capture])[0]!
     }
     this.#assertRoom(plan.memory)
     const inputs = [...capture.inputs].map((s) => {
@@ -390,6 +408,11 @@ export class Gpu {
         'Use a smaller batch or image, or activation checkpointing',
       { op: 'compile', room: this.memoryLimit },
     )
+  }
+
+  /** Gives the buffers of freed tensors, which are kept to be used again, back to the driver. */
+  trim(): void {
+    this.allocator.trim()
   }
 
   /** Submits what was recorded. Reading back does it too. */
