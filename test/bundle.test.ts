@@ -1,7 +1,9 @@
 import { execFile } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
+import { VERSION } from '../src/version.ts'
 
 interface Size {
   readonly page: string
@@ -25,4 +27,9 @@ test('a web page needs no Node module and no package, and little to load', async
   expect(unet.gzipped).toBeLessThan(60_000)
   // Every network, transform and score of the table of contents; a page takes a part of them.
   expect(all.gzipped).toBeLessThan(150_000)
+})
+
+test('the version that caches are held to is that of the package', () => {
+  const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
+  expect(VERSION).toBe(version)
 })

@@ -1,7 +1,9 @@
 import source from '../../kernels/reduce.wgsl'
 import { ShapeError } from '../gpu/errors.ts'
 import { kernel } from '../gpu/kernel.ts'
-import type { Run } from './op.ts'
+import { tunerOf } from '../gpu/tuner.ts'
+import type { Device } from './device.ts'
+import { Run } from './op.ts'
 import { collapse, reducedShape, stridesOf } from './shape.ts'
 import { elements, formatShape, type Shape, type Tensor } from './tensor.ts'
 
@@ -96,21 +98,42 @@ export function planReduction(
   }
 }
 
-/** Folds x over `axes` (normalised) and multiplies the result by `scale`. */
+/** Folds x over `axes` (normalised) and multiplies the result by `scale`. `cpu` overrides the choice of plan. */
 export function launchReduction(
   run: Run,
   fold: Fold,
   x: Tensor,
   axes: readonly number[],
-  {
-    keepDims = false,
-    scale = 1,
-    cpu = run.device.adapter.cpu,
-  }: { keepDims?: boolean; scale?: number; cpu?: boolean } = {},
+  { keepDims = false, scale = 1, cpu }: { keepDims?: boolean; scale?: number; cpu?: boolean } = {},
 ): Tensor {
   const y = run.empty(reducedShape(x.shape, axes, keepDims))
-  launchInto(run, fold, x, axes, y, scale, cpu)
+  launchInto(run, fold, x, axes, y, scale, cpu ?? chosenPlan(run.device, fold, x, axes))
   return y
+}
+
+/** Whether to take the plan for CPU drivers: the adapter's own kind, unless the tuner knows better. */
+function chosenPlan(device: Device, fold: Fold, { shape }: Tensor, axes: readonly number[]): boolean {
+  const { cpu } = device.adapter
+  const [own, other] = [planReduction(fold, shape, axes, cpu), planReduction(fold, shape, axes, !cpu)]
+  if (own.form === other.form && own.splits === other.splits) return cpu
+  const plan = (cpu: boolean) => ({ name: cpu ? 'lanes' : 'workgroups', cpu })
+  return tunerOf(device).choose({
+    key: `${fold} of ${shape.join('x')} over axes ${axes.join(',')}`,
+    candidates: [plan(cpu), plan(!cpu)],
+    kernelsOf: () => [reduce],
+    rehearse: () => {
+      const outer = new Run(device, 'tune reduction')
+      const x = outer.zeros(shape)
+      return {
+        run: ({ cpu }) => {
+          const inner = new Run(device, 'tune reduction')
+          launchReduction(inner, fold, x, axes, { cpu })
+          inner.finish([])
+        },
+        dispose: () => void outer.finish([]),
+      }
+    },
+  }).cpu
 }
 
 function launchInto(

@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import { TUNE_MODES, type TuneMode } from '../gpu/tuner.ts'
 import { type AugmentOptions, NO_AUGMENTATION, THESIS_AUGMENTATION } from '../pipelines/augment.ts'
 
 export type MethodName = 'cartesian' | 'polar' | 'crops'
@@ -42,6 +43,7 @@ export interface TrainArguments extends Omit<Settings, 'epochs' | 'patience' | '
   readonly plateau?: number
   readonly transfer?: boolean
   readonly adapter: string
+  readonly tune?: TuneMode
   readonly json?: boolean
 }
 
@@ -66,6 +68,12 @@ export const adapterOption = (): Option =>
     '--adapter <name>',
     'auto, hardware, software, lavapipe, swiftshader or a part of a name',
   ).default('auto')
+
+export const tuneOption = (): Option =>
+  new Option(
+    '--tune <from>',
+    'choices of kernels: off, defaults of fovea, cached (by fovea tune), measure (what is unknown)',
+  ).choices(TUNE_MODES)
 
 /** The options of `fovea train`. */
 export function addTrainOptions(command: Command): Command {
@@ -118,6 +126,7 @@ export function addTrainOptions(command: Command): Command {
     .option('--validation <part>', 'share of the groups for validation', part, 0.1)
     .option('--test <part>', 'share of the groups for the scores', part, 0.1)
     .addOption(adapterOption())
+    .addOption(tuneOption())
     .option('--json', 'print the results as JSON on standard output')
 }
 

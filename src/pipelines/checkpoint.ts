@@ -2,6 +2,8 @@ import type { Device } from '../autograd/device.ts'
 import { generatorOf } from '../autograd/random.ts'
 import type { Tensor } from '../autograd/tensor.ts'
 import { CheckpointError } from '../gpu/errors.ts'
+import { tunerOf } from '../gpu/tuner.ts'
+import type { TunerTable } from '../gpu/tuner-table.ts'
 import type { Module } from '../nn/module.ts'
 import type { Optimizer } from '../nn/optim/optimizer.ts'
 import { parseSafetensors } from '../nn/safetensors.ts'
@@ -39,7 +41,8 @@ const prefixed = (prefix: string, tensors: Readonly<TensorRecord>): TensorRecord
 
 /**
  * A checkpoint as one safetensors file: weights under their own names, moments under `optimizer.`, the state
- * as JSON in the metadata. Without an optimiser: weights alone, which PyTorch reads as they are.
+ * and the kernels that were chosen as JSON in the metadata. Without an optimiser: weights alone, which PyTorch
+ * reads as they are.
  */
 export async function writeCheckpoint(
   net: Module,
@@ -51,7 +54,8 @@ export async function writeCheckpoint(
   if (!optimizer || !lossSum || !state) return safetensorsFrom(weights)
   const { tensors, step, lr } = optimizer.stateDict()
   const random = generatorOf(optimizer.device).state()
-  const metadata = { fovea: JSON.stringify({ state, optimizer: { step, lr }, random }) }
+  const choices = tunerOf(optimizer.device).export()
+  const metadata = { fovea: JSON.stringify({ state, optimizer: { step, lr }, random, choices }) }
   return safetensorsFrom({ ...weights, ...prefixed('optimizer.', tensors), 'loss.sum': lossSum }, metadata)
 }
 
@@ -86,6 +90,8 @@ export async function readCheckpoint(
     if (!sum) throw new CheckpointError(`${file}: it lacks loss.sum; it is damaged`)
     device.copy('checkpoint', sum.storage, lossSum.storage, lossSum.bytes)
     generatorOf(device).restore(saved.random)
+    // Other kernels would give other last bits.
+    if (saved.choices?.choices) tunerOf(device).import(saved.choices)
     return saved.state
   } finally {
     for (const t of Object.values(tensors)) t.dispose()
@@ -96,6 +102,8 @@ interface Saved {
   state: TrainingState
   optimizer: { step: number; lr: number }
   random: ReturnType<ReturnType<typeof generatorOf>['state']>
+  /** Kernels that the run's work was done with. */
+  choices?: TunerTable
 }
 
 function parseState(text: string, file: string): Saved {
