@@ -135,7 +135,7 @@ export class Gpu {
     this.stream.assertUsable()
     let storage: Storage
     if (this.#capture) {
-      this.allocator.assertBindable(bytes, op)
+      if (!this.#capture.dry) this.allocator.assertBindable(bytes, op)
       storage = new Storage(bytes, op, undefined, undefined)
       this.#capture.virtuals.add(storage)
     } else storage = this.allocator.allocate(bytes, op)
@@ -172,6 +172,7 @@ export class Gpu {
 
   /** Records a kernel launch for `op`. Bindings are matched to the WGSL by name. */
   launch(op: string, options: LaunchOptions): void {
+    if (this.#capture?.dry) return
     const { kernel, entry, bindings, overrides = {} } = options
     const pipeline = this.#pipelines.get(kernel, entry, overrides)
     const workgroups = this.#workgroups(op, options, pipeline.workgroupSize)
@@ -336,6 +337,24 @@ export class Gpu {
     const keep = new Set([...outputs(result)].map((s) => s.root))
     const program = new Program(this.native, this.stream, this.#scratch, capture, keep, this.#guard)
     return { result, program }
+  }
+
+  /** Runs `fn` as if captured, and drops what it records. Constants made in it live until `release`. */
+  protected dryRun<T>(fn: () => T): { result: T; release(): void } {
+    if (this.#capture) throw new FoveaError('trace: it cannot run inside a captured step')
+    const capture = new Capture(true)
+    const release = () => {
+      for (const storage of capture.constants) storage.release('its trace was released')
+    }
+    this.#capture = capture
+    try {
+      return { result: fn(), release }
+    } catch (error) {
+      release()
+      throw error
+    } finally {
+      this.#capture = undefined
+    }
   }
 
   /** Submits what was recorded. Reading back does it too. */

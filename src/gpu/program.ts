@@ -22,6 +22,8 @@ export class Capture {
   readonly virtuals = new Set<Storage>()
   /** Storages with a place that live as long as the program: constants made inside the step. */
   readonly constants: Storage[] = []
+  /** `dry`: launches are not even recorded. */
+  constructor(readonly dry = false) {}
 }
 
 interface Interval {

@@ -106,6 +106,22 @@ export abstract class Module {
     return this.train(false)
   }
 
+  /** Runs `fn` in evaluation mode; afterwards every part is in the mode that it was in. */
+  evaluating<R>(fn: () => R): R {
+    const modes = [...this.#modules()].map((m) => [m, m.training] as const)
+    this.eval()
+    try {
+      return fn()
+    } finally {
+      for (const [module, training] of modes) module.training = training
+    }
+  }
+
+  *#modules(): Generator<Module> {
+    yield this
+    for (const part of this.#parts.values()) yield* part.#modules()
+  }
+
   /** Names the tensors and lays all parameters into one block and all statistics into another. Call it once, on the whole network. */
   protected pack(): void {
     const parameters = this.namedParameters()
