@@ -12,10 +12,13 @@ export {
 export { tuneConv2d } from './autograd/ops/conv2d_tune.ts'
 export * from './autograd/ops/index.ts'
 export { generatorOf, manualSeed, Prng, RandomGenerator } from './autograd/random.ts'
+export { recompute } from './autograd/recompute.ts'
 export type { Cotangents } from './autograd/tape.ts'
 export { type DType, type Shape, Tensor, type TypedArray } from './autograd/tensor.ts'
 export type { Dataset, Sample, SampleData } from './data/dataset.ts'
+export { windowHu } from './data/normalize.ts'
 export { kFold, shareOf, splitDataset } from './data/split.ts'
+export { assertSameGrid, resampleVolume, type Volume } from './data/volume.ts'
 export type { MemoryReport } from './gpu/allocator.ts'
 export * from './gpu/errors.ts'
 export type { AdapterDescription, DebugOptions } from './gpu/gpu.ts'
@@ -59,8 +62,10 @@ export {
   segmentLocalised,
 } from './pipelines/localise.ts'
 export type { EpochMetrics } from './pipelines/metrics.ts'
+export { type MaskScores, type ScoreMasksOptions, scoreMasks } from './pipelines/score-masks.ts'
 export { type Scores, scoreMask, summarize, summarizeScores } from './pipelines/scores.ts'
 export { segmentThenSegment } from './pipelines/segment-then-segment.ts'
+export { type SurfaceOptions, type SurfaceScores, surfaceScores } from './pipelines/surface.ts'
 export { cartesianTask, cropTask, polarTask, type TrainingTask } from './pipelines/tasks.ts'
 export {
   type Progress,

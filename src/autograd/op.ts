@@ -131,6 +131,7 @@ export function defineOp<A>(rule: OpRule<A>): (inputs: readonly Tensor[], attrs:
     }
     const saved = run.finish(made)
     const wanted = inputs.some((x) => x.requiresGrad)
+    if (wanted && rule.backward) device.recomputation.uses(inputs)
     if (!wanted || !device.gradEnabled || !rule.backward) {
       for (const t of saved) t.dispose('a temporary of its op')
       const because =
@@ -143,15 +144,27 @@ export function defineOp<A>(rule: OpRule<A>): (inputs: readonly Tensor[], attrs:
       device.onApply?.({ op: rule.name, inputs, outputs: made, attrs })
       return [...made]
     }
-    const outputs = made.map((t) => device.regrade(t))
-    const node = { id: newNodeId(), rule, inputs: [...inputs], outputs, saved, attrs }
-    for (const y of outputs) {
-      // Integer results (indices, labels) are constants of the graph.
-      if (y.requiresGrad) y.node = node
-      device.enterScope(y)
-    }
-    return outputs
+    return record(rule, inputs, made, saved, attrs)
   }
+}
+
+/** Puts results of a rule on the tape. They take the place of the tensors in `made`. */
+export function record<A>(
+  rule: OpRule<A>,
+  inputs: readonly Tensor[],
+  made: readonly Tensor[],
+  saved: readonly Tensor[],
+  attrs: A,
+): Tensor[] {
+  const { device } = inputs[0]!
+  const outputs = made.map((t) => device.regrade(t))
+  const node = { id: newNodeId(), rule, inputs: [...inputs], outputs, saved, attrs }
+  for (const y of outputs) {
+    // Integer results (indices, labels) are constants of the graph.
+    if (y.requiresGrad) y.node = node
+    device.enterScope(y)
+  }
+  return outputs
 }
 
 /** Applies an op that has one result. */

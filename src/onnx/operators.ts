@@ -1,4 +1,4 @@
-import type { ConvShape } from '../autograd/ops/conv2d_plan.ts'
+import type { ConvShape } from '../autograd/conv2d/variant.ts'
 import type { Pool } from '../autograd/ops/window.ts'
 import { normalizeAxes } from '../autograd/shape.ts'
 import { sameShape, type Tensor } from '../autograd/tensor.ts'

@@ -88,7 +88,8 @@ function layout(run: Run, x: Shape, attrs: Attrs) {
       relu: attrs.relu ? 1 : 0,
       has_weight: attrs.hasWeight ? 1 : 0,
       has_bias: attrs.hasBias ? 1 : 0,
-      running: attrs.training && attrs.runningMean ? 1 : 0,
+      // A forward pass that is run again for its gradients must not move them a second time.
+      running: attrs.training && attrs.runningMean && !run.device.recomputation.again ? 1 : 0,
       add_weight: 0,
       add_bias: 0,
     },
