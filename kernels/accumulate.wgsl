@@ -1,7 +1,12 @@
 // What the tape itself needs: y += x.
 
 struct Params {
-  count: u32, // elements
+  count: u32,    // elements
+  image: u32,    // vec4s of an image, where x or y is channels of a larger array; else 0
+  x_offset: u32, // vec4 i of image n lies at i + offset + n·gap
+  x_gap: u32,
+  y_offset: u32,
+  y_gap: u32,
 }
 
 @group(0) @binding(0) var<storage, read> x: array<vec4f>;
@@ -14,6 +19,8 @@ fn add_into(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) g
   let i = id.x + id.y * groups.x * 64u;
   if (4u * i < params.count) {
     let inside = vec4u(4u * i) + vec4u(0u, 1u, 2u, 3u) < vec4u(params.count);
-    y[i] += select(vec4f(0.0), x[i], inside);
+    var n = 0u;
+    if (params.image > 0u) { n = i / params.image; }
+    y[i + params.y_offset + n * params.y_gap] += select(vec4f(0.0), x[i + params.x_offset + n * params.x_gap], inside);
   }
 }

@@ -1,5 +1,6 @@
 import source from '../../kernels/move.wgsl'
 import { kernel } from '../gpu/kernel.ts'
+import type { Storage } from '../gpu/storage.ts'
 import { MAX_RANK } from './accumulate.ts'
 import type { Run } from './op.ts'
 import { broadcastStrides, collapse, gridOf, requireRank, stridesOf, type Walk, walkParams } from './shape.ts'
@@ -9,10 +10,19 @@ const move = kernel('move', source)
 
 /** A box inside an array: where it begins and its strides, in elements. */
 export interface Box {
-  readonly tensor: Tensor
+  readonly storage: Storage
   readonly offset: number
   readonly strides: readonly number[]
 }
+
+/** A whole tensor, which may be channels of a larger array. */
+export function boxOf(x: Tensor): Box {
+  const { storage, offset, gap } = x.span
+  return { storage, offset, strides: stridesOf(x.shape).map((s, k) => (k === 0 ? s + gap : s)) }
+}
+
+/** Copies x to y, of the same shape. Either may be channels of a larger array. By bits: any dtype. */
+export const copyTensor = (run: Run, x: Tensor, y: Tensor): void => copyBox(run, x.shape, boxOf(x), boxOf(y))
 
 const noPad = Object.fromEntries(Array.from({ length: MAX_RANK }, (_, k) => [`m${k}`, 1]))
 
@@ -48,7 +58,7 @@ export function copyBox(run: Run, sizes: Shape, from: Box, to: Box): void {
   run.launch({
     kernel: move,
     entry,
-    bindings: { x: from.tensor, wide_x: from.tensor, y: to.tensor, wide_y: to.tensor },
+    bindings: { x: from.storage, wide_x: from.storage, y: to.storage, wide_y: to.storage },
     overrides: grid ? { GRID: 1 } : { AXES: Math.max(1, used.sizes.length) },
     params: {
       count,
@@ -65,19 +75,17 @@ export function copyBox(run: Run, sizes: Shape, from: Box, to: Box): void {
 /** x stretched to the larger `shape` by broadcasting. */
 export function expandTo(run: Run, x: Tensor, shape: Shape): Tensor {
   const y = run.empty(shape, x.dtype)
-  const from = { tensor: x, offset: 0, strides: broadcastStrides(x.shape, shape) }
-  copyBox(run, shape, from, { tensor: y, offset: 0, strides: stridesOf(shape) })
+  const from = { storage: x.storage, offset: 0, strides: broadcastStrides(x.shape, shape) }
+  copyBox(run, shape, from, boxOf(y))
   return y
 }
 
 /** The box of x from `starts`, of shape `sizes`. */
 export function cut(run: Run, x: Tensor, starts: Shape, sizes: Shape): Tensor {
   const y = run.empty(sizes, x.dtype)
-  const strides = stridesOf(x.shape)
-  const offset = starts.reduce((sum, s, k) => sum + s * strides[k]!, 0)
-  if (y.size > 0) {
-    copyBox(run, sizes, { tensor: x, offset, strides }, { tensor: y, offset: 0, strides: stridesOf(sizes) })
-  }
+  const { storage, offset, strides } = boxOf(x)
+  const start = starts.reduce((sum, s, k) => sum + s * strides[k]!, offset)
+  if (y.size > 0) copyBox(run, sizes, { storage, offset: start, strides }, boxOf(y))
   return y
 }
 

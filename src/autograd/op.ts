@@ -2,12 +2,18 @@ import { FoveaError } from '../gpu/errors.ts'
 import type { LaunchOptions } from '../gpu/gpu.ts'
 import { Storage } from '../gpu/storage.ts'
 import type { Device } from './device.ts'
+import type { Slot } from './slots.ts'
 import { type Cotangents, newNodeId } from './tape.ts'
-import { BYTES_PER_ELEMENT, type DType, deviceOf, elements, type Shape, Tensor } from './tensor.ts'
+import { BYTES_PER_ELEMENT, type DType, deviceOf, elements, type Shape, sameShape, Tensor } from './tensor.ts'
 
 /** A launch whose bindings may be tensors. */
 export interface OpLaunch extends Omit<LaunchOptions, 'bindings'> {
   readonly bindings: Readonly<Record<string, Tensor | Storage>>
+  /**
+   * Bindings whose kernel finds channels of a larger array by itself, by `span.offset` and `span.gap`. All other
+   * tensors are bound dense.
+   */
+  readonly inPlace?: readonly string[]
 }
 
 /**
@@ -29,6 +35,28 @@ export class Run {
     return this.#own(this.device.wrap(shape, dtype, storage, false))
   }
 
+  /** As `empty`, but in the slot if it has room for this shape: then write through its `span`. */
+  emptyIn(slot: Slot | undefined, shape: Shape, dtype: DType = 'float32'): Tensor {
+    const place = slot?.open(this.op, shape, dtype)
+    if (!place) return this.empty(shape, dtype)
+    const { storage, channels } = place
+    return this.#own(this.device.wrap(shape, dtype, storage, false, undefined, channels))
+  }
+
+  /** `count` channels of x (N, C, H, W) from `first`, in place. H·W must be a multiple of 4. Write nothing into them. */
+  channels(x: Tensor, first: number, count: number): Tensor {
+    const [n, , h, w] = x.shape as [number, number, number, number]
+    const { storage, offset, gap } = x.span
+    const channels = { offset: offset + first * h * w, stride: gap + x.size / n, slot: undefined }
+    const shape = [n, count, h, w]
+    return this.#own(this.device.wrap(shape, x.dtype, storage.retain(), false, undefined, channels))
+  }
+
+  /** A tensor over the whole of a storage that others hold, too. */
+  whole(storage: Storage, shape: Shape, dtype: DType): Tensor {
+    return this.#own(this.device.wrap(shape, dtype, storage.retain(), false))
+  }
+
   zeros(shape: Shape, dtype: DType = 'float32'): Tensor {
     const t = this.empty(shape, dtype)
     this.device.clear(this.op, t.storage)
@@ -39,6 +67,7 @@ export class Run {
   view(x: Tensor, shape: Shape): Tensor {
     if (elements(shape) !== x.size)
       throw new FoveaError(`${this.op}: a view cannot change the number of elements`)
+    if (sameShape(x.shape, shape)) return this.#own(x.alias(false))
     return this.#own(this.device.wrap(shape, x.dtype, x.storage.retain(), false))
   }
 
@@ -54,10 +83,12 @@ export class Run {
     return t
   }
 
-  launch(options: OpLaunch): void {
+  launch({ inPlace = [], ...options }: OpLaunch): void {
     const bindings: Record<string, Storage> = {}
-    for (const [name, b] of Object.entries(options.bindings))
-      bindings[name] = b instanceof Storage ? b : b.storage
+    for (const [name, b] of Object.entries(options.bindings)) {
+      if (b instanceof Storage) bindings[name] = b
+      else bindings[name] = inPlace.includes(name) ? b.span.storage : b.storage
+    }
     this.device.launch(this.op, { ...options, bindings })
   }
 

@@ -8,6 +8,7 @@ import {
   UNIFORM_SLOT,
   usesParams,
   writeParams,
+  written,
 } from './commands.ts'
 import { FoveaError } from './errors.ts'
 import { BufferUsage } from './flags.ts'
@@ -183,6 +184,8 @@ export class Program {
   readonly #externals: readonly Storage[]
   readonly #used = new Set<{ users: number }>()
   readonly #outputs: readonly Storage[]
+  /** What outlives the step and is written by it. */
+  readonly #written = new Set<Storage>()
   #disposed = false
   readonly memory: StepMemory
 
@@ -232,6 +235,8 @@ export class Program {
     stream.watch(
       device.popErrorScope().then((e) => (e ? new FoveaError(`capture of a step: ${e.message}`) : undefined)),
     )
+    for (const c of capture.commands)
+      for (const s of written(c)) if (!capture.virtuals.has(s.root)) this.#written.add(s.root)
     this.#externals = externalsOf(capture)
     capture.retire()
     // Only the bound form is needed from here on.
@@ -270,6 +275,7 @@ export class Program {
     const data = this.#dynamicData
     if (uniforms && data.byteLength > 0) this.stream.writeAhead({ buffer: uniforms, offset: 0 }, data)
     this.stream.submit([...first, ...this.#commands])
+    for (const s of this.#written) s.version++
   }
 
   dispose(): void {
