@@ -228,6 +228,11 @@ export class Device extends Gpu {
     }
   }
 
+  /** True while `trace` runs. */
+  get tracing(): boolean {
+    return this.onApply !== undefined
+  }
+
   /** Runs `fn` without recording gradients. */
   noGrad<R>(fn: () => R): R {
     const before = this.#gradEnabled

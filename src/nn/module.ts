@@ -22,8 +22,11 @@ export abstract class Module {
   /** The result for a batch; most networks take (N, C, H, W). */
   abstract forward(x: Tensor): Tensor | readonly Tensor[]
 
-  /** Runs a part of the forward pass, from `inputs` to one result: recomputed with `activationCheckpointing`. */
-  protected segment<A extends readonly Tensor[]>(forward: (...inputs: A) => Tensor, ...inputs: A): Tensor {
+  /** Runs a part of the forward pass, from `inputs` to its results: recomputed with `activationCheckpointing`. */
+  protected segment<A extends readonly Tensor[], R extends Tensor | readonly Tensor[]>(
+    forward: (...inputs: A) => R,
+    ...inputs: A
+  ): R {
     return this.activationCheckpointing ? recompute(forward, ...inputs) : forward(...inputs)
   }
 

@@ -1,3 +1,4 @@
+import type { BinaryName } from '../autograd/binary.ts'
 import type { ConvShape } from '../autograd/conv2d/variant.ts'
 import type { Pool } from '../autograd/ops/window.ts'
 import { normalizeAxes } from '../autograd/shape.ts'
@@ -24,10 +25,10 @@ const one =
 const binary =
   (opType: string): Translate =>
   (g, { attrs: [attrs], inputs, outputs }) => {
-    const { a, b } = attrs as { a: number | undefined; b: number | undefined }
+    const { a, b, computes } = attrs as { a?: number; b?: number; computes: BinaryName }
     const left = a === undefined ? g.name(inputs[0]!) : g.floats([a])
     const right = b === undefined ? g.name(inputs.at(-1)!) : g.floats([b])
-    g.define(outputs[0]!, g.add(opType, [left, right]))
+    g.define(outputs[0]!, withRelu(g, g.add(opType, [left, right]), computes === 'addRelu'))
   }
 
 /** Applies the ReLU that an op computed in its own launch. */

@@ -1,6 +1,6 @@
 import { type Device, tensorsIn } from '../autograd/device.ts'
 import type { Applied } from '../autograd/op.ts'
-import { formatShape, type Shape, sameShape, type Tensor, type TypedArray } from '../autograd/tensor.ts'
+import { formatShape, type Shape, sameShape, Tensor, type TypedArray } from '../autograd/tensor.ts'
 import { FoveaError } from '../gpu/errors.ts'
 import type { Module } from '../nn/module.ts'
 
@@ -107,7 +107,8 @@ async function join(network: string, a: Recording, b: Recording): Promise<Trace>
     if (x.op !== y.op || x.inputs.length !== y.inputs.length) throw differ(`applies ${x.op} or ${y.op}`)
     const inputs: Value[] = []
     for (const [k, t] of x.inputs.entries()) inputs.push(await known(x.op, t, y.inputs[k]!))
-    for (const t of tensorsIn(x.attrs)) constants.set(t, await constantOf(t))
+    for (const t of Object.values(x.attrs ?? {}))
+      if (t instanceof Tensor) constants.set(t, await constantOf(t))
     const outputs = x.outputs.map((t, k) => enter(t, y.outputs[k]!))
     steps.push({ op: x.op, attrs: [x.attrs, y.attrs], inputs, outputs })
   }

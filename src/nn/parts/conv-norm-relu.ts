@@ -1,4 +1,5 @@
 import type { Device } from '../../autograd/device.ts'
+import type { Slot } from '../../autograd/slots.ts'
 import type { Tensor } from '../../autograd/tensor.ts'
 import type { ConvInit } from '../init.ts'
 import { BatchNorm2d, Conv2d, type Conv2dOptions } from '../layers.ts'
@@ -28,6 +29,11 @@ export class SeparableConv2d extends Module {
   forward(x: Tensor): Tensor {
     return this.#pointwise.forward(this.#depthwise.forward(x))
   }
+
+  /** `norm` of what it makes of x; see `BatchNorm2d.behind`. */
+  before(norm: BatchNorm2d, x: Tensor, into?: Slot): Tensor {
+    return norm.behind(this.#pointwise, this.#depthwise.forward(x), into)
+  }
 }
 
 /** A convolution without bias, batch norm, ReLU: what decoders are made of. Its parts are called `at` and `at + 1`. */
@@ -54,7 +60,9 @@ export class ConvNormRelu extends Module {
     this.#norm = this.part(`${at + 1}`, new BatchNorm2d(device, outChannels, { activation: 'relu' }))
   }
 
-  forward(x: Tensor): Tensor {
-    return this.#norm.forward(this.#conv.forward(x))
+  /** `into`: where the result is to lie, for a later `concat`. */
+  forward(x: Tensor, into?: Slot): Tensor {
+    const [conv, norm] = [this.#conv, this.#norm]
+    return conv instanceof SeparableConv2d ? conv.before(norm, x, into) : norm.behind(conv, x, into)
   }
 }
