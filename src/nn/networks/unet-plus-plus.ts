@@ -1,5 +1,4 @@
 import type { Device } from '../../autograd/device.ts'
-import { concat } from '../../autograd/ops/concat.ts'
 import { interpolate } from '../../autograd/ops/interpolate.ts'
 import { Prng } from '../../autograd/random.ts'
 import type { Tensor } from '../../autograd/tensor.ts'
@@ -39,8 +38,7 @@ class DecoderBlock extends Module {
   override forward(x: Tensor, skips: readonly Tensor[] = []): Tensor {
     const [, , h, w] = x.shape
     const large = interpolate(x, { size: [2 * h!, 2 * w!] })
-    const joined = skips.length > 0 ? concat([large, ...skips], { axis: 1 }) : large
-    return this.#conv2.forward(this.#conv1.forward(joined))
+    return this.#conv2.forward(this.#conv1.forwardJoined([large, ...skips]))
   }
 }
 
