@@ -57,21 +57,28 @@ export { type OpenOptions, openDevice } from './open.ts'
 export { type AugmentOptions, NO_AUGMENTATION, THESIS_AUGMENTATION } from './pipelines/augment.ts'
 export { type Evaluated, evaluateCartesian, evaluateCrops, evaluatePolar } from './pipelines/evaluate.ts'
 export {
-  centreOfMap,
   type LocalisedResult,
   type LocalisedSegmentation,
   segmentLocalised,
 } from './pipelines/localise.ts'
 export type { EpochMetrics } from './pipelines/metrics.ts'
+export { type PredictorLossOptions, predictorLoss } from './pipelines/predictor.ts'
 export { type MaskScores, type ScoreMasksOptions, scoreMasks } from './pipelines/score-masks.ts'
 export { type Scores, scoreMask, summarize, summarizeScores } from './pipelines/scores.ts'
 export { segmentThenSegment } from './pipelines/segment-then-segment.ts'
 export { type SurfaceOptions, type SurfaceScores, surfaceScores } from './pipelines/surface.ts'
-export { cartesianTask, cropTask, polarTask, type TrainingTask } from './pipelines/tasks.ts'
+export {
+  cartesianTask,
+  cropTask,
+  polarTask,
+  type TrainingTask,
+  type TransformedTaskOptions,
+  transformedTask,
+} from './pipelines/tasks.ts'
 export {
   type Progress,
   type TrainOptions,
   type TrainResult,
   train,
 } from './pipelines/training.ts'
-export { cropTransform, polarTransform, type Transform } from './pipelines/transforms.ts'
+export * from './pipelines/transforms/index.ts'
