@@ -2,6 +2,7 @@ import { FoveaError, GradientError, ShapeError } from '../gpu/errors.ts'
 import { type DebugOptions, Gpu } from '../gpu/gpu.ts'
 import type { Capture, Program, StepMemory } from '../gpu/program.ts'
 import type { Storage } from '../gpu/storage.ts'
+import type { Applied } from './op.ts'
 import type { ParameterBlock } from './parameters.ts'
 import { Recomputation } from './recomputation.ts'
 import {
@@ -66,6 +67,8 @@ export class Device extends Gpu {
   /** Where `recompute` stands on this device. */
   readonly recomputation = new Recomputation()
   #gradEnabled = true
+  /** Told of each op while `trace` runs. */
+  onApply: ((applied: Applied) => void) | undefined
   readonly #scopes: Set<Tensor>[] = []
   readonly #blocks = new WeakMap<Tensor, ParameterBlock>()
   readonly #collected: FinalizationRegistry<{ readonly storage: Storage; readonly op: string }>
@@ -229,6 +232,11 @@ export class Device extends Gpu {
     }
   }
 
+  /** True while `trace` runs. */
+  get tracing(): boolean {
+    return this.onApply !== undefined
+  }
+
   /** Runs `fn` without recording gradients. */
   noGrad<R>(fn: () => R): R {
     const before = this.#gradEnabled
@@ -334,6 +342,41 @@ export class Device extends Gpu {
         },
       },
     }) as CompiledStep<A, R>
+  }
+
+  /**
+   * Runs `fn` on an input of this shape without doing its work: shapes are checked, nothing reaches the GPU, no
+   * gradient is recorded. Lists the ops that were applied, in order. Constants made in `fn` can be read until
+   * `release` is called; all else in the list has no values.
+   */
+  trace<R>(
+    shape: Shape,
+    fn: (x: Tensor) => R,
+  ): { input: Tensor; result: R; applied: Applied[]; release(): void } {
+    const applied: Applied[] = []
+    const outside = this.#scopes.splice(0)
+    // As in a scope: what a network makes in its forward pass and means to hold on to, it keeps.
+    const made = new Set<Tensor>()
+    this.#scopes.push(made)
+    this.onApply = (a) => applied.push(a)
+    try {
+      const { result: ran, release } = this.dryRun(() => {
+        const bytes = elements(shape) * BYTES_PER_ELEMENT
+        const input = this.wrap(shape, 'float32', this.allocate(bytes, 'input of a trace'), false)
+        return { input, result: this.noGrad(() => fn(input)) }
+      })
+      const releaseAll = () => {
+        for (const t of made) t.dispose('its trace was released')
+        release()
+      }
+      return { ...ran, applied, release: releaseAll }
+    } catch (error) {
+      for (const t of made) t.dispose('its trace failed')
+      throw error
+    } finally {
+      this.onApply = undefined
+      this.#scopes.splice(0, this.#scopes.length, ...outside)
+    }
   }
 
   /**

@@ -146,7 +146,7 @@ export class Gpu {
     this.stream.assertUsable()
     let storage: Storage
     if (this.#capture) {
-      this.allocator.assertBindable(bytes, op)
+      if (!this.#capture.dry) this.allocator.assertBindable(bytes, op)
       storage = new Storage(bytes, op, undefined, undefined)
       this.#capture.virtuals.add(storage)
     } else storage = this.allocator.allocate(bytes, op)
@@ -184,6 +184,7 @@ export class Gpu {
 
   /** Records a kernel launch for `op`. Bindings are matched to the WGSL by name. */
   launch(op: string, options: LaunchOptions): void {
+    if (this.#capture?.dry) return
     const { kernel, entry, bindings, overrides = {} } = options
     const pipeline = this.#pipelines.get(kernel, entry, overrides)
     const workgroups = this.#workgroups(op, options, pipeline.workgroupSize)
@@ -413,6 +414,21 @@ export class Gpu {
   /** Gives the buffers of freed tensors, which are kept to be used again, back to the driver. */
   trim(): void {
     this.allocator.trim()
+  }
+
+  /** Runs `fn` as if captured, and records nothing. Constants made in it live until `release`. */
+  protected dryRun<T>(fn: () => T): { result: T; release(): void } {
+    if (this.#capture) throw new FoveaError('trace: it cannot run inside a captured step')
+    const capture = new Capture(true)
+    this.#capture = capture
+    try {
+      return { result: fn(), release: () => capture.abandon() }
+    } catch (error) {
+      capture.abandon()
+      throw error
+    } finally {
+      this.#capture = undefined
+    }
   }
 
   /** Submits what was recorded. Reading back does it too. */

@@ -28,6 +28,9 @@ export class Capture {
   readonly inputs = new Set<Storage>()
   readonly outputs = new Set<Storage>()
 
+  /** `dry`: launches are not even recorded. */
+  constructor(readonly dry = false) {}
+
   /** Ends the use of its intermediates by anything but the step itself. */
   retire(): void {
     for (const s of this.virtuals) {
