@@ -1,6 +1,7 @@
 import { GradientError, ShapeError } from '../gpu/errors.ts'
 import type { Storage } from '../gpu/storage.ts'
 import { addInto, sumTo } from './accumulate.ts'
+import { launchCast } from './cast.ts'
 import type { OpRule } from './op.ts'
 import { Run } from './op.ts'
 import { formatShape, sameShape, type Tensor } from './tensor.ts'
@@ -91,7 +92,7 @@ export function backward(root: Tensor, upstream: Tensor | undefined): void {
   const nodes = reachable(root.node)
   const grads = new Map<Tensor, Tensor>()
   device.noGrad(() => {
-    grads.set(root, upstream ? upstream.detach() : device.full(root.shape, 1))
+    grads.set(root, upstream ? launchCast(new Run(device, 'backward'), upstream, root.dtype) : device.full(root.shape, 1, { dtype: root.dtype }))
     for (const node of nodes) {
       step(node, grads)
       release(node, root, 'by backward()')
@@ -125,6 +126,7 @@ function step(node: Node, grads: Map<Tensor, Tensor>): void {
       return
     }
     if (!sameShape(dx.shape, x.shape)) dx = unbroadcast(rule.name, i, dx, x)
+    if (dx.dtype !== x.dtype) throw wrongGradient(rule.name, i, dx, x)
     accumulate(x, dx, grads)
   })
   for (const g of dys) g?.dispose('by backward()')
@@ -143,7 +145,7 @@ function unbroadcast(op: string, i: number, dx: Tensor, x: Tensor): Tensor {
 
 const wrongGradient = (op: string, i: number, dx: Tensor, x: Tensor): GradientError =>
   new GradientError(
-    `${op}: the gradient of input ${i} is ${formatShape(dx.shape)}, the input is ${formatShape(x.shape)}`,
+    `${op}: the gradient of input ${i} is ${dx.dtype} ${formatShape(dx.shape)}, the input is ${x.dtype} ${formatShape(x.shape)}`,
     { op },
   )
 

@@ -78,8 +78,9 @@ interface Attrs {
 
 const apply = defineUnaryResult<Attrs>({
   name: 'convTranspose2d',
+  half: { inputs: [0], lower: true },
   forward(run, [x, weight, bias], { shape, relu }) {
-    const y = run.empty([shape.n, shape.cin, shape.h, shape.w])
+    const y = run.empty([shape.n, shape.cin, shape.h, shape.w], x!.dtype)
     const buffers = { dy: x!, weight: weight!, dx: y, ...(bias ? { bias } : {}) }
     runConv(run, 'inputGrad', shape, { bias: bias !== undefined, relu }, buffers)
     return y
@@ -89,7 +90,7 @@ const apply = defineUnaryResult<Attrs>({
     const dy = relu ? reluGrad(run, outputs[0]!, grads[0]!) : grads[0]!
     let dx: Tensor | undefined
     if (needs[0]) {
-      dx = run.empty(x!.shape)
+      dx = run.empty(x!.shape, x!.dtype)
       runConv(run, 'forward', shape, {}, { x: dy, weight: weight!, y: dx })
     }
     let dw: Tensor | undefined

@@ -89,8 +89,9 @@ interface Attrs {
 
 const apply = defineUnaryResult<Attrs>({
   name: 'conv2d',
+  half: { inputs: [0], lower: true },
   forward(run, [x, weight, bias], { shape, relu }) {
-    const y = run.empty([shape.n, shape.cout, shape.outH, shape.outW])
+    const y = run.empty([shape.n, shape.cout, shape.outH, shape.outW], x!.dtype)
     const buffers = { x: x!, weight: weight!, y, ...(bias ? { bias } : {}) }
     runConv(run, 'forward', shape, { bias: bias !== undefined, relu }, buffers)
     return y
@@ -100,7 +101,7 @@ const apply = defineUnaryResult<Attrs>({
     const dy = relu ? reluGrad(run, outputs[0]!, grads[0]!) : grads[0]!
     let dx: Tensor | undefined
     if (needs[0]) {
-      dx = run.empty(x!.shape)
+      dx = run.empty(x!.shape, x!.dtype)
       runConv(run, 'inputGrad', shape, {}, { dy, weight: weight!, dx })
     }
     let dw: Tensor | undefined
