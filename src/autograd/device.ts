@@ -131,9 +131,7 @@ export class Device extends Gpu {
     if (dtype === 'float16') this.assertHalf(op)
     if (!requiresGrad || dtype === 'float32') return
     const advice = dtype === 'float16' ? '; make it float32 and cast it' : ''
-    throw new GradientError(
-      `${op}: only float32 tensors can want a gradient, this one is ${dtype}${advice}`,
-    )
+    throw new GradientError(`${op}: only float32 tensors can want a gradient, this one is ${dtype}${advice}`)
   }
 
   zeros(shape: Shape, options: TensorOptions = {}): Tensor {

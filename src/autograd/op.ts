@@ -186,7 +186,8 @@ export function defineUnaryResult<A>(rule: OpRule<A>): (inputs: readonly Tensor[
 const applyCast = defineUnaryResult(castRule)
 
 /** x in another float type, with its gradient; x itself if it has that type. */
-export const castTo = (x: Tensor, dtype: FloatType): Tensor => (x.dtype === dtype ? x : applyCast([x], { dtype }))
+export const castTo = (x: Tensor, dtype: FloatType): Tensor =>
+  x.dtype === dtype ? x : applyCast([x], { dtype })
 
 /** The inputs in the float types that the rule takes: in one place for all ops, as PyTorch's autocast has it. */
 // biome-ignore lint/suspicious/noExplicitAny: attributes differ by op

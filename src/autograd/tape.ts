@@ -92,7 +92,12 @@ export function backward(root: Tensor, upstream: Tensor | undefined): void {
   const nodes = reachable(root.node)
   const grads = new Map<Tensor, Tensor>()
   device.noGrad(() => {
-    grads.set(root, upstream ? launchCast(new Run(device, 'backward'), upstream, root.dtype) : device.full(root.shape, 1, { dtype: root.dtype }))
+    grads.set(
+      root,
+      upstream
+        ? launchCast(new Run(device, 'backward'), upstream, root.dtype)
+        : device.full(root.shape, 1, { dtype: root.dtype }),
+    )
     for (const node of nodes) {
       step(node, grads)
       release(node, root, 'by backward()')

@@ -11,9 +11,11 @@ import { shareOf, unitHash } from '../data/split.ts'
 import { DataError, TrainingError } from '../gpu/errors.ts'
 import type { Module } from '../nn/module.ts'
 import { Adam } from '../nn/optim/adam.ts'
+import { GradScaler } from '../nn/optim/grad-scaler.ts'
 import { ReduceLROnPlateau } from '../nn/optim/schedulers.ts'
 import { readCheckpoint, type TrainingState, writeCheckpoint } from './checkpoint.ts'
 import type { EpochMetrics } from './metrics.ts'
+import { checkPrecision, inPrecision } from './precision.ts'
 import { scoresOfCounts } from './scores.ts'
 import type { TrainOptions, TrainResult } from './training-options.ts'
 
@@ -62,6 +64,8 @@ export async function train(net: Module, device: Device, options: TrainOptions):
 class TrainingRun {
   readonly #samples: readonly Sample[]
   readonly #optimizer: Adam
+  /** Where the precision is mixed. */
+  readonly #scaler: GradScaler | undefined
   readonly #plateau: ReduceLROnPlateau
   readonly #step: CompiledStep<readonly Tensor[], Tensor>
   readonly #score: CompiledStep<readonly Tensor[], { both: Tensor; predicted: Tensor; actual: Tensor }>
@@ -89,16 +93,19 @@ class TrainingRun {
       lr = DEFAULT_LR,
       weightDecay = 0,
       loss = diceLoss,
+      precision = 'float32',
       task,
     } = options
     if (train.length === 0)
       throw new DataError('train: there are no training images; check the folder and the split')
     if (validation.length === 0)
       throw new DataError('train: there are no validation images; give the split a larger share')
+    checkPrecision('train', device, precision)
     this.#seed = seed
     this.#batchSize = batchSize
     this.#samples = share < 1 ? shareOf(train, share, seed) : train
     this.#optimizer = new Adam(net.parameters(), { lr, weightDecay })
+    this.#scaler = precision === 'mixed' ? new GradScaler(device) : undefined
     this.#plateau = new ReduceLROnPlateau(this.#optimizer, {
       mode: 'max',
       patience: options.plateau ?? Number.POSITIVE_INFINITY,
@@ -107,16 +114,23 @@ class TrainingRun {
     this.#step = device.compile((...args: readonly Tensor[]) => {
       const { input, target } = device.noGrad(() => task.prepare(args, true))
       this.#optimizer.zeroGrad()
-      const value = loss(net.forward(input) as Tensor, target)
-      value.backward()
-      this.#optimizer.step()
+      const value = inPrecision(device, precision, () => loss(net.forward(input) as Tensor, target))
+      if (this.#scaler) {
+        this.#scaler.backward(value)
+        this.#optimizer.step({ scaler: this.#scaler })
+        this.#scaler.update()
+      } else {
+        value.backward()
+        this.#optimizer.step()
+      }
       addInto(this.#lossSum, value)
       return value
     })
     this.#score = device.compile((...args: readonly Tensor[]) =>
       device.noGrad(() => {
         const { input, target } = task.prepare(args, false)
-        const predicted = gt(net.forward(input) as Tensor, 0.5)
+        const map = inPrecision(device, precision, () => net.forward(input) as Tensor)
+        const predicted = gt(map, 0.5)
         const over = { axes: [1, 2, 3] }
         return {
           both: sum(mul(predicted, target), over),
@@ -156,6 +170,7 @@ class TrainingRun {
       this.net,
       this.#optimizer,
       this.#lossSum,
+      this.#scaler,
     )
     if (!read) throw new DataError('train: the checkpoint holds weights only; it cannot be resumed')
     this.#state = read
@@ -271,7 +286,10 @@ class TrainingRun {
     // An error of the GPU must surface before anything is written.
     await this.device.idle()
     this.#state.plateau = this.#plateau.state()
-    await store.write('last', await writeCheckpoint(this.net, this.#optimizer, this.#lossSum, this.#state))
+    await store.write(
+      'last',
+      await writeCheckpoint(this.net, this.#optimizer, this.#lossSum, this.#state, this.#scaler),
+    )
   }
 
   #report(steps: number): void {
@@ -298,6 +316,7 @@ class TrainingRun {
     this.#step.dispose()
     this.#score.dispose()
     this.#optimizer.dispose()
+    this.#scaler?.dispose()
     this.#lossSum.dispose()
   }
 }

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { halfBits, halfValue } from '../../src/autograd/float16.ts'
 import {
-  add,
   adaptiveAvgPool2d,
+  add,
   avgPool2d,
   batchNorm,
   cast,
@@ -39,7 +39,8 @@ const { f16 } = device.adapter
 const rounded = (values: Float32Array): Float32Array => values.map((v) => halfValue(halfBits(v)))
 
 /** The distance of neighbouring halves at `v`. */
-const ulp = (v: number): number => 2 ** Math.max(-24, Math.floor(Math.log2(Math.max(Math.abs(v), 2 ** -14))) - 10)
+const ulp = (v: number): number =>
+  2 ** Math.max(-24, Math.floor(Math.log2(Math.max(Math.abs(v), 2 ** -14))) - 10)
 
 /**
  * Every value within `ulps` units in the last place of half precision of what float32 gives for the same inputs:
@@ -118,7 +119,11 @@ const cases: Record<string, Case> = {
     full: [1, 2],
     fn: (x, w, b) => conv2d(x!, w!, { bias: b, padding: 1, activation: 'relu' }),
   },
-  'conv2d 1×1': { shapes: [[2, 16, 6, 6], [3, 16, 1, 1], [3]], full: [1, 2], fn: (x, w, b) => conv2d(x!, w!, { bias: b }) },
+  'conv2d 1×1': {
+    shapes: [[2, 16, 6, 6], [3, 16, 1, 1], [3]],
+    full: [1, 2],
+    fn: (x, w, b) => conv2d(x!, w!, { bias: b }),
+  },
   'conv2d 5×3, stride 2, dilation 2': {
     shapes: [
       [2, 4, 13, 11],
@@ -142,22 +147,77 @@ const cases: Record<string, Case> = {
   },
   relu: { shapes: [[3, 5]], fn: (x) => relu(x!) },
   clamp: { shapes: [[3, 5]], fn: (x) => clamp(x!, { min: -0.5, max: 0.25 }) },
-  add: { shapes: [[2, 3, 5], [2, 3, 5]], fn: (a, b) => add(a!, b!) },
-  'sub, broadcast': { shapes: [[2, 3, 5], [3, 1]], fn: (a, b) => sub(a!, b!), gradUlps: 1.01 },
-  'mul, broadcast': { shapes: [[2, 4, 8], [4, 1]], fn: (a, b) => mul(a!, b!), gradUlps: 4 },
-  maximum: { shapes: [[7, 3], [7, 3]], fn: (a, b) => maximum(a!, b!) },
+  add: {
+    shapes: [
+      [2, 3, 5],
+      [2, 3, 5],
+    ],
+    fn: (a, b) => add(a!, b!),
+  },
+  'sub, broadcast': {
+    shapes: [
+      [2, 3, 5],
+      [3, 1],
+    ],
+    fn: (a, b) => sub(a!, b!),
+    gradUlps: 1.01,
+  },
+  'mul, broadcast': {
+    shapes: [
+      [2, 4, 8],
+      [4, 1],
+    ],
+    fn: (a, b) => mul(a!, b!),
+    gradUlps: 4,
+  },
+  maximum: {
+    shapes: [
+      [7, 3],
+      [7, 3],
+    ],
+    fn: (a, b) => maximum(a!, b!),
+  },
   'max pooling 2×2': { shapes: [[2, 3, 6, 8]], fn: (x) => maxPool2d(x!, { kernelSize: 2 }) },
   'max pooling 3×3, stride 2': {
     shapes: [[2, 3, 7, 9]],
     fn: (x) => maxPool2d(x!, { kernelSize: 3, stride: 2, padding: 1 }),
   },
-  'average pooling': { shapes: [[2, 3, 7, 9]], fn: (x) => avgPool2d(x!, { kernelSize: 3, stride: 2, padding: 1 }) },
+  'average pooling': {
+    shapes: [[2, 3, 7, 9]],
+    fn: (x) => avgPool2d(x!, { kernelSize: 3, stride: 2, padding: 1 }),
+  },
   'adaptive average pooling': { shapes: [[2, 3, 9, 9]], fn: (x) => adaptiveAvgPool2d(x!, { outputSize: 1 }) },
-  'interpolate, bilinear': { shapes: [[2, 3, 5, 7]], fn: (x) => interpolate(x!, { size: [9, 11], mode: 'bilinear' }) },
+  'interpolate, bilinear': {
+    shapes: [[2, 3, 5, 7]],
+    fn: (x) => interpolate(x!, { size: [9, 11], mode: 'bilinear' }),
+  },
   'interpolate, nearest': { shapes: [[1, 5, 4, 4]], fn: (x) => interpolate(x!, { size: [7, 8] }) },
-  concat: { shapes: [[2, 3, 4, 4], [2, 5, 4, 4]], fn: (a, b) => concat([a!, b!], { axis: 1 }) },
-  'concat, odd': { shapes: [[1, 1, 3, 3], [1, 2, 3, 3]], fn: (a, b) => concat([a!, b!], { axis: 1 }) },
-  pad: { shapes: [[2, 3, 5]], fn: (x) => pad(x!, { pads: [[0, 0], [1, 0], [2, 1]], value: 0.5 }) },
+  concat: {
+    shapes: [
+      [2, 3, 4, 4],
+      [2, 5, 4, 4],
+    ],
+    fn: (a, b) => concat([a!, b!], { axis: 1 }),
+  },
+  'concat, odd': {
+    shapes: [
+      [1, 1, 3, 3],
+      [1, 2, 3, 3],
+    ],
+    fn: (a, b) => concat([a!, b!], { axis: 1 }),
+  },
+  pad: {
+    shapes: [[2, 3, 5]],
+    fn: (x) =>
+      pad(x!, {
+        pads: [
+          [0, 0],
+          [1, 0],
+          [2, 1],
+        ],
+        value: 0.5,
+      }),
+  },
   slice: { shapes: [[4, 5, 7]], fn: (x) => slice(x!, { starts: [1, 0, 3], ends: [3, 5, 6] }) },
   permute: { shapes: [[3, 5, 7]], fn: (x) => permute(x!, { axes: [2, 0, 1] }) },
   reshape: { shapes: [[3, 5]], fn: (x) => reshape(x!, { shape: [5, 3] }) },
@@ -203,7 +263,8 @@ describe.runIf(f16)('ops in half precision', () => {
     half.grads.forEach((g, i) => {
       const isFull = c.full?.includes(i) ?? false
       // Gradients of weights are float32 sums of products of halves: only the ReLU's rounding reaches them.
-      if (isFull) for (let k = 0; k < g.length; k++) expect(Math.abs(g[k]! - full.grads[i]![k]!)).toBeLessThan(2e-3)
+      if (isFull)
+        for (let k = 0; k < g.length; k++) expect(Math.abs(g[k]! - full.grads[i]![k]!)).toBeLessThan(2e-3)
       else expectHalf(g, full.grads[i]!, c.gradUlps ?? 0.51, `${name}, gradient ${i}`)
     })
     await device.checkGuards()
@@ -285,7 +346,12 @@ describe.runIf(f16)('tensors of float16', () => {
     // x is used by three ops, twice in half precision: the gradient is 2·h + 1 + 3.
     const y = add(cast(add(mul(h, h), h), 'float32'), mul(x, 3))
     sum(y).backward()
-    expectHalf(await x.grad!.data(), values.map((v) => 2 * v + 4), 1, 'gradient')
+    expectHalf(
+      await x.grad!.data(),
+      values.map((v) => 2 * v + 4),
+      1,
+      'gradient',
+    )
     x.dispose()
   })
 })

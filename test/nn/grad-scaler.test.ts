@@ -13,7 +13,9 @@ import { randomValues } from '../oracle.ts'
 const device = await testDevice()
 
 const parameters = (block: boolean): Tensor[] => {
-  const made = [5, 70].map((size, i) => device.parameter(randomValues([size], 3 + i), [size], { name: `p${i}` }))
+  const made = [5, 70].map((size, i) =>
+    device.parameter(randomValues([size], 3 + i), [size], { name: `p${i}` }),
+  )
   if (block) new ParameterBlock(device, made)
   return made
 }
@@ -152,7 +154,10 @@ test('its state and the optimiser’s go through a checkpoint; a float32 run goe
   again.loadStateDict(adam.stateDict())
   using other = new GradScaler(device, { interval: 5 })
   other.restore(scaler.state())
-  for (const [p, o, s] of [[params, adam, scaler], [copies, again, other]] as const) {
+  for (const [p, o, s] of [
+    [params, adam, scaler],
+    [copies, again, other],
+  ] as const) {
     for (let step = 3; step < 9; step++) {
       setGradients(p, step, 64)
       o.step({ scaler: s })
@@ -185,7 +190,9 @@ describe.runIf(device.adapter.f16)('in half precision', () => {
     using scaler = new GradScaler(device, { scale: 2 ** 17 })
     const step = device.compile((x: Tensor) => {
       sgd.zeroGrad()
-      const y = device.autocast(() => sum(mul(conv2d(conv2d(x, weight, { padding: 1 }), device.ones([2, 4, 1, 1])), 1)))
+      const y = device.autocast(() =>
+        sum(mul(conv2d(conv2d(x, weight, { padding: 1 }), device.ones([2, 4, 1, 1])), 1)),
+      )
       scaler.backward(y)
       sgd.step({ scaler })
       scaler.update()

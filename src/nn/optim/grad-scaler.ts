@@ -46,7 +46,8 @@ export class GradScaler {
   ) {
     this.#options = { scale: 65_536, growth: 2, backoff: 0.5, interval: 2000, ...options }
     const { scale, growth, backoff, interval } = this.#options
-    const ok = scale > 0 && Number.isFinite(scale) && growth >= 1 && backoff > 0 && backoff < 1 && interval >= 1
+    const ok =
+      scale > 0 && Number.isFinite(scale) && growth >= 1 && backoff > 0 && backoff < 1 && interval >= 1
     if (!ok)
       throw new FoveaError(
         `GradScaler: wants scale above 0, growth of at least 1, backoff between 0 and 1 and an interval of at least 1, got ${JSON.stringify(this.#options)}`,
@@ -57,7 +58,8 @@ export class GradScaler {
 
   /** Gradients of scale · loss, added to the leaves' `grad`. `loss` has one element. */
   backward(loss: Tensor): void {
-    if (loss.size !== 1) throw new FoveaError('GradScaler: backward wants a loss of one element; take its mean or sum')
+    if (loss.size !== 1)
+      throw new FoveaError('GradScaler: backward wants a loss of one element; take its mean or sum')
     const scale = this.device.wrap(loss.shape, 'float32', this.#state.retain(), false, false)
     loss.backward(scale)
     scale.dispose()
