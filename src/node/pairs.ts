@@ -11,7 +11,7 @@ export interface Pair {
   instances?: string
 }
 
-const EXTENSION = /\.(png|jpe?g|tiff?|bmp)$/i
+const EXTENSION = /\.(png|jpe?g|tiff?|bmp|dcm)$/i
 const ROLES: readonly [suffix: string, role: 'image' | 'mask' | 'instances'][] = [
   ['_image', 'image'],
   ['_mask', 'mask'],

@@ -1,19 +1,12 @@
 import { FoveaError } from '../../gpu/errors.ts'
 import type { Storage } from '../../gpu/storage.ts'
 import { tunerOf } from '../../gpu/tuner.ts'
+import { type ConvPlan, planConv2d } from '../conv2d/plan.ts'
+import type { ConvAdapter, ConvBuffer, ConvEpilogue, ConvShape, ConvVariant } from '../conv2d/variant.ts'
 import type { Device } from '../device.ts'
 import type { Run } from '../op.ts'
 import type { Tensor } from '../tensor.ts'
 import { convKernels } from './conv2d_kernels.ts'
-import {
-  type ConvAdapter,
-  type ConvBuffer,
-  type ConvEpilogue,
-  type ConvPlan,
-  type ConvShape,
-  type ConvVariant,
-  planConv2d,
-} from './conv2d_plan.ts'
 
 export type ConvBuffers = Partial<Record<ConvBuffer, Tensor | Storage>>
 

@@ -1,8 +1,8 @@
 import { tunerOf } from '../../gpu/tuner.ts'
+import type { ConvBuffer, ConvShape } from '../conv2d/variant.ts'
 import type { Device } from '../device.ts'
 import { Run } from '../op.ts'
 import type { Tensor } from '../tensor.ts'
-import type { ConvBuffer, ConvShape } from './conv2d_plan.ts'
 import { convKey, planOf, recordConvs, runConvVariant } from './conv2d_run.ts'
 
 /** What one variant of one convolution took. */
