@@ -1,12 +1,11 @@
 import source from '../../kernels/cast.wgsl'
 import { ShapeError } from '../gpu/errors.ts'
 import { kernel } from '../gpu/kernel.ts'
+import { type DType, type FloatType, isFloat } from './dtype.ts'
 import type { OpRule, Run } from './op.ts'
-import { type DType, isFloat, type Tensor } from './tensor.ts'
+import type { Tensor } from './tensor.ts'
 
 const casts = kernel('cast', source)
-
-export type FloatType = 'float32' | 'float16'
 
 /** x in another float type; a view where it has that type already. For other rules, too. */
 export function launchCast(run: Run, x: Tensor, dtype: DType): Tensor {

@@ -1,10 +1,11 @@
 import { FoveaError } from '../gpu/errors.ts'
 import type { LaunchOptions } from '../gpu/gpu.ts'
 import { Storage } from '../gpu/storage.ts'
-import { castRule, type FloatType } from './cast.ts'
+import { castRule } from './cast.ts'
 import type { Device } from './device.ts'
+import { bytesOf, type DType, type FloatType, isFloat } from './dtype.ts'
 import { type Cotangents, newNodeId } from './tape.ts'
-import { bytesOf, type DType, deviceOf, elements, isFloat, type Shape, Tensor } from './tensor.ts'
+import { deviceOf, elements, type Shape, Tensor } from './tensor.ts'
 
 /** A launch whose bindings may be tensors. */
 export interface OpLaunch extends Omit<LaunchOptions, 'bindings' | 'half'> {

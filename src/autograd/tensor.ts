@@ -1,27 +1,17 @@
 import { FoveaError, FreedTensorError, ShapeError } from '../gpu/errors.ts'
 import type { Storage } from '../gpu/storage.ts'
 import type { Device } from './device.ts'
+import { bytesOf, type DType } from './dtype.ts'
 import { fromHalves, toHalves } from './float16.ts'
 import type { Node } from './tape.ts'
 import { backward } from './tape.ts'
 
-/** `float16` where the adapter has `shader-f16`: intermediates of half precision. The host sees float32. */
-export type DType = 'float32' | 'float16' | 'int32' | 'uint32'
+export { BYTES_PER_ELEMENT, bytesOf, type DType, isFloat } from './dtype.ts'
+
 export type Shape = readonly number[]
 export type TypedArray = Float32Array | Int32Array | Uint32Array
 
-/** Of float32, int32 and uint32. */
-export const BYTES_PER_ELEMENT = 4
-
 const arrays = { float32: Float32Array, int32: Int32Array, uint32: Uint32Array } as const
-
-/** Bytes that `count` elements take on the GPU. */
-export const bytesOf = (count: number, dtype: DType): number =>
-  count * (dtype === 'float16' ? BYTES_PER_ELEMENT / 2 : BYTES_PER_ELEMENT)
-
-/** True for the dtypes that gradients flow through. */
-export const isFloat = (dtype: DType): dtype is 'float32' | 'float16' =>
-  dtype === 'float32' || dtype === 'float16'
 
 /** Host values as they lie on the GPU: halves are rounded to the nearest. */
 export const encode = (data: TypedArray, dtype: DType): TypedArray | Uint16Array =>

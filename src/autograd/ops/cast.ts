@@ -1,4 +1,4 @@
-import type { FloatType } from '../cast.ts'
+import type { FloatType } from '../dtype.ts'
 import { castTo } from '../op.ts'
 import type { Tensor } from '../tensor.ts'
 
