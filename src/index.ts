@@ -54,8 +54,10 @@ export {
   segmentLocalised,
 } from './pipelines/localise.ts'
 export type { EpochMetrics } from './pipelines/metrics.ts'
+export { type MaskScores, type ScoreMasksOptions, scoreMasks } from './pipelines/score-masks.ts'
 export { type Scores, scoreMask, summarize, summarizeScores } from './pipelines/scores.ts'
 export { segmentThenSegment } from './pipelines/segment-then-segment.ts'
+export { type SurfaceOptions, type SurfaceScores, surfaceScores } from './pipelines/surface.ts'
 export { cartesianTask, cropTask, polarTask, type TrainingTask } from './pipelines/tasks.ts'
 export {
   type Progress,
