@@ -12,6 +12,7 @@ export {
 export { tuneConv2d } from './autograd/ops/conv2d_tune.ts'
 export * from './autograd/ops/index.ts'
 export { generatorOf, manualSeed, Prng, RandomGenerator } from './autograd/random.ts'
+export { concatSlots, Slot } from './autograd/slots.ts'
 export type { Cotangents } from './autograd/tape.ts'
 export { type DType, type Shape, Tensor, type TypedArray } from './autograd/tensor.ts'
 export type { Dataset, Sample, SampleData } from './data/dataset.ts'

@@ -10,14 +10,23 @@ const accumulate = kernel('accumulate', source)
 /** Most axes that strided kernels unravel. */
 export const MAX_RANK = 6
 
-/** `y += x`, in place. Same shapes and dtypes. */
+/** `y += x`, in place. Same shapes and dtypes; either may be channels of a larger array. */
 export function addInto(y: Tensor, x: Tensor): void {
+  const [from, to] = [x.span, y.span]
+  const walks = from.gap + to.gap > 0
   y.device.launch('backward: accumulate', {
     kernel: accumulate,
     entry: 'add_into',
-    bindings: { x: x.storage, y: y.storage },
+    bindings: { x: from.storage, y: to.storage },
     half: y.dtype === 'float16',
-    params: { count: y.size },
+    params: {
+      count: y.size,
+      image: walks ? y.size / y.shape[0]! / 4 : 0,
+      x_offset: from.offset / 4,
+      x_gap: from.gap / 4,
+      y_offset: to.offset / 4,
+      y_gap: to.gap / 4,
+    },
     threads: Math.ceil(y.size / 4),
   })
 }

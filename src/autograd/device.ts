@@ -5,6 +5,7 @@ import type { Storage } from '../gpu/storage.ts'
 import type { ParameterBlock } from './parameters.ts'
 import {
   bytesOf,
+  type Channels,
   checkShape,
   type DType,
   dtypeOf,
@@ -169,19 +170,33 @@ export class Device extends Gpu {
     storage: Storage,
     requiresGrad: boolean,
     tracked = !this.capturing,
+    channels?: Channels,
   ): Tensor {
-    const t = new Tensor(this, shape, dtype, storage, requiresGrad, (gone) => {
+    const onDispose = (gone: Tensor) => {
       this.#collected.unregister(gone)
       for (const scope of this.#scopes) scope.delete(gone)
-    })
+    }
+    const t = new Tensor(this, shape, dtype, storage, requiresGrad, onDispose, channels)
     if (tracked) this.#collected.register(t, { storage, op: storage.op }, t)
     return t
+  }
+
+  /** Copies a tensor that is channels of a larger array into bytes of its own and gives these. For `Tensor`. */
+  gather(t: Tensor, from: Storage, { offset, stride }: Channels): Storage {
+    const bytes = t.bytes / t.shape[0]!
+    const width = t.bytes / t.size
+    const to = this.allocate(t.bytes, from.op)
+    for (let n = 0; n < t.shape[0]!; n++)
+      this.copy('gather channels', from, to, bytes, (offset + n * stride) * width, n * bytes)
+    if (this.#collected.unregister(t)) this.#collected.register(t, { storage: to, op: to.op }, t)
+    from.release('its channels were copied')
+    return to
   }
 
   /** The tensor as a result that wants a gradient (if it is of floats). For `defineOp`. */
   regrade(t: Tensor): Tensor {
     if (!isFloat(t.dtype)) return t
-    const y = this.wrap(t.shape, t.dtype, t.storage.retain(), true)
+    const y = t.alias(true)
     y.isLeaf = false
     t.dispose('it became a result')
     return y
@@ -360,6 +375,8 @@ export class Device extends Gpu {
           const made = fn(...given)
           if (made instanceof Promise)
             throw new FoveaError('compile: the function must not be async: a captured step cannot wait')
+          // Results are read as dense arrays: gathered here, while commands are still recorded.
+          for (const t of tensorsIn(made)) void t.storage
           return made
         },
         (made) => tensorsIn(made).map((t) => t.storage),

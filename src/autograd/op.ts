@@ -4,11 +4,13 @@ import { Storage } from '../gpu/storage.ts'
 import { castRule } from './cast.ts'
 import type { Device } from './device.ts'
 import { bytesOf, type DType, type FloatType, isFloat } from './dtype.ts'
+import type { Slot } from './slots.ts'
 import { type Cotangents, newNodeId } from './tape.ts'
-import { deviceOf, elements, type Shape, Tensor } from './tensor.ts'
+import { deviceOf, elements, type Shape, sameShape, Tensor } from './tensor.ts'
 
 /** A launch whose bindings may be tensors. */
-export interface OpLaunch extends Omit<LaunchOptions, 'bindings' | 'half'> {
+/** … `half` follows from the tensors; where all are given as storages, the op says it. */
+export interface OpLaunch extends Omit<LaunchOptions, 'bindings'> {
   readonly bindings: Readonly<Record<string, Tensor | Storage>>
 }
 
@@ -31,6 +33,28 @@ export class Run {
     return this.#own(this.device.wrap(shape, dtype, storage, false))
   }
 
+  /** As `empty`, but in the slot if it has room for this shape: then write through its `span`. */
+  emptyIn(slot: Slot | undefined, shape: Shape, dtype: DType = 'float32'): Tensor {
+    const place = slot?.open(this.op, shape, dtype)
+    if (!place) return this.empty(shape, dtype)
+    const { storage, channels } = place
+    return this.#own(this.device.wrap(shape, dtype, storage, false, undefined, channels))
+  }
+
+  /** `count` channels of x (N, C, H, W) from `first`, in place. H·W must be a multiple of 4. Write nothing into them. */
+  channels(x: Tensor, first: number, count: number): Tensor {
+    const [n, , h, w] = x.shape as [number, number, number, number]
+    const { storage, offset, gap } = x.span
+    const channels = { offset: offset + first * h * w, stride: gap + x.size / n, slot: undefined }
+    const shape = [n, count, h, w]
+    return this.#own(this.device.wrap(shape, x.dtype, storage.retain(), false, undefined, channels))
+  }
+
+  /** A tensor over the whole of a storage that others hold, too. */
+  whole(storage: Storage, shape: Shape, dtype: DType): Tensor {
+    return this.#own(this.device.wrap(shape, dtype, storage.retain(), false))
+  }
+
   zeros(shape: Shape, dtype: DType = 'float32'): Tensor {
     const t = this.empty(shape, dtype)
     this.device.clear(this.op, t.storage)
@@ -41,6 +65,7 @@ export class Run {
   view(x: Tensor, shape: Shape): Tensor {
     if (elements(shape) !== x.size)
       throw new FoveaError(`${this.op}: a view cannot change the number of elements`)
+    if (sameShape(x.shape, shape)) return this.#own(x.alias(false))
     return this.#own(this.device.wrap(shape, x.dtype, x.storage.retain(), false))
   }
 
@@ -59,7 +84,7 @@ export class Run {
   /** Launches a kernel; in its half form if the tensors bound to its `elem` arrays are of float16. */
   launch(options: OpLaunch): void {
     const bindings: Record<string, Storage> = {}
-    let half = false
+    let half = options.half ?? false
     for (const [name, b] of Object.entries(options.bindings)) {
       if (b instanceof Tensor && b.dtype === 'float16') half = true
       bindings[name] = b instanceof Storage ? b : b.storage

@@ -36,6 +36,11 @@ export interface Cotangents<A> {
    * undefined for that input. Undefined if input i is no leaf.
    */
   sink(i: number): Storage | undefined
+  /**
+   * The gradient of input i so far, if it may be overwritten: that of a leaf, or what another consumer of the input
+   * left. A rule may add to it instead of returning a gradient for that input, which saves the tape a pass.
+   */
+  partial(i: number): Tensor | undefined
 }
 
 function reachable(root: Node): Node[] {
@@ -121,7 +126,13 @@ function step(node: Node, grads: Map<Tensor, Tensor>): void {
     const x = inputs[i]!
     return x.isLeaf && x.requiresGrad ? x.device.gradOf(x).storage : undefined
   }
-  const dxs = rule.backward(run, { inputs, outputs, saved, attrs, grads: dys, needs, sink })
+  const partial = (i: number): Tensor | undefined => {
+    const x = inputs[i]!
+    if (x.isLeaf) return x.requiresGrad ? x.device.gradOf(x) : undefined
+    const known = grads.get(x)
+    return known?.exclusive ? known : undefined
+  }
+  const dxs = rule.backward(run, { inputs, outputs, saved, attrs, grads: dys, needs, sink, partial })
   run.finish(dxs.filter((g): g is Tensor => g !== undefined))
   inputs.forEach((x, i) => {
     let dx = dxs[i]
@@ -168,7 +179,7 @@ function accumulate(x: Tensor, dx: Tensor, grads: Map<Tensor, Tensor>): void {
     return
   }
   // A cotangent may be shared (add passes the same one to both inputs): then it must not be written.
-  if (known.storage.root.refs === 1) {
+  if (known.exclusive) {
     addInto(known, dx)
   } else {
     const sum = new Run(device, 'backward').copyOf(known)

@@ -3,6 +3,7 @@ import type { Storage } from '../gpu/storage.ts'
 import type { Device } from './device.ts'
 import { bytesOf, type DType } from './dtype.ts'
 import { fromHalves, toHalves } from './float16.ts'
+import type { Slot } from './slots.ts'
 import type { Node } from './tape.ts'
 import { backward } from './tape.ts'
 
@@ -42,8 +43,28 @@ export function dtypeOf(op: string, data: TypedArray): Exclude<DType, 'float16'>
   )
 }
 
+/** Channels of a larger (N, C, H, W) array, made by ops that write into a `Slot` and by the gradient of `concat`. */
+export interface Channels {
+  /** Elements of the storage before image 0. */
+  readonly offset: number
+  /** Elements from one image to the next. */
+  readonly stride: number
+  /** The slot in which it lies, if it was written for a later `concat`. */
+  readonly slot: Slot | undefined
+}
+
 /**
- * A dense, row-major array on the GPU. Immutable as far as ops go; `set` and optimisers write in place.
+ * Where elements lie, for kernels that read or write channels of a larger array in place: element i of image n
+ * at i + offset + n·gap, i counted as in a dense array. Both are multiples of 4; 0 for dense tensors.
+ */
+export interface Span {
+  readonly storage: Storage
+  readonly offset: number
+  readonly gap: number
+}
+
+/**
+ * A row-major array on the GPU. Immutable as far as ops go; `set` and optimisers write in place.
  *
  * Who frees it: the tape, for intermediates of a differentiated graph, when `backward` has used them; else
  * the `device.scope` in which it was made; else you, by `dispose()` or `using`.
@@ -68,6 +89,7 @@ export class Tensor {
     private storageRef: Storage,
     readonly requiresGrad: boolean,
     private readonly onDispose: ((tensor: Tensor) => void) | undefined,
+    private channelsOf?: Channels,
   ) {
     this.shape = Object.freeze([...shape])
   }
@@ -99,10 +121,36 @@ export class Tensor {
     return this.#kept
   }
 
-  /** The bytes behind it, for ops. Throws if freed. */
+  /**
+   * The bytes behind it, dense, for ops. Throws if freed. Channels of a larger array are copied into bytes of their
+   * own first, so that an op that knows nothing of them is right.
+   */
   get storage(): Storage {
     this.assertAlive('tensor')
+    if (this.channelsOf) {
+      this.storageRef = this.device.gather(this, this.storageRef, this.channelsOf)
+      this.channelsOf = undefined
+    }
     return this.storageRef
+  }
+
+  /** Where its elements lie, for ops that handle channels of a larger array. Throws if freed. */
+  get span(): Span {
+    this.assertAlive('tensor')
+    const storage = this.storageRef
+    if (!this.channelsOf) return { storage, offset: 0, gap: 0 }
+    const { offset, stride } = this.channelsOf
+    return { storage, offset, gap: stride - this.size / this.shape[0]! }
+  }
+
+  /** Set while it is channels of a larger array. */
+  get channels(): Channels | undefined {
+    return this.channelsOf
+  }
+
+  /** True if no other tensor shares its memory: it may be overwritten. */
+  get exclusive(): boolean {
+    return this.storageRef.refs === 1 && this.storageRef.root.refs === 1
   }
 
   /** Moves a parameter into a shared block of parameters. */
@@ -137,7 +185,7 @@ export class Tensor {
    */
   async data(): Promise<TypedArray & { readonly length: number }> {
     this.assertAlive('data')
-    const bytes = await this.device.read(this.storageRef, this.bytes)
+    const bytes = await this.device.read(this.storage, this.bytes)
     return this.dtype === 'float16' ? fromHalves(new Uint16Array(bytes)) : new arrays[this.dtype](bytes)
   }
 
@@ -161,7 +209,7 @@ export class Tensor {
         `the tensor holds ${this.size} values of ${this.dtype} ${formatShape(this.shape)}, got ${data.length} of ${dtypeOf('set', data)}`,
       )
     }
-    this.device.write(this.storageRef, encode(data, this.dtype))
+    this.device.write(this.storage, encode(data, this.dtype))
   }
 
   /**
@@ -175,7 +223,13 @@ export class Tensor {
   /** The same values, without history. Shares memory. */
   detach(): Tensor {
     this.assertAlive('detach')
-    return this.device.wrap(this.shape, this.dtype, this.storageRef.retain(), false)
+    return this.alias(false)
+  }
+
+  /** Another tensor over the same elements. For ops. */
+  alias(requiresGrad: boolean): Tensor {
+    const { shape, dtype, storageRef, channelsOf } = this
+    return this.device.wrap(shape, dtype, storageRef.retain(), requiresGrad, undefined, channelsOf)
   }
 
   /** Frees its memory (shared memory once the last holder is freed). Freeing twice is harmless. */

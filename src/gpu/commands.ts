@@ -68,6 +68,16 @@ export function touched(command: Command): Storage[] {
   return command.kind === 'copy' ? [command.from, command.to] : [command.target]
 }
 
+/** Storages that a command may write. */
+export function written(command: Command): Storage[] {
+  if (command.kind === 'copy') return [command.to]
+  if (command.kind === 'clear') return [command.target]
+  const { bindings } = command.pipeline.entry
+  return command.storages
+    .filter(({ index }) => bindings.some((b) => b.index === index && b.access === 'read_write'))
+    .map((b) => b.storage)
+}
+
 /** Uniform slots: WebGPU wants bindings at multiples of 256 bytes. */
 export const UNIFORM_SLOT = 256
 

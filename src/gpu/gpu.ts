@@ -1,6 +1,6 @@
 import fillSource from '../../kernels/fill.wgsl'
 import { Allocator, GUARD_BYTES, type MemoryReport } from './allocator.ts'
-import type { Command, ParamValues } from './commands.ts'
+import { type Command, type ParamValues, written } from './commands.ts'
 import { AdapterError, FoveaError, GpuValidationError } from './errors.ts'
 import { BufferUsage, MAP_MODE_READ } from './flags.ts'
 import { type Kernel, kernel, PipelineCache } from './kernel.ts'
@@ -248,8 +248,18 @@ export class Gpu {
 
   #record(command: Command): void {
     this.stream.assertUsable()
-    if (this.#capture) this.#capture.commands.push(command)
-    else this.stream.record(command)
+    if (this.#capture) {
+      this.#capture.commands.push(command)
+      return
+    }
+    for (const { root } of written(command)) root.version++
+    this.stream.record(command)
+  }
+
+  /** True if what was captured so far of a step writes one of `storages`. */
+  captureWrites(storages: readonly Storage[]): boolean {
+    const roots = new Set(storages.map((s) => s.root))
+    return this.#capture?.commands.some((c) => written(c).some((s) => roots.has(s.root))) ?? false
   }
 
   /** Runs host work now, or, inside a captured step, at every replay before the step's submission. */
@@ -275,6 +285,7 @@ export class Gpu {
     if (this.#capture)
       throw new FoveaError('write: data cannot be written inside a captured step; pass it as an argument')
     storage.assertAlive('write')
+    storage.root.version++
     this.stream.write(storage.place, data)
   }
 

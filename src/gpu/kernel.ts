@@ -16,8 +16,8 @@ export class Kernel {
   #half: Kernel | undefined
 
   /**
-   * The same kernel with its activations in half precision: `elem` and `elem4` stand for f16 and vec4h instead of
-   * what the file says. Throws a FoveaError if the file has no such aliases.
+   * The same kernel with its activations in half precision: `elem` and `elem4` stand for f16 and vec4h (`full` for
+   * f32) instead of what the file says. Throws a FoveaError if the file has no such aliases.
    */
   get half(): Kernel {
     this.#half ??= new Kernel(`${this.name}@f16`, halfForm(this.name, this.source))
@@ -51,6 +51,7 @@ function halfForm(name: string, source: string): string {
   const text = source
     .replace(/^alias elem = \w+;/m, 'alias elem = f16;')
     .replace(/^alias elem4 = \w+;/m, 'alias elem4 = vec4h;')
+    .replace(/^alias full = \w+;/m, 'alias full = f32;')
   if (text === source) {
     throw new FoveaError(
       `kernels/${name}.wgsl has no half form; cast its inputs to float32, or declare \`alias elem = f32;\` in it`,

@@ -8,6 +8,7 @@ import {
   UNIFORM_SLOT,
   usesParams,
   writeParams,
+  written,
 } from './commands.ts'
 import { FoveaError } from './errors.ts'
 import { BufferUsage } from './flags.ts'
@@ -73,6 +74,8 @@ export class Program {
   readonly #externals: readonly Storage[]
   readonly #used = new Set<{ users: number }>()
   readonly #outputs: readonly Storage[]
+  /** What outlives the step and is written by it. */
+  readonly #written = new Set<Storage>()
   #disposed = false
   /** Bytes of the intermediates if none were shared, and as planned. */
   readonly intermediateBytes: { readonly unshared: number; readonly planned: number }
@@ -129,6 +132,7 @@ export class Program {
     )
     const externals = new Set<Storage>()
     for (const c of capture.commands) {
+      for (const s of written(c)) if (!capture.virtuals.has(s.root)) this.#written.add(s.root)
       for (const s of touched(c)) if (!capture.virtuals.has(s.root)) externals.add(s.root)
     }
     this.#externals = [...externals]
@@ -184,6 +188,7 @@ export class Program {
     const data = this.#dynamicData
     if (uniforms && data.byteLength > 0) this.stream.writeAhead({ buffer: uniforms, offset: 0 }, data)
     this.stream.submit([...first, ...this.#commands])
+    for (const s of this.#written) s.version++
   }
 
   dispose(): void {

@@ -17,6 +17,8 @@ export class Storage {
   #refs = 1
   #freed: string | undefined
   #place: Place | undefined
+  /** How often it was written, on a root storage: what is derived from it is up to date while this stays. */
+  version = 0
 
   constructor(
     /** Bytes asked for. */

@@ -124,8 +124,17 @@ export abstract class Module {
       )
   }
 
+  /** Frees what this module holds beside parameters and buffers. */
+  protected release(): void {}
+
+  #releaseAll(): void {
+    this.release()
+    for (const part of this.#parts.values()) part.#releaseAll()
+  }
+
   /** Frees parameters, gradients and statistics. */
   dispose(): void {
+    this.#releaseAll()
     for (const t of Object.values(this.stateDict())) {
       t.grad?.dispose('its module was disposed')
       t.device.blockOf(t)?.release()

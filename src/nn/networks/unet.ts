@@ -3,6 +3,7 @@ import { concat } from '../../autograd/ops/concat.ts'
 import { maxPool2d } from '../../autograd/ops/max-pool2d.ts'
 import { sigmoid } from '../../autograd/ops/sigmoid.ts'
 import { Prng } from '../../autograd/random.ts'
+import { concatSlots, type Slot } from '../../autograd/slots.ts'
 import { formatShape, type Tensor } from '../../autograd/tensor.ts'
 import { FoveaError, ShapeError } from '../../gpu/errors.ts'
 import type { Uniform } from '../init.ts'
@@ -37,8 +38,9 @@ class Block extends Module {
     this.#norm2 = this.part(`${name}norm2`, new BatchNorm2d(device, features, { activation: 'relu' }))
   }
 
-  forward(x: Tensor): Tensor {
-    return this.#norm2.forward(this.#conv2.forward(this.#norm1.forward(this.#conv1.forward(x))))
+  /** `into`: where the result is to lie, for a later `concat`. */
+  forward(x: Tensor, into?: Slot): Tensor {
+    return this.#norm2.behind(this.#conv2, this.#norm1.behind(this.#conv1, x), into)
   }
 }
 
@@ -95,18 +97,26 @@ export class UNet extends Module {
   forward(x: Tensor): Tensor {
     this.#check(x)
     const skips: Tensor[] = []
+    const slots = this.#encoders.map((_, l) => this.#slots(x, l))
     let h = x
-    for (const encoder of this.#encoders) {
-      const skip = encoder.forward(h)
+    this.#encoders.forEach((encoder, l) => {
+      const skip = encoder.forward(h, slots[l]![1])
       skips.push(skip)
       h = maxPool2d(skip, { kernelSize: 2, stride: 2 })
-    }
+    })
     h = this.#bottleneck.forward(h)
     for (let l = LEVELS - 1; l >= 0; l--) {
       const up = this.#ups[l]!.forward(h)
       h = this.#decoders[l]!.forward(concat([up, skips[l]!], { axis: 1 }))
     }
     return sigmoid(this.#head.forward(h))
+  }
+
+  /** Places of the upsampled and the skip in the concatenation of a level. */
+  #slots(x: Tensor, level: number): Slot[] {
+    const [n, , h, w] = x.shape as [number, number, number, number]
+    const shape = [n, this.options.features * 2 ** level, h / 2 ** level, w / 2 ** level]
+    return concatSlots(this.device, [shape, shape])
   }
 
   #check(x: Tensor): void {

@@ -1,0 +1,204 @@
+import { expect, test } from 'vitest'
+import type { Device } from '../../src/autograd/device.ts'
+import { add } from '../../src/autograd/ops/add.ts'
+import { batchNorm } from '../../src/autograd/ops/batch-norm.ts'
+import { concat } from '../../src/autograd/ops/concat.ts'
+import { conv2d } from '../../src/autograd/ops/conv2d.ts'
+import { maxPool2d } from '../../src/autograd/ops/max-pool2d.ts'
+import { mul } from '../../src/autograd/ops/mul.ts'
+import { sum } from '../../src/autograd/ops/sum.ts'
+import { concatSlots, type Slot } from '../../src/autograd/slots.ts'
+import type { Tensor } from '../../src/autograd/tensor.ts'
+import { testDevice } from '../device.ts'
+import { randomValues } from '../oracle.ts'
+import { expectClose } from '../reference.ts'
+
+const norm = (x: Tensor, into?: Slot): Tensor => batchNorm(x, { training: true, activation: 'relu', into })
+
+/** Launches of the kernel that copies, in `fn`. */
+async function copies(device: Device, fn: () => unknown): Promise<number> {
+  const { kernels } = await device.profile(fn, { print: false })
+  return kernels.filter((k) => k.kernel.startsWith('move/')).reduce((n, k) => n + k.launches, 0)
+}
+
+const leaf = (device: Device, shape: readonly number[], seed: number): Tensor =>
+  device.tensor(randomValues(shape, seed), shape, { requiresGrad: true })
+
+test('what was written into slots is concatenated without a copy, forward and backward', async () => {
+  const device = await testDevice()
+  const shapes = [
+    [3, 2, 4, 6],
+    [3, 1, 4, 6],
+    [3, 5, 4, 6],
+  ]
+  const xs = shapes.map((s, k) => leaf(device, s, k))
+  const upstream = device.tensor(randomValues([3, 8, 4, 6], 9), [3, 8, 4, 6])
+  const run = async (slots: readonly Slot[]) => {
+    let y: Tensor | undefined
+    const n = await copies(device, () => {
+      y = concat(
+        xs.map((x, k) => norm(x, slots[k])),
+        { axis: 1 },
+      ).keep()
+      y.backward(upstream)
+    })
+    const grads = await Promise.all(xs.map((x) => x.grad!.data()))
+    for (const x of xs) x.grad!.set(new Float32Array(x.size))
+    return { n, values: await y!.data(), grads }
+  }
+  const copied = await run([])
+  expect(copied.n).toBe(3)
+  // In place, and with one part of three that lies elsewhere.
+  const slots = concatSlots(device, shapes)
+  const inPlace = await run(slots)
+  expect(inPlace.n).toBe(0)
+  expect(inPlace.values).toEqual(copied.values)
+  expect(inPlace.grads).toEqual(copied.grads)
+  const [first, , third] = concatSlots(device, shapes)
+  const mixed = await run([first, undefined, third] as Slot[])
+  expect(mixed.n).toBe(1)
+  expect(mixed.values).toEqual(copied.values)
+  expect(mixed.grads).toEqual(copied.grads)
+})
+
+test('a skip that is pooled, added and concatenated: its gradients add up', async () => {
+  const device = await testDevice()
+  const shape = [2, 3, 8, 8]
+  const run = async (slots: boolean, poolFirst: boolean) => {
+    const [x, z] = [leaf(device, shape, 1), leaf(device, shape, 2)]
+    const [up, skip] = slots ? concatSlots(device, [shape, shape]) : []
+    const a = norm(x, skip)
+    const pooled = poolFirst ? maxPool2d(a, { kernelSize: 2 }) : undefined
+    const joined = concat([norm(z, up), a], { axis: 1 })
+    const late = pooled ?? maxPool2d(a, { kernelSize: 2 })
+    const loss = add(add(sum(mul(joined, joined)), sum(mul(late, late))), sum(mul(a, a)))
+    loss.backward()
+    return [await x.grad!.data(), await z.grad!.data()] as const
+  }
+  for (const poolFirst of [true, false]) {
+    const want = await run(false, poolFirst)
+    const got = await run(true, poolFirst)
+    expectClose(got[0], want[0], 1e-5, 1e-5, `x, pooled ${poolFirst ? 'first' : 'last'}`)
+    expectClose(got[1], want[1], 1e-5, 1e-5, `z, pooled ${poolFirst ? 'first' : 'last'}`)
+  }
+})
+
+test('max pooling of any window adds into the gradient that is there', async () => {
+  const device = await testDevice()
+  const shape = [2, 3, 6, 10]
+  const run = async (slots: boolean) => {
+    const x = leaf(device, shape, 4)
+    const a = norm(x, slots ? concatSlots(device, [shape, shape])[1] : undefined)
+    const pooled = maxPool2d(a, { kernelSize: 3, stride: 1, padding: 1 })
+    const loss = add(sum(mul(concat([pooled, a], { axis: 1 }), 2)), sum(mul(pooled, pooled)))
+    loss.backward()
+    return x.grad!.data()
+  }
+  expectClose(await run(true), await run(false), 1e-5, 1e-5, 'gradient')
+})
+
+test('an op that knows nothing of channels gets them dense', async () => {
+  const device = await testDevice()
+  const shape = [2, 3, 4, 4]
+  const x = device.tensor(randomValues(shape, 3), shape)
+  const want = await norm(x).data()
+  const [, slot] = concatSlots(device, [shape, shape])
+  const y = norm(x, slot)
+  expect(y.channels).toBeDefined()
+  const doubled = add(y, y)
+  expect([...(await doubled.data())]).toEqual([...want].map((v) => 2 * v))
+  expect(await y.data()).toEqual(want)
+  const [again] = concatSlots(device, [shape, shape])
+  const z = norm(x, again)
+  expect(await z.detach().data()).toEqual(want)
+  z.set(new Float32Array(z.size).fill(7))
+  expect((await z.data()).every((v) => v === 7)).toBe(true)
+  const weight = device.tensor(randomValues([4, 3, 3, 3], 5), [4, 3, 3, 3])
+  const [, third] = concatSlots(device, [shape, shape])
+  expect(await conv2d(norm(x, third), weight, { padding: 1 }).data()).toEqual(
+    await conv2d(norm(x), weight, { padding: 1 }).data(),
+  )
+})
+
+test('a captured step may return channels and take them', async () => {
+  const device = await testDevice()
+  const shape = [2, 3, 4, 4]
+  const x = device.tensor(randomValues(shape, 3), shape)
+  const step = device.compile((a: Tensor) => {
+    const [up, skip] = concatSlots(device, [shape, shape])
+    const [p, q] = [norm(a, up), norm(mul(a, 2), skip)]
+    return { p, joined: concat([p, q], { axis: 1 }) }
+  })
+  const want = await norm(x).data()
+  const [slot] = concatSlots(device, [shape, shape])
+  for (let k = 0; k < 2; k++) {
+    const { p, joined } = step(k === 0 ? x : x.detach())
+    expect(await p.data()).toEqual(want)
+    expect((await joined.data()).subarray(0, 48)).toEqual(want.subarray(0, 48))
+  }
+  const { p } = step(norm(x, slot))
+  expectClose(await p.data(), await norm(norm(x)).data(), 1e-6, 1e-6, 'channels as argument')
+  step.dispose()
+})
+
+test('a slot is written once; what does not fit lies elsewhere', async () => {
+  const device = await testDevice()
+  const shape = [2, 3, 4, 4]
+  const [x, z] = [leaf(device, shape, 1), leaf(device, shape, 2)]
+  const [up, skip] = concatSlots(device, [shape, shape])
+  const first = norm(x, up)
+  const kept = await norm(x).data()
+  const second = norm(z, up)
+  expect(second.channels).toBeUndefined()
+  expect(await second.data()).toEqual(await norm(z).data())
+  const other = norm(z, skip)
+  // The other order, twice the same, and a part whose slot is taken by another: all copied.
+  for (const parts of [
+    [other, first],
+    [first, first],
+    [first, second],
+  ]) {
+    const want = [...(await parts[0]!.detach().data()).subarray(0, 48)]
+    expect([...(await concat(parts, { axis: 1 }).data()).subarray(0, 48)]).toEqual(want)
+  }
+  expect(await first.detach().data()).toEqual(kept)
+  expect(norm(leaf(device, [2, 3, 4, 8], 1), concatSlots(device, [shape])[0]).channels).toBeUndefined()
+  const odd = [2, 3, 3, 3]
+  expect(norm(leaf(device, odd, 1), concatSlots(device, [odd, odd])[0]).channels).toBeUndefined()
+  expect(() => concatSlots(device, [shape, [2, 3, 4, 5]])).toThrow(
+    'concatSlots: shapes are (N, C, H, W) that agree in N, H and W, got (2, 3, 4, 4) and (2, 3, 4, 5)',
+  )
+})
+
+test('channels of channels: a concatenation inside a concatenation', async () => {
+  const device = await testDevice()
+  const shape = [2, 2, 4, 4]
+  const run = async (slots: boolean) => {
+    const xs = [1, 2, 3].map((seed) => leaf(device, shape, seed))
+    const s = slots ? concatSlots(device, [shape, shape]) : []
+    const inner = concat([norm(xs[0]!, s[0]), norm(xs[1]!, s[1])], { axis: 1 })
+    const outer = concat([norm(xs[2]!), inner], { axis: 1 })
+    sum(mul(outer, outer)).backward()
+    return Promise.all(xs.map((x) => x.grad!.data()))
+  }
+  expect(await run(true)).toEqual(await run(false))
+})
+
+test('nothing is left behind', async () => {
+  const device = await testDevice()
+  const shape = [2, 3, 8, 8]
+  const [x, z] = [leaf(device, shape, 1), leaf(device, shape, 2)]
+  const step = (grad: boolean) =>
+    device.scope(() => {
+      const [up, skip] = concatSlots(device, [shape, shape])
+      const a = norm(x, skip)
+      const pooled = maxPool2d(a, { kernelSize: 2 })
+      const joined = concat([norm(z, up), a], { axis: 1 })
+      if (grad) add(sum(mul(joined, joined)), sum(pooled)).backward()
+    })
+  step(true)
+  const before = device.memory().bytesInUse
+  step(true)
+  device.noGrad(() => step(false))
+  expect(device.memory().bytesInUse).toBe(before)
+})
