@@ -1,7 +1,9 @@
 import type { Device } from '../src/autograd/device.ts'
 import * as ops from '../src/autograd/ops/index.ts'
 import type { Tensor } from '../src/autograd/tensor.ts'
+import { backward, type Case, forward, tensor } from './case.ts'
 import type { Ceiling } from './ceiling.ts'
+import { geometry } from './geometry.ts'
 import { type Timing, time } from './measure.ts'
 
 /** One kernel on one shape. */
@@ -11,35 +13,8 @@ export interface KernelRow extends Timing {
   readonly gbs: number
   /** Part of the measured ceiling of arithmetic or of bandwidth, whichever it comes nearer to. */
   readonly share: number
-}
-
-interface Case {
-  readonly name: string
-  readonly flops: number
-  readonly bytes: number
-  /** Makes tensors and returns what one call records. */
-  setup(device: Device): () => void
-}
-
-const floats = (n: number): Float32Array => Float32Array.from({ length: n }, (_, i) => Math.sin(0.37 * i))
-const tensor = (device: Device, shape: readonly number[], requiresGrad = false): Tensor =>
-  device.tensor(floats(shape.reduce((a, b) => a * b, 1)), shape, { requiresGrad })
-
-/** A forward pass as a compiled step. */
-function forward(device: Device, inputs: readonly Tensor[], f: (...x: Tensor[]) => Tensor): () => void {
-  const step = device.compile((...x: readonly Tensor[]) => device.noGrad(() => f(...x)))
-  return () => void step(...inputs)
-}
-
-/** Forward and backward as a compiled step; the forward pass is part of it. */
-function backward(device: Device, inputs: readonly Tensor[], f: (...x: Tensor[]) => Tensor): () => void {
-  const leaves = inputs.map((t) => device.parameter(floats(t.size), t.shape))
-  const y = device.noGrad(() => f(...inputs))
-  const up = tensor(device, y.shape)
-  const step = device.compile((upstream: Tensor) => {
-    f(...leaves).backward(upstream)
-  })
-  return () => step(up)
+  /** Where a case counts pixels. */
+  readonly nsPerPixel: number | undefined
 }
 
 /** Convolutions of a U-Net with 16 features on 4×1×64². */
@@ -70,8 +45,6 @@ function convolutions(): Case[] {
 function others(): Case[] {
   const image = [4, 16, 64, 64]
   const n = 4 * 16 * 64 * 64
-  const big = [8, 1, 256, 256]
-  const m = 8 * 256 * 256
   const unary = (
     name: string,
     shape: readonly number[],
@@ -129,49 +102,6 @@ function others(): Case[] {
         return forward(d, [tensor(d, image)], (x) => ops.batchNorm(x, norm))
       },
     },
-    {
-      name: 'polarWarp 8×1×256×256',
-      flops: 30 * m,
-      bytes: 8 * m,
-      setup: (d) =>
-        forward(d, [tensor(d, big), d.full([8, 2], 127)], ((x: Tensor, c: Tensor) =>
-          ops.polarWarp(x, c)) as never),
-    },
-    {
-      name: 'inversePolarWarp 8×1×256×256',
-      flops: 40 * m,
-      bytes: 8 * m,
-      setup: (d) =>
-        forward(d, [tensor(d, big), d.full([8, 2], 127)], ((x: Tensor, c: Tensor) =>
-          ops.inversePolarWarp(x, c, { height: 256, width: 256 })) as never),
-    },
-    {
-      name: 'cropResize 8×1×256×256',
-      flops: 12 * m,
-      bytes: 8 * m,
-      setup: (d) =>
-        forward(
-          d,
-          [tensor(d, big), d.tensor(Array.from({ length: 8 }, () => [20, 30, 180, 160]).flat(), [8, 4])],
-          ((x: Tensor, b: Tensor) => ops.cropResize(x, b, { size: 256 })) as never,
-        ),
-    },
-    {
-      name: 'connectedComponents 8×1×256×256',
-      flops: 0,
-      bytes: 8 * m,
-      setup: (d) => {
-        const step = d.compile((x: Tensor) => ops.connectedComponents(x, { threshold: 0.5 }))
-        const x = tensor(d, big)
-        return () => void step(x)
-      },
-    },
-    {
-      name: 'hysteresisThreshold 8×1×256×256',
-      flops: 0,
-      bytes: 8 * m,
-      setup: (d) => forward(d, [tensor(d, big)], (x) => ops.hysteresisThreshold(x, { low: 0, high: 0.9 })),
-    },
   ]
 }
 
@@ -183,9 +113,12 @@ export async function benchKernels(
   onRow: (row: KernelRow) => void = () => undefined,
 ): Promise<KernelRow[]> {
   const rows: KernelRow[] = []
-  for (const c of [...convolutions(), ...others()].filter((k) => k.name.includes(only))) {
+  const wanted = (k: Case) => k.name.includes(only) && (only !== '' || !k.onDemand)
+  for (const c of [...convolutions(), ...others(), ...geometry()].filter(wanted)) {
     // Its tensors live as long as the call that uses them: until the garbage collector takes both.
-    const timing = await time(device, c.setup(device), { budgetMs: 250 })
+    const call = c.setup(device)
+    const timing = await time(device, call, { budgetMs: 250 })
+    call.dispose?.()
     const [gflops, gbs] = [c.flops / timing.min / 1e6, c.bytes / timing.min / 1e6]
     const row = {
       name: c.name,
@@ -193,6 +126,7 @@ export async function benchKernels(
       gflops,
       gbs,
       share: Math.max(gflops / ceiling.gflops, gbs / ceiling.gbs),
+      nsPerPixel: c.pixels && (1e6 * timing.min) / c.pixels,
     }
     rows.push(row)
     onRow(row)

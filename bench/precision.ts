@@ -85,14 +85,14 @@ export async function benchSteps(
   }
   return runs.map(({ precision, device, step, times }) => {
     times.sort((a, b) => a - b)
-    const { dispatches, planned } = step.captures[0]!
+    const { dispatches, memory } = step.captures[0]!
     const row = {
       name: `unet${features} training step ${batch}x1x${side}x${side}`,
       precision,
       median: times[times.length >> 1]!,
       min: times[0]!,
       dispatches,
-      activations: megabytes(planned),
+      activations: megabytes(memory.intermediates.planned),
       peak: megabytes(device.memory().peakBytes),
     }
     device.destroy()

@@ -24,6 +24,7 @@ const SHARE_MIN = 14u;
 const SHARE_REST = 15u;  // a - b, where b is a's share of it: exact, since shares are 0, ½ and 1
 const AND = 16u;
 const OR = 17u;
+const ADD_RELU = 18u;    // max(a + b, 0), by comparison: a NaN stays one
 
 alias elem = f32;
 alias elem4 = vec4f;
@@ -77,6 +78,7 @@ fn combine(p: vec4f, q: vec4f) -> vec4f {
     case SHARE_MIN: { return select(truth(p < q), vec4f(0.5), p == q); }
     case AND: { return truth((p != vec4f(0.0)) & (q != vec4f(0.0))); }
     case OR: { return truth((p != vec4f(0.0)) | (q != vec4f(0.0))); }
+    case ADD_RELU: { return select(p + q, vec4f(0.0), p + q < vec4f(0.0)); }
     default: { return p; }
   }
 }

@@ -144,9 +144,7 @@ fn max_pool2d_2x2(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgro
 }
 
 fn put(i: u32, v: vec4f) {
-  var sum = v;
-  if (params.accumulate == 1u) { sum += vec4f(dx4[i]); }
-  dx4[i] = elem4(sum);
+  if (params.accumulate == 1u) { dx4[i] = elem4(vec4f(dx4[i]) + v); } else { dx4[i] = elem4(v); }
 }
 
 // One lane 2 × 8 pixels; a last odd row belongs to no window.

@@ -37,6 +37,7 @@ const OPS = {
   shareRest: 15,
   logicalAnd: 16,
   logicalOr: 17,
+  addRelu: 18,
 } as const
 export type BinaryName = keyof typeof OPS
 
@@ -128,11 +129,12 @@ interface Attrs {
 
 /**
  * A broadcasting op of two operands, by its function's name. Shapes broadcast as in NumPy, either operand may be a
- * number, tensors are of float32.
+ * number, tensors are of float32. `computes`: the kernel's function, where it has another name.
  */
 export function defineBinary(
   name: BinaryName,
   gradients: Gradients | { readonly because: string },
+  computes: BinaryName = name,
 ): (a: Operand, b: Operand) => Tensor {
   const operands = (inputs: readonly Tensor[], { a, b }: Attrs): [Operand, Operand] => [
     a ?? inputs[0]!,
@@ -143,7 +145,7 @@ export function defineBinary(
     ...(HALF.has(name) ? { half: { inputs: 'all' } as const } : {}),
     forward(run, inputs, attrs) {
       requireFloat(name, inputs.length === 2 ? { a: inputs[0]!, b: inputs[1]! } : { x: inputs[0]! })
-      return launchBinary(run, name, ...operands(inputs, attrs))
+      return launchBinary(run, computes, ...operands(inputs, attrs))
     },
     ...(typeof gradients === 'function'
       ? {

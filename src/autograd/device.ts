@@ -1,8 +1,9 @@
 import { FoveaError, GradientError, ShapeError } from '../gpu/errors.ts'
 import { type DebugOptions, Gpu } from '../gpu/gpu.ts'
-import type { Program } from '../gpu/program.ts'
+import type { Capture, Program, StepMemory } from '../gpu/program.ts'
 import type { Storage } from '../gpu/storage.ts'
 import type { ParameterBlock } from './parameters.ts'
+import { Recomputation } from './recomputation.ts'
 import {
   bytesOf,
   type Channels,
@@ -45,12 +46,10 @@ function mapTensors(tree: unknown, f: (t: Tensor) => Tensor): unknown {
 /** A step captured by `device.compile`. Call it like the function; `dispose` frees what it holds. */
 export interface CompiledStep<A extends readonly unknown[], R> {
   (...args: A): R
-  /** Kernel launches, intermediate bytes without and with sharing, of each captured set of shapes. */
-  readonly captures: readonly {
-    readonly dispatches: number
-    readonly unshared: number
-    readonly planned: number
-  }[]
+  /** Kernel launches and memory, of each captured set of shapes. */
+  readonly captures: readonly { readonly dispatches: number; readonly memory: StepMemory }[]
+  /** What it will hold on the GPU for these arguments. Captures it, if that was not done; makes no buffer, runs nothing. */
+  plan(...args: A): StepMemory
   dispose(): void
 }
 
@@ -60,22 +59,26 @@ function synchronous<R>(name: string, result: R): R {
   throw new FoveaError(`${name}: the function must not be async: what it awaits would run outside`)
 }
 
+/** A step for one set of shapes: captured, and from its first run on with buffers. */
 interface Captured {
-  readonly program: Program
+  readonly capture: Capture
   readonly inputs: readonly Tensor[]
   readonly result: unknown
+  program: Program | undefined
 }
 
 /** A GPU device with tensors, scopes and a tape on it. Open it with `openDevice`. */
 export class Device extends Gpu {
+  /** Where `recompute` stands on this device. */
+  readonly recomputation = new Recomputation()
   #gradEnabled = true
   #autocasting = false
   readonly #scopes: Set<Tensor>[] = []
   readonly #blocks = new WeakMap<Tensor, ParameterBlock>()
   readonly #collected: FinalizationRegistry<{ readonly storage: Storage; readonly op: string }>
 
-  constructor(adapter: GPUAdapter, device: GPUDevice, debug: DebugOptions = {}) {
-    super(adapter, device, debug)
+  constructor(adapter: GPUAdapter, device: GPUDevice, debug: DebugOptions = {}, memoryLimit?: number) {
+    super(adapter, device, debug, memoryLimit)
     this.#collected = new FinalizationRegistry(({ storage, op }) => {
       if (storage.freed) return
       this.countLeak(op)
@@ -215,7 +218,7 @@ export class Device extends Gpu {
         `shape ${formatShape(shape)} wants ${elements(shape)} values, got ${data.length}`,
       )
     }
-    const storage = this.allocatePersistent(data.byteLength, options.name ?? 'parameter')
+    const storage = this.allocatePersistent(data.byteLength, options.name ?? 'parameter', 'parameters')
     const t = this.wrap(shape, 'float32', storage, options.requiresGrad ?? true, false)
     t.name = options.name
     this.write(storage, data)
@@ -237,9 +240,20 @@ export class Device extends Gpu {
     const block = this.#blocks.get(leaf)
     const storage = block
       ? block.gradOf(leaf)
-      : this.allocatePersistent(leaf.bytes, `gradient of ${leaf.name ?? 'a leaf'}`)
+      : this.allocatePersistent(leaf.bytes, `gradient of ${leaf.name ?? 'a leaf'}`, 'gradients')
     leaf.grad = this.wrap(leaf.shape, 'float32', storage, false, false)
     return leaf.grad
+  }
+
+  /** Runs `fn` with gradients recorded, also inside `noGrad`. */
+  withGrad<R>(fn: () => R): R {
+    const before = this.#gradEnabled
+    this.#gradEnabled = true
+    try {
+      return fn()
+    } finally {
+      this.#gradEnabled = before
+    }
   }
 
   /** Runs `fn` without recording gradients. */
@@ -257,12 +271,13 @@ export class Device extends Gpu {
    * Runs `fn` in mixed precision: convolutions cast their input to float16, what follows them stays in it, and
    * ops that want more digits (losses, sigmoid, softmax, sums …) cast back by themselves. Sums, statistics,
    * weights and their gradients are float32 throughout. `backward` may be called outside. Scale the loss with a
-   * GradScaler when training. Throws an AdapterError where the adapter lacks `shader-f16`.
+   * GradScaler when training. `enabled: false` switches it off for a part inside. Throws an AdapterError where the
+   * adapter lacks `shader-f16`.
    */
-  autocast<R>(fn: () => R): R {
-    this.assertHalf('autocast')
+  autocast<R>(fn: () => R, { enabled = true }: { readonly enabled?: boolean } = {}): R {
+    if (enabled) this.assertHalf('autocast')
     const before = this.#autocasting
-    this.#autocasting = true
+    this.#autocasting = enabled
     try {
       return synchronous('autocast', fn())
     } finally {
@@ -316,13 +331,18 @@ export class Device extends Gpu {
    */
   compile<A extends readonly unknown[], R>(fn: (...args: A) => R): CompiledStep<A, R> {
     const captured = new Map<string, Captured>()
-    const call = (...args: A): R => {
+    const entryOf = (args: A): Captured => {
       const key = args
         .map((a) => (a instanceof Tensor ? `${a.dtype}${formatShape(a.shape)}` : JSON.stringify(a)))
         .join(';')
-      const tensors = args.filter((a): a is Tensor & A[number] => a instanceof Tensor)
-      const entry = captured.get(key) ?? this.#captureStep(fn, args)
+      const entry = captured.get(key) ?? this.#capture(fn, args)
       captured.set(key, entry)
+      return entry
+    }
+    const call = (...args: A): R => {
+      const tensors = args.filter((a): a is Tensor & A[number] => a instanceof Tensor)
+      const entry = entryOf(args)
+      entry.program ??= this.place(entry.capture)
       const { inputs, program } = entry
       program.run(
         tensors.flatMap((t, i) =>
@@ -338,40 +358,54 @@ export class Device extends Gpu {
     return Object.defineProperties(call, {
       captures: {
         get: () =>
-          [...captured.values()].map(({ program }) => ({
-            dispatches: program.dispatches,
-            ...program.intermediateBytes,
-          })),
+          [...captured.values()].flatMap(({ program }) =>
+            program ? [{ dispatches: program.dispatches, memory: program.memory }] : [],
+          ),
+      },
+      plan: {
+        value: (...args: A) => {
+          const { program, capture } = entryOf(args)
+          return program?.memory ?? this.plan(capture).memory
+        },
       },
       dispose: {
         value: () => {
-          for (const { program, inputs } of captured.values()) {
-            program.dispose()
-            for (const t of inputs) t.dispose('its compiled step was disposed')
-          }
+          for (const entry of captured.values()) this.#giveUp(entry)
           captured.clear()
         },
       },
     }) as CompiledStep<A, R>
   }
 
-  #captureStep<A extends readonly unknown[], R>(fn: (...args: A) => R, args: A): Captured {
+  /** What `fn` as a compiled step would hold on the GPU: it is captured and forgotten, no buffer is made for it. */
+  memoryOf<A extends readonly unknown[]>(fn: (...args: A) => unknown, ...args: A): StepMemory {
+    const entry = this.#capture(fn, args)
+    const { memory } = this.plan(entry.capture)
+    this.#giveUp(entry)
+    return memory
+  }
+
+  #giveUp({ program, capture, inputs }: Captured): void {
+    if (program) program.dispose()
+    else capture.abandon()
+    for (const t of inputs) {
+      t.grad?.dispose('its compiled step was disposed')
+      t.dispose('its compiled step was disposed')
+    }
+  }
+
+  #capture<A extends readonly unknown[], R>(fn: (...args: A) => R, args: A): Captured {
     const inputs: Tensor[] = []
-    const given = args.map((a) => {
-      if (!(a instanceof Tensor)) return a
-      const t = this.wrap(
-        a.shape,
-        a.dtype,
-        this.allocatePersistent(a.bytes, 'argument of a compiled step'),
-        a.requiresGrad,
-      )
-      inputs.push(t)
-      return t
-    }) as unknown as A
     const outside = this.#scopes.splice(0)
     try {
-      const { result, program } = this.captureProgram(
+      const { result, capture } = this.captureStep(
         () => {
+          const given = args.map((a) => {
+            if (!(a instanceof Tensor)) return a
+            const storage = this.captureInput(a.bytes, 'argument of a compiled step')
+            inputs.push(this.wrap(a.shape, a.dtype, storage, a.requiresGrad))
+            return inputs.at(-1)
+          }) as unknown as A
           const made = fn(...given)
           if (made instanceof Promise)
             throw new FoveaError('compile: the function must not be async: a captured step cannot wait')
@@ -381,7 +415,7 @@ export class Device extends Gpu {
         },
         (made) => tensorsIn(made).map((t) => t.storage),
       )
-      return { program, inputs, result }
+      return { capture, inputs, result, program: undefined }
     } catch (error) {
       for (const t of inputs) t.dispose('its compiled step failed')
       throw error

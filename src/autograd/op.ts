@@ -12,6 +12,11 @@ import { deviceOf, elements, type Shape, sameShape, Tensor } from './tensor.ts'
 /** … `half` follows from the tensors; where all are given as storages, the op says it. */
 export interface OpLaunch extends Omit<LaunchOptions, 'bindings'> {
   readonly bindings: Readonly<Record<string, Tensor | Storage>>
+  /**
+   * Bindings whose kernel finds channels of a larger array by itself, by `span.offset` and `span.gap`. All other
+   * tensors are bound dense.
+   */
+  readonly inPlace?: readonly string[]
 }
 
 /**
@@ -82,12 +87,13 @@ export class Run {
   }
 
   /** Launches a kernel; in its half form if the tensors bound to its `elem` arrays are of float16. */
-  launch(options: OpLaunch): void {
+  launch({ inPlace = [], ...options }: OpLaunch): void {
     const bindings: Record<string, Storage> = {}
     let half = options.half ?? false
     for (const [name, b] of Object.entries(options.bindings)) {
       if (b instanceof Tensor && b.dtype === 'float16') half = true
-      bindings[name] = b instanceof Storage ? b : b.storage
+      if (b instanceof Storage) bindings[name] = b
+      else bindings[name] = inPlace.includes(name) ? b.span.storage : b.storage
     }
     if (half) this.#checkHalf(options)
     this.device.launch(this.op, { ...options, bindings, half })
@@ -181,6 +187,7 @@ export function defineOp<A>(rule: OpRule<A>): (inputs: readonly Tensor[], attrs:
     }
     const saved = [...run.finish(made), ...casts]
     const wanted = inputs.some((x) => x.requiresGrad)
+    if (wanted && rule.backward) device.recomputation.uses(inputs)
     if (!wanted || !device.gradEnabled || !rule.backward) {
       for (const t of saved) t.dispose('a temporary of its op')
       const because =
@@ -192,15 +199,27 @@ export function defineOp<A>(rule: OpRule<A>): (inputs: readonly Tensor[], attrs:
       }
       return [...made]
     }
-    const outputs = made.map((t) => device.regrade(t))
-    const node = { id: newNodeId(), rule, inputs: [...inputs], outputs, saved, attrs }
-    for (const y of outputs) {
-      // Integer results (indices, labels) are constants of the graph.
-      if (y.requiresGrad) y.node = node
-      device.enterScope(y)
-    }
-    return outputs
+    return record(rule, inputs, made, saved, attrs)
   }
+}
+
+/** Puts results of a rule on the tape. They take the place of the tensors in `made`. */
+export function record<A>(
+  rule: OpRule<A>,
+  inputs: readonly Tensor[],
+  made: readonly Tensor[],
+  saved: readonly Tensor[],
+  attrs: A,
+): Tensor[] {
+  const { device } = inputs[0]!
+  const outputs = made.map((t) => device.regrade(t))
+  const node = { id: newNodeId(), rule, inputs: [...inputs], outputs, saved, attrs }
+  for (const y of outputs) {
+    // Integer results (indices, labels) are constants of the graph.
+    if (y.requiresGrad) y.node = node
+    device.enterScope(y)
+  }
+  return outputs
 }
 
 /** Applies an op that has one result. */

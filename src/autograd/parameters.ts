@@ -31,7 +31,7 @@ export class ParameterBlock {
       this.#offsets.set(p, offset)
       offset += Math.ceil(Math.max(1, p.size * BYTES_PER_ELEMENT) / ALIGN) * ALIGN
     }
-    this.data = device.allocatePersistent(offset, 'parameters')
+    this.data = device.allocatePersistent(offset, 'parameters', 'parameters')
     for (const [p, at] of this.#offsets) {
       device.copy('parameters', p.storage, this.data, p.bytes, 0, at)
       p.rehome(this.data.slice(at, p.bytes))
@@ -53,7 +53,7 @@ export class ParameterBlock {
 
   /** All gradients, made (zero) on first use; same layout as `data`. */
   get grads(): Storage {
-    this.#grads ??= this.device.allocatePersistent(this.data.bytes, 'gradients')
+    this.#grads ??= this.device.allocatePersistent(this.data.bytes, 'gradients', 'gradients')
     return this.#grads
   }
 

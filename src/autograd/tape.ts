@@ -43,12 +43,13 @@ export interface Cotangents<A> {
   partial(i: number): Tensor | undefined
 }
 
-function reachable(root: Node): Node[] {
-  const seen = new Set<Node>([root])
-  const stack = [root]
+/** The nodes behind `roots`, latest first; none older than `from`. */
+function reachable(roots: readonly Node[], from: number): Node[] {
+  const seen = new Set<Node>(roots)
+  const stack = [...seen]
   for (let node = stack.pop(); node; node = stack.pop()) {
     for (const input of node.inputs) {
-      if (!input.node || seen.has(input.node)) continue
+      if (!input.node || input.node.id < from || seen.has(input.node)) continue
       seen.add(input.node)
       stack.push(input.node)
     }
@@ -57,11 +58,11 @@ function reachable(root: Node): Node[] {
 }
 
 /** Frees what a node made, except what the user holds on to. */
-function release(node: Node, root: Tensor, why: string): void {
+function release(node: Node, roots: ReadonlySet<Tensor>, why: string): void {
   for (const t of node.saved) t.dispose(why)
   for (const t of node.outputs) {
     t.node = undefined
-    if (t !== root && !t.kept) t.dispose(why)
+    if (!roots.has(t) && !t.kept) t.dispose(why)
   }
 }
 
@@ -94,20 +95,46 @@ export function backward(root: Tensor, upstream: Tensor | undefined): void {
       `the tensor is ${formatShape(root.shape)}; pass an upstream gradient of that shape, or reduce to one element`,
     )
   }
-  const nodes = reachable(root.node)
-  const grads = new Map<Tensor, Tensor>()
   device.noGrad(() => {
-    grads.set(
-      root,
-      upstream
-        ? launchCast(new Run(device, 'backward'), upstream, root.dtype)
-        : device.full(root.shape, 1, { dtype: root.dtype }),
-    )
-    for (const node of nodes) {
-      step(node, grads)
-      release(node, root, 'by backward()')
-    }
+    const first = upstream
+      ? launchCast(new Run(device, 'backward'), upstream, root.dtype)
+      : device.full(root.shape, 1, { dtype: root.dtype })
+    reverse([root], new Map([[root, first]]))
   })
+}
+
+/** Walks back from `roots`, whose gradients lie in `grads`, as far as nodes of id `from`. */
+function reverse(roots: readonly Tensor[], grads: Map<Tensor, Tensor>, from = 0): void {
+  const results = new Set(roots)
+  for (const node of reachable(
+    roots.flatMap((y) => y.node ?? []),
+    from,
+  )) {
+    step(node, grads)
+    release(node, results, 'by backward()')
+  }
+}
+
+/**
+ * The reverse pass through a part of a graph: what was recorded since node id `from`. Gradients of leaves are
+ * added to their `grad`; returned are those of tensors that were there before the part and are no leaves.
+ */
+export function backwardThrough(
+  results: readonly Tensor[],
+  upstreams: readonly (Tensor | undefined)[],
+  from: number,
+): Map<Tensor, Tensor> {
+  const grads = new Map<Tensor, Tensor>()
+  results.forEach((y, i) => {
+    const dy = upstreams[i]
+    if (dy && y.requiresGrad) accumulate(y, dy.detach(), grads)
+  })
+  reverse(
+    results.filter((y) => y.node && y.node.id >= from),
+    grads,
+    from,
+  )
+  return grads
 }
 
 function step(node: Node, grads: Map<Tensor, Tensor>): void {

@@ -24,7 +24,7 @@ interface BenchOptions {
 const cell = (text: string | number, width: number): string => String(text).padStart(width)
 
 const kernelLine = (r: KernelRow): string =>
-  `${r.name.padEnd(52)}${cell(r.min.toFixed(3), 10)}${cell(r.gflops.toFixed(2), 10)}${cell(r.gbs.toFixed(2), 9)}${cell(`${(100 * r.share).toFixed(0)} %`, 8)}`
+  `${r.name.padEnd(52)}${cell(r.min.toFixed(3), 10)}${cell(r.gflops.toFixed(2), 10)}${cell(r.gbs.toFixed(2), 9)}${cell(`${(100 * r.share).toFixed(0)} %`, 8)}${r.nsPerPixel ? cell(`${r.nsPerPixel.toFixed(2)} ns/px`, 14) : ''}`
 
 const workLine = (r: WorkRow): string =>
   `${r.name.padEnd(46)}${cell(r.ms.toFixed(1), 10)}${cell(r.min.toFixed(1), 9)}${cell(r.dispatches, 9)}${cell(r.submissions, 9)}${cell(r.newBuffers, 9)}${cell(r.jsMs.toFixed(2), 8)}${cell(r.firstMs.toFixed(0), 9)}`

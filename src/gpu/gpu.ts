@@ -1,11 +1,12 @@
 import fillSource from '../../kernels/fill.wgsl'
 import { Allocator, GUARD_BYTES, type MemoryReport } from './allocator.ts'
+import { formatBytes } from './bytes.ts'
 import { type Command, type ParamValues, written } from './commands.ts'
-import { AdapterError, FoveaError, GpuValidationError } from './errors.ts'
+import { AdapterError, FoveaError, GpuOutOfMemoryError, GpuValidationError } from './errors.ts'
 import { BufferUsage, MAP_MODE_READ } from './flags.ts'
 import { type Kernel, kernel, PipelineCache } from './kernel.ts'
 import { formatProfile, type Profile, type Profiler } from './profile.ts'
-import { Capture, Program, Scratch } from './program.ts'
+import { Capture, type Plan, Program, planStep, Scratch, type StepMemory } from './program.ts'
 import { Storage } from './storage.ts'
 import { Stream } from './stream.ts'
 
@@ -85,7 +86,13 @@ export class Gpu {
   #profiler: Profiler | undefined
   #destroyed = false
 
-  constructor(adapter: GPUAdapter, device: GPUDevice, debug: DebugOptions = {}) {
+  constructor(
+    adapter: GPUAdapter,
+    device: GPUDevice,
+    debug: DebugOptions = {},
+    /** Most bytes that buffers may take together. */
+    readonly memoryLimit = Number.POSITIVE_INFINITY,
+  ) {
     this.native = device
     this.adapter = describe(adapter, device)
     this.#guard = debug.guard ? GUARD_BYTES : 0
@@ -93,7 +100,11 @@ export class Gpu {
     const watch = (pending: Promise<Error | undefined>) => this.stream.watch(pending)
     this.allocator = new Allocator(
       device,
-      { binding: device.limits.maxStorageBufferBindingSize, buffer: device.limits.maxBufferSize },
+      {
+        binding: device.limits.maxStorageBufferBindingSize,
+        buffer: device.limits.maxBufferSize,
+        total: memoryLimit,
+      },
       this.#guard,
       () => this.stream.flush(),
       watch,
@@ -146,10 +157,11 @@ export class Gpu {
     return storage
   }
 
-  /** Zeroed bytes with a buffer of their own that outlive captured steps. */
-  allocatePersistent(bytes: number, op: string): Storage {
+  /** Zeroed bytes with a buffer of their own that outlive captured steps. `role`: what reports of memory count them as. */
+  allocatePersistent(bytes: number, op: string, role?: Storage['role']): Storage {
     this.stream.assertUsable()
     const storage = this.allocator.allocatePersistent(bytes, op)
+    storage.role = role
     if (this.#guard > 0) this.#markNow(storage, 0)
     return storage
   }
@@ -343,23 +355,65 @@ export class Gpu {
   }
 
   /** Captures what `fn` records instead of running it. `outputs` picks the storages that stay readable. */
-  protected captureProgram<T>(
+  protected captureStep<T>(
     fn: () => T,
     outputs: (result: T) => Iterable<Storage>,
-  ): { result: T; program: Program } {
+  ): { result: T; capture: Capture } {
     if (this.#capture) throw new FoveaError('compile: a captured step cannot be captured inside another')
     this.stream.flush()
     const capture = new Capture()
     this.#capture = capture
-    let result: T
     try {
-      result = fn()
+      const result = fn()
+      for (const { root } of outputs(result)) {
+        if (capture.virtuals.has(root) && !capture.inputs.has(root)) capture.outputs.add(root)
+      }
+      return { result, capture }
+    } catch (error) {
+      capture.abandon()
+      throw error
     } finally {
       this.#capture = undefined
     }
-    const keep = new Set([...outputs(result)].map((s) => s.root))
-    const program = new Program(this.native, this.stream, this.#scratch, capture, keep, this.#guard)
-    return { result, program }
+  }
+
+  /** Bytes that the captured step is given at each run. */
+  protected captureInput(bytes: number, op: string): Storage {
+    this.allocator.assertBindable(bytes, op)
+    const storage = new Storage(bytes, op, undefined, undefined)
+    this.#capture!.virtuals.add(storage)
+    this.#capture!.inputs.add(storage)
+    return storage
+  }
+
+  /** The buffers that a captured step will take; makes none. */
+  protected plan(capture: Capture): Plan {
+    return planStep(capture, this.#scratch, this.#guard)
+  }
+
+  /** Gives a captured step its buffers. Throws a GpuOutOfMemoryError if they would pass the memory limit; none is made then. */
+  protected place(capture: Capture): Program {
+    let plan = this.plan(capture)
+    if (plan.memory.peak > this.memoryLimit) {
+      this.allocator.trim()
+      plan = this.plan(capture)
+    }
+    this.#assertRoom(plan.memory)
+    const inputs = [...capture.inputs].map((s) => {
+      const own = this.allocatePersistent(s.bytes, s.op)
+      s.assign(own.place)
+      return own
+    })
+    return new Program(this.native, this.stream, this.#scratch, capture, plan, inputs, this.#guard)
+  }
+
+  #assertRoom({ peak, intermediates }: StepMemory): void {
+    if (peak <= this.memoryLimit) return
+    throw new GpuOutOfMemoryError(
+      `compile: the step needs ${formatBytes(peak)}, ${formatBytes(intermediates.planned)} of it for intermediates; the memory limit is ${formatBytes(this.memoryLimit)}. ` +
+        'Use a smaller batch or image, or activation checkpointing',
+      { op: 'compile', room: this.memoryLimit },
+    )
   }
 
   /** Submits what was recorded. Reading back does it too. */

@@ -44,6 +44,24 @@ export async function readMask(path: string): Promise<{ mask: Float32Array; heig
 }
 
 /**
+ * Reads a mask that may be painted: grey as `readMask` does; in colour, what is red (red over half, green and blue under).
+ *
+ * @throws DataError as `readImage` does
+ */
+export async function readRedMask(
+  path: string,
+): Promise<{ mask: Float32Array; height: number; width: number }> {
+  const { data, shape, max } = await readImage(path)
+  const [channels, height, width] = shape
+  if (channels === 1) return readMask(path)
+  const plane = height * width
+  const mask = new Float32Array(plane)
+  for (let i = 0; i < plane; i++)
+    mask[i] = data[i]! > max / 2 && data[plane + i]! < max / 2 && data[2 * plane + i]! < max / 2 ? 1 : 0
+  return { mask, height, width }
+}
+
+/**
  * Reads only the header of an image file: quick enough to check a whole folder before training.
  *
  * @param path a PNG, JPEG, TIFF or BMP

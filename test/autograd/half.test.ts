@@ -28,6 +28,7 @@ import {
   sub,
   sum,
 } from '../../src/autograd/ops/index.ts'
+import { recompute } from '../../src/autograd/recompute.ts'
 import type { Shape, Tensor } from '../../src/autograd/tensor.ts'
 import { elements } from '../../src/autograd/tensor.ts'
 import { testDevice } from '../device.ts'
@@ -368,6 +369,8 @@ describe.runIf(f16)('autocast', () => {
     })
     expect([a.dtype, b.dtype]).toEqual(['float16', 'float32'])
     expect(device.autocasting).toBe(false)
+    const c = device.autocast(() => device.autocast(() => conv2d(x, w, { padding: 1 }), { enabled: false }))
+    expect(c.dtype).toBe('float32')
     expect(() => device.autocast(async () => undefined)).toThrow(/autocast: the function must not be async/)
   })
 
@@ -387,6 +390,24 @@ describe.runIf(f16)('autocast', () => {
       expect(g).toBeCloseTo(2 * grad[i]!, 4)
     })
     step.dispose()
+  })
+
+  test('what is recomputed in the backward pass is recomputed in the same types, wherever that runs', async () => {
+    const w = weight()
+    const x = device.tensor(randomValues([2, 3, 4, 4]), [2, 3, 4, 4])
+    const part = (h: Tensor) => relu(conv2d(h, w, { padding: 1 }))
+    const grads: Float32Array[] = []
+    for (const block of [part, (h: Tensor) => recompute(part, h)]) {
+      w.grad?.set(new Float32Array(w.size))
+      const y = device.autocast(() => sum(sigmoid(block(x))))
+      y.backward()
+      grads.push((await w.grad!.data()) as Float32Array)
+    }
+    expect(grads[1]).toEqual(grads[0])
+    w.grad!.set(new Float32Array(w.size))
+    const plain = sum(recompute(part, x))
+    device.autocast(() => plain.backward())
+    expect(await plain.item()).toBe(await sum(part(x)).item())
   })
 
   test('nothing is left behind', async () => {

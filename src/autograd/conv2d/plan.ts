@@ -15,6 +15,7 @@ import { biasGrad } from './bias.ts'
 import { directForward, directInputGrad, directWeightGrad } from './direct.ts'
 import { gemmForward, gemmInputGrad, gemmWeightGrad } from './gemm.ts'
 import { lanesForward, lanesInputGrad, lanesWeightGrad } from './lanes.ts'
+import { planes3x3Forward, planes3x3InputGrad, planes3x3WeightGrad } from './planes.ts'
 import { tileForward, tileInputGrad, tileWeightGrad } from './tile.ts'
 import type { ConvAdapter, ConvEpilogue, ConvShape, ConvVariant } from './variant.ts'
 import {
@@ -54,6 +55,7 @@ export function planConv2d(
       lanesForward(shape, adapter, forward),
       !onGpu && tile3x3(forward3x3(shape), forward),
       !onGpu && tileForward(shape, forward),
+      planes3x3Forward(shape, adapter, forward),
       directForward(shape, forward),
       !onGpu && gemmForward(shape, adapter, forward),
     ),
@@ -63,6 +65,7 @@ export function planConv2d(
       lanesInputGrad(shape, adapter, inputGrad),
       !onGpu && tile3x3(inputGrad3x3(shape), inputGrad),
       !onGpu && tileInputGrad(shape, inputGrad),
+      planes3x3InputGrad(shape, adapter, inputGrad),
       directInputGrad(shape, inputGrad),
       !onGpu && gemmInputGrad(shape, adapter, inputGrad),
     ),
@@ -72,6 +75,7 @@ export function planConv2d(
       lanesWeightGrad(shape, adapter, weightGrad),
       !onGpu && tile3x3WeightGrad(shape, weightGrad),
       !onGpu && tileWeightGrad(shape, weightGrad),
+      planes3x3WeightGrad(shape, adapter, weightGrad),
       directWeightGrad(shape, adapter, weightGrad),
       !onGpu && gemmWeightGrad(shape, adapter, weightGrad),
     ),

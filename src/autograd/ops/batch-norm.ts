@@ -1,7 +1,6 @@
 import source from '../../../kernels/batch_norm.wgsl'
 import { ShapeError } from '../../gpu/errors.ts'
 import { kernel } from '../../gpu/kernel.ts'
-import type { Storage } from '../../gpu/storage.ts'
 import { defineUnaryResult, type Run } from '../op.ts'
 import type { Slot } from '../slots.ts'
 import { formatShape, type Shape, type Span, type Tensor } from '../tensor.ts'
@@ -100,12 +99,13 @@ function layout(run: Run, x: Shape, attrs: Attrs) {
       relu: attrs.relu ? 1 : 0,
       has_weight: attrs.hasWeight ? 1 : 0,
       has_bias: attrs.hasBias ? 1 : 0,
-      running: attrs.training && attrs.runningMean ? 1 : 0,
+      // A forward pass that is run again for its gradients must not move them a second time.
+      running: attrs.training && attrs.runningMean && !run.device.recomputation.again ? 1 : 0,
       add_weight: 0,
       add_bias: 0,
     },
     /** Entry point and bindings of a launch over all elements. */
-    every: (entry: string, arrays: Readonly<Record<string, Tensor | Storage>>) => ({
+    every: (entry: string, arrays: Readonly<Record<string, Tensor>>) => ({
       entry: aligned ? entry : `${entry}_any`,
       arrays: aligned
         ? arrays
@@ -159,7 +159,8 @@ function gradientSums(run: Run, x: Tensor, dy: Tensor, saved: Tensor, l: Layout)
   run.launch({
     kernel: batchNormKernel,
     entry: 'gradient_sums',
-    bindings: { x, dy: span.storage, saved, part_products: sums },
+    bindings: { x, dy, saved, part_products: sums },
+    inPlace: ['dy'],
     params: { ...params, ...spanParams(span) },
     overrides,
     workgroups: l.workgroups,
@@ -191,10 +192,7 @@ const apply = defineUnaryResult<Attrs>({
     const weight = attrs.hasWeight ? affine[0]! : unused
     const bias = attrs.hasBias ? affine[attrs.hasWeight ? 1 : 0]! : unused
     const { span } = y
-    const { entry, arrays } = l.every(batch ? 'normalize_batch' : 'normalize', {
-      x: x!,
-      result: span.storage,
-    })
+    const { entry, arrays } = l.every(batch ? 'normalize_batch' : 'normalize', { x: x!, result: y })
     run.launch({
       kernel: batchNormKernel,
       entry,
@@ -211,6 +209,7 @@ const apply = defineUnaryResult<Attrs>({
         bias,
         save: saved,
       },
+      inPlace: ['result'],
       params: { ...l.params, ...spanParams(span), partials: batch?.partials ?? 0 },
       overrides: l.overrides,
       workgroups: l.workgroups,
@@ -248,11 +247,12 @@ const apply = defineUnaryResult<Attrs>({
       }
       const bindings = { products: sums, dweight: intoWeight ?? dweight, dbias: intoBias ?? dbias }
       if (dx) {
-        const { entry, arrays } = l.every('input_gradient', { x: x!, dy: span.storage, result: dx })
+        const { entry, arrays } = l.every('input_gradient', { x: x!, dy: dy!, result: dx })
         run.launch({
           ...common,
           entry,
           bindings: { ...bindings, ...arrays, saved: saved! },
+          inPlace: ['dy'],
           overrides: l.overrides,
           workgroups: l.workgroups,
           flops: 9 * x!.size,

@@ -1,6 +1,8 @@
 import lanes3x3 from '../../../kernels/conv2d_3x3_lanes.wgsl'
+import planes3x3 from '../../../kernels/conv2d_3x3_planes.wgsl'
 import tile3x3 from '../../../kernels/conv2d_3x3_tile.wgsl'
 import weightGradLanes3x3 from '../../../kernels/conv2d_3x3_weight_grad_lanes.wgsl'
+import weightGradPlanes3x3 from '../../../kernels/conv2d_3x3_weight_grad_planes.wgsl'
 import weightGradTile3x3 from '../../../kernels/conv2d_3x3_weight_grad_tile.wgsl'
 import biasGrad from '../../../kernels/conv2d_bias_grad.wgsl'
 import direct from '../../../kernels/conv2d_direct.wgsl'
@@ -21,8 +23,10 @@ import { type Kernel, kernel } from '../../gpu/kernel.ts'
  */
 const sources: Readonly<Record<string, string>> = {
   conv2d_3x3_lanes: lanes3x3,
+  conv2d_3x3_planes: planes3x3,
   conv2d_3x3_tile: tile3x3,
   conv2d_3x3_weight_grad_lanes: weightGradLanes3x3,
+  conv2d_3x3_weight_grad_planes: weightGradPlanes3x3,
   conv2d_3x3_weight_grad_tile: weightGradTile3x3,
   conv2d_bias_grad: biasGrad,
   conv2d_direct: direct,

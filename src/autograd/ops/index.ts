@@ -3,7 +3,7 @@
 export type { ArgumentOptions } from '../argument.ts'
 export type { LossOptions } from '../loss.ts'
 export { abs } from './abs.ts'
-export { add } from './add.ts'
+export { type AddOptions, add } from './add.ts'
 export { type AffineWarpOptions, affineWarp } from './affine-warp.ts'
 export { argmax } from './argmax.ts'
 export { argmax2d } from './argmax2d.ts'

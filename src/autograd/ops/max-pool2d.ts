@@ -53,7 +53,8 @@ const apply = defineUnaryResult<Pool>({
     run.launch({
       kernel: maxPool,
       entry: fast ? 'max_pool2d_2x2' : 'max_pool2d',
-      bindings: fast ? { x4: span.storage, y4: y, at4_out: at } : { x: span.storage, y, at_out: at },
+      bindings: fast ? { x4: x!, y4: y, at4_out: at } : { x: x!, y, at_out: at },
+      inPlace: ['x', 'x4'],
       params: params(p, span),
       threads: pixelThreads(run.device.adapter.cpu, p.outH, fast ? p.outW / 4 : p.outW, planes),
       flops: y.size * p.kh * p.kw,
@@ -69,7 +70,8 @@ const apply = defineUnaryResult<Pool>({
     run.launch({
       kernel: maxPool,
       entry: fast ? 'max_pool2d_2x2_grad' : 'max_pool2d_grad',
-      bindings: fast ? { dy4: dy!, at4: at!, dx4: span.storage } : { dy: dy!, at: at!, dx: span.storage },
+      bindings: fast ? { dy4: dy!, at4: at!, dx4: dx } : { dy: dy!, at: at!, dx },
+      inPlace: ['dx', 'dx4'],
       params: params(p, span, known !== undefined),
       threads: fast
         ? pixelThreads(run.device.adapter.cpu, Math.ceil(p.h / 2), p.w / 8, planes)

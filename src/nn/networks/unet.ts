@@ -17,6 +17,8 @@ export interface UNetOptions {
   readonly features?: number
   /** Seed of the initial weights: same seed, same weights on every adapter. */
   readonly seed?: number
+  /** See `Module.activationCheckpointing`. Default false. */
+  readonly activationCheckpointing?: boolean
 }
 
 /** Levels that halve the image; sides must be multiples of 2 to that power. */
@@ -50,7 +52,7 @@ class Block extends Module {
  * the thesis (`encoder1.enc1conv1.weight` … `conv.bias`), so that state dicts move both ways.
  */
 export class UNet extends Module {
-  readonly options: Required<UNetOptions>
+  readonly options: Required<Omit<UNetOptions, 'activationCheckpointing'>>
   readonly #encoders: Block[] = []
   readonly #bottleneck: Block
   readonly #ups: ConvTranspose2d[] = []
@@ -59,9 +61,10 @@ export class UNet extends Module {
 
   constructor(
     readonly device: Device,
-    { inChannels = 1, outChannels = 1, features = 32, seed = 42 }: UNetOptions = {},
+    { inChannels = 1, outChannels = 1, features = 32, seed = 42, ...rest }: UNetOptions = {},
   ) {
     super()
+    this.activationCheckpointing = rest.activationCheckpointing ?? false
     for (const [name, value] of Object.entries({ inChannels, outChannels, features })) {
       if (!Number.isInteger(value) || value < 1)
         throw new FoveaError(`UNet: ${name} must be a whole number of at least 1, got ${value}`)
@@ -100,14 +103,17 @@ export class UNet extends Module {
     const slots = this.#encoders.map((_, l) => this.#slots(x, l))
     let h = x
     this.#encoders.forEach((encoder, l) => {
-      const skip = encoder.forward(h, slots[l]![1])
+      const skip = this.segment((from) => encoder.forward(from, slots[l]![1]), h)
       skips.push(skip)
       h = maxPool2d(skip, { kernelSize: 2, stride: 2 })
     })
-    h = this.#bottleneck.forward(h)
+    h = this.segment((from) => this.#bottleneck.forward(from), h)
     for (let l = LEVELS - 1; l >= 0; l--) {
-      const up = this.#ups[l]!.forward(h)
-      h = this.#decoders[l]!.forward(concat([up, skips[l]!], { axis: 1 }))
+      h = this.segment(
+        (low, skip) => this.#decoders[l]!.forward(concat([this.#ups[l]!.forward(low), skip], { axis: 1 })),
+        h,
+        skips[l]!,
+      )
     }
     return sigmoid(this.#head.forward(h))
   }

@@ -75,7 +75,11 @@ export abstract class Optimizer {
       group,
       storages: new Map(
         momentNames.map(
-          (m) => [m, device.allocatePersistent(group.length * BYTES_PER_ELEMENT, `${name} ${m}`)] as const,
+          (m) =>
+            [
+              m,
+              device.allocatePersistent(group.length * BYTES_PER_ELEMENT, `${name} ${m}`, 'optimizer'),
+            ] as const,
         ),
       ),
     }))

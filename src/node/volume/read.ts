@@ -5,6 +5,7 @@ import { DataError } from '../../gpu/errors.ts'
 import { detectFormat } from '../image-format.ts'
 import { type DicomImage, decodeDicom } from './dicom.ts'
 import { readNifti } from './nifti.ts'
+import { isNrrd, readNrrd } from './nrrd.ts'
 import { assembleSeries } from './series.ts'
 
 /** Options of `readVolume`. */
@@ -14,7 +15,7 @@ export interface ReadVolumeOptions {
 }
 
 /**
- * Reads a scan: a NIfTI file (.nii or .nii.gz, version 1 or 2), a DICOM file of one frame or many, or a folder with the
+ * Reads a scan: a NIfTI file (.nii or .nii.gz, version 1 or 2), an NRRD file, a DICOM file of one frame or many, or a folder with the
  * files of a DICOM series (subfolders are not searched; files that are no DICOM are passed over).
  *
  * @param path file or folder
@@ -28,6 +29,7 @@ export async function readVolume(path: string, options: ReadVolumeOptions = {}):
   })
   if (info.isDirectory()) return readSeries(path, options.series)
   const bytes = await readFile(path)
+  if (isNrrd(bytes)) return readNrrd(bytes, path)
   const format = volumeFormat(bytes)
   if (format === 'nifti') return readNifti(bytes, path)
   if (format === 'dicom') return assembleSeries([await decodeDicom(bytes, path)], path)
