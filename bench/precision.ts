@@ -1,17 +1,12 @@
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Device } from '../src/autograd/device.ts'
-import { diceLoss } from '../src/autograd/ops/dice-loss.ts'
-import type { Tensor } from '../src/autograd/tensor.ts'
 import type { Io } from '../src/cli/io.ts'
 import { runCommand } from '../src/cli/run.ts'
 import { FoveaError } from '../src/gpu/errors.ts'
-import { UNet } from '../src/nn/networks/unet.ts'
-import { Adam } from '../src/nn/optim/adam.ts'
-import { GradScaler } from '../src/nn/optim/grad-scaler.ts'
 import { openDevice } from '../src/node/open.ts'
-import { inPrecision, type Precision } from '../src/pipelines/precision.ts'
+import type { Precision } from '../src/pipelines/precision.ts'
+import { buildNetwork } from './networks.ts'
 
 /** What mixed precision costs and saves beside float32: a training step of the U-Net, and the DSC it learns. */
 
@@ -38,56 +33,32 @@ export interface StepSize {
 
 const megabytes = (bytes: number): number => bytes / 2 ** 20
 
-function stepOf(device: Device, features: number, precision: Precision) {
-  const net = new UNet(device, { features })
-  const adam = new Adam(net.parameters())
-  const scaler = precision === 'mixed' ? new GradScaler(device) : undefined
-  return device.compile((x: Tensor, y: Tensor) => {
-    adam.zeroGrad()
-    const loss = inPrecision(device, precision, () => diceLoss(net.forward(x), y))
-    if (scaler) scaler.backward(loss)
-    else loss.backward()
-    adam.step(scaler ? { scaler } : {})
-    scaler?.update()
-    return loss
-  })
-}
-
 /** Opens a device for each precision, and times their steps in turn: what else the machine does falls on both. */
 export async function benchSteps(
   adapter: string,
   { features, batch, side }: StepSize,
   rounds = 10,
 ): Promise<StepRow[]> {
-  const count = batch * side * side
-  const image = Float32Array.from({ length: count }, (_, i) => Math.sin(0.1 * i))
-  const mask = Float32Array.from({ length: count }, (_, i) =>
-    i % side > side / 3 && i % side < side / 1.5 ? 1 : 0,
-  )
   const runs = await Promise.all(
     PRECISIONS.map(async (precision) => {
       const device = await openDevice({ adapter })
-      const step = stepOf(device, features, precision)
-      const args = [image, mask].map((data) => device.tensor(data, [batch, 1, side, side])) as [
-        Tensor,
-        Tensor,
-      ]
-      return { precision, device, step, args, times: [] as number[] }
+      const built = buildNetwork(device, { network: 'unet', features, inChannels: 1, batch, side, precision })
+      return { precision, device, built, step: built.phase('training step'), times: [] as number[] }
     }),
   )
   for (let round = -2; round < rounds; round++) {
-    for (const { device, step, args, times } of runs) {
+    for (const { device, step, times } of runs) {
       const start = performance.now()
-      step(...args)
+      step()
       await device.idle()
       if (round >= 0) times.push(performance.now() - start)
     }
   }
-  return runs.map(({ precision, device, step, times }) => {
+  return runs.map(({ precision, device, built, times }) => {
     times.sort((a, b) => a - b)
-    const { dispatches, memory } = step.captures[0]!
+    const { dispatches, memory } = built.steps['training step'].captures[0]!
     const row = {
-      name: `unet${features} training step ${batch}x1x${side}x${side}`,
+      name: `unet${features} training step ${built.size}`,
       precision,
       median: times[times.length >> 1]!,
       min: times[0]!,

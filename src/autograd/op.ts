@@ -150,6 +150,14 @@ export interface HalfRule {
   readonly lower?: boolean
 }
 
+/** One application of an op, as `device.trace` lists it. */
+export interface Applied {
+  readonly op: string
+  readonly inputs: readonly Tensor[]
+  readonly outputs: readonly Tensor[]
+  readonly attrs: unknown
+}
+
 /** Ops by name and whether a gradient flows through them. */
 export const registeredOps = new Map<
   string,
@@ -197,6 +205,7 @@ export function defineOp<A>(rule: OpRule<A>): (inputs: readonly Tensor[], attrs:
         y.noGradientBecause = inherited
         device.enterScope(y)
       }
+      device.onApply?.({ op: rule.name, inputs, outputs: made, attrs })
       return [...made]
     }
     return record(rule, inputs, made, saved, attrs)
