@@ -123,31 +123,29 @@ class TrainingRun {
     this.#score = device.compile(this.#evaluate)
   }
 
-  #inPrecision<R>(fn: () => R): R {
-    return inPrecision(this.device, this.options.precision ?? 'float32', fn)
-  }
-
   readonly #train = (...args: readonly Tensor[]): Tensor => {
-    const { task, loss = diceLoss } = this.options
+    const { task, loss = diceLoss, precision = 'float32' } = this.options
     const { input, target } = this.device.noGrad(() => task.prepare(args, true))
     this.#optimizer.zeroGrad()
-    const value = this.#inPrecision(() => loss(this.net.forward(input) as Tensor, target))
-    const scaler = this.#scaler
-    if (scaler) scaler.backward(value)
-    else value.backward()
-    this.#optimizer.step(scaler ? { scaler } : {})
-    scaler?.update()
+    const value = inPrecision(this.device, precision, () => loss(this.net.forward(input) as Tensor, target))
+    if (this.#scaler) {
+      this.#scaler.backward(value)
+      this.#optimizer.step({ scaler: this.#scaler })
+      this.#scaler.update()
+    } else {
+      value.backward()
+      this.#optimizer.step()
+    }
     addInto(this.#lossSum, value)
     return value
   }
 
   readonly #evaluate = (...args: readonly Tensor[]): { both: Tensor; predicted: Tensor; actual: Tensor } =>
     this.device.noGrad(() => {
-      const { input, target } = this.options.task.prepare(args, false)
-      const predicted = gt(
-        this.#inPrecision(() => this.net.forward(input) as Tensor),
-        0.5,
-      )
+      const { task, precision = 'float32' } = this.options
+      const { input, target } = task.prepare(args, false)
+      const map = inPrecision(this.device, precision, () => this.net.forward(input) as Tensor)
+      const predicted = gt(map, 0.5)
       const over = { axes: [1, 2, 3] }
       return {
         both: sum(mul(predicted, target), over),
