@@ -1,11 +1,14 @@
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { diceLoss } from '../src/autograd/ops/dice-loss.ts'
+import type { Tensor } from '../src/autograd/tensor.ts'
 import type { Io } from '../src/cli/io.ts'
 import { runCommand } from '../src/cli/run.ts'
 import { FoveaError } from '../src/gpu/errors.ts'
+import { UNet } from '../src/nn/networks/unet.ts'
 import { openDevice } from '../src/node/open.ts'
-import type { Precision } from '../src/pipelines/precision.ts'
+import { inPrecision, type Precision } from '../src/pipelines/precision.ts'
 import { buildNetwork } from './networks.ts'
 
 /** What mixed precision costs and saves beside float32: a training step of the U-Net, and the DSC it learns. */
@@ -71,6 +74,76 @@ export async function benchSteps(
   })
 }
 
+export interface ErrorRow {
+  readonly name: string
+  /** Largest difference of a probability from float32's. */
+  readonly output: number
+  /** ‖g − g₃₂‖ / ‖g₃₂‖ over the gradients of all weights. */
+  readonly gradient: number
+  /** Cosine of the angle between both. */
+  readonly cosine: number
+}
+
+/**
+ * Predictions and gradients of a U-Net (fresh weights, training mode) in mixed precision, with and without a scaled
+ * loss, against those in float32. The last row is float32 itself with an input that is off by one in 4096: how far
+ * rounding alone moves a network's gradient, since ReLUs and maxima switch.
+ */
+export async function benchErrors(adapter: string, { features, batch, side }: StepSize): Promise<ErrorRow[]> {
+  const device = await openDevice({ adapter })
+  const count = batch * side * side
+  const fill = (f: (u: number, v: number) => number): Tensor =>
+    device.tensor(
+      Float32Array.from({ length: count }, (_, i) =>
+        f((i % side) / side, (Math.floor(i / side) % side) / side),
+      ),
+      [batch, 1, side, side],
+    )
+  const target = fill((u, v) => (Math.hypot(u - 0.5, v - 0.5) < 0.3 ? 1 : 0))
+  const run = async (precision: Precision, scale: number, off: number) => {
+    const net = new UNet(device, { features })
+    const image = fill(
+      (u, v) =>
+        Math.sin(17 * u) * Math.cos(11 * v) + 0.3 * Math.sin(97 * u * v) + off * Math.sin(1009 * (u + v * v)),
+    )
+    const p = inPrecision(device, precision, () => net.forward(image)).keep()
+    diceLoss(p, target).backward(device.full([], scale))
+    const grads: number[] = []
+    for (const t of net.parameters())
+      for (const g of (await t.grad!.data()) as Float32Array) grads.push(g / scale)
+    const output = (await p.data()) as Float32Array
+    for (const t of [p, image]) t.dispose()
+    net.dispose()
+    return { output, grads }
+  }
+  const full = await run('float32', 1, 0)
+  const others = [
+    { what: 'mixed, loss × 1', precision: 'mixed', scale: 1, off: 0 },
+    { what: 'mixed, loss × 65536', precision: 'mixed', scale: 2 ** 16, off: 0 },
+    { what: 'float32, input off', precision: 'float32', scale: 1, off: 2 ** -12 },
+  ] as const
+  const rows: ErrorRow[] = []
+  for (const { what, precision, scale, off } of others) {
+    const { output, grads } = await run(precision, scale, off)
+    let [difference, own, both, theirs] = [0, 0, 0, 0]
+    full.grads.forEach((g, i) => {
+      const h = grads[i]!
+      difference += (h - g) ** 2
+      own += g * g
+      both += g * h
+      theirs += h * h
+    })
+    rows.push({
+      name: `unet${features} ${batch}x1x${side}x${side} ${what}`,
+      output: output.reduce((most, v, i) => Math.max(most, Math.abs(v - full.output[i]!)), 0),
+      gradient: Math.sqrt(difference / own),
+      cosine: both / Math.sqrt(own * theirs),
+    })
+  }
+  device.destroy()
+  return rows
+}
+
 export interface DiceRow {
   readonly dataset: string
   readonly method: string
@@ -134,6 +207,15 @@ export function stepTable(rows: readonly StepRow[]): string {
   const lines = rows.map(
     (r) =>
       `${r.name.padEnd(40)}${cell(r.precision, 10)}${cell(r.median.toFixed(1), 11)}${cell(r.min.toFixed(1), 8)}${cell(r.dispatches, 10)}${cell(r.activations.toFixed(1), 16)}${cell(r.peak.toFixed(1), 9)}`,
+  )
+  return [head, ...lines].join('\n')
+}
+
+export function errorTable(rows: readonly ErrorRow[]): string {
+  const head = `${'against float32'.padEnd(44)}${cell('largest Δp', 12)}${cell('gradient', 12)}${cell('cosine', 10)}`
+  const lines = rows.map(
+    (r) =>
+      `${r.name.padEnd(44)}${cell(r.output.toExponential(1), 12)}${cell(r.gradient.toExponential(1), 12)}${cell(r.cosine.toFixed(5), 10)}`,
   )
   return [head, ...lines].join('\n')
 }
