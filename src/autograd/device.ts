@@ -61,14 +61,15 @@ export interface CompiledStep<A extends readonly unknown[], R> {
   dispose(): void
 }
 
-/** A function and the arguments that it is to be called with. */
-// biome-ignore lint/suspicious/noExplicitAny: each has arguments of its own
-export type PlannedUse = readonly [fn: (...args: any[]) => unknown, args: readonly unknown[]]
 /** What a function gave that must have done its work when it returns. */
 function synchronous<R>(name: string, result: R): R {
   if (!(result instanceof Promise)) return result
   throw new FoveaError(`${name}: the function must not be async: what it awaits would run outside`)
 }
+
+/** A function and the arguments that it is to be called with. */
+// biome-ignore lint/suspicious/noExplicitAny: each has arguments of its own
+export type PlannedUse = readonly [fn: (...args: any[]) => unknown, args: readonly unknown[]]
 
 /** A step for one set of shapes: captured, and from its first run on with buffers. */
 interface Captured {
@@ -88,9 +89,9 @@ export class Device extends Gpu {
   /** Where `recompute` stands on this device. */
   readonly recomputation = new Recomputation()
   #gradEnabled = true
+  #autocasting = false
   /** Told of each op while `trace` runs. */
   onApply: ((applied: Applied) => void) | undefined
-  #autocasting = false
   readonly #scopes: Set<Tensor>[] = []
   readonly #blocks = new WeakMap<Tensor, ParameterBlock>()
   readonly #collected: FinalizationRegistry<{ readonly storage: Storage; readonly op: string }>
