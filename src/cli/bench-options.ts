@@ -3,6 +3,7 @@ import { NETWORKS } from '../../bench/catalog.ts'
 import { kernelNames } from '../../bench/kernels.ts'
 import type { NetworkCase } from '../../bench/networks.ts'
 import { DataError } from '../gpu/errors.ts'
+import type { Precision } from '../pipelines/precision.ts'
 
 /** Networks at widths, batches and sides. */
 export interface CaseOptions {
@@ -11,6 +12,7 @@ export interface CaseOptions {
   readonly channels: number
   readonly batch: readonly number[]
   readonly size: readonly number[]
+  readonly precision: Precision
 }
 
 /** What commander makes of the options of `fovea bench`. */
@@ -69,7 +71,7 @@ export function kernelPart(text: string): string {
 /** Every network at every width, batch and side that was asked for. Throws a DataError for a side it cannot take. */
 export function casesOf(
   command: 'bench' | 'tune',
-  { network, features, channels, batch, size }: CaseOptions,
+  { network, features, channels, batch, size, precision }: CaseOptions,
 ): NetworkCase[] {
   for (const name of network) {
     const { multiple } = NETWORKS[name]!
@@ -80,7 +82,14 @@ export function casesOf(
   return network.flatMap((name) =>
     (NETWORKS[name]!.hasWidth ? features : features.slice(0, 1)).flatMap((width) =>
       batch.flatMap((n) =>
-        size.map((side) => ({ network: name, features: width, inChannels: channels, batch: n, side })),
+        size.map((side) => ({
+          network: name,
+          features: width,
+          inChannels: channels,
+          batch: n,
+          side,
+          precision,
+        })),
       ),
     ),
   )

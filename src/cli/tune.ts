@@ -7,7 +7,7 @@ import { ChoiceFile } from '../node/choice-file.ts'
 import { openDevice } from '../node/open.ts'
 import { type CaseOptions, casesOf, count, counts, networks } from './bench-options.ts'
 import { Interrupted, type Io } from './io.ts'
-import { adapterOption } from './settings.ts'
+import { adapterOption, precisionOption } from './settings.ts'
 import { formatTable } from './table.ts'
 
 interface TuneOptions extends CaseOptions {
@@ -27,6 +27,7 @@ export function tuneCommand(program: Command, io: Io): void {
     .option('--channels <n>', 'channels of the images', count, 1)
     .option('--batch <n,…>', 'images a batch', counts, [4])
     .option('--size <px,…>', 'sides of the images, pixels', counts, [64])
+    .addOption(precisionOption('arithmetic of the networks').default('float32'))
     .option('--again', 'measure also what was measured before')
     .option('--json', 'print every timing as JSON on standard output')
     .addHelpText(

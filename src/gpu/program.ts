@@ -28,6 +28,8 @@ export class Capture {
   readonly inputs = new Set<Storage>()
   readonly outputs = new Set<Storage>()
 
+  /** `dry`: launches are not even recorded. */
+  constructor(readonly dry = false) {}
   /** Compiles its pipelines side by side on the driver's threads. Rejects with a ShaderError. */
   async compile(): Promise<void> {
     const pipelines = new Set(this.commands.flatMap((c) => (c.kind === 'dispatch' ? [c.pipeline] : [])))

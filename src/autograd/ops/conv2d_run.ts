@@ -6,7 +6,7 @@ import { type ConvPlan, planConv2d } from '../conv2d/plan.ts'
 import type { ConvAdapter, ConvBuffer, ConvEpilogue, ConvShape, ConvVariant } from '../conv2d/variant.ts'
 import type { Device } from '../device.ts'
 import { Run } from '../op.ts'
-import type { Tensor } from '../tensor.ts'
+import { Tensor } from '../tensor.ts'
 import { convKernels } from './conv2d_kernels.ts'
 
 export type ConvBuffers = Partial<Record<ConvBuffer, Tensor | Storage>>
@@ -25,21 +25,40 @@ export function convAdapter({ adapter, native }: Device): ConvAdapter {
 }
 
 /** How the tuner names one of a plan's four parts for a shape. */
-export const convKey = (part: keyof ConvPlan, s: ConvShape): string =>
-  `conv2d.${part} ${s.n}x${s.cin}x${s.h}x${s.w} to ${s.cout}x${s.outH}x${s.outW}, kernel ${s.kh}x${s.kw}, ` +
+export const convKey = (part: keyof ConvPlan, s: ConvShape, half = false): string =>
+  `conv2d.${part}${half ? ' in float16' : ''} ${s.n}x${s.cin}x${s.h}x${s.w} to ${s.cout}x${s.outH}x${s.outW}, kernel ${s.kh}x${s.kw}, ` +
   `stride ${s.strideH}x${s.strideW}, padding ${s.padH}x${s.padW}, dilation ${s.dilationH}x${s.dilationW}, groups ${s.groups}`
 
 /** Multiplications and additions of the convolution, the same for its two transposes. */
 export const convFlops = (s: ConvShape): number =>
   2 * s.n * s.outH * s.outW * s.kh * s.kw * s.cout * (s.cin / s.groups)
 
+/** One part of a convolution as an op asked for it. */
+interface ConvRequest {
+  readonly part: keyof ConvPlan
+  readonly shape: ConvShape
+  readonly epilogue: ConvEpilogue
+  /** Its activations are float16. */
+  readonly half: boolean
+}
+
+/** The arrays that may be float16; weights, biases, their gradients and partial sums are float32. */
+export const ACTIVATIONS: ReadonlySet<ConvBuffer> = new Set(['x', 'y', 'dy', 'dx'])
+
+/** Whether all kernels of a variant have a form for activations in float16. */
+export const hasHalfForm = ({ dispatches }: ConvVariant): boolean =>
+  dispatches.every(({ file, entry, bindings }) =>
+    convKernels
+      .get(file)
+      ?.entry(entry)
+      .bindings.every((b) => b.access === 'uniform' || b.elem === ACTIVATIONS.has(bindings[b.name]!)),
+  )
+
 /** The variants that compute one part of a convolution on this device. */
-export const planOf = (
-  device: Device,
-  part: keyof ConvPlan,
-  shape: ConvShape,
-  epilogue: ConvEpilogue,
-): ConvVariant[] => planConv2d(shape, convAdapter(device), { [part]: epilogue })[part]
+function planOf(device: Device, { part, shape, epilogue, half }: ConvRequest): ConvVariant[] {
+  const variants = planConv2d(shape, convAdapter(device), { [part]: epilogue })[part]
+  return half ? variants.filter(hasHalfForm) : variants
+}
 
 /** Elements of every tensor that a convolution and its gradients touch. */
 const sizes = (s: ConvShape): Record<Exclude<ConvBuffer, `scratch:${string}`>, number> => {
@@ -51,10 +70,12 @@ const sizes = (s: ConvShape): Record<Exclude<ConvBuffer, `scratch:${string}`>, n
 }
 
 /** Tensors of zeros for all of them, to time variants on. */
-function rehearse(device: Device, shape: ConvShape): Rehearsal<ConvVariant> {
+function rehearse(device: Device, shape: ConvShape, half: boolean): Rehearsal<ConvVariant> {
   const run = new Run(device, 'tune conv2d')
   const buffers: Record<string, Tensor> = {}
-  for (const [name, floats] of Object.entries(sizes(shape))) buffers[name] = run.zeros([floats])
+  for (const [name, count] of Object.entries(sizes(shape))) {
+    buffers[name] = run.zeros([count], half && ACTIVATIONS.has(name as ConvBuffer) ? 'float16' : 'float32')
+  }
   return {
     run: (variant) => {
       const inner = new Run(device, 'tune conv2d')
@@ -74,11 +95,12 @@ export function runConv(
   buffers: ConvBuffers,
 ): void {
   const { device } = run
+  const half = Object.values(buffers).some((b) => b instanceof Tensor && b.dtype === 'float16')
   const variant = tunerOf(device).choose<ConvVariant>({
-    key: convKey(part, shape),
-    candidates: planOf(device, part, shape, epilogue),
+    key: convKey(part, shape, half),
+    candidates: planOf(device, { part, shape, epilogue, half }),
     kernelsOf: ({ dispatches }) => dispatches.map((d) => kernelOf(run.op, d.file)),
-    rehearse: () => rehearse(device, shape),
+    rehearse: () => rehearse(device, shape, half),
   })
   const flops = part === 'biasGrad' ? shape.n * shape.cout * shape.outH * shape.outW : convFlops(shape)
   runConvVariant(run, variant, buffers, flops)

@@ -73,9 +73,9 @@ function multiply(run: Run, product: Product, asked: MatmulForm | undefined): Te
 
 function chosenForm(device: Device, { a, b, m, n, k }: Product, shape: Shape): MatmulForm {
   // The question may be measured long after its tensors: it holds their shapes.
-  const like = ({ tensor: { shape }, batch, transposed }: Matrix) => ({
-    key: `${formatShape(batch)}${transposed ? ' turned' : ''}`,
-    zeros: (run: Run): Matrix => ({ tensor: run.zeros(shape), batch, transposed }),
+  const like = ({ tensor: { shape, dtype }, batch, transposed }: Matrix) => ({
+    key: `${dtype === 'float32' ? '' : `${dtype} `}${formatShape(batch)}${transposed ? ' turned' : ''}`,
+    zeros: (run: Run): Matrix => ({ tensor: run.zeros(shape, dtype), batch, transposed }),
   })
   const [likeA, likeB] = [like(a), like(b)]
   const question = {
