@@ -3,12 +3,15 @@ import { RecoveringDevice } from '../pipelines/recover.ts'
 import type { Io } from './io.ts'
 
 /** The device of a command; a lost one is opened anew, three times at most. */
-export function recoveringDevice(adapter: string, io: Io): RecoveringDevice {
-  return new RecoveringDevice(() => openDevice({ adapter }), {
-    retries: 3,
-    onLost: (error, left) =>
-      io.err(
-        `${error.message.split('\n')[0]}\nOpening a new device and going on from the last checkpoint (${left} more tries).\n`,
-      ),
-  })
+export function recoveringDevice(adapter: string, io: Io, memoryLimit?: number): RecoveringDevice {
+  return new RecoveringDevice(
+    () => openDevice({ adapter, ...(memoryLimit === undefined ? {} : { memoryLimit }) }),
+    {
+      retries: 3,
+      onLost: (error, left) =>
+        io.err(
+          `${error.message.split('\n')[0]}\nOpening a new device and going on from the last checkpoint (${left} more tries).\n`,
+        ),
+    },
+  )
 }
