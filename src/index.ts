@@ -11,6 +11,7 @@ export {
 } from './autograd/op.ts'
 export { tuneConv2d } from './autograd/ops/conv2d_tune.ts'
 export * from './autograd/ops/index.ts'
+export { splitTiles, type TileGrid, tileGrid } from './autograd/ops/join-tiles.ts'
 export { generatorOf, manualSeed, Prng, RandomGenerator } from './autograd/random.ts'
 export { recompute } from './autograd/recompute.ts'
 export { concatSlots, Slot } from './autograd/slots.ts'
@@ -51,22 +52,31 @@ export { safetensorsFrom, type TensorRecord, tensorsFromSafetensors } from './nn
 export { type OpenOptions, openDevice } from './open.ts'
 export { type AugmentOptions, NO_AUGMENTATION, THESIS_AUGMENTATION } from './pipelines/augment.ts'
 export { type Evaluated, evaluateCartesian, evaluateCrops, evaluatePolar } from './pipelines/evaluate.ts'
+export { flipAveraged, type Segment, slidingWindow } from './pipelines/inference.ts'
 export {
-  centreOfMap,
   type LocalisedResult,
   type LocalisedSegmentation,
   segmentLocalised,
 } from './pipelines/localise.ts'
 export type { EpochMetrics } from './pipelines/metrics.ts'
+export { fillHoles, keepLargest } from './pipelines/postprocess.ts'
+export { type PredictorLossOptions, predictorLoss } from './pipelines/predictor.ts'
 export { type MaskScores, type ScoreMasksOptions, scoreMasks } from './pipelines/score-masks.ts'
 export { type Scores, scoreMask, summarize, summarizeScores } from './pipelines/scores.ts'
 export { segmentThenSegment } from './pipelines/segment-then-segment.ts'
 export { type SurfaceOptions, type SurfaceScores, surfaceScores } from './pipelines/surface.ts'
-export { cartesianTask, cropTask, polarTask, type TrainingTask } from './pipelines/tasks.ts'
+export {
+  cartesianTask,
+  cropTask,
+  polarTask,
+  type TrainingTask,
+  type TransformedTaskOptions,
+  transformedTask,
+} from './pipelines/tasks.ts'
 export {
   type Progress,
   type TrainOptions,
   type TrainResult,
   train,
 } from './pipelines/training.ts'
-export { cropTransform, polarTransform, type Transform } from './pipelines/transforms.ts'
+export * from './pipelines/transforms/index.ts'
