@@ -35,7 +35,8 @@ export { UNet, type UNetOptions } from './nn/networks/unet.ts'
 export { UNetPlusPlus, type UNetPlusPlusOptions } from './nn/networks/unet-plus-plus.ts'
 export { Adam, type AdamOptions, AdamW } from './nn/optim/adam.ts'
 export { clipGradNorm, clipGradValue } from './nn/optim/clip.ts'
-export { Optimizer, type OptimizerState } from './nn/optim/optimizer.ts'
+export { GradScaler, type GradScalerOptions } from './nn/optim/grad-scaler.ts'
+export { Optimizer, type OptimizerState, type StepOptions } from './nn/optim/optimizer.ts'
 export {
   cosineSchedule,
   LRScheduler,
@@ -49,6 +50,11 @@ export {
 export { SGD, type SgdOptions } from './nn/optim/sgd.ts'
 export { formatSafetensors, parseSafetensors, type SafeArray } from './nn/safetensors.ts'
 export { safetensorsFrom, type TensorRecord, tensorsFromSafetensors } from './nn/state.ts'
+export { loadPretrained, type TransferOptions, type TransferReport, transferWeights } from './nn/transfer.ts'
+export { exportOnnx, type OnnxOptions } from './onnx/export.ts'
+export type { OnnxGraph } from './onnx/graph.ts'
+export type { Translate } from './onnx/operators.ts'
+export type { Step, Value } from './onnx/trace.ts'
 export { type OpenOptions, openDevice } from './open.ts'
 export { type AugmentOptions, NO_AUGMENTATION, THESIS_AUGMENTATION } from './pipelines/augment.ts'
 export { type Evaluated, evaluateCartesian, evaluateCrops, evaluatePolar } from './pipelines/evaluate.ts'

@@ -24,9 +24,14 @@ export class Capture {
   readonly virtuals = new Set<Storage>()
   /** Virtual storages with a buffer of their own: constants made inside the step, with their data until they are placed. */
   readonly constants = new Map<Storage, Uint8Array>()
+  /** Constants of a dry run: they have their bytes at once, so that they can be read. */
+  readonly uploads: Storage[] = []
   /** Virtual storages with a buffer of their own: what the caller writes before a run, and reads after it. */
   readonly inputs = new Set<Storage>()
   readonly outputs = new Set<Storage>()
+
+  /** `dry`: launches are not even recorded. */
+  constructor(readonly dry = false) {}
 
   /** True for virtual storages that share with nobody. */
   own(s: Storage): boolean {
@@ -43,6 +48,7 @@ export class Capture {
   /** Gives up a step that will not run. */
   abandon(): void {
     for (const s of this.virtuals) s.retire('its step was captured and not run')
+    for (const s of this.uploads) s.release('its step was captured and not run')
     this.commands.length = 0
   }
 }

@@ -4,6 +4,7 @@ import type { Schedule } from '../nn/optim/schedulers.ts'
 import type { CheckpointStore } from './checkpoint.ts'
 import type { TrainingMemory } from './memory.ts'
 import type { EpochMetrics } from './metrics.ts'
+import type { Precision } from './precision.ts'
 import type { TrainingTask } from './tasks.ts'
 
 /** What a progress bar shows. */
@@ -37,6 +38,11 @@ export interface TrainOptions {
   /** Learning rate of each epoch, such as cosineSchedule; by itself or with none, not beside `plateau`. */
   readonly schedule?: Schedule
   readonly loss?: (prediction: Tensor, target: Tensor) => Tensor
+  /**
+   * 'mixed': the network runs in float16 with float32 sums, weights and updates, and a scaled loss. Needs an adapter
+   * with `shader-f16`. Default 'float32'.
+   */
+  readonly precision?: Precision
   /** Where checkpoints and metrics go; without one nothing is saved and nothing can be resumed. */
   readonly store?: CheckpointStore
   /** Told before the first step what the run will hold on the GPU. */
