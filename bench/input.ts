@@ -31,7 +31,8 @@ const median = (values: readonly number[]): number => [...values].sort((a, b) =>
 
 /** Batches of whole size, over and over. */
 function* endless(samples: readonly Sample[], batch: number): Generator<readonly Sample[]> {
-  for (let i = 0; ; i += batch) yield Array.from({ length: batch }, (_, k) => samples[(i + k) % samples.length]!)
+  for (let i = 0; ; i += batch)
+    yield Array.from({ length: batch }, (_, k) => samples[(i + k) % samples.length]!)
 }
 
 async function decodeTime({ samples }: Dataset): Promise<number> {
@@ -75,7 +76,11 @@ export async function benchInput(
   const step = network.steps['training step']
   const rows: InputRow[] = []
   /** `next` makes the arguments of a step; `waited` tells the milliseconds that it waited so far. */
-  const timed = async (source: InputRow['source'], next: () => Promise<StepArguments>, waited: () => number) => {
+  const timed = async (
+    source: InputRow['source'],
+    next: () => Promise<StepArguments>,
+    waited: () => number,
+  ) => {
     const times: number[] = []
     const waits: number[] = []
     let start = performance.now()
@@ -114,7 +119,11 @@ export async function benchInput(
   }
   const there = stackSamples(device, await Promise.all(warm!.samples.slice(0, batch).map((s) => s.load())))
   const resident: StepArguments = { ...there, release: () => undefined }
-  await timed('on the GPU', async () => resident, () => 0)
+  await timed(
+    'on the GPU',
+    async () => resident,
+    () => 0,
+  )
   await fed('files, decoded each time', cold!)
   for (const s of warm!.samples) await s.load()
   await fed('files, decoded once', warm!)

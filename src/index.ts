@@ -81,6 +81,7 @@ export {
 } from './pipelines/tasks.ts'
 export {
   type Progress,
+  type Startup,
   type TrainOptions,
   type TrainResult,
   train,

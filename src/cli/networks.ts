@@ -85,6 +85,7 @@ export async function trainNetwork(
           ...(settings.plateau === null ? {} : { plateau: settings.plateau }),
           signal: io.signal,
           onStart: display.start,
+          onFirstStep: display.firstStep,
           onProgress: display.progress,
           onEpoch: display.epoch,
         })

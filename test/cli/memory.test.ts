@@ -38,15 +38,7 @@ test('train says what it takes on the GPU; with activation checkpointing it take
 })
 
 test('a run that does not fit says which batch does, and that batch trains', async () => {
-  const { code, err } = await fovea([
-    ...line,
-    '--batch',
-    '8',
-    '--memory',
-    '2MB',
-    '--out',
-    join(folder, 'a'),
-  ])
+  const { code, err } = await fovea([...line, '--batch', '8', '--memory', '2MB', '--out', join(folder, 'a')])
   expect(code).toBe(1)
   const advice =
     /fovea: train: a batch of 8 at 32×32 needs \d\.\d MB, the limit is 2.0 MB; a batch of (\d) fits/.exec(err)
