@@ -1,6 +1,10 @@
 import source from '../../../kernels/matmul.wgsl'
+import lanesSource from '../../../kernels/matmul_lanes.wgsl'
 import { ShapeError } from '../../gpu/errors.ts'
 import { kernel } from '../../gpu/kernel.ts'
+import { lanes } from '../conv2d/lanes.ts'
+import { lanesProduct } from '../conv2d/product.ts'
+import type { Device } from '../device.ts'
 import { defineUnaryResult, type Run } from '../op.ts'
 import {
   broadcastShapes,
@@ -11,15 +15,17 @@ import {
   walkParams,
 } from '../shape.ts'
 import { elements, formatShape, type Shape, type Tensor } from '../tensor.ts'
+import { convAdapter } from './conv2d_run.ts'
 
 const products = kernel('matmul', source)
+const laneProducts = kernel('matmul_lanes', lanesSource)
 
 /** Batch axes that the kernel unravels. */
 const BATCH_AXES = 4
 
 /** Columns and rows of y a workgroup covers. */
-const TILES = { lanes: [64, 32], tiles: [64, 64] } as const
-export type MatmulForm = keyof typeof TILES
+const TILES = { registers: [64, 32], tiles: [64, 64] } as const
+export type MatmulForm = keyof typeof TILES | 'lanes'
 
 /** An operand of a product: rows and columns as the product sees them, and whether it is stored transposed. */
 interface Matrix {
@@ -55,6 +61,31 @@ function multiply(run: Run, a: Matrix, b: Matrix, m: number, n: number, k: numbe
     strides: [broadcastStrides(a.batch, batch), broadcastStrides(b.batch, batch)],
   })
   requireRank(run.op, walk.sizes, BATCH_AXES, batch)
+  const axes = walkParams(walk, BATCH_AXES, ['a', 'b'])
+  const flops = 2 * m * n * k * elements(batch)
+  if (form === 'lanes') {
+    const product = {
+      m,
+      n,
+      k,
+      batch: elements(batch),
+      axes,
+      transposeA: a.transposed,
+      transposeB: b.transposed,
+    }
+    const { params, overrides, workgroups } = lanesProduct(product)
+    const bindings = { a: a.tensor, wide_a: a.tensor, b: b.tensor, wide_b: b.tensor, bias: a.tensor, y }
+    run.launch({
+      kernel: laneProducts,
+      entry: 'matmul_lanes',
+      bindings,
+      params,
+      overrides,
+      workgroups,
+      flops,
+    })
+    return y
+  }
   const [columns, rows] = TILES[form]
   const wide = (size: number) => (size % 4 === 0 ? 1 : 0)
   run.launch({
@@ -64,16 +95,19 @@ function multiply(run: Run, a: Matrix, b: Matrix, m: number, n: number, k: numbe
     overrides: {
       TRANSPOSE_A: a.transposed ? 1 : 0,
       TRANSPOSE_B: b.transposed ? 1 : 0,
-      ...(form === 'lanes'
+      ...(form === 'registers'
         ? { WIDE_A: wide(a.transposed ? m : k), WIDE_B: wide(b.transposed ? k : n), EVEN_K: wide(k) }
         : {}),
     },
-    params: { m, n, k, ...walkParams(walk, BATCH_AXES, ['a', 'b']) },
+    params: { m, n, k, ...axes },
     workgroups: [Math.ceil(n / columns), Math.ceil(m / rows), elements(batch)],
-    flops: 2 * m * n * k * elements(batch),
+    flops,
   })
   return y
 }
+
+const formFor = (device: Device): MatmulForm =>
+  lanes(convAdapter(device)) ? 'lanes' : device.adapter.cpu ? 'registers' : 'tiles'
 
 const batchOf = (t: Tensor): Shape => t.shape.slice(0, -2)
 
@@ -89,14 +123,14 @@ const apply = defineUnaryResult<{ form: MatmulForm | undefined }>({
     requireFloat('matmul', { a: a!, b: b! })
     const shape = checkMatmul(a!.shape, b!.shape)
     const [m, k, n] = [a!.shape.at(-2)!, a!.shape.at(-1)!, b!.shape.at(-1)!]
-    const form = attrs.form ?? (run.device.adapter.cpu ? 'lanes' : 'tiles')
+    const form = attrs.form ?? formFor(run.device)
     if (!folds(a!, b!)) return multiply(run, plain(a!, batchOf(a!)), plain(b!, batchOf(b!)), m, n, k, form)
     const rows = elements(batchOf(a!)) * m
     return run.view(multiply(run, plain(a!, []), plain(b!, []), rows, n, k, form), shape)
   },
   backward(run, { inputs: [a, b], outputs: [y], grads: [dy], needs: [na, nb], attrs }) {
     const [m, k, n] = [a!.shape.at(-2)!, a!.shape.at(-1)!, b!.shape.at(-1)!]
-    const form = attrs.form ?? (run.device.adapter.cpu ? 'lanes' : 'tiles')
+    const form = attrs.form ?? formFor(run.device)
     if (folds(a!, b!)) {
       const rows = elements(batchOf(a!)) * m
       const da = na ? multiply(run, plain(dy!, []), turned(b!, []), rows, k, n, form) : undefined
@@ -114,7 +148,7 @@ const apply = defineUnaryResult<{ form: MatmulForm | undefined }>({
 /**
  * Matrix product over the last two axes: (…, m, k) · (…, k, n) gives (…, m, n); leading axes broadcast.
  * da = dy·bᵀ, db = aᵀ·dy, without transposing anything in memory. `form` overrides the choice of kernel by
- * adapter: 'lanes' for CPU drivers, 'tiles' for GPUs.
+ * adapter: 'lanes' for CPU drivers with subgroups of eight, 'registers' for other CPU drivers, 'tiles' for GPUs.
  */
 export const matmul = (a: Tensor, b: Tensor, { form }: { form?: MatmulForm } = {}): Tensor =>
   apply([a, b], { form })
