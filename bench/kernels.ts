@@ -1,7 +1,11 @@
 import type { Device } from '../src/autograd/device.ts'
+import { tuneConv2d } from '../src/autograd/ops/conv2d_tune.ts'
 import * as ops from '../src/autograd/ops/index.ts'
 import type { Tensor } from '../src/autograd/tensor.ts'
+import { backward, type Case, forward, tensor } from './case.ts'
 import type { Ceiling } from './ceiling.ts'
+import { floorOf } from './floors.ts'
+import { geometry } from './geometry.ts'
 import { type Timing, time } from './measure.ts'
 
 /** One kernel on one shape. */
@@ -9,37 +13,10 @@ export interface KernelRow extends Timing {
   readonly name: string
   readonly gflops: number
   readonly gbs: number
-  /** Part of the measured ceiling of arithmetic or of bandwidth, whichever it comes nearer to. */
+  /** Its floor at the measured ceilings divided by its least time. */
   readonly share: number
-}
-
-interface Case {
-  readonly name: string
-  readonly flops: number
-  readonly bytes: number
-  /** Makes tensors and returns what one call records. */
-  setup(device: Device): () => void
-}
-
-const floats = (n: number): Float32Array => Float32Array.from({ length: n }, (_, i) => Math.sin(0.37 * i))
-const tensor = (device: Device, shape: readonly number[], requiresGrad = false): Tensor =>
-  device.tensor(floats(shape.reduce((a, b) => a * b, 1)), shape, { requiresGrad })
-
-/** A forward pass as a compiled step. */
-function forward(device: Device, inputs: readonly Tensor[], f: (...x: Tensor[]) => Tensor): () => void {
-  const step = device.compile((...x: readonly Tensor[]) => device.noGrad(() => f(...x)))
-  return () => void step(...inputs)
-}
-
-/** Forward and backward as a compiled step; the forward pass is part of it. */
-function backward(device: Device, inputs: readonly Tensor[], f: (...x: Tensor[]) => Tensor): () => void {
-  const leaves = inputs.map((t) => device.parameter(floats(t.size), t.shape))
-  const y = device.noGrad(() => f(...inputs))
-  const up = tensor(device, y.shape)
-  const step = device.compile((upstream: Tensor) => {
-    f(...leaves).backward(upstream)
-  })
-  return () => step(up)
+  /** Where a case counts pixels. */
+  readonly nsPerPixel: number | undefined
 }
 
 /** Convolutions of a U-Net with 16 features on 4×1×64². */
@@ -48,12 +25,19 @@ const CONVOLUTIONS = [
   [128, 256, 4], [256, 256, 4], [256, 128, 8], [128, 64, 16], [64, 32, 32], [32, 16, 64], [32, 32, 64],
 ] as const // biome-ignore format: a table
 
-function convolutions(): Case[] {
-  return CONVOLUTIONS.flatMap(([cin, cout, side]): Case[] => {
-    const flops = 2 * 4 * side * side * cin * cout * 9
-    const bytes = 4 * (4 * side * side * (cin + cout) + cin * cout * 9)
-    const shape = `4×${cin}→${cout}×${side}²`
-    const inputs = (d: Device) => [tensor(d, [4, cin, side, side]), tensor(d, [cout, cin, 3, 3])]
+/** Convolutions of a U-Net with 32 features on 8×3×256², which keep a graphics processor busy. */
+const LARGE = [
+  [32, 32, 256], [64, 64, 128], [128, 128, 64], [256, 256, 32], [512, 512, 16], [64, 32, 256], [1024, 512, 16],
+] as const // biome-ignore format: a table
+
+type Layer = readonly [cin: number, cout: number, side: number]
+
+function convolutions(n: number, layers: readonly Layer[]): Case[] {
+  return layers.flatMap(([cin, cout, side]): Case[] => {
+    const flops = 2 * n * side * side * cin * cout * 9
+    const bytes = 4 * (n * side * side * (cin + cout) + cin * cout * 9)
+    const shape = `${n}×${cin}→${cout}×${side}²`
+    const inputs = (d: Device) => [tensor(d, [n, cin, side, side]), tensor(d, [cout, cin, 3, 3])]
     const f = (x: Tensor, w: Tensor) => ops.conv2d(x, w, { padding: 1 })
     return [
       { name: `conv2d 3×3 ${shape}`, flops, bytes, setup: (d) => forward(d, inputs(d), f as never) },
@@ -70,8 +54,6 @@ function convolutions(): Case[] {
 function others(): Case[] {
   const image = [4, 16, 64, 64]
   const n = 4 * 16 * 64 * 64
-  const big = [8, 1, 256, 256]
-  const m = 8 * 256 * 256
   const unary = (
     name: string,
     shape: readonly number[],
@@ -129,70 +111,48 @@ function others(): Case[] {
         return forward(d, [tensor(d, image)], (x) => ops.batchNorm(x, norm))
       },
     },
-    {
-      name: 'polarWarp 8×1×256×256',
-      flops: 30 * m,
-      bytes: 8 * m,
-      setup: (d) =>
-        forward(d, [tensor(d, big), d.full([8, 2], 127)], ((x: Tensor, c: Tensor) =>
-          ops.polarWarp(x, c)) as never),
-    },
-    {
-      name: 'inversePolarWarp 8×1×256×256',
-      flops: 40 * m,
-      bytes: 8 * m,
-      setup: (d) =>
-        forward(d, [tensor(d, big), d.full([8, 2], 127)], ((x: Tensor, c: Tensor) =>
-          ops.inversePolarWarp(x, c, { height: 256, width: 256 })) as never),
-    },
-    {
-      name: 'cropResize 8×1×256×256',
-      flops: 12 * m,
-      bytes: 8 * m,
-      setup: (d) =>
-        forward(
-          d,
-          [tensor(d, big), d.tensor(Array.from({ length: 8 }, () => [20, 30, 180, 160]).flat(), [8, 4])],
-          ((x: Tensor, b: Tensor) => ops.cropResize(x, b, { size: 256 })) as never,
-        ),
-    },
-    {
-      name: 'connectedComponents 8×1×256×256',
-      flops: 0,
-      bytes: 8 * m,
-      setup: (d) => {
-        const step = d.compile((x: Tensor) => ops.connectedComponents(x, { threshold: 0.5 }))
-        const x = tensor(d, big)
-        return () => void step(x)
-      },
-    },
-    {
-      name: 'hysteresisThreshold 8×1×256×256',
-      flops: 0,
-      bytes: 8 * m,
-      setup: (d) => forward(d, [tensor(d, big)], (x) => ops.hysteresisThreshold(x, { low: 0, high: 0.9 })),
-    },
   ]
 }
 
-/** Times every kernel over the shapes that the networks use. `only` keeps names that contain it. */
+const cases = (large: boolean): Case[] => [
+  ...convolutions(4, CONVOLUTIONS),
+  ...(large ? convolutions(8, LARGE) : []),
+  ...others(),
+  ...geometry(),
+]
+
+/** Names of all kernels that the bench times. */
+export const kernelNames = (large = false): string[] => cases(large).map((c) => c.name)
+
+/**
+ * Times every kernel over the shapes that the networks use. `only` keeps names that contain it; with `tune`
+ * the fastest variant of each convolution is found first; `large` adds those for graphics processors.
+ */
 export async function benchKernels(
   device: Device,
   ceiling: Ceiling,
-  only = '',
-  onRow: (row: KernelRow) => void = () => undefined,
+  { only = '', tune = false, large = false, onRow = (_: KernelRow) => {} } = {},
 ): Promise<KernelRow[]> {
   const rows: KernelRow[] = []
-  for (const c of [...convolutions(), ...others()].filter((k) => k.name.includes(only))) {
+  const wanted = (k: Case) => k.name.includes(only) && (only !== '' || !k.onDemand)
+  for (const c of cases(large).filter(wanted)) {
+    if (tune) {
+      const untuned = c.setup(device)
+      await tuneConv2d(device, untuned)
+      untuned.dispose?.()
+    }
     // Its tensors live as long as the call that uses them: until the garbage collector takes both.
-    const timing = await time(device, c.setup(device), { budgetMs: 250 })
+    const call = c.setup(device)
+    const timing = await time(device, call, { budgetMs: 250 })
+    call.dispose?.()
     const [gflops, gbs] = [c.flops / timing.min / 1e6, c.bytes / timing.min / 1e6]
     const row = {
       name: c.name,
       ...timing,
       gflops,
       gbs,
-      share: Math.max(gflops / ceiling.gflops, gbs / ceiling.gbs),
+      share: floorOf(c, ceiling) / timing.min,
+      nsPerPixel: c.pixels && (1e6 * timing.min) / c.pixels,
     }
     rows.push(row)
     onRow(row)

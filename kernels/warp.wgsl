@@ -1,18 +1,31 @@
-// Where a warp samples: the position in the input of every output pixel, and the pull of a gradient of the
-// positions back to the warp's parameters θ (centres, boxes, matrices, displacements, a grid).
+// Samples images at the positions of a map, and the gradients of doing so. Every warp is this with its own map.
 //
-//   at[m, v, u] = (px, py) = map(θ[m], u, v)             pixels, centres at integers
-//   dθ[m, k]    = Σ_{v, u} ⟨∂at[m, v, u]/∂θ_k, dat[m, v, u]⟩
+//   y[m, c, v, u] = Σ_taps w·x[image(m), c, tap]      taps and weights from map(θ[m], u, v) = (px, py)
+//   dx[tap]      += w·dy                               a scatter
+//   dat           = Σ_c dy·(∂w/∂px, ∂w/∂py)·x
+//   dθ[m, k]      = Σ_{v, u} ⟨∂map(θ[m], u, v)/∂θ_k, dat[m, v, u]⟩
 //
-// Drivers differ in sin, cos and atan2 (WGSL allows 2^-11). Here they are polynomials after an exact reduction
-// to an eighth of a turn: sin and cos are within 1.2e-7, angles within 1e-6 rad, and quarter turns are exact.
+// `fuse` sums the outputs m that fall on one canvas, y[n] = Σ_{canvas(m) = n} …, without a canvas for each; in
+// its gradients (CANVAS) dy is that of the canvas.
+//
+// The scatter has to give the same bits in any order, and WGSL has no float atomics. So each term is scaled by
+// a power of two that puts max|dy| times the number of terms just under 2^62, cut to a 64-bit integer and
+// added as two words with a carry: integers add in any order to the same sum. Its resolution is
+// max|dy|·2^(⌈log2 terms⌉ − 61): for 2^20 samples an image, 2^-41 of the largest gradient.
+
+alias elem = f32;
 
 struct Params {
-  outputs: u32,     // M
-  out_h: u32,
-  out_w: u32,
+  images: u32,      // N of x
+  channels: u32,
   in_h: u32,
   in_w: u32,
+  outputs: u32,     // M
+  canvases: u32,    // leading size of y: M, or the number of canvases
+  out_h: u32,
+  out_w: u32,
+  groups: u32,      // invocations that share the channels of one position
+  headroom: i32,    // ⌈log2 of the samples that can fall on one image⌉
   parameters: u32,  // K: numbers in θ for one output
   angles: u32,
   radii: u32,
@@ -21,205 +34,223 @@ struct Params {
   grid_w: u32,
 }
 
-@group(0) @binding(0) var<storage, read> theta: array<f32>;
-@group(0) @binding(1) var<storage, read> dat: array<vec2f>;
-@group(0) @binding(2) var<storage, read_write> at: array<vec2f>;
-@group(0) @binding(3) var<storage, read_write> dtheta: array<f32>;
-@group(0) @binding(4) var<uniform> params: Params;
+@group(0) @binding(0) var<storage, read> x: array<elem>;
+@group(0) @binding(1) var<storage, read> theta: array<f32>;
+@group(0) @binding(2) var<storage, read> index: array<i32>;
+@group(0) @binding(3) var<storage, read> dy: array<elem>;
+@group(0) @binding(4) var<storage, read_write> y: array<elem>;
+@group(0) @binding(5) var<storage, read_write> dat: array<vec2f>;
+@group(0) @binding(6) var<storage, read> pulls: array<vec2f>;               // dat, once it is written
+@group(0) @binding(7) var<storage, read_write> dtheta: array<f32>;
+@group(0) @binding(8) var<storage, read_write> sums: array<atomic<u32>>;
+@group(0) @binding(9) var<storage, read_write> peak: array<atomic<u32>>;
+@group(0) @binding(10) var<storage, read> found_peak: array<u32>;
+@group(0) @binding(11) var<storage, read> found_sums: array<vec2u>;
+@group(0) @binding(12) var<storage, read_write> spans: array<vec2u>;
+@group(0) @binding(13) var<storage, read> found_spans: array<vec2u>;        // spans, once they are written
+@group(0) @binding(14) var<uniform> params: Params;
 
-const GRID = 0u;          // θ: positions in [−1, 1], −1 and 1 being the edges of the image
-const GRID_CENTERS = 1u;  // … the centres of the first and last pixel
-const POLAR = 2u;         // θ: cx, cy. Output: angles down, radii along x
-const POLAR_UP = 3u;      // … angles along x, radii upwards
-const INVERSE = 4u;       // θ: cx, cy. Input: angles down, radii along x
-const INVERSE_UP = 5u;    // … angles along x, radii upwards
-const CROP = 6u;          // θ: left, top, width, height
-const AFFINE = 7u;        // θ: a 2×3 matrix
-const DISPLACE = 8u;      // θ: x, then y displacements of the control points
-override MAP: u32 = 0;
+override ROWS: u32 = 1;    // pixels below each other that one invocation of `warp` takes
+override INDEXED: u32 = 0; // 1: index[m] names the image of output m; else it is m, or the only one
+override CANVAS: u32 = 0;  // 1: index[m] names the canvas of output m, whose image is m
 
-const PI = 3.14159265358979;
-
-// a/b where the quotient is a whole number or a half, exactly; else as the driver divides.
-fn quotient(a: f32, b: f32) -> f32 {
-  let q = a / b;
-  let near = round(2.0 * q) * 0.5;
-  return select(q, near, near * b == a);
-}
-
-// (cos, sin) of 2π·i/count.
-fn circle(i: u32, count: u32) -> vec2f {
-  let octant = i * 8u / count;
-  // Distance from the nearest multiple of a quarter turn, in eighths: even octants count up, odd ones down.
-  let up = f32(i * 8u - octant * count) / f32(count);
-  let a = select(up, f32((octant + 1u) * count - i * 8u) / f32(count), (octant & 1u) == 1u) * (PI / 4.0);
-  let z = a * a;
-  let s = a + a * z * (-1.0 / 6.0 + z * (1.0 / 120.0 + z * (-1.0 / 5040.0 + z * (1.0 / 362880.0))));
-  let c = 1.0 + z * (-0.5 + z * (1.0 / 24.0 + z * (-1.0 / 720.0 + z * (1.0 / 40320.0 - z * (1.0 / 3628800.0)))));
-  switch (octant) {
-    case 0u: { return vec2f(c, s); }
-    case 1u: { return vec2f(s, c); }
-    case 2u: { return vec2f(-s, c); }
-    case 3u: { return vec2f(-c, s); }
-    case 4u: { return vec2f(-c, -s); }
-    case 5u: { return vec2f(-s, -c); }
-    case 6u: { return vec2f(s, -c); }
-    default: { return vec2f(c, -s); }
+// The image of output m; −1 if there is none.
+fn image_of(m: u32) -> i32 {
+  if (INDEXED != 0u) {
+    let i = index[m];
+    return select(-1, i, (i >= 0) & (i < i32(params.images)));
   }
+  return select(i32(m), 0, params.images == 1u && CANVAS == 0u);
 }
 
-// The angle of d as a multiple of 1/count turns, in [0, count].
-fn turns(d: vec2f, count: f32) -> f32 {
-  let low = min(abs(d.x), abs(d.y));
-  let high = max(abs(d.x), abs(d.y));
-  if (high == 0.0) { return 0.0; }
-  let far = low > 0.41421356 * high; // tan(π/8)
-  let t = select(low / high, (low - high) / (low + high), far);
-  let z = t * t;
-  // Cephes atanf: within 2e-7 for |t| ≤ tan(π/8).
-  let p = ((8.05374449538e-2 * z - 1.38776856032e-1) * z + 1.99777106478e-1) * z - 3.33329491539e-1;
-  var v = (t + t * z * p) * (0.5 / PI) * count + select(0.0, 0.125, far) * count;
-  if (abs(d.y) > abs(d.x)) { v = 0.25 * count - v; }
-  if (d.x < 0.0) { v = 0.5 * count - v; }
-  if (d.y < 0.0) { v = count - v; }
-  return v;
-}
-
-// Angle and radius of the output pixel of a polar warp.
-fn ray(u: u32, v: u32) -> vec2u {
-  return select(vec2u(v, u), vec2u(u, params.radii - 1u - v), MAP == POLAR_UP);
-}
-
-// Pixel i of size lies this far past control point k of n, in steps of the grid: the corner points lie on the
-// corner pixels. Exact up to the division.
-fn past(i: u32, size: u32, k: u32, n: u32) -> f32 {
-  if (n == 1u || size == 1u) { return 0.0; }
-  return f32(i32(i * (n - 1u)) - i32(k * (size - 1u))) / f32(size - 1u);
-}
-
-// The control point at or before pixel i.
-fn knot(i: u32, size: u32, n: u32) -> u32 {
-  if (n == 1u || size == 1u) { return 0u; }
-  return min(i * (n - 1u) / (size - 1u), n - 2u);
-}
-
-// Weight of control point k at pixel i.
-fn hat(i: u32, size: u32, k: u32, n: u32) -> f32 {
-  if (n > 1u && size == 1u && k > 0u) { return 0.0; }
-  return max(0.0, 1.0 - abs(past(i, size, k, n)));
-}
-
-fn displacement(m: u32, u: u32, v: u32) -> vec2f {
-  let k = knot(u, params.out_w, params.grid_w);
-  let l = knot(v, params.out_h, params.grid_h);
-  let s = past(u, params.out_w, k, params.grid_w);
-  let t = past(v, params.out_h, l, params.grid_h);
-  let right = min(1u, params.grid_w - 1u);
-  let down = min(1u, params.grid_h - 1u) * params.grid_w;
-  let nodes = params.grid_h * params.grid_w;
-  var sum = vec2f(0.0);
-  for (var axis = 0u; axis < 2u; axis++) {
-    let a = (2u * m + axis) * nodes + l * params.grid_w + k;
-    let above = mix(theta[a], theta[a + right], s);
-    let below = mix(theta[a + down], theta[a + down + right], s);
-    sum[axis] = mix(above, below, t);
+// Where in dy output m stands; −1 if nowhere.
+fn canvas_of(m: u32) -> i32 {
+  if (CANVAS != 0u) {
+    let i = index[m];
+    return select(-1, i, (i >= 0) & (i < i32(params.canvases)));
   }
-  return sum;
+  return i32(m);
 }
 
-fn position(m: u32, u: u32, v: u32) -> vec2f {
-  let size = vec2f(f32(params.in_w), f32(params.in_h));
-  let pixel = vec2f(f32(u), f32(v));
-  switch (MAP) {
-    case GRID, GRID_CENTERS: {
-      let i = 2u * ((m * params.out_h + v) * params.out_w + u);
-      let g = vec2f(theta[i], theta[i + 1u]);
-      if (MAP == GRID_CENTERS) { return (g + 1.0) * 0.5 * (size - 1.0); }
-      return ((g + 1.0) * size - 1.0) * 0.5;
-    }
-    case POLAR, POLAR_UP: {
-      let at = ray(u, v);
-      return vec2f(theta[2u * m], theta[2u * m + 1u])
-        + f32(at.y) * params.radius_step * circle(at.x, params.angles);
-    }
-    case INVERSE, INVERSE_UP: {
-      let d = pixel - vec2f(theta[2u * m], theta[2u * m + 1u]);
-      let radius = sqrt(dot(d, d)) / params.radius_step;
-      let angle = turns(d, f32(params.angles));
-      if (MAP == INVERSE_UP) { return vec2f(angle, f32(params.radii - 1u) - radius); }
-      return vec2f(radius, angle);
-    }
-    case CROP: {
-      let b = 4u * m;
-      return vec2f(
-        theta[b] + quotient((pixel.x + 0.5) * theta[b + 2u], f32(params.out_w)) - 0.5,
-        theta[b + 1u] + quotient((pixel.y + 0.5) * theta[b + 3u], f32(params.out_h)) - 0.5,
-      );
-    }
-    case AFFINE: {
-      let a = 6u * m;
-      return vec2f(
-        theta[a] * pixel.x + theta[a + 1u] * pixel.y + theta[a + 2u],
-        theta[a + 3u] * pixel.x + theta[a + 4u] * pixel.y + theta[a + 5u],
-      );
-    }
-    default: {
-      return pixel + displacement(m, u, v);
-    }
-  }
+fn pixel_at(base: u32, row: i32, column: i32) -> f32 {
+  if ((row < 0) | (column < 0)) { return 0.0; }
+  return f32(x[base + u32(row) * params.in_w + u32(column)]);
 }
 
-// One invocation an output pixel.
-@compute @workgroup_size(64)
-fn positions(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let i = id.x + id.y * groups.x * 64u;
+fn blend(base: u32, tx: Tap, ty: Tap) -> f32 {
+  if (MODE != BILINEAR) { return pixel_at(base, ty.lo, tx.lo); }
+  let above = (1.0 - tx.t) * pixel_at(base, ty.lo, tx.lo) + tx.t * pixel_at(base, ty.lo, tx.hi);
+  let below = (1.0 - tx.t) * pixel_at(base, ty.hi, tx.lo) + tx.t * pixel_at(base, ty.hi, tx.hi);
+  return (1.0 - ty.t) * above + ty.t * below;
+}
+
+// One invocation ROWS positions below each other and a group of channels; z counts outputs and groups.
+@compute @workgroup_size(8, 8)
+fn warp(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  if (id.x >= params.out_w) { return; }
   let area = params.out_h * params.out_w;
-  if (i >= params.outputs * area) { return; }
-  at[i] = position(i / area, i % params.out_w, i / params.out_w % params.out_h);
-}
-
-// ∂at[m, v, u]/∂θ_k.
-fn jacobian(k: u32, m: u32, u: u32, v: u32) -> vec2f {
-  let pixel = vec2f(f32(u), f32(v));
-  switch (MAP) {
-    case POLAR, POLAR_UP: { return select(vec2f(1.0, 0.0), vec2f(0.0, 1.0), k == 1u); }
-    case INVERSE, INVERSE_UP: {
-      let d = pixel - vec2f(theta[2u * m], theta[2u * m + 1u]);
-      let r = sqrt(dot(d, d));
-      if (r == 0.0) { return vec2f(0.0); } // the centre of the polar image is a cone's tip
-      let e = d / r;
-      let radius = -select(e.x, e.y, k == 1u) / params.radius_step;
-      let angle = f32(params.angles) * (0.5 / PI) * select(e.y, -e.x, k == 1u) / r;
-      if (MAP == INVERSE_UP) { return vec2f(angle, -radius); }
-      return vec2f(radius, angle);
-    }
-    case CROP: {
-      let along = (pixel + 0.5) / vec2f(f32(params.out_w), f32(params.out_h));
-      switch (k) {
-        case 0u: { return vec2f(1.0, 0.0); }
-        case 1u: { return vec2f(0.0, 1.0); }
-        case 2u: { return vec2f(along.x, 0.0); }
-        default: { return vec2f(0.0, along.y); }
+  let volume = params.in_h * params.in_w;
+  for (var job = id.z; job < params.outputs * params.groups; job += groups.z) {
+    let m = divide(job, params.groups);
+    let first = job - m * params.groups;
+    let image = image_of(m);
+    let column = column_of(m, id.x);
+    for (var v = id.y * ROWS; v < min(id.y * ROWS + ROWS, params.out_h); v++) {
+      let p = position(m, column, id.x, v);
+      let tx = tap(p.x, params.in_w, PAD_X);
+      let ty = tap(p.y, params.in_h, PAD_Y);
+      for (var c = first; c < params.channels; c += params.groups) {
+        var value = 0.0;
+        if (image >= 0) { value = blend((u32(image) * params.channels + c) * volume, tx, ty); }
+        y[(m * params.channels + c) * area + v * params.out_w + id.x] = elem(value);
       }
     }
-    case AFFINE: {
-      let factor = select(1.0, select(pixel.x, pixel.y, k % 3u == 1u), k % 3u != 2u);
-      return select(vec2f(factor, 0.0), vec2f(0.0, factor), k >= 3u);
+  }
+}
+
+// First and end of the outputs of each canvas: one invocation a canvas.
+@compute @workgroup_size(64)
+fn find_spans(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let n = id.x + id.y * groups.x * 64u;
+  if (n >= params.canvases) { return; }
+  var first = params.outputs;
+  var end = 0u;
+  for (var m = 0u; m < params.outputs; m++) {
+    let mine = index[m] == i32(n);
+    first = select(first, min(first, m), mine);
+    end = select(end, m + 1u, mine);
+  }
+  spans[n] = vec2u(first, end);
+}
+
+// One invocation a pixel of a canvas and channel: its outputs in their order.
+@compute @workgroup_size(8, 8)
+fn fuse(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  if (id.x >= params.out_w || id.y >= params.out_h) { return; }
+  for (var plane = id.z; plane < params.canvases * params.channels; plane += groups.z) {
+    let n = divide(plane, params.channels);
+    let c = plane - n * params.channels;
+    let span = found_spans[n];
+    var sum = 0.0;
+    for (var m = span.x; m < span.y; m++) {
+      if (index[m] != i32(n)) { continue; }
+      let p = position(m, column_of(m, id.x), id.x, id.y);
+      let tx = tap(p.x, params.in_w, PAD_X);
+      let ty = tap(p.y, params.in_h, PAD_Y);
+      sum += blend((m * params.channels + c) * params.in_h * params.in_w, tx, ty);
     }
-    default: {
-      let nodes = params.grid_h * params.grid_w;
-      let weight = hat(u, params.out_w, k % params.grid_w, params.grid_w)
-        * hat(v, params.out_h, k / params.grid_w % params.grid_h, params.grid_h);
-      return select(vec2f(weight, 0.0), vec2f(0.0, weight), k >= nodes);
+    y[(plane * params.out_h + id.y) * params.out_w + id.x] = elem(sum);
+  }
+}
+
+// One invocation a position: dat, summed over the channels in their order.
+@compute @workgroup_size(8, 8)
+fn slope(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  if (id.x >= params.out_w || id.y >= params.out_h) { return; }
+  let area = params.out_h * params.out_w;
+  let at = id.y * params.out_w + id.x;
+  for (var m = id.z; m < params.outputs; m += groups.z) {
+    let image = image_of(m);
+    let canvas = canvas_of(m);
+    let p = position(m, column_of(m, id.x), id.x, id.y);
+    let tx = tap(p.x, params.in_w, PAD_X);
+    let ty = tap(p.y, params.in_h, PAD_Y);
+    var sum = vec2f();
+    if ((image >= 0) & (canvas >= 0)) {
+      for (var c = 0u; c < params.channels; c++) {
+        let base = (u32(image) * params.channels + c) * params.in_h * params.in_w;
+        let a = pixel_at(base, ty.lo, tx.lo);
+        let b = pixel_at(base, ty.lo, tx.hi);
+        let d = pixel_at(base, ty.hi, tx.lo);
+        let e = pixel_at(base, ty.hi, tx.hi);
+        let g = f32(dy[(u32(canvas) * params.channels + c) * area + at]);
+        sum += g * vec2f(mix(b - a, e - d, ty.t), mix(d - a, e - b, tx.t));
+      }
+    }
+    dat[m * area + at] = sum * vec2f(tx.slope, ty.slope);
+  }
+}
+
+// peak[0] = bits of max|dy|: the bits of floats ≥ 0 are ordered as the floats are, infinity and NaN above all.
+@compute @workgroup_size(64)
+fn find_peak(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let count = params.canvases * params.channels * params.out_h * params.out_w;
+  var top = 0u;
+  for (var i = id.x; i < count; i += groups.x * 64u) {
+    top = max(top, bitcast<u32>(f32(dy[i])) & 0x7fffffffu);
+  }
+  if (top > atomicLoad(&peak[0])) { atomicMax(&peak[0], top); }
+}
+
+const INFINITY_BITS = 0x7f800000u;
+
+// Fixed point: value·2^exponent counts units of the upper word.
+fn exponent() -> i32 {
+  return clamp(29 - params.headroom - (i32(found_peak[0] >> 23u) - 127), -126, 126);
+}
+
+fn power_of_two(e: i32) -> f32 {
+  return bitcast<f32>(u32(e + 127) << 23u);
+}
+
+fn add(base: u32, row: i32, column: i32, value: f32, scale: f32) {
+  if ((row < 0) | (column < 0) | (value == 0.0)) { return; }
+  let magnitude = abs(value) * scale;
+  let whole = floor(magnitude);
+  var hi = u32(whole);
+  var lo = u32((magnitude - whole) * 4294967296.0);
+  if (value < 0.0) {
+    lo = ~lo + 1u;
+    hi = ~hi + select(0u, 1u, lo == 0u);
+  }
+  let word = 2u * (base + u32(row) * params.in_w + u32(column));
+  let before = atomicAdd(&sums[word], lo);
+  hi += select(0u, 1u, before > ~lo);
+  if (hi != 0u) { atomicAdd(&sums[word + 1u], hi); }
+}
+
+// One invocation a position and group of channels.
+@compute @workgroup_size(8, 8)
+fn scatter(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  if (id.x >= params.out_w || id.y >= params.out_h || found_peak[0] >= INFINITY_BITS) { return; }
+  let area = params.out_h * params.out_w;
+  let scale = power_of_two(exponent());
+  for (var job = id.z; job < params.outputs * params.groups; job += groups.z) {
+    let m = divide(job, params.groups);
+    let image = image_of(m);
+    let canvas = canvas_of(m);
+    if ((image < 0) | (canvas < 0)) { continue; }
+    let p = position(m, column_of(m, id.x), id.x, id.y);
+    let tx = tap(p.x, params.in_w, PAD_X);
+    let ty = tap(p.y, params.in_h, PAD_Y);
+    for (var c = job - m * params.groups; c < params.channels; c += params.groups) {
+      let base = (u32(image) * params.channels + c) * params.in_h * params.in_w;
+      let g = f32(dy[(u32(canvas) * params.channels + c) * area + id.y * params.out_w + id.x]);
+      add(base, ty.lo, tx.lo, (1.0 - ty.t) * (1.0 - tx.t) * g, scale);
+      if (MODE != BILINEAR) { continue; }
+      add(base, ty.lo, tx.hi, (1.0 - ty.t) * tx.t * g, scale);
+      add(base, ty.hi, tx.lo, ty.t * (1.0 - tx.t) * g, scale);
+      add(base, ty.hi, tx.hi, ty.t * tx.t * g, scale);
     }
   }
 }
 
-// First and end of the pixels that control point k of n reaches.
-fn reached(k: u32, size: u32, n: u32) -> vec2u {
-  if (MAP != DISPLACE || n == 1u || size == 1u) { return vec2u(0u, size); }
-  let first = select(0u, (k - 1u) * (size - 1u) / (n - 1u), k > 0u);
-  return vec2u(first, min((k + 1u) * (size - 1u) / (n - 1u) + 1u, size));
+// y = the sums as floats; NaN everywhere if dy held infinity or NaN.
+@compute @workgroup_size(64)
+fn finish(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let i = id.x + id.y * groups.x * 64u;
+  if (i >= params.images * params.channels * params.in_h * params.in_w) { return; }
+  let top = found_peak[0];
+  if (top >= INFINITY_BITS) {
+    y[i] = elem(bitcast<f32>(top | 0x7fc00000u));
+    return;
+  }
+  let sum = found_sums[i];
+  let negative = sum.y >= 0x80000000u;
+  let lo = select(sum.x, ~sum.x + 1u, negative);
+  let hi = select(sum.y, ~sum.y + select(0u, 1u, lo == 0u), negative);
+  let magnitude = (f32(hi) + f32(lo) * 2.3283064365386963e-10) * power_of_two(-exponent());
+  y[i] = elem(select(magnitude, -magnitude, negative));
 }
 
 var<workgroup> partial: array<f32, 64>;
@@ -241,9 +272,10 @@ fn pull(
     let width = columns.y - columns.x;
     let count = width * (rows.y - rows.x);
     for (var j = lane; j < count; j += 64u) {
-      let u = columns.x + j % width;
-      let v = rows.x + j / width;
-      sum += dot(jacobian(k, m, u, v), dat[(m * params.out_h + v) * params.out_w + u]);
+      let row = divide(j, width);
+      let u = columns.x + j - row * width;
+      let v = rows.x + row;
+      sum += dot(jacobian(k, m, u, v), pulls[(m * params.out_h + v) * params.out_w + u]);
     }
   }
   partial[lane] = sum;
@@ -261,7 +293,7 @@ fn pull_grid(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) 
   let i = id.x + id.y * groups.x * 64u;
   if (i >= params.outputs * params.out_h * params.out_w) { return; }
   let size = vec2f(f32(params.in_w), f32(params.in_h));
-  let g = dat[i] * 0.5 * select(size, size - 1.0, MAP == GRID_CENTERS);
+  let g = pulls[i] * 0.5 * select(size, size - 1.0, MAP == GRID_CENTERS);
   dtheta[2u * i] = g.x;
   dtheta[2u * i + 1u] = g.y;
 }

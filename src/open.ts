@@ -10,6 +10,11 @@ export interface OpenOptions {
    */
   readonly adapter?: 'auto' | 'hardware' | 'software' | (string & {})
   readonly debug?: DebugOptions
+  /**
+   * Most bytes that buffers may take together on this device; what would pass it throws a GpuOutOfMemoryError
+   * before a buffer is made. Default: none, since WebGPU does not tell how much memory there is.
+   */
+  readonly memoryLimit?: number
   /** Skip the start-up check of the adapter's arithmetic (it takes some milliseconds). */
   readonly selfCheck?: boolean
 }
@@ -28,7 +33,7 @@ export async function openOn(adapter: GPUAdapter, options: OpenOptions): Promise
   }
   const native = await requestDevice(adapter)
   if (options.selfCheck ?? true) await selfCheck(native, name)
-  return new Device(adapter, native, options.debug)
+  return new Device(adapter, native, options.debug, options.memoryLimit)
 }
 
 /**

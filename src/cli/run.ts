@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander'
 import { CheckpointError, DataError } from '../gpu/errors.ts'
+import { dataCommand } from './data.ts'
 import { devicesCommand } from './devices.ts'
 import { evaluateCommand } from './evaluate.ts'
 import { EXIT, Interrupted, type Io } from './io.ts'
@@ -21,10 +22,12 @@ async function programFor(argv: readonly string[], io: Io): Promise<Command> {
   trainCommand(program, io)
   evaluateCommand(program, io)
   predictCommand(program, io)
+  dataCommand(program, io)
   devicesCommand(program, io)
   // The benchmarks load what no other command needs.
   const [first = '--help'] = argv
-  if (['bench', 'help', '--help', '-h'].includes(first)) (await import('./bench.ts')).benchCommand(program)
+  if (['bench', 'help', '--help', '-h'].includes(first))
+    (await import('./bench.ts')).benchCommand(program, io)
   return program
 }
 

@@ -1,9 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { noise } from '../../bench/masks.ts'
 import { boundingBoxes, squareBoxes } from '../../src/autograd/ops/boxes.ts'
 import { connectedComponents } from '../../src/autograd/ops/connected-components.ts'
 import { testDevice } from '../device.ts'
-import { noise } from '../masks.ts'
 import { expectClose } from '../reference.ts'
 
 describe('boundingBoxes', () => {

@@ -1,9 +1,10 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { comb, empty, full, hostile, noise, spiral } from '../../bench/masks.ts'
 import { registeredOps } from '../../src/autograd/op.ts'
 import { type Components, connectedComponents } from '../../src/autograd/ops/connected-components.ts'
 import { testDevice } from '../device.ts'
-import { comb, empty, floodFill, full, hostile, type Labelled, noise, spiral } from '../masks.ts'
+import { floodFill, type Labelled } from '../masks.ts'
 import { uniforms } from '../oracle.ts'
 import { expectClose, reference } from '../reference.ts'
 

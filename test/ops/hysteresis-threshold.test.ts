@@ -1,8 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { hostile } from '../../bench/masks.ts'
 import { hysteresisThreshold } from '../../src/autograd/ops/hysteresis-threshold.ts'
 import { testDevice } from '../device.ts'
-import { floodFill, hostile } from '../masks.ts'
+import { floodFill } from '../masks.ts'
 import { uniforms } from '../oracle.ts'
 import { reference, runCase } from '../reference.ts'
 

@@ -1,8 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { hostile, noise } from '../../bench/masks.ts'
 import { componentContaining, largestComponent } from '../../src/autograd/ops/select-component.ts'
 import { testDevice } from '../device.ts'
-import { floodFill, hostile, noise } from '../masks.ts'
+import { floodFill } from '../masks.ts'
 
 const pictures = fc.record({
   h: fc.integer({ min: 1, max: 25 }),

@@ -78,19 +78,22 @@ interface Attrs {
 
 const apply = defineUnaryResult<Attrs>({
   name: 'convTranspose2d',
+  half: { inputs: [0], lower: true },
   forward(run, [x, weight, bias], { shape, relu }) {
-    const y = run.empty([shape.n, shape.cin, shape.h, shape.w])
+    const y = run.empty([shape.n, shape.cin, shape.h, shape.w], x!.dtype)
     const buffers = { dy: x!, weight: weight!, dx: y, ...(bias ? { bias } : {}) }
     runConv(run, 'inputGrad', shape, { bias: bias !== undefined, relu }, buffers)
     return y
   },
-  backward(run, { inputs, outputs, grads, needs, sink, attrs: { shape, relu } }) {
+  backward(run, { inputs, outputs, grads, needs, sink, partial, attrs: { shape, relu } }) {
     const [x, weight, bias] = inputs
     const dy = relu ? reluGrad(run, outputs[0]!, grads[0]!) : grads[0]!
     let dx: Tensor | undefined
     if (needs[0]) {
-      dx = run.empty(x!.shape)
-      runConv(run, 'forward', shape, {}, { x: dy, weight: weight!, y: dx })
+      const known = partial(0)
+      if (!known) dx = run.empty(x!.shape, x!.dtype)
+      const accumulate = known !== undefined
+      runConv(run, 'forward', shape, { accumulate }, { x: dy, weight: weight!, y: known ?? dx! })
     }
     let dw: Tensor | undefined
     if (needs[1]) {

@@ -89,19 +89,22 @@ interface Attrs {
 
 const apply = defineUnaryResult<Attrs>({
   name: 'conv2d',
+  half: { inputs: [0], lower: true },
   forward(run, [x, weight, bias], { shape, relu }) {
-    const y = run.empty([shape.n, shape.cout, shape.outH, shape.outW])
+    const y = run.empty([shape.n, shape.cout, shape.outH, shape.outW], x!.dtype)
     const buffers = { x: x!, weight: weight!, y, ...(bias ? { bias } : {}) }
     runConv(run, 'forward', shape, { bias: bias !== undefined, relu }, buffers)
     return y
   },
-  backward(run, { inputs, outputs, grads, needs, sink, attrs: { shape, relu } }) {
+  backward(run, { inputs, outputs, grads, needs, sink, partial, attrs: { shape, relu } }) {
     const [x, weight, bias] = inputs
     const dy = relu ? reluGrad(run, outputs[0]!, grads[0]!) : grads[0]!
     let dx: Tensor | undefined
     if (needs[0]) {
-      dx = run.empty(x!.shape)
-      runConv(run, 'inputGrad', shape, {}, { dy, weight: weight!, dx })
+      const known = partial(0)
+      if (!known) dx = run.empty(x!.shape, x!.dtype)
+      const accumulate = known !== undefined
+      runConv(run, 'inputGrad', shape, { accumulate }, { dy, weight: weight!, dx: known ?? dx! })
     }
     let dw: Tensor | undefined
     if (needs[1]) {

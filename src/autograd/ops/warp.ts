@@ -1,26 +1,29 @@
-import sampleSource from '../../../kernels/sample.wgsl'
-import warpSource from '../../../kernels/warp.wgsl'
+import tapsSource from '../../../kernels/taps.wgsl'
+import kernelSource from '../../../kernels/warp.wgsl'
+import mapsSource from '../../../kernels/warp_maps.wgsl'
 import { ShapeError } from '../../gpu/errors.ts'
 import { kernel } from '../../gpu/kernel.ts'
 import { defineUnaryResult, type Run } from '../op.ts'
 import { formatShape, type Tensor } from '../tensor.ts'
 import { workgroupRows } from './planes.ts'
-import { imageShape } from './window.ts'
+import { imageShape, pixelThreads } from './window.ts'
 
 /**
- * What gridSample, polarWarp, inversePolarWarp, cropResize, affineWarp and gridWarp share. A warp is a map from
- * output pixels to positions in the input (kernels/warp.wgsl), then bilinear or nearest sampling there
- * (kernels/sample.wgsl). Backward computes the positions again rather than keep them, scatters dy to the
- * image in 64-bit fixed point (the same bits in any order), and pulls the gradient of the positions back to
- * the warp's parameters.
+ * What gridSample, polarWarp, inversePolarWarp, fusePolar, cropResize, affineWarp and gridWarp share. A warp is a
+ * map from output pixels to positions in the input (kernels/warp_maps.wgsl), then bilinear or nearest sampling
+ * there (kernels/taps.wgsl, warp.wgsl), in one launch. Backward computes the positions again rather than keep
+ * them, scatters dy to the image in 64-bit fixed point (the same bits in any order), and pulls the gradient of
+ * the positions back to the warp's parameters.
  *
  * Positions are float32 pixels: right to 4·2⁻²⁴ of the largest coordinate, 1.2e-4 px in an image of 512.
  */
 
-const sampling = kernel('sample', sampleSource)
-const mapping = kernel('warp', warpSource)
+const warping = kernel('warp', tapsSource + mapsSource + kernelSource)
 
-/** Codes of kernels/warp.wgsl. */
+/** Loads from θ count on CPU drivers: an invocation makes them once for so many pixels. */
+const ROWS_ON_CPU = 4
+
+/** Codes of kernels/warp_maps.wgsl. */
 const MAPS = {
   grid: 0,
   'grid-centers': 1,
@@ -33,7 +36,7 @@ const MAPS = {
   displace: 8,
 } as const
 
-/** Codes of kernels/sample.wgsl. */
+/** Codes of kernels/taps.wgsl. */
 const PADS = { zeros: 0, border: 1, reflection: 2, 'reflection-centers': 3, wrap: 4 } as const
 const MODES = { bilinear: 0, 'nearest-even': 1, nearest: 2 } as const
 
@@ -51,8 +54,10 @@ export interface WarpAttrs {
   readonly mode: keyof typeof MODES
   readonly padX: keyof typeof PADS
   readonly padY: keyof typeof PADS
-  /** Leading size of the result. */
+  /** How many are sampled; the leading size of the result unless there are canvases. */
   readonly outputs: number
+  /** Outputs are added up on that many canvases. */
+  readonly canvases?: number
   readonly size: readonly [number, number]
   /** Numbers in θ for one output; 0 for a grid, which has two a pixel. */
   readonly parameters: number
@@ -64,35 +69,6 @@ export interface WarpAttrs {
   readonly control?: readonly [number, number]
 }
 
-function mapParams(x: Tensor, a: WarpAttrs): Record<string, number> {
-  return {
-    outputs: a.outputs,
-    out_h: a.size[0],
-    out_w: a.size[1],
-    in_h: x.shape[2]!,
-    in_w: x.shape[3]!,
-    parameters: Math.max(1, a.parameters),
-    angles: a.angles ?? 1,
-    radii: a.radii ?? 1,
-    radius_step: a.radiusStep ?? 1,
-    grid_h: a.control?.[0] ?? 1,
-    grid_w: a.control?.[1] ?? 1,
-  }
-}
-
-function positions(run: Run, x: Tensor, theta: Tensor, a: WarpAttrs): Tensor {
-  const at = run.empty([a.outputs, ...a.size, 2])
-  run.launch({
-    kernel: mapping,
-    entry: 'positions',
-    bindings: { theta, at },
-    params: mapParams(x, a),
-    overrides: { MAP: MAPS[a.map] },
-    threads: at.size / 2,
-  })
-  return at
-}
-
 /** Invocations that share the channels of a position: as few as keep all cores busy, as taps are found once for each. */
 function channelGroups(x: Tensor, a: WarpAttrs): number {
   const wanted = x.device.adapter.cpu ? 1 << 13 : 1 << 18
@@ -100,16 +76,19 @@ function channelGroups(x: Tensor, a: WarpAttrs): number {
   return Math.min(x.shape[1]!, most)
 }
 
-/** Launch options of kernels/sample.wgsl for one call. */
-function sampler(x: Tensor, index: Tensor | undefined, a: WarpAttrs) {
+/** Launch options that the entry points share. */
+function options(x: Tensor, index: Tensor | undefined, a: WarpAttrs) {
   const [n, c, h, w] = x.shape as [number, number, number, number]
+  const fused = a.canvases !== undefined
   return {
-    kernel: sampling,
+    kernel: warping,
     overrides: {
+      MAP: MAPS[a.map],
       MODE: MODES[a.mode],
       PAD_X: PADS[a.padX],
       PAD_Y: PADS[a.padY],
-      INDEXED: index ? 1 : 0,
+      INDEXED: index && !fused ? 1 : 0,
+      CANVAS: fused ? 1 : 0,
     },
     params: {
       images: n,
@@ -117,41 +96,53 @@ function sampler(x: Tensor, index: Tensor | undefined, a: WarpAttrs) {
       in_h: h,
       in_w: w,
       outputs: a.outputs,
+      canvases: a.canvases ?? a.outputs,
       out_h: a.size[0],
       out_w: a.size[1],
       groups: channelGroups(x, a),
       headroom: Math.ceil(Math.log2(Math.max(1, a.outputs * a.size[0] * a.size[1]))),
+      parameters: Math.max(1, a.parameters),
+      angles: a.angles ?? 1,
+      radii: a.radii ?? 1,
+      radius_step: a.radiusStep ?? 1,
+      grid_h: a.control?.[0] ?? 1,
+      grid_w: a.control?.[1] ?? 1,
     },
   }
 }
+
+/** One invocation an output pixel and plane. */
+const everyPixel = (run: Run, a: WarpAttrs, planes: number) =>
+  pixelThreads(run.device.adapter.cpu, ...a.size, planes)
 
 /** dx: dy scattered to the pixels that were sampled. */
 function imageGradient(
   run: Run,
   x: Tensor,
-  at: Tensor,
+  theta: Tensor,
   index: Tensor | undefined,
   dy: Tensor,
   a: WarpAttrs,
 ): Tensor {
-  const common = sampler(x, index, a)
+  const common = options(x, index, a)
+  const plain = { kernel: common.kernel, params: common.params }
   const peak = run.zeros([1], 'uint32')
   const sums = run.zeros([2 * x.size], 'uint32')
   const dx = run.empty(x.shape)
   run.launch({
-    ...common,
+    ...plain,
     entry: 'find_peak',
     bindings: { dy, peak },
-    threads: Math.min(Math.ceil(dy.size / 16), 1 << 18),
+    threads: Math.min(Math.ceil(dy.size / 64), 1 << 14),
   })
   run.launch({
     ...common,
     entry: 'scatter',
-    bindings: { at, index: index ?? at, dy, sums, found_peak: peak },
-    threads: (at.size / 2) * common.params.groups,
+    bindings: { theta, index: index ?? theta, dy, sums, found_peak: peak },
+    threads: everyPixel(run, a, a.outputs * common.params.groups),
   })
   run.launch({
-    ...common,
+    ...plain,
     entry: 'finish',
     bindings: { y: dx, found_sums: sums, found_peak: peak },
     threads: dx.size,
@@ -164,58 +155,85 @@ function parameterGradient(
   run: Run,
   x: Tensor,
   theta: Tensor,
-  at: Tensor,
   index: Tensor | undefined,
   dy: Tensor,
   a: WarpAttrs,
 ): Tensor {
   if (a.mode !== 'bilinear') return run.zeros(theta.shape)
-  const dat = run.empty(at.shape)
+  const dat = run.empty([a.outputs, ...a.size, 2])
+  const common = options(x, index, a)
   run.launch({
-    ...sampler(x, index, a),
+    ...common,
     entry: 'slope',
-    bindings: { x, at, index: index ?? at, dy, dat },
-    threads: dat.size / 2,
+    bindings: { x, theta, index: index ?? theta, dy, dat },
+    threads: everyPixel(run, a, a.outputs),
   })
   const dtheta = run.empty(theta.shape)
-  const common = { kernel: mapping, params: mapParams(x, a), overrides: { MAP: MAPS[a.map] } }
+  const map = { ...common, overrides: { MAP: MAPS[a.map] } }
   if (a.parameters === 0) {
-    run.launch({ ...common, entry: 'pull_grid', bindings: { dat, dtheta }, threads: dat.size / 2 })
+    run.launch({ ...map, entry: 'pull_grid', bindings: { pulls: dat, dtheta }, threads: dat.size / 2 })
     return dtheta
   }
   run.launch({
-    ...common,
+    ...map,
     entry: 'pull',
-    bindings: { theta, dat, dtheta },
+    bindings: { theta, pulls: dat, dtheta },
     workgroups: workgroupRows(dtheta.size),
   })
   return dtheta
 }
 
-/** A warp as an op of an image, parameters and, if outputs choose their images, an index. */
+function sample(run: Run, x: Tensor, theta: Tensor, index: Tensor | undefined, a: WarpAttrs): Tensor {
+  const y = run.empty([a.outputs, x.shape[1]!, ...a.size])
+  const common = options(x, index, a)
+  const { cpu } = run.device.adapter
+  const rows = cpu ? ROWS_ON_CPU : 1
+  run.launch({
+    ...common,
+    entry: 'warp',
+    bindings: { x, theta, index: index ?? theta, y },
+    overrides: { ...common.overrides, ROWS: rows },
+    threads: pixelThreads(cpu, Math.ceil(a.size[0] / rows), a.size[1], a.outputs * common.params.groups),
+  })
+  return y
+}
+
+/** The outputs summed onto the canvases that the index names. */
+function fuse(run: Run, x: Tensor, theta: Tensor, index: Tensor, a: WarpAttrs): Tensor {
+  const canvases = a.canvases!
+  const y = run.empty([canvases, x.shape[1]!, ...a.size])
+  const spans = run.empty([canvases, 2], 'uint32')
+  const common = options(x, index, a)
+  run.launch({
+    kernel: common.kernel,
+    params: common.params,
+    entry: 'find_spans',
+    bindings: { index, spans },
+    threads: canvases,
+  })
+  run.launch({
+    ...common,
+    entry: 'fuse',
+    bindings: { x, theta, index, found_spans: spans, y },
+    threads: everyPixel(run, a, canvases * x.shape[1]!),
+  })
+  return y
+}
+
+/**
+ * A warp as an op of an image, parameters and, if outputs choose their images (or, with `canvases`, where they
+ * are added up), an index.
+ */
 export const warpOp = (name: string) =>
   defineUnaryResult<WarpAttrs>({
     name,
-    forward(run, [x, theta, index], a) {
-      const at = positions(run, x!, theta!, a)
-      const y = run.empty([a.outputs, x!.shape[1]!, ...a.size])
-      const common = sampler(x!, index, a)
-      run.launch({
-        ...common,
-        entry: 'sample',
-        bindings: { x: x!, at, index: index ?? at, y },
-        threads: (at.size / 2) * common.params.groups,
-      })
-      return y
-    },
-    backward(run, { inputs: [x, theta, index], grads: [dy], needs, attrs: a }) {
-      const at = positions(run, x!, theta!, a)
-      return [
-        needs[0] ? imageGradient(run, x!, at, index, dy!, a) : undefined,
-        needs[1] ? parameterGradient(run, x!, theta!, at, index, dy!, a) : undefined,
-        undefined,
-      ]
-    },
+    forward: (run, [x, theta, index], a) =>
+      a.canvases === undefined ? sample(run, x!, theta!, index, a) : fuse(run, x!, theta!, index!, a),
+    backward: (run, { inputs: [x, theta, index], grads: [dy], needs, attrs: a }) => [
+      needs[0] ? imageGradient(run, x!, theta!, index, dy!, a) : undefined,
+      needs[1] ? parameterGradient(run, x!, theta!, index, dy!, a) : undefined,
+      undefined,
+    ],
   })
 
 /** Image shape and number of outputs: one an image, or, of one image or by an index, one a row of θ. */
