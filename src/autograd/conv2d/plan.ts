@@ -22,6 +22,7 @@ import {
   planesForward,
   planesInputGrad,
 } from './planes.ts'
+import { productForward, productInputGrad, productWeightGrad } from './pointwise.ts'
 import { tileForward, tileInputGrad, tileWeightGrad } from './tile.ts'
 import type { ConvAdapter, ConvEpilogue, ConvShape, ConvVariant } from './variant.ts'
 import {
@@ -58,6 +59,7 @@ export function planConv2d(
     forward: present(
       onGpu && gemmForward(shape, adapter, forward),
       lanes3x3(forward3x3(shape), adapter, forward),
+      productForward(shape, adapter, forward),
       lanesForward(shape, adapter, forward),
       !onGpu && tile3x3(forward3x3(shape), forward),
       !onGpu && tileForward(shape, forward),
@@ -69,6 +71,7 @@ export function planConv2d(
     inputGrad: present(
       onGpu && gemmInputGrad(shape, adapter, inputGrad),
       lanes3x3(inputGrad3x3(shape), adapter, inputGrad),
+      productInputGrad(shape, adapter, inputGrad),
       lanesInputGrad(shape, adapter, inputGrad),
       !onGpu && tile3x3(inputGrad3x3(shape), inputGrad),
       !onGpu && tileInputGrad(shape, inputGrad),
@@ -80,6 +83,7 @@ export function planConv2d(
     weightGrad: present(
       onGpu && gemmWeightGrad(shape, adapter, weightGrad),
       lanes3x3WeightGrad(shape, adapter, weightGrad),
+      productWeightGrad(shape, adapter, weightGrad),
       lanesWeightGrad(shape, adapter, weightGrad),
       !onGpu && tile3x3WeightGrad(shape, weightGrad),
       !onGpu && tileWeightGrad(shape, weightGrad),
