@@ -23,7 +23,7 @@ export interface WorkRow {
   readonly newBuffers: number
   /** JavaScript of one call: recording and submitting, without waiting for the GPU. */
   readonly jsMs: number
-  /** First call: kernels compiled, step captured and run. */
+  /** Step captured, kernels compiled side by side, first call run. */
   readonly firstMs: number
 }
 
@@ -58,8 +58,10 @@ export async function measure(
   pixels: number,
   call: () => void,
   budgetMs: number,
+  prepare: () => Promise<void> = async () => {},
 ): Promise<WorkRow> {
   const start = performance.now()
+  await prepare()
   call()
   await device.idle()
   const firstMs = performance.now() - start
@@ -131,6 +133,9 @@ export function buildNetwork(
       else net.train()
       return run[name]
     },
+    /** Captures a phase and compiles its kernels side by side, as `train` does; after `phase`. */
+    prepare: (name: Phase): Promise<void> =>
+      name === 'inference' ? infer.prepare(image) : step.prepare(image, target),
     dispose(): void {
       infer.dispose()
       step.dispose()
@@ -148,7 +153,16 @@ async function benchConvolution(device: Device, add: (row: WorkRow) => void): Pr
   )
   const pixels = 4 * 64 * 64
   const conv = device.compile((a: Tensor) => device.noGrad(() => conv2d(a, w, { padding: 1 })))
-  add(await measure(device, 'conv3x3 4x32->32x64x64', pixels, () => void conv(x), 1500))
+  add(
+    await measure(
+      device,
+      'conv3x3 4x32->32x64x64',
+      pixels,
+      () => void conv(x),
+      1500,
+      () => conv.prepare(x),
+    ),
+  )
   const shape = conv2dShape(x.shape, w.shape, { padding: 1 })
   const gradients = device.compile((dy: Tensor) => {
     const run = new Run(device, 'conv2d gradients')
@@ -157,7 +171,16 @@ async function benchConvolution(device: Device, add: (row: WorkRow) => void): Pr
     runConv(run, 'weightGrad', shape, {}, { x, dy, dw })
     return [dx, dw]
   })
-  add(await measure(device, 'conv3x3 gradients 4x32->32x64x64', pixels, () => void gradients(x), 1500))
+  add(
+    await measure(
+      device,
+      'conv3x3 gradients 4x32->32x64x64',
+      pixels,
+      () => void gradients(x),
+      1500,
+      () => gradients.prepare(x),
+    ),
+  )
   conv.dispose()
   gradients.dispose()
 }
@@ -178,7 +201,8 @@ export async function benchNetworks(
     const built = buildNetwork(device, each)
     for (const phase of PHASES) {
       const name = `${built.title} ${phase} ${built.size}`
-      add(await measure(device, name, built.pixels, built.phase(phase), budgetMs))
+      const [call, prepare] = [built.phase(phase), () => built.prepare(phase)]
+      add(await measure(device, name, built.pixels, call, budgetMs, prepare))
     }
     built.dispose()
   }
