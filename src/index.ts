@@ -28,7 +28,10 @@ export { formatProfile, type KernelProfile, type Profile } from './gpu/profile.t
 export { Tuner, type TunerTable, tunerOf } from './gpu/tuner.ts'
 export { BatchNorm2d, Conv2d, ConvTranspose2d } from './nn/layers.ts'
 export { Module } from './nn/module.ts'
+export { DeepLabV3Plus, type DeepLabV3PlusOptions } from './nn/networks/deeplab-v3-plus.ts'
+export { StackedHourglass, type StackedHourglassOptions } from './nn/networks/stacked-hourglass.ts'
 export { UNet, type UNetOptions } from './nn/networks/unet.ts'
+export { UNetPlusPlus, type UNetPlusPlusOptions } from './nn/networks/unet-plus-plus.ts'
 export { Adam, type AdamOptions, AdamW } from './nn/optim/adam.ts'
 export { clipGradNorm, clipGradValue } from './nn/optim/clip.ts'
 export { Optimizer, type OptimizerState } from './nn/optim/optimizer.ts'
@@ -49,21 +52,28 @@ export { type OpenOptions, openDevice } from './open.ts'
 export { type AugmentOptions, NO_AUGMENTATION, THESIS_AUGMENTATION } from './pipelines/augment.ts'
 export { type Evaluated, evaluateCartesian, evaluateCrops, evaluatePolar } from './pipelines/evaluate.ts'
 export {
-  centreOfMap,
   type LocalisedResult,
   type LocalisedSegmentation,
   segmentLocalised,
 } from './pipelines/localise.ts'
 export type { EpochMetrics } from './pipelines/metrics.ts'
+export { type PredictorLossOptions, predictorLoss } from './pipelines/predictor.ts'
 export { type MaskScores, type ScoreMasksOptions, scoreMasks } from './pipelines/score-masks.ts'
 export { type Scores, scoreMask, summarize, summarizeScores } from './pipelines/scores.ts'
 export { segmentThenSegment } from './pipelines/segment-then-segment.ts'
 export { type SurfaceOptions, type SurfaceScores, surfaceScores } from './pipelines/surface.ts'
-export { cartesianTask, cropTask, polarTask, type TrainingTask } from './pipelines/tasks.ts'
+export {
+  cartesianTask,
+  cropTask,
+  polarTask,
+  type TrainingTask,
+  type TransformedTaskOptions,
+  transformedTask,
+} from './pipelines/tasks.ts'
 export {
   type Progress,
   type TrainOptions,
   type TrainResult,
   train,
 } from './pipelines/training.ts'
-export { cropTransform, polarTransform, type Transform } from './pipelines/transforms.ts'
+export * from './pipelines/transforms/index.ts'

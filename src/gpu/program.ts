@@ -232,8 +232,8 @@ export class Program {
     stream.watch(
       device.popErrorScope().then((e) => (e ? new FoveaError(`capture of a step: ${e.message}`) : undefined)),
     )
-    for (const s of capture.commands.flatMap(written))
-      if (!capture.virtuals.has(s.root)) this.#written.add(s.root)
+    for (const c of capture.commands)
+      for (const s of written(c)) if (!capture.virtuals.has(s.root)) this.#written.add(s.root)
     this.#externals = externalsOf(capture)
     capture.retire()
     // Only the bound form is needed from here on.

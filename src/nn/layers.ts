@@ -3,9 +3,9 @@ import { batchNorm } from '../autograd/ops/batch-norm.ts'
 import { convTranspose2d } from '../autograd/ops/conv-transpose2d.ts'
 import { conv2d } from '../autograd/ops/conv2d.ts'
 import type { Slot } from '../autograd/slots.ts'
-import type { Tensor } from '../autograd/tensor.ts'
+import type { Shape, Tensor } from '../autograd/tensor.ts'
 import { FoldedWeights } from './fold.ts'
-import { constantParameter, type Uniform, uniformParameter } from './init.ts'
+import { type ConvInit, constantParameter, type Uniform, uniformParameter } from './init.ts'
 import { Module } from './module.ts'
 
 export interface Conv2dOptions {
@@ -26,7 +26,7 @@ interface ConvWeights {
   readonly activation?: 'relu' | undefined
 }
 
-/** Convolution with its weight (out, in/groups, k, k) and, by default, a bias. */
+/** Convolution with its weight (out, in/groups, k, k) and, by default, a bias. They begin as PyTorch's, or by `init`. */
 export class Conv2d extends Module {
   readonly weight: Tensor
   readonly bias: Tensor | undefined
@@ -36,17 +36,17 @@ export class Conv2d extends Module {
     inChannels: number,
     outChannels: number,
     private readonly options: Conv2dOptions,
-    uniform: Uniform,
+    init: Uniform | ConvInit,
   ) {
     super()
     const { kernelSize: k, groups = 1 } = options
     const fanIn = (inChannels / groups) * k * k
-    this.weight = this.addParameter(
-      'weight',
-      uniformParameter(device, [outChannels, inChannels / groups, k, k], fanIn, uniform),
-    )
-    if (options.bias ?? true)
-      this.bias = this.addParameter('bias', uniformParameter(device, [outChannels], fanIn, uniform))
+    const begin = (name: 'weight' | 'bias', shape: Shape) =>
+      typeof init === 'function'
+        ? uniformParameter(device, shape, fanIn, init)
+        : device.parameter(init[name](shape), shape)
+    this.weight = this.addParameter('weight', begin('weight', [outChannels, inChannels / groups, k, k]))
+    if (options.bias ?? true) this.bias = this.addParameter('bias', begin('bias', [outChannels]))
   }
 
   forward(x: Tensor, { weight = this.weight, bias = this.bias, activation }: ConvWeights = {}): Tensor {

@@ -4,11 +4,12 @@ import { polarWarp } from '../autograd/ops/polar-warp.ts'
 import type { Tensor } from '../autograd/tensor.ts'
 import type { Sample, SampleData } from '../data/dataset.ts'
 import type { Module } from '../nn/module.ts'
-import { centreOfMap, segmentLocalised } from './localise.ts'
+import { segmentLocalised } from './localise.ts'
 import { type Scores, scoreMask } from './scores.ts'
 import { type SegmentThenSegmentOptions, segmentThenSegment } from './segment-then-segment.ts'
-import { type PolarOptions, stackSamples } from './tasks.ts'
-import { polarTransform } from './transforms.ts'
+import { stackSamples } from './tasks.ts'
+import { centreOfMap } from './transforms/parameters.ts'
+import { type PolarOptions, polarTransform } from './transforms/polar.ts'
 
 /** What a method made of one image. */
 export interface Evaluated {
