@@ -122,6 +122,7 @@ export type Gradients = (
 interface Attrs {
   readonly a: number | undefined
   readonly b: number | undefined
+  readonly computes: BinaryName
 }
 
 /**
@@ -156,9 +157,10 @@ export function defineBinary(
       : { nonDifferentiable: gradients.because }),
   })
   return (a, b) => {
-    if (a instanceof Tensor && b instanceof Tensor) return apply([a, b], { a: undefined, b: undefined })
-    if (a instanceof Tensor && typeof b === 'number') return apply([a], { a: undefined, b })
-    if (b instanceof Tensor && typeof a === 'number') return apply([b], { a, b: undefined })
+    if (a instanceof Tensor && b instanceof Tensor)
+      return apply([a, b], { a: undefined, b: undefined, computes })
+    if (a instanceof Tensor && typeof b === 'number') return apply([a], { a: undefined, b, computes })
+    if (b instanceof Tensor && typeof a === 'number') return apply([b], { a, b: undefined, computes })
     throw new ShapeError(name, 'needs two operands, at least one of them a tensor, the other may be a number')
   }
 }

@@ -2,6 +2,7 @@ import { FoveaError, GradientError, ShapeError } from '../gpu/errors.ts'
 import { type DebugOptions, Gpu } from '../gpu/gpu.ts'
 import type { Capture, Program, StepMemory } from '../gpu/program.ts'
 import type { Storage } from '../gpu/storage.ts'
+import type { Applied } from './op.ts'
 import type { ParameterBlock } from './parameters.ts'
 import { Recomputation } from './recomputation.ts'
 import {
@@ -49,6 +50,10 @@ export interface CompiledStep<A extends readonly unknown[], R> {
   dispose(): void
 }
 
+/** A function and the arguments that it is to be called with. */
+// biome-ignore lint/suspicious/noExplicitAny: each has arguments of its own
+export type PlannedUse = readonly [fn: (...args: any[]) => unknown, args: readonly unknown[]]
+
 /** A step for one set of shapes: captured, and from its first run on with buffers. */
 interface Captured {
   readonly capture: Capture
@@ -62,6 +67,8 @@ export class Device extends Gpu {
   /** Where `recompute` stands on this device. */
   readonly recomputation = new Recomputation()
   #gradEnabled = true
+  /** Told of each op while `trace` runs. */
+  onApply: ((applied: Applied) => void) | undefined
   readonly #scopes: Set<Tensor>[] = []
   readonly #blocks = new WeakMap<Tensor, ParameterBlock>()
   readonly #collected: FinalizationRegistry<{ readonly storage: Storage; readonly op: string }>
@@ -225,6 +232,11 @@ export class Device extends Gpu {
     }
   }
 
+  /** True while `trace` runs. */
+  get tracing(): boolean {
+    return this.onApply !== undefined
+  }
+
   /** Runs `fn` without recording gradients. */
   noGrad<R>(fn: () => R): R {
     const before = this.#gradEnabled
@@ -320,7 +332,7 @@ export class Device extends Gpu {
       plan: {
         value: (...args: A) => {
           const { program, capture } = entryOf(args)
-          return program?.memory ?? this.plan(capture).memory
+          return program?.memory ?? this.planSteps([capture])[0]!.memory
         },
       },
       dispose: {
@@ -332,12 +344,58 @@ export class Device extends Gpu {
     }) as CompiledStep<A, R>
   }
 
-  /** What `fn` as a compiled step would hold on the GPU: it is captured and forgotten, no buffer is made for it. */
-  memoryOf<A extends readonly unknown[]>(fn: (...args: A) => unknown, ...args: A): StepMemory {
-    const entry = this.#capture(fn, args)
-    const { memory } = this.plan(entry.capture)
-    this.#giveUp(entry)
-    return memory
+  /**
+   * Runs `fn` on an input of this shape without doing its work: shapes are checked, nothing reaches the GPU, no
+   * gradient is recorded. Lists the ops that were applied, in order. Constants made in `fn` can be read until
+   * `release` is called; all else in the list has no values.
+   */
+  trace<R>(
+    shape: Shape,
+    fn: (x: Tensor) => R,
+  ): { input: Tensor; result: R; applied: Applied[]; release(): void } {
+    const applied: Applied[] = []
+    const outside = this.#scopes.splice(0)
+    // As in a scope: what a network makes in its forward pass and means to hold on to, it keeps.
+    const made = new Set<Tensor>()
+    this.#scopes.push(made)
+    this.onApply = (a) => applied.push(a)
+    try {
+      const { result: ran, release } = this.dryRun(() => {
+        const bytes = elements(shape) * BYTES_PER_ELEMENT
+        const input = this.wrap(shape, 'float32', this.allocate(bytes, 'input of a trace'), false)
+        return { input, result: this.noGrad(() => fn(input)) }
+      })
+      const releaseAll = () => {
+        for (const t of made) t.dispose('its trace was released')
+        release()
+      }
+      return { ...ran, applied, release: releaseAll }
+    } catch (error) {
+      for (const t of made) t.dispose('its trace failed')
+      throw error
+    } finally {
+      this.onApply = undefined
+      this.#scopes.splice(0, this.#scopes.length, ...outside)
+    }
+  }
+
+  /**
+   * What `fn` as a compiled step would hold on the GPU for these arguments. It is captured and forgotten: nothing
+   * runs, and no buffer is made for it (gradients of parameters are, if there are none yet).
+   */
+  plan<A extends readonly unknown[]>(fn: (...args: A) => unknown, ...args: A): StepMemory {
+    return this.planAll([[fn, args]])[0]!
+  }
+
+  /** What several functions would hold as compiled steps, each beside those before it, with which it shares intermediates. */
+  planAll(steps: Iterable<PlannedUse>): StepMemory[] {
+    const captured: Captured[] = []
+    try {
+      for (const [fn, args] of steps) captured.push(this.#capture(fn, [...args]))
+      return this.planSteps(captured.map((c) => c.capture)).map((p) => p.memory)
+    } finally {
+      for (const entry of captured) this.#giveUp(entry)
+    }
   }
 
   #giveUp({ program, capture, inputs }: Captured): void {

@@ -120,6 +120,14 @@ export interface OpRule<A> {
   readonly nonDifferentiable?: string
 }
 
+/** One application of an op, as `device.trace` lists it. */
+export interface Applied {
+  readonly op: string
+  readonly inputs: readonly Tensor[]
+  readonly outputs: readonly Tensor[]
+  readonly attrs: unknown
+}
+
 /** Ops by name and whether a gradient flows through them. */
 export const registeredOps = new Map<
   string,
@@ -164,6 +172,7 @@ export function defineOp<A>(rule: OpRule<A>): (inputs: readonly Tensor[], attrs:
         y.noGradientBecause = inherited
         device.enterScope(y)
       }
+      device.onApply?.({ op: rule.name, inputs, outputs: made, attrs })
       return [...made]
     }
     return record(rule, inputs, made, saved, attrs)

@@ -43,7 +43,7 @@ export interface BoundDispatch {
   readonly group: GPUBindGroup
   readonly workgroups: readonly [number, number, number]
   readonly flops: number
-  /** Bytes of everything bound: a lower bound of the traffic if each is touched once. */
+  /** Bytes of every tensor bound, each once: a lower bound of the traffic if all of them is touched. */
   readonly bytes: number
 }
 
@@ -110,9 +110,9 @@ export function bind(
     }
   }
   const { pipeline } = command
-  let bytes = 0
+  // The tensors' own bytes, not those of the buffers they share; a tensor bound under two names counts once.
+  const bytes = [...new Set(command.storages.map((b) => b.storage))].reduce((sum, s) => sum + s.bytes, 0)
   const entries: GPUBindGroupEntry[] = command.storages.map(({ index, storage }, i) => {
-    bytes += storage.bytes
     const { buffer, offset } = places[i]!
     const size = storage.boundBytes + (storage.root === storage ? extra : 0)
     return { binding: index, resource: { buffer, offset, size } }

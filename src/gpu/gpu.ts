@@ -146,7 +146,7 @@ export class Gpu {
     this.stream.assertUsable()
     let storage: Storage
     if (this.#capture) {
-      this.allocator.assertBindable(bytes, op)
+      if (!this.#capture.dry) this.allocator.assertBindable(bytes, op)
       storage = new Storage(bytes, op, undefined, undefined)
       this.#capture.virtuals.add(storage)
     } else storage = this.allocator.allocate(bytes, op)
@@ -184,6 +184,7 @@ export class Gpu {
 
   /** Records a kernel launch for `op`. Bindings are matched to the WGSL by name. */
   launch(op: string, options: LaunchOptions): void {
+    if (this.#capture?.dry) return
     const { kernel, entry, bindings, overrides = {} } = options
     const pipeline = this.#pipelines.get(kernel, entry, overrides)
     const workgroups = this.#workgroups(op, options, pipeline.workgroupSize)
@@ -373,17 +374,24 @@ export class Gpu {
     return storage
   }
 
-  /** The buffers that a captured step will take; makes none. */
-  protected plan(capture: Capture): Plan {
-    return planStep(capture, this.#scratch, this.#guard)
+  /** The buffers that captured steps will take, each beside those before it; makes none. */
+  protected planSteps(captures: readonly Capture[]): Plan[] {
+    let existing: readonly number[] = this.#scratch.buffers.map((b) => b.size)
+    let held = this.memory().bytesHeld
+    return captures.map((capture) => {
+      const plan = planStep(capture, existing, held, this.#guard)
+      existing = plan.sharing.sizes
+      held += plan.memory.fresh
+      return plan
+    })
   }
 
   /** Gives a captured step its buffers. Throws a GpuOutOfMemoryError if they would pass the memory limit; none is made then. */
   protected place(capture: Capture): Program {
-    let plan = this.plan(capture)
+    let plan = this.planSteps([capture])[0]!
     if (plan.memory.peak > this.memoryLimit) {
-      this.allocator.trim()
-      plan = this.plan(capture)
+      this.trim()
+      plan = this.planSteps([capture])[0]!
     }
     this.#assertRoom(plan.memory)
     const inputs = [...capture.inputs].map((s) => {
@@ -401,6 +409,26 @@ export class Gpu {
         'Use a smaller batch or image, or activation checkpointing',
       { op: 'compile', room: this.memoryLimit },
     )
+  }
+
+  /** Gives the buffers of freed tensors, which are kept to be used again, back to the driver. */
+  trim(): void {
+    this.allocator.trim()
+  }
+
+  /** Runs `fn` as if captured, and records nothing. Constants made in it live until `release`. */
+  protected dryRun<T>(fn: () => T): { result: T; release(): void } {
+    if (this.#capture) throw new FoveaError('trace: it cannot run inside a captured step')
+    const capture = new Capture(true)
+    this.#capture = capture
+    try {
+      return { result: fn(), release: () => capture.abandon() }
+    } catch (error) {
+      capture.abandon()
+      throw error
+    } finally {
+      this.#capture = undefined
+    }
   }
 
   /** Submits what was recorded. Reading back does it too. */

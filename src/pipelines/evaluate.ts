@@ -3,6 +3,7 @@ import { centerOfMass } from '../autograd/ops/center-of-mass.ts'
 import { polarWarp } from '../autograd/ops/polar-warp.ts'
 import type { Tensor } from '../autograd/tensor.ts'
 import type { Sample, SampleData } from '../data/dataset.ts'
+import { BatchLoader } from '../data/loader.ts'
 import type { Module } from '../nn/module.ts'
 import { segmentLocalised } from './localise.ts'
 import { type Scores, scoreMask } from './scores.ts'
@@ -40,14 +41,19 @@ const inference =
 async function inBatches<R>(
   samples: readonly Sample[],
   size: number,
-  f: (batch: readonly Sample[], data: SampleData[]) => Promise<R[]>,
+  f: (batch: readonly Sample[], data: readonly SampleData[]) => Promise<R[]>,
 ): Promise<R[]> {
-  const results: R[] = []
-  for (let i = 0; i < samples.length; i += size) {
-    const batch = samples.slice(i, i + size)
-    results.push(...(await f(batch, await Promise.all(batch.map((s) => s.load())))))
+  const batches = Array.from({ length: Math.ceil(samples.length / size) }, (_, i) =>
+    samples.slice(i * size, (i + 1) * size),
+  )
+  const loader = new BatchLoader(batches)
+  try {
+    const results: R[] = []
+    for (const batch of batches) results.push(...(await f(batch, (await loader.next())!)))
+    return results
+  } finally {
+    await loader.close()
   }
-  return results
 }
 
 const row = (values: ArrayLike<number>, i: number, length: number): Float32Array =>

@@ -2,6 +2,7 @@ import type { Tensor } from '../autograd/tensor.ts'
 import type { Sample } from '../data/dataset.ts'
 import type { Schedule } from '../nn/optim/schedulers.ts'
 import type { CheckpointStore } from './checkpoint.ts'
+import type { TrainingMemory } from './memory.ts'
 import type { EpochMetrics } from './metrics.ts'
 import type { TrainingTask } from './tasks.ts'
 
@@ -38,6 +39,8 @@ export interface TrainOptions {
   readonly loss?: (prediction: Tensor, target: Tensor) => Tensor
   /** Where checkpoints and metrics go; without one nothing is saved and nothing can be resumed. */
   readonly store?: CheckpointStore
+  /** Told before the first step what the run will hold on the GPU. */
+  readonly onStart?: (memory: TrainingMemory) => void
   readonly onProgress?: (progress: Progress) => void
   readonly onEpoch?: (metrics: EpochMetrics) => void
   /** Ends training at the next step, with a checkpoint. */
@@ -50,4 +53,6 @@ export interface TrainResult {
   readonly bestDice: number
   /** True if the signal ended it; it can be resumed. */
   readonly interrupted: boolean
+  /** What it was to hold on the GPU; undefined if there was nothing left to train, or nobody asked. */
+  readonly memory: TrainingMemory | undefined
 }

@@ -1,6 +1,7 @@
 import type { Device } from '../../autograd/device.ts'
 import { add } from '../../autograd/ops/add.ts'
 import { maxPool2d } from '../../autograd/ops/max-pool2d.ts'
+import { reshape } from '../../autograd/ops/reshape.ts'
 import type { Tensor } from '../../autograd/tensor.ts'
 import { FoveaError } from '../../gpu/errors.ts'
 import type { ConvInit } from '../init.ts'
@@ -130,7 +131,7 @@ class Stage extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    return this.#blocks.reduce((h, block) => block.forward(h), x)
+    return this.#blocks.reduce((h, block) => this.segment((from) => block.forward(from), h), x)
   }
 }
 
@@ -172,8 +173,12 @@ export class ResNetEncoder extends Module {
     let h = maxPool2d(stem, { kernelSize: 3, stride: 2, padding: 1 })
     const maps = [stem]
     for (const stage of this.#stages) {
+      stage.activationCheckpointing = this.activationCheckpointing
       h = stage.forward(h)
       maps.push(h)
+      // Gradients of a map from the next stage are summed before those from the decoder are added: the same
+      // order, and so the same bits, whether the stage is recomputed or not.
+      h = reshape(h, { shape: h.shape })
     }
     return maps
   }
