@@ -1,5 +1,5 @@
 import { FoveaError } from '../../gpu/errors.ts'
-import type { Storage } from '../../gpu/storage.ts'
+import { Storage } from '../../gpu/storage.ts'
 import { tunerOf } from '../../gpu/tuner.ts'
 import { type ConvPlan, planConv2d } from '../conv2d/plan.ts'
 import type { ConvAdapter, ConvBuffer, ConvEpilogue, ConvShape, ConvVariant } from '../conv2d/variant.ts'
@@ -72,7 +72,10 @@ export function runConv(
   const { device } = run
   const key = convKey(part, shape)
   recorders.get(device)?.set(key, { part, shape, epilogue })
-  const variant = tunerOf(device).choose(key, planOf(device, part, shape, epilogue))
+  const target = buffers[part === 'forward' ? 'y' : 'dx']
+  const place = target && !(target instanceof Storage) ? target.span : undefined
+  const placed = place ? { ...epilogue, offset: place.offset, gap: place.gap } : epilogue
+  const variant = tunerOf(device).choose(key, planOf(device, part, shape, placed))
   const flops = part === 'biasGrad' ? shape.n * shape.cout * shape.outH * shape.outW : convFlops(shape)
   runConvVariant(run, variant, buffers, flops)
 }
@@ -98,6 +101,7 @@ export function runConvVariant(run: Run, variant: ConvVariant, buffers: ConvBuff
       kernel: known,
       entry,
       bindings: Object.fromEntries(Object.entries(bindings).map(([k, b]) => [k, resolve(b)])),
+      inPlace: Object.keys(bindings).filter((k) => bindings[k] === 'y' || bindings[k] === 'dx'),
       params,
       overrides,
       workgroups,
