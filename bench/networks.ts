@@ -4,6 +4,8 @@ import { conv2d, conv2dShape } from '../src/autograd/ops/conv2d.ts'
 import { runConv } from '../src/autograd/ops/conv2d_run.ts'
 import type { Tensor } from '../src/autograd/tensor.ts'
 import { Adam } from '../src/nn/optim/adam.ts'
+import { GradScaler } from '../src/nn/optim/grad-scaler.ts'
+import { checkPrecision, inPrecision, type Precision } from '../src/pipelines/precision.ts'
 import { NETWORKS } from './catalog.ts'
 import { time } from './measure.ts'
 
@@ -21,7 +23,7 @@ export interface WorkRow {
   readonly newBuffers: number
   /** JavaScript of one call: recording and submitting, without waiting for the GPU. */
   readonly jsMs: number
-  /** First call: kernels compiled, step captured and run. */
+  /** Step captured, kernels compiled side by side, first call run. */
   readonly firstMs: number
 }
 
@@ -33,6 +35,8 @@ export interface NetworkCase {
   readonly inChannels: number
   readonly batch: number
   readonly side: number
+  /** Left out: float32. */
+  readonly precision?: Precision
 }
 
 /** What may be done with a network. */
@@ -54,8 +58,10 @@ export async function measure(
   pixels: number,
   call: () => void,
   budgetMs: number,
+  prepare: () => Promise<void> = async () => {},
 ): Promise<WorkRow> {
   const start = performance.now()
+  await prepare()
   call()
   await device.idle()
   const firstMs = performance.now() - start
@@ -88,19 +94,27 @@ export async function measure(
  * Both phases of a network as users write them, each a compiled step: inference without gradients; training
  * with gradients cleared, forward, loss, backward, Adam.
  */
-export function buildNetwork(device: Device, { network, features, inChannels, batch, side }: NetworkCase) {
+export function buildNetwork(
+  device: Device,
+  { network, features, inChannels, batch, side, precision = 'float32' }: NetworkCase,
+) {
+  checkPrecision('bench', device, precision)
   const entry = NETWORKS[network]!
   const net = entry.make(device, { features, inChannels })
   const image = filled(device, [batch, inChannels, side, side], wave)
   const target = filled(device, entry.target(batch, side), stripes)
   const opt = new Adam(net.parameters())
-  const results = (x: Tensor): readonly Tensor[] => [net.forward(x)].flat()
+  const scaler = precision === 'mixed' ? new GradScaler(device) : undefined
+  const results = (x: Tensor): readonly Tensor[] =>
+    inPrecision(device, precision, () => [net.forward(x)].flat())
   const infer = device.compile((x: Tensor) => device.noGrad(() => results(x)))
   const step = device.compile((x: Tensor, y: Tensor) => {
     opt.zeroGrad()
-    const loss = entry.loss(results(x), y)
-    loss.backward()
-    opt.step()
+    const loss = inPrecision(device, precision, () => entry.loss(results(x), y))
+    if (scaler) scaler.backward(loss)
+    else loss.backward()
+    opt.step(scaler ? { scaler } : {})
+    scaler?.update()
     return loss
   })
   const run: Record<Phase, () => void> = {
@@ -108,7 +122,7 @@ export function buildNetwork(device: Device, { network, features, inChannels, ba
     'training step': () => void step(image, target),
   }
   return {
-    title: entry.title({ features, inChannels }),
+    title: `${entry.title({ features, inChannels })}${precision === 'mixed' ? ' mixed' : ''}`,
     /** `batch × channels × height × width`, as the peers' items bear it in their names. */
     size: `${batch}x${inChannels}x${side}x${side}`,
     pixels: batch * side * side,
@@ -119,9 +133,13 @@ export function buildNetwork(device: Device, { network, features, inChannels, ba
       else net.train()
       return run[name]
     },
+    /** Captures a phase and compiles its kernels side by side, as `train` does; after `phase`. */
+    prepare: (name: Phase): Promise<void> =>
+      name === 'inference' ? infer.prepare(image) : step.prepare(image, target),
     dispose(): void {
       infer.dispose()
       step.dispose()
+      scaler?.dispose()
     },
   }
 }
@@ -135,7 +153,16 @@ async function benchConvolution(device: Device, add: (row: WorkRow) => void): Pr
   )
   const pixels = 4 * 64 * 64
   const conv = device.compile((a: Tensor) => device.noGrad(() => conv2d(a, w, { padding: 1 })))
-  add(await measure(device, 'conv3x3 4x32->32x64x64', pixels, () => void conv(x), 1500))
+  add(
+    await measure(
+      device,
+      'conv3x3 4x32->32x64x64',
+      pixels,
+      () => void conv(x),
+      1500,
+      () => conv.prepare(x),
+    ),
+  )
   const shape = conv2dShape(x.shape, w.shape, { padding: 1 })
   const gradients = device.compile((dy: Tensor) => {
     const run = new Run(device, 'conv2d gradients')
@@ -144,7 +171,16 @@ async function benchConvolution(device: Device, add: (row: WorkRow) => void): Pr
     runConv(run, 'weightGrad', shape, {}, { x, dy, dw })
     return [dx, dw]
   })
-  add(await measure(device, 'conv3x3 gradients 4x32->32x64x64', pixels, () => void gradients(x), 1500))
+  add(
+    await measure(
+      device,
+      'conv3x3 gradients 4x32->32x64x64',
+      pixels,
+      () => void gradients(x),
+      1500,
+      () => gradients.prepare(x),
+    ),
+  )
   conv.dispose()
   gradients.dispose()
 }
@@ -165,7 +201,8 @@ export async function benchNetworks(
     const built = buildNetwork(device, each)
     for (const phase of PHASES) {
       const name = `${built.title} ${phase} ${built.size}`
-      add(await measure(device, name, built.pixels, built.phase(phase), budgetMs))
+      const [call, prepare] = [built.phase(phase), () => built.prepare(phase)]
+      add(await measure(device, name, built.pixels, call, budgetMs, prepare))
     }
     built.dispose()
   }

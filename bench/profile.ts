@@ -35,7 +35,14 @@ export async function profileNetwork(
   const profiles: NetworkProfile[] = []
   for (const phase of PHASES) {
     const call = built.phase(phase)
-    const work = await measure(device, `${built.title} ${phase} ${built.size}`, built.pixels, call, budgetMs)
+    const work = await measure(
+      device,
+      `${built.title} ${phase} ${built.size}`,
+      built.pixels,
+      call,
+      budgetMs,
+      () => built.prepare(phase),
+    )
     const taken: (readonly LaunchProfile[])[] = []
     let clock: NetworkProfile['clock'] = 'wall'
     for (let i = 0; i < (work.ms > 2000 ? 1 : CALLS); i++) {

@@ -35,7 +35,8 @@ export { UNet, type UNetOptions } from './nn/networks/unet.ts'
 export { UNetPlusPlus, type UNetPlusPlusOptions } from './nn/networks/unet-plus-plus.ts'
 export { Adam, type AdamOptions, AdamW } from './nn/optim/adam.ts'
 export { clipGradNorm, clipGradValue } from './nn/optim/clip.ts'
-export { Optimizer, type OptimizerState } from './nn/optim/optimizer.ts'
+export { GradScaler, type GradScalerOptions } from './nn/optim/grad-scaler.ts'
+export { Optimizer, type OptimizerState, type StepOptions } from './nn/optim/optimizer.ts'
 export {
   cosineSchedule,
   LRScheduler,
@@ -80,6 +81,7 @@ export {
 } from './pipelines/tasks.ts'
 export {
   type Progress,
+  type Startup,
   type TrainOptions,
   type TrainResult,
   train,

@@ -1,15 +1,7 @@
 import { ShapeError } from '../gpu/errors.ts'
 import type { Storage } from '../gpu/storage.ts'
 import type { Device } from './device.ts'
-import {
-  BYTES_PER_ELEMENT,
-  type Channels,
-  type DType,
-  elements,
-  formatShape,
-  type Shape,
-  sameShape,
-} from './tensor.ts'
+import { bytesOf, type Channels, type DType, elements, formatShape, type Shape, sameShape } from './tensor.ts'
 
 /** Memory of a concatenation (N, ΣC, H, W), made when the first of its parts is written. */
 class Room {
@@ -38,7 +30,7 @@ class Room {
     const storage = this.storage
     // Kernels move vec4s: a slot must begin at one in every image.
     const [, , h, w] = this.shape as [number, number, number, number]
-    const bindable = elements(this.shape) * BYTES_PER_ELEMENT <= this.device.adapter.maxBindingBytes
+    const bindable = bytesOf(elements(this.shape), dtype) <= this.device.adapter.maxBindingBytes
     return bindable && (h * w) % 4 === 0 && !(storage && (this.#taken.has(slot) || this.dtype !== dtype))
   }
 
@@ -54,7 +46,7 @@ class Room {
     if (!held) this.#taken.clear()
     this.#taken.add(slot)
     this.dtype = dtype
-    this.#storage = held?.retain() ?? this.device.allocate(elements(this.shape) * BYTES_PER_ELEMENT, op)
+    this.#storage = held?.retain() ?? this.device.allocate(bytesOf(elements(this.shape), dtype), op)
     return this.#storage
   }
 }

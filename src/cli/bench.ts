@@ -34,7 +34,7 @@ import {
   workLine,
 } from './bench-tables.ts'
 import type { Io } from './io.ts'
-import { adapterOption } from './settings.ts'
+import { adapterOption, precisionOption } from './settings.ts'
 
 /** `fovea bench`: kernels and networks against the adapter's ceiling and, in the same run, against peers. */
 export function benchCommand(program: Command, io: Io): void {
@@ -61,6 +61,7 @@ export function benchCommand(program: Command, io: Io): void {
     .option('--channels <n>', 'channels of the images', count, 1)
     .option('--batch <n,…>', 'images a batch', counts, [4])
     .option('--size <px,…>', 'sides of the images, pixels', counts, [64])
+    .addOption(precisionOption('arithmetic of the networks').default('float32'))
     .option('--json', 'print JSON on standard output')
     .addHelpText(
       'after',

@@ -12,14 +12,16 @@ import { shareOf, unitHash } from '../data/split.ts'
 import { DataError, FoveaError, GpuOutOfMemoryError, TrainingError } from '../gpu/errors.ts'
 import type { Module } from '../nn/module.ts'
 import { Adam } from '../nn/optim/adam.ts'
+import { GradScaler } from '../nn/optim/grad-scaler.ts'
 import { ReduceLROnPlateau } from '../nn/optim/schedulers.ts'
 import { readCheckpoint, type TrainingState, writeCheckpoint } from './checkpoint.ts'
 import { misfit, planTraining, type TrainingMemory, type TrainingPlan } from './memory.ts'
 import type { EpochMetrics } from './metrics.ts'
+import { checkPrecision, inPrecision } from './precision.ts'
 import { scoresOfCounts } from './scores.ts'
 import type { TrainOptions, TrainResult } from './training-options.ts'
 
-export type { Progress, TrainOptions, TrainResult } from './training-options.ts'
+export type { Progress, Startup, TrainOptions, TrainResult } from './training-options.ts'
 
 const DEFAULT_LR = 1e-3
 
@@ -68,6 +70,8 @@ export async function train(net: Module, device: Device, options: TrainOptions):
 class TrainingRun {
   readonly #samples: readonly Sample[]
   readonly #optimizer: Adam
+  /** Where the precision is mixed. */
+  readonly #scaler: GradScaler | undefined
   readonly #plateau: ReduceLROnPlateau
   readonly #step: CompiledStep<readonly Tensor[], Tensor>
   readonly #score: CompiledStep<readonly Tensor[], { both: Tensor; predicted: Tensor; actual: Tensor }>
@@ -84,6 +88,8 @@ class TrainingRun {
   #lossError: Error | undefined
   #started = performance.now()
   #done = 0
+  readonly #pipelinesBefore: number
+  #firstStepReported = false
 
   constructor(
     private readonly net: Module,
@@ -98,15 +104,19 @@ class TrainingRun {
       batchSize = 8,
       lr = DEFAULT_LR,
       weightDecay = 0,
+      precision = 'float32',
     } = options
     if (train.length === 0)
       throw new DataError('train: there are no training images; check the folder and the split')
     if (validation.length === 0)
       throw new DataError('train: there are no validation images; give the split a larger share')
+    checkPrecision('train', device, precision)
+    this.#pipelinesBefore = device.counters.pipelines
     this.#seed = seed
     this.#batchSize = batchSize
     this.#samples = share < 1 ? shareOf(train, share, seed) : train
     this.#optimizer = new Adam(net.parameters(), { lr, weightDecay })
+    this.#scaler = precision === 'mixed' ? new GradScaler(device) : undefined
     this.#plateau = new ReduceLROnPlateau(this.#optimizer, {
       mode: 'max',
       patience: options.plateau ?? Number.POSITIVE_INFINITY,
@@ -117,20 +127,28 @@ class TrainingRun {
   }
 
   readonly #train = (...args: readonly Tensor[]): Tensor => {
-    const { task, loss = diceLoss } = this.options
+    const { task, loss = diceLoss, precision = 'float32' } = this.options
     const { input, target } = this.device.noGrad(() => task.prepare(args, true))
     this.#optimizer.zeroGrad()
-    const value = loss(this.net.forward(input) as Tensor, target)
-    value.backward()
-    this.#optimizer.step()
+    const value = inPrecision(this.device, precision, () => loss(this.net.forward(input) as Tensor, target))
+    if (this.#scaler) {
+      this.#scaler.backward(value)
+      this.#optimizer.step({ scaler: this.#scaler })
+      this.#scaler.update()
+    } else {
+      value.backward()
+      this.#optimizer.step()
+    }
     addInto(this.#lossSum, value)
     return value
   }
 
   readonly #evaluate = (...args: readonly Tensor[]): { both: Tensor; predicted: Tensor; actual: Tensor } =>
     this.device.noGrad(() => {
-      const { input, target } = this.options.task.prepare(args, false)
-      const predicted = gt(this.net.forward(input) as Tensor, 0.5)
+      const { task, precision = 'float32' } = this.options
+      const { input, target } = task.prepare(args, false)
+      const map = inPrecision(this.device, precision, () => this.net.forward(input) as Tensor)
+      const predicted = gt(map, 0.5)
       const over = { axes: [1, 2, 3] }
       return {
         both: sum(mul(predicted, target), over),
@@ -218,6 +236,7 @@ class TrainingRun {
       this.net,
       this.#optimizer,
       this.#lossSum,
+      this.#scaler,
     )
     if (!read) throw new DataError('train: the checkpoint holds weights only; it cannot be resumed')
     this.#state = read
@@ -244,10 +263,12 @@ class TrainingRun {
       const samples = await this.#load()
       if (!this.#first) this.#start(samples)
       const args = task.feed(this.device, samples, generatorAt(this.#seed, 'step', epoch, step), true)
+      await this.#step.prepare(...args)
       const loss = this.#step(...args)
       for (const t of args) t.dispose()
       if (step % LOSS_EVERY === 0) this.#watch(loss)
       loss.dispose()
+      await this.#reportFirstStep()
       await this.device.ready()
       if (this.#lossError) throw this.#lossError
       this.#done += samples.length
@@ -298,6 +319,7 @@ class TrainingRun {
     const scores: number[] = []
     for (let done = 0; done < validation.length; done += this.#batchSize) {
       const args = task.feed(this.device, await this.#load(), generatorAt(this.#seed, 'validation'), false)
+      await this.#score.prepare(...args)
       const { both, predicted, actual } = this.#score(...args)
       for (const t of args) t.dispose()
       const [b, p, a] = await Promise.all([both.data(), predicted.data(), actual.data()])
@@ -335,7 +357,21 @@ class TrainingRun {
     // An error of the GPU must surface before anything is written.
     await this.device.idle()
     this.#state.plateau = this.#plateau.state()
-    await store.write('last', await writeCheckpoint(this.net, this.#optimizer, this.#lossSum, this.#state))
+    await store.write(
+      'last',
+      await writeCheckpoint(this.net, this.#optimizer, this.#lossSum, this.#state, this.#scaler),
+    )
+  }
+
+  async #reportFirstStep(): Promise<void> {
+    const { onFirstStep } = this.options
+    if (this.#firstStepReported || !onFirstStep) return
+    this.#firstStepReported = true
+    await this.device.idle()
+    onFirstStep({
+      seconds: (performance.now() - this.#started) / 1000,
+      pipelines: this.device.counters.pipelines - this.#pipelinesBefore,
+    })
   }
 
   #report(steps: number): void {
@@ -369,6 +405,7 @@ class TrainingRun {
     if (this.device.lost) return
     this.#release()
     this.#optimizer.dispose()
+    this.#scaler?.dispose()
     this.#lossSum.dispose()
   }
 }

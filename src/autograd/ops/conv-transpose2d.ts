@@ -80,8 +80,9 @@ interface Attrs {
 
 const apply = defineUnaryResult<Attrs>({
   name: 'convTranspose2d',
+  half: { inputs: [0], lower: true },
   forward(run, [x, weight, bias], { shape, relu, into }) {
-    const y = run.emptyIn(into, [shape.n, shape.cin, shape.h, shape.w])
+    const y = run.emptyIn(into, [shape.n, shape.cin, shape.h, shape.w], x!.dtype)
     const buffers = { dy: x!, weight: weight!, dx: y, ...(bias ? { bias } : {}) }
     runConv(run, 'inputGrad', shape, { bias: bias !== undefined, relu }, buffers)
     return y
@@ -92,7 +93,7 @@ const apply = defineUnaryResult<Attrs>({
     let dx: Tensor | undefined
     if (needs[0]) {
       const known = partial(0)
-      if (!known) dx = run.empty(x!.shape)
+      if (!known) dx = run.empty(x!.shape, x!.dtype)
       const accumulate = known !== undefined
       runConv(run, 'forward', shape, { accumulate }, { x: dy, weight: weight!, y: known ?? dx! })
     }

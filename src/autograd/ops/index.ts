@@ -17,6 +17,7 @@ export {
 export { type BatchNormOptions, batchNorm } from './batch-norm.ts'
 export { bceWithLogits } from './bce-with-logits.ts'
 export { type BoundingBoxesOptions, boundingBoxes, type SquareBoxesOptions, squareBoxes } from './boxes.ts'
+export { cast } from './cast.ts'
 export { centerOfMass } from './center-of-mass.ts'
 export { clamp } from './clamp.ts'
 export { eq, ge, gt, le, logicalAnd, logicalNot, logicalOr, lt, ne } from './comparison.ts'
