@@ -1,4 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import { parseBytes } from '../gpu/bytes.ts'
+import { TUNE_MODES, type TuneMode } from '../gpu/tuner.ts'
 import { type AugmentOptions, NO_AUGMENTATION, THESIS_AUGMENTATION } from '../pipelines/augment.ts'
 import type { Precision } from '../pipelines/precision.ts'
 
@@ -45,6 +47,10 @@ export interface TrainArguments extends Omit<Settings, 'epochs' | 'patience' | '
   readonly plateau?: number
   readonly transfer?: boolean
   readonly adapter: string
+  readonly tune?: TuneMode
+  /** Most bytes on the GPU. */
+  readonly memory?: number
+  readonly checkpointActivations?: boolean
   readonly json?: boolean
 }
 
@@ -64,11 +70,23 @@ const notNegative = number('a number of at least 0', (v) => v >= 0 && Number.isF
 const positive = number('a number over 0', (v) => v > 0 && Number.isFinite(v))
 const shareOfAll = number('a number over 0 and up to 1', (v) => v > 0 && v <= 1)
 
+function memory(text: string): number {
+  const bytes = parseBytes(text)
+  if (bytes === undefined) throw new InvalidArgumentError('It must be a size such as 8GB or 512MB.')
+  return bytes
+}
+
 export const adapterOption = (): Option =>
   new Option(
     '--adapter <name>',
     'auto, hardware, software, lavapipe, swiftshader or a part of a name',
   ).default('auto')
+
+export const tuneOption = (): Option =>
+  new Option(
+    '--tune <from>',
+    'choices of kernels: off, defaults of fovea, cached (by fovea tune), measure (what is unknown)',
+  ).choices(TUNE_MODES)
 
 export const precisionOption = (what: string): Option =>
   new Option(
@@ -128,6 +146,16 @@ export function addTrainOptions(command: Command): Command {
     .option('--validation <part>', 'share of the groups for validation', part, 0.1)
     .option('--test <part>', 'share of the groups for the scores', part, 0.1)
     .addOption(adapterOption())
+    .addOption(tuneOption())
+    .option(
+      '--memory <size>',
+      'most that training may take on the GPU, such as 8GB (default: no limit)',
+      memory,
+    )
+    .option(
+      '--checkpoint-activations',
+      'activation checkpointing: half the memory, a third more time, the same results',
+    )
     .option('--json', 'print the results as JSON on standard output')
 }
 
