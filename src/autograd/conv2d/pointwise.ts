@@ -19,8 +19,9 @@ import {
   type ConvVariant,
 } from './variant.ts'
 
+/** With fewer channels most rows of a tile would be empty. */
 const fits = (s: ConvShape, adapter: ConvAdapter): boolean =>
-  lanes(adapter) && isPointwise(s) && s.groups === 1
+  lanes(adapter) && isPointwise(s) && s.groups === 1 && Math.min(s.cin, s.cout) >= 12
 
 interface Operands {
   readonly a: ConvBuffer
