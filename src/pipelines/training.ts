@@ -42,6 +42,13 @@ function shuffled<T>(items: readonly T[], prng: Prng): T[] {
 const batchesOf = <T>(items: readonly T[], size: number): T[][] =>
   Array.from({ length: Math.ceil(items.length / size) }, (_, i) => items.slice(i * size, (i + 1) * size))
 
+/** Batches of which the last, where it has fewer than `least`, joins the one before. */
+export function trainingBatches<T>(items: readonly T[], size: number, least: number): T[][] {
+  const batches = batchesOf(items, size)
+  if (batches.length > 1 && batches.at(-1)!.length < least) batches.at(-2)!.push(...batches.pop()!)
+  return batches
+}
+
 /**
  * Trains a segmentation network: shuffled batches, one compiled step (augmentation, forward, loss, backward,
  * optimiser in one submission), validation after every epoch, the best weights kept and loaded at the end.
@@ -170,7 +177,7 @@ class TrainingRun {
     const { schedule, lr = DEFAULT_LR } = this.options
     if (schedule) this.#optimizer.lr = schedule(epoch, lr)
     const order = shuffled(this.#samples, generatorAt(this.#seed, 'order', epoch))
-    const batches = batchesOf(order, this.#batchSize)
+    const batches = trainingBatches(order, this.#batchSize, this.net.leastTrainingBatch)
     this.net.train()
     const start = performance.now() - this.#state.seconds * 1000
     for (; this.#state.step < batches.length; this.#state.step++) {

@@ -8,7 +8,7 @@ import { parseSafetensors } from '../../src/nn/safetensors.ts'
 import { THESIS_AUGMENTATION } from '../../src/pipelines/augment.ts'
 import { RecoveringDevice } from '../../src/pipelines/recover.ts'
 import { cartesianTask, polarTask } from '../../src/pipelines/tasks.ts'
-import { type TrainOptions, train } from '../../src/pipelines/training.ts'
+import { type TrainOptions, train, trainingBatches } from '../../src/pipelines/training.ts'
 import { openDevice, testDevice } from '../device.ts'
 import { discs } from './discs.ts'
 import { MemoryStore } from './memory-store.ts'
@@ -187,4 +187,15 @@ test('patience ends training early; no images are refused', async () => {
   await expect(run(device, { ...shared, train: [], task: cartesianTask(), epochs: 1 })).rejects.toThrow(
     DataError,
   )
+})
+
+test('a last batch that is too small for the network joins the one before', () => {
+  const items = [1, 2, 3, 4, 5]
+  expect(trainingBatches(items, 2, 1)).toEqual([[1, 2], [3, 4], [5]])
+  expect(trainingBatches(items, 2, 2)).toEqual([
+    [1, 2],
+    [3, 4, 5],
+  ])
+  expect(trainingBatches(items, 4, 2)).toEqual([[1, 2, 3, 4, 5]])
+  expect(trainingBatches([1], 4, 2)).toEqual([[1]])
 })
