@@ -1,6 +1,9 @@
-// Prints what fovea weighs in a web page: minified, and gzipped as a server sends it.
+// Prints what fovea and its peers weigh in a web page: minified, and gzipped as a server sends it.
 //
-//   node scripts/bundle-size.mjs [--json]
+//   node scripts/bundle-size.mjs [--json] [--own]
+//
+// The peers are those of bench/peers (npm ci --prefix bench/peers); --own leaves them out.
+import { existsSync } from 'node:fs'
 import { isBuiltin } from 'node:module'
 import { gzipSync } from 'node:zlib'
 import { build } from 'esbuild'
@@ -65,10 +68,29 @@ function reached(outputs) {
   return { loaded, later }
 }
 
-const sizes = await Promise.all(Object.entries(pages).map(weigh))
-if (process.argv.includes('--json')) console.log(JSON.stringify(sizes))
-else {
-  const kilobytes = (n) => `${(n / 1000).toFixed(1)} kB`
-  for (const { page, minified, gzipped } of sizes)
-    console.log(`${page}: ${kilobytes(minified)} minified, ${kilobytes(gzipped)} gzipped`)
+const INSTALLED = new URL('../bench/peers/node_modules', import.meta.url)
+
+async function peerSizes() {
+  if (process.argv.includes('--own')) return []
+  if (!existsSync(INSTALLED)) {
+    console.error('the peers are not installed: npm ci --prefix bench/peers, or pass --own')
+    return []
+  }
+  const { peerBundleSizes } = await import('../bench/peers/bundle-size.mjs')
+  return peerBundleSizes()
+}
+
+const fovea = await Promise.all(Object.entries(pages).map(weigh))
+const peers = await peerSizes()
+if (process.argv.includes('--json')) {
+  const date = new Date().toISOString().slice(0, 10)
+  console.log(JSON.stringify({ date, fovea, peers }, null, 1))
+} else {
+  const kilobytes = (n) => `${(n / 1000).toFixed(1)} kB`.padStart(10)
+  const rows = [
+    ...fovea.map((f) => [`fovea: ${f.page}`, f]),
+    ...peers.map((p) => [`${p.peer} ${p.version}`, p]),
+  ]
+  for (const [name, { minified, gzipped }] of rows)
+    console.log(`${name.padEnd(36)}${kilobytes(minified)} minified${kilobytes(gzipped)} gzipped`)
 }

@@ -41,6 +41,9 @@ const OPS = {
 } as const
 export type BinaryName = keyof typeof OPS
 
+/** Rounded once, in the type of their operands; the others (quotients, comparisons, logic) see float32. */
+const HALF: ReadonlySet<BinaryName> = new Set(['add', 'sub', 'mul', 'maximum', 'minimum'])
+
 /** A tensor or a number, as operand. */
 export type Operand = Tensor | number
 
@@ -66,7 +69,7 @@ export function launchBinary(run: Run, name: BinaryName, a: Operand, b: Operand)
   if (!(a instanceof Tensor)) return launchNumber(run, name, b as Tensor, a, 1)
   if (!(b instanceof Tensor)) return launchNumber(run, name, a, b, 0)
   const shape = broadcastShapes(run.op, a.shape, b.shape)
-  const y = run.empty(shape)
+  const y = run.empty(shape, a.dtype)
   const walk = collapse({
     sizes: shape,
     strides: [broadcastStrides(a.shape, shape), broadcastStrides(b.shape, shape)],
@@ -100,7 +103,7 @@ export function launchBinary(run: Run, name: BinaryName, a: Operand, b: Operand)
 }
 
 function launchNumber(run: Run, name: BinaryName, a: Tensor, number: number, swap: number): Tensor {
-  const y = run.empty(a.shape)
+  const y = run.empty(a.shape, a.dtype)
   const count = Math.ceil(a.size / 4)
   run.launch({
     kernel: binary,
@@ -140,6 +143,7 @@ export function defineBinary(
   ]
   const apply = defineUnaryResult<Attrs>({
     name,
+    ...(HALF.has(name) ? { half: { inputs: 'all' } as const } : {}),
     forward(run, inputs, attrs) {
       requireFloat(name, inputs.length === 2 ? { a: inputs[0]!, b: inputs[1]! } : { x: inputs[0]! })
       return launchBinary(run, computes, ...operands(inputs, attrs))

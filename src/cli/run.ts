@@ -28,7 +28,8 @@ async function programFor(argv: readonly string[], io: Io): Promise<Command> {
   devicesCommand(program, io)
   // The benchmarks load what no other command needs.
   const [first = '--help'] = argv
-  if (['bench', 'help', '--help', '-h'].includes(first)) (await import('./bench.ts')).benchCommand(program)
+  if (['bench', 'help', '--help', '-h'].includes(first))
+    (await import('./bench.ts')).benchCommand(program, io)
   return program
 }
 

@@ -29,7 +29,7 @@ async function stepBytes(
     return loss
   }
   const batch = [device.zeros([8, 1, 256, 256]), device.zeros([8, 1, outputSide, outputSide])] as const
-  const { peak } = device.memoryOf(step, ...batch)
+  const { peak } = device.plan(step, ...batch)
   device.destroy()
   return peak
 }

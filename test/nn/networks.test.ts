@@ -192,7 +192,7 @@ describe.each(CASES)('$name', ({ name, make, small, step, stride }) => {
         loss.backward()
         return loss
       }
-      const { intermediates } = device.memoryOf(step, x, y)
+      const { intermediates } = device.plan(step, x, y)
       manualSeed(device, 3)
       step(x, y)
       const gradients: (ArrayLike<number> | undefined)[] = []

@@ -6,9 +6,10 @@ import { UNet } from '../../src/nn/networks/unet.ts'
 import { cosineSchedule } from '../../src/nn/optim/schedulers.ts'
 import { parseSafetensors } from '../../src/nn/safetensors.ts'
 import { THESIS_AUGMENTATION } from '../../src/pipelines/augment.ts'
+import { batchesOf } from '../../src/pipelines/batches.ts'
 import { RecoveringDevice } from '../../src/pipelines/recover.ts'
 import { cartesianTask, polarTask } from '../../src/pipelines/tasks.ts'
-import { type TrainOptions, train, trainingBatches } from '../../src/pipelines/training.ts'
+import { type Startup, type TrainOptions, train } from '../../src/pipelines/training.ts'
 import { openDevice, testDevice } from '../device.ts'
 import { discs } from './discs.ts'
 import { MemoryStore } from './memory-store.ts'
@@ -55,6 +56,7 @@ function uninterrupted(): Promise<MemoryStore> {
 test('a few discs are learnt: the loss falls and the validation DSC passes 0.9', async () => {
   const device = await testDevice()
   const progress: number[] = []
+  const starts: Startup[] = []
   const result = await run(
     device,
     {
@@ -62,6 +64,7 @@ test('a few discs are learnt: the loss falls and the validation DSC passes 0.9',
       task: cartesianTask(),
       epochs: 20,
       lr: 1e-2,
+      onFirstStep: (s) => starts.push(s),
       onProgress: (p) => progress.push(p.step / p.steps),
     },
     4,
@@ -70,6 +73,9 @@ test('a few discs are learnt: the loss falls and the validation DSC passes 0.9',
   expect(result.history.at(-1)!.trainLoss).toBeLessThan(0.5 * result.history[0]!.trainLoss)
   expect(result.bestDice).toBeGreaterThan(0.9)
   expect(progress).toHaveLength(60)
+  expect(starts).toHaveLength(1)
+  expect(starts[0]!.seconds).toBeGreaterThan(0)
+  expect(starts[0]!.pipelines).toBeGreaterThan(10)
 })
 
 test('a run that was aborted in the middle of an epoch and resumed equals the uninterrupted one bit for bit', async () => {
@@ -191,11 +197,11 @@ test('patience ends training early; no images are refused', async () => {
 
 test('a last batch that is too small for the network joins the one before', () => {
   const items = [1, 2, 3, 4, 5]
-  expect(trainingBatches(items, 2, 1)).toEqual([[1, 2], [3, 4], [5]])
-  expect(trainingBatches(items, 2, 2)).toEqual([
+  expect(batchesOf(items, 2, 1)).toEqual([[1, 2], [3, 4], [5]])
+  expect(batchesOf(items, 2, 2)).toEqual([
     [1, 2],
     [3, 4, 5],
   ])
-  expect(trainingBatches(items, 4, 2)).toEqual([[1, 2, 3, 4, 5]])
-  expect(trainingBatches([1], 4, 2)).toEqual([[1]])
+  expect(batchesOf(items, 4, 2)).toEqual([[1, 2, 3, 4, 5]])
+  expect(batchesOf([1], 4, 2)).toEqual([[1]])
 })
