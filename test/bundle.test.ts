@@ -1,7 +1,9 @@
 import { execFile } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
+import { VERSION } from '../src/version.ts'
 
 interface Size {
   readonly page: string
@@ -31,4 +33,9 @@ test('a web page needs no Node module and no package, and little to load', async
   const networks = unet.modules.filter((path) => /^src\/(nn\/(networks|parts)|onnx)\//.test(path))
   expect(networks).toEqual(['src/nn/networks/unet.ts'])
   expect([unet.packagesLater, all.packagesLater]).toEqual([[], ['node_modules/pbf/index.js']])
+})
+
+test('the version that caches are held to is that of the package', () => {
+  const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
+  expect(VERSION).toBe(version)
 })

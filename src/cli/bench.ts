@@ -10,9 +10,8 @@ import { benchKernels, type KernelRow } from '../../bench/kernels.ts'
 import { benchNetworks, buildNetwork, type NetworkCase, type WorkRow } from '../../bench/networks.ts'
 import { type NetworkProfile, profileNetwork } from '../../bench/profile.ts'
 import { firstSteps, startTimes } from '../../bench/start.ts'
-import { tuneConv2d } from '../autograd/ops/conv2d_tune.ts'
 import { DataError } from '../gpu/errors.ts'
-import { tunerOf } from '../gpu/tuner.ts'
+import { tune, type VariantTiming } from '../gpu/tune.ts'
 import { openDevice } from '../node/open.ts'
 import {
   type BenchOptions,
@@ -54,7 +53,7 @@ export function benchCommand(program: Command, io: Io): void {
     .option('--start', 'time from the start of a process to the first training step; in place of the rest')
     .addOption(new Option('--first-steps', 'what --start runs in processes of their own').hideHelp())
     .option('--peers', 'run tfjs, jax-js and ONNX Runtime on the same work (npm ci --prefix bench/peers)')
-    .option('--tune', 'measure every variant of the convolutions first and take the fastest')
+    .option('--tune', 'measure every variant of every op first and take the fastest')
     .option('--large', 'convolutions large enough for a graphics processor, too')
     .option('--network <names>', `of ${Object.keys(NETWORKS).join(', ')}`, networks, ['unet'])
     .option('--features <n,…>', 'channels of the first level, for networks that have a width', counts, [16])
@@ -80,7 +79,7 @@ Examples:
 
 async function runBench(options: BenchOptions, io: Io): Promise<void> {
   checkTogether(options)
-  const cases = casesOf(options)
+  const cases = casesOf('bench', options)
   const say = (line: string) => {
     if (!options.json && !options.firstSteps) io.out(`${line}\n`)
   }
@@ -174,12 +173,13 @@ async function profileAll(
 
 /** Lets the tuner choose the convolutions of these networks by measurement. */
 async function tuneAll(device: OpenDevice, cases: readonly NetworkCase[], say: Say): Promise<void> {
+  const timings: VariantTiming[] = []
   for (const each of cases) {
     const built = buildNetwork(device, each)
-    await tuneConv2d(device, built.phase('training step'))
+    timings.push(...(await tune(device, built.phase('training step'))))
     built.dispose()
   }
-  say(`tuned: ${Object.keys(tunerOf(device).export().choices).length} convolutions\n`)
+  say(`tuned: ${timings.filter((t) => t.chosen).length} ops\n`)
 }
 
 function startOf(options: BenchOptions, { network, features, inChannels, batch, side }: NetworkCase) {

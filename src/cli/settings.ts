@@ -1,6 +1,7 @@
 import { resolve } from 'node:path'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { DataError } from '../gpu/errors.ts'
+import { TUNE_MODES, type TuneMode } from '../gpu/tuner.ts'
 import { type AugmentOptions, NO_AUGMENTATION, THESIS_AUGMENTATION } from '../pipelines/augment.ts'
 import type { Precision } from '../pipelines/precision.ts'
 import { kindOf, NETWORK_KINDS, type NetworkName } from './network-kinds.ts'
@@ -52,6 +53,7 @@ export interface TrainArguments extends Omit<Settings, 'epochs' | 'patience' | '
   readonly plateau?: number
   readonly transfer?: boolean
   readonly adapter: string
+  readonly tune?: TuneMode
   readonly json?: boolean
 }
 
@@ -76,6 +78,12 @@ export const adapterOption = (): Option =>
     '--adapter <name>',
     'auto, hardware, software, lavapipe, swiftshader or a part of a name',
   ).default('auto')
+
+export const tuneOption = (): Option =>
+  new Option(
+    '--tune <from>',
+    'choices of kernels: off, defaults of fovea, cached (by fovea tune), measure (what is unknown)',
+  ).choices(TUNE_MODES)
 
 export const precisionOption = (what: string): Option =>
   new Option(
@@ -147,6 +155,7 @@ export function addTrainOptions(command: Command): Command {
     .option('--validation <part>', 'share of the groups for validation', part, 0.1)
     .option('--test <part>', 'share of the groups for the scores', part, 0.1)
     .addOption(adapterOption())
+    .addOption(tuneOption())
     .option('--json', 'print the results as JSON on standard output')
 }
 
