@@ -182,7 +182,7 @@ describe('measuring', () => {
     expect(keys.filter((k) => k.startsWith('sum of 70x52'))).toHaveLength(1)
     for (const key of keys) {
       const of = timings.filter((t) => t.key === key)
-      expect(of.length).toBe(2)
+      expect(of.length).toBeGreaterThan(1)
       expect(of.filter((t) => t.chosen)).toHaveLength(1)
       expect(of.every((t) => Number.isFinite(t.ms))).toBe(true)
     }
