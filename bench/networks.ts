@@ -4,6 +4,8 @@ import { conv2d, conv2dShape } from '../src/autograd/ops/conv2d.ts'
 import { runConv } from '../src/autograd/ops/conv2d_run.ts'
 import type { Tensor } from '../src/autograd/tensor.ts'
 import { Adam } from '../src/nn/optim/adam.ts'
+import { GradScaler } from '../src/nn/optim/grad-scaler.ts'
+import { checkPrecision, inPrecision, type Precision } from '../src/pipelines/precision.ts'
 import { NETWORKS } from './catalog.ts'
 import { time } from './measure.ts'
 
@@ -33,6 +35,7 @@ export interface NetworkCase {
   readonly inChannels: number
   readonly batch: number
   readonly side: number
+  readonly precision: Precision
 }
 
 /** What may be done with a network. */
@@ -88,19 +91,28 @@ export async function measure(
  * Both phases of a network as users write them, each a compiled step: inference without gradients; training
  * with gradients cleared, forward, loss, backward, Adam.
  */
-export function buildNetwork(device: Device, { network, features, inChannels, batch, side }: NetworkCase) {
+export function buildNetwork(
+  device: Device,
+  { network, features, inChannels, batch, side, precision }: NetworkCase,
+) {
+  checkPrecision('bench', device, precision)
   const entry = NETWORKS[network]!
   const net = entry.make(device, { features, inChannels })
   const image = filled(device, [batch, inChannels, side, side], wave)
   const target = filled(device, entry.target(batch, side), stripes)
   const opt = new Adam(net.parameters())
   const results = (x: Tensor): readonly Tensor[] => [net.forward(x)].flat()
-  const infer = device.compile((x: Tensor) => device.noGrad(() => results(x)))
+  const scaler = precision === 'mixed' ? new GradScaler(device) : undefined
+  const infer = device.compile((x: Tensor) =>
+    device.noGrad(() => inPrecision(device, precision, () => results(x))),
+  )
   const step = device.compile((x: Tensor, y: Tensor) => {
     opt.zeroGrad()
-    const loss = entry.loss(results(x), y)
-    loss.backward()
-    opt.step()
+    const loss = inPrecision(device, precision, () => entry.loss(results(x), y))
+    if (scaler) scaler.backward(loss)
+    else loss.backward()
+    opt.step(scaler ? { scaler } : {})
+    scaler?.update()
     return loss
   })
   const run: Record<Phase, () => void> = {
@@ -108,7 +120,7 @@ export function buildNetwork(device: Device, { network, features, inChannels, ba
     'training step': () => void step(image, target),
   }
   return {
-    title: entry.title({ features, inChannels }),
+    title: `${entry.title({ features, inChannels })}${precision === 'mixed' ? ' mixed' : ''}`,
     /** `batch × channels × height × width`, as the peers' items bear it in their names. */
     size: `${batch}x${inChannels}x${side}x${side}`,
     pixels: batch * side * side,

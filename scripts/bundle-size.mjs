@@ -24,16 +24,48 @@ async function weigh([page, contents]) {
     format: 'esm',
     target: 'es2022',
     platform: 'browser',
+    // What is imported when it is asked for lies in files of its own, as in dist/.
+    splitting: true,
+    outdir: 'page',
     // A Node module is reported here, not refused by esbuild.
     external: ['node:*'],
     plugins: [wgsl],
   })
-  const bytes = outputFiles[0].contents
+  const { loaded, later } = reached(metafile.outputs)
+  const bytesOf = (name) => outputFiles.find((file) => file.path.endsWith(name)).contents
+  const modules = (names) =>
+    names.flatMap((name) =>
+      Object.entries(metafile.outputs[name].inputs).flatMap(([path, { bytesInOutput }]) =>
+        bytesInOutput > 0 ? [path] : [],
+      ),
+    )
+  const packages = (names) => modules(names).filter((path) => path.includes('node_modules'))
   const imports = [...Object.values(metafile.inputs), ...Object.values(metafile.outputs)].flatMap((file) =>
     file.imports.filter((i) => i.external || isBuiltin(i.path)).map((i) => i.path),
   )
-  const packages = Object.keys(metafile.inputs).filter((path) => path.includes('node_modules'))
-  return { page, minified: bytes.length, gzipped: gzipSync(bytes, { level: 9 }).length, imports, packages }
+  return {
+    page,
+    minified: loaded.reduce((sum, name) => sum + bytesOf(name).length, 0),
+    gzipped: loaded.reduce((sum, name) => sum + gzipSync(bytesOf(name)).length, 0),
+    imports,
+    modules: modules(loaded).filter((path) => path.startsWith('src/')),
+    packages: packages(loaded),
+    packagesLater: packages(later),
+  }
+}
+
+/** The files that a page loads at once, and those that it loads when it asks for them. */
+function reached(outputs) {
+  const loaded = [Object.keys(outputs).find((name) => outputs[name].entryPoint !== undefined)]
+  const later = []
+  for (const name of loaded) {
+    for (const { path, kind } of outputs[name].imports) {
+      if (!outputs[path] || loaded.includes(path)) continue
+      if (kind === 'import-statement') loaded.push(path)
+      else later.push(path)
+    }
+  }
+  return { loaded, later }
 }
 
 const INSTALLED = new URL('../bench/peers/node_modules', import.meta.url)

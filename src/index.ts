@@ -11,6 +11,7 @@ export {
 } from './autograd/op.ts'
 export { tuneConv2d } from './autograd/ops/conv2d_tune.ts'
 export * from './autograd/ops/index.ts'
+export { splitTiles, type TileGrid, tileGrid } from './autograd/ops/join-tiles.ts'
 export { generatorOf, manualSeed, Prng, RandomGenerator } from './autograd/random.ts'
 export { recompute } from './autograd/recompute.ts'
 export { concatSlots, Slot } from './autograd/slots.ts'
@@ -34,7 +35,8 @@ export { UNet, type UNetOptions } from './nn/networks/unet.ts'
 export { UNetPlusPlus, type UNetPlusPlusOptions } from './nn/networks/unet-plus-plus.ts'
 export { Adam, type AdamOptions, AdamW } from './nn/optim/adam.ts'
 export { clipGradNorm, clipGradValue } from './nn/optim/clip.ts'
-export { Optimizer, type OptimizerState } from './nn/optim/optimizer.ts'
+export { GradScaler, type GradScalerOptions } from './nn/optim/grad-scaler.ts'
+export { Optimizer, type OptimizerState, type StepOptions } from './nn/optim/optimizer.ts'
 export {
   cosineSchedule,
   LRScheduler,
@@ -48,15 +50,22 @@ export {
 export { SGD, type SgdOptions } from './nn/optim/sgd.ts'
 export { formatSafetensors, parseSafetensors, type SafeArray } from './nn/safetensors.ts'
 export { safetensorsFrom, type TensorRecord, tensorsFromSafetensors } from './nn/state.ts'
+export { loadPretrained, type TransferOptions, type TransferReport, transferWeights } from './nn/transfer.ts'
+export { exportOnnx, type OnnxOptions } from './onnx/export.ts'
+export type { OnnxGraph } from './onnx/graph.ts'
+export type { Translate } from './onnx/operators.ts'
+export type { Step, Value } from './onnx/trace.ts'
 export { type OpenOptions, openDevice } from './open.ts'
 export { type AugmentOptions, NO_AUGMENTATION, THESIS_AUGMENTATION } from './pipelines/augment.ts'
 export { type Evaluated, evaluateCartesian, evaluateCrops, evaluatePolar } from './pipelines/evaluate.ts'
+export { flipAveraged, type Segment, slidingWindow } from './pipelines/inference.ts'
 export {
   type LocalisedResult,
   type LocalisedSegmentation,
   segmentLocalised,
 } from './pipelines/localise.ts'
 export type { EpochMetrics } from './pipelines/metrics.ts'
+export { fillHoles, keepLargest } from './pipelines/postprocess.ts'
 export { type PredictorLossOptions, predictorLoss } from './pipelines/predictor.ts'
 export { type MaskScores, type ScoreMasksOptions, scoreMasks } from './pipelines/score-masks.ts'
 export { type Scores, scoreMask, summarize, summarizeScores } from './pipelines/scores.ts'

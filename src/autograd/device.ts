@@ -2,16 +2,19 @@ import { FoveaError, GradientError, ShapeError } from '../gpu/errors.ts'
 import { type DebugOptions, Gpu } from '../gpu/gpu.ts'
 import type { Capture, Program, StepMemory } from '../gpu/program.ts'
 import type { Storage } from '../gpu/storage.ts'
+import type { Applied } from './op.ts'
 import type { ParameterBlock } from './parameters.ts'
 import { Recomputation } from './recomputation.ts'
 import {
-  BYTES_PER_ELEMENT,
+  bytesOf,
   type Channels,
   checkShape,
   type DType,
   dtypeOf,
   elements,
+  encode,
   formatShape,
+  isFloat,
   type Shape,
   Tensor,
   type TypedArray,
@@ -20,6 +23,8 @@ import {
 export interface TensorOptions {
   /** Leaf whose gradient `backward` computes. Float tensors only. */
   readonly requiresGrad?: boolean
+  /** 'float16' rounds float data to half precision; needs an adapter with `shader-f16`. */
+  readonly dtype?: DType
 }
 
 /** The tensors of a tree, in order. */
@@ -49,6 +54,15 @@ export interface CompiledStep<A extends readonly unknown[], R> {
   dispose(): void
 }
 
+/** A function and the arguments that it is to be called with. */
+// biome-ignore lint/suspicious/noExplicitAny: each has arguments of its own
+export type PlannedUse = readonly [fn: (...args: any[]) => unknown, args: readonly unknown[]]
+/** What a function gave that must have done its work when it returns. */
+function synchronous<R>(name: string, result: R): R {
+  if (!(result instanceof Promise)) return result
+  throw new FoveaError(`${name}: the function must not be async: what it awaits would run outside`)
+}
+
 /** A step for one set of shapes: captured, and from its first run on with buffers. */
 interface Captured {
   readonly capture: Capture
@@ -62,6 +76,9 @@ export class Device extends Gpu {
   /** Where `recompute` stands on this device. */
   readonly recomputation = new Recomputation()
   #gradEnabled = true
+  /** Told of each op while `trace` runs. */
+  onApply: ((applied: Applied) => void) | undefined
+  #autocasting = false
   readonly #scopes: Set<Tensor>[] = []
   readonly #blocks = new WeakMap<Tensor, ParameterBlock>()
   readonly #collected: FinalizationRegistry<{ readonly storage: Storage; readonly op: string }>
@@ -80,6 +97,11 @@ export class Device extends Gpu {
     return this.#gradEnabled
   }
 
+  /** True inside `autocast`. */
+  get autocasting(): boolean {
+    return this.#autocasting
+  }
+
   /**
    * A tensor with host data. `data` may also be a number array (float32). Throws a ShapeError if the count
    * of values does not fit the shape. Inside a compiled step it is a constant of the step.
@@ -91,7 +113,10 @@ export class Device extends Gpu {
         : ArrayBuffer.isView(data)
           ? data
           : Float32Array.from(data)
-    const dtype = dtypeOf('tensor', values)
+    const found = dtypeOf('tensor', values)
+    const dtype = options.dtype ?? found
+    if (dtype !== found && !(isFloat(dtype) && isFloat(found)))
+      throw new ShapeError('tensor', `a ${values.constructor.name} makes ${found}, dtype asks for ${dtype}`)
     const dims = shape ?? (typeof data === 'number' ? [] : [values.length])
     checkShape('tensor', dims)
     if (elements(dims) !== values.length) {
@@ -100,21 +125,33 @@ export class Device extends Gpu {
         `shape ${formatShape(dims)} wants ${elements(dims)} values, got ${values.length}`,
       )
     }
-    if (options.requiresGrad && dtype !== 'float32') {
-      throw new GradientError(`tensor: only float32 tensors can have a gradient, this one is ${dtype}`)
-    }
-    const t = this.wrap(dims, dtype, this.upload(values, 'tensor'), options.requiresGrad ?? false)
+    this.#checkType('tensor', dtype, options)
+    const t = this.wrap(
+      dims,
+      dtype,
+      this.upload(encode(values, dtype), 'tensor'),
+      options.requiresGrad ?? false,
+    )
     this.enterScope(t)
     return t
   }
 
-  zeros(shape: Shape, options: TensorOptions & { readonly dtype?: DType } = {}): Tensor {
+  /** Leaves hold float32, also where they are computed with in half precision: their updates are too small for it. */
+  #checkType(op: string, dtype: DType, { requiresGrad }: TensorOptions): void {
+    if (dtype === 'float16') this.assertHalf(op)
+    if (!requiresGrad || dtype === 'float32') return
+    const advice = dtype === 'float16' ? '; make it float32 and cast it' : ''
+    throw new GradientError(`${op}: only float32 tensors can want a gradient, this one is ${dtype}${advice}`)
+  }
+
+  zeros(shape: Shape, options: TensorOptions = {}): Tensor {
     checkShape('zeros', shape)
     const dtype = options.dtype ?? 'float32'
+    this.#checkType('zeros', dtype, options)
     const t = this.wrap(
       shape,
       dtype,
-      this.allocate(elements(shape) * BYTES_PER_ELEMENT, 'zeros'),
+      this.allocate(bytesOf(elements(shape), dtype), 'zeros'),
       options.requiresGrad ?? false,
     )
     this.clear('zeros', t.storage)
@@ -122,7 +159,7 @@ export class Device extends Gpu {
     return t
   }
 
-  /** A float32 tensor with one value everywhere. */
+  /** A tensor with one value everywhere, of float32 unless options say float16. */
   full(shape: Shape, value: number, options: TensorOptions = {}): Tensor {
     checkShape('full', shape)
     return this.tensor(new Float32Array(elements(shape)).fill(value), shape, options)
@@ -167,7 +204,7 @@ export class Device extends Gpu {
 
   /** The tensor as a result that wants a gradient (if it is of floats). For `defineOp`. */
   regrade(t: Tensor): Tensor {
-    if (t.dtype !== 'float32') return t
+    if (!isFloat(t.dtype)) return t
     const y = t.alias(true)
     y.isLeaf = false
     t.dispose('it became a result')
@@ -225,18 +262,37 @@ export class Device extends Gpu {
     }
   }
 
+  /** True while `trace` runs. */
+  get tracing(): boolean {
+    return this.onApply !== undefined
+  }
+
   /** Runs `fn` without recording gradients. */
   noGrad<R>(fn: () => R): R {
     const before = this.#gradEnabled
     this.#gradEnabled = false
     try {
-      const result = fn()
-      if (result instanceof Promise) {
-        throw new FoveaError('noGrad: the function must not be async: what it awaits would run outside')
-      }
-      return result
+      return synchronous('noGrad', fn())
     } finally {
       this.#gradEnabled = before
+    }
+  }
+
+  /**
+   * Runs `fn` in mixed precision: convolutions cast their input to float16, what follows them stays in it, and
+   * ops that want more digits (losses, sigmoid, softmax, sums …) cast back by themselves. Sums, statistics,
+   * weights and their gradients are float32 throughout. `backward` may be called outside. Scale the loss with a
+   * GradScaler when training. `enabled: false` switches it off for a part inside. Throws an AdapterError where the
+   * adapter lacks `shader-f16`.
+   */
+  autocast<R>(fn: () => R, { enabled = true }: { readonly enabled?: boolean } = {}): R {
+    if (enabled) this.assertHalf('autocast')
+    const before = this.#autocasting
+    this.#autocasting = enabled
+    try {
+      return synchronous('autocast', fn())
+    } finally {
+      this.#autocasting = before
     }
   }
 
@@ -320,7 +376,7 @@ export class Device extends Gpu {
       plan: {
         value: (...args: A) => {
           const { program, capture } = entryOf(args)
-          return program?.memory ?? this.plan(capture).memory
+          return program?.memory ?? this.planSteps([capture])[0]!.memory
         },
       },
       dispose: {
@@ -332,12 +388,58 @@ export class Device extends Gpu {
     }) as CompiledStep<A, R>
   }
 
-  /** What `fn` as a compiled step would hold on the GPU: it is captured and forgotten, no buffer is made for it. */
-  memoryOf<A extends readonly unknown[]>(fn: (...args: A) => unknown, ...args: A): StepMemory {
-    const entry = this.#capture(fn, args)
-    const { memory } = this.plan(entry.capture)
-    this.#giveUp(entry)
-    return memory
+  /**
+   * Runs `fn` on an input of this shape without doing its work: shapes are checked, nothing reaches the GPU, no
+   * gradient is recorded. Lists the ops that were applied, in order. Constants made in `fn` can be read until
+   * `release` is called; all else in the list has no values.
+   */
+  trace<R>(
+    shape: Shape,
+    fn: (x: Tensor) => R,
+  ): { input: Tensor; result: R; applied: Applied[]; release(): void } {
+    const applied: Applied[] = []
+    const outside = this.#scopes.splice(0)
+    // As in a scope: what a network makes in its forward pass and means to hold on to, it keeps.
+    const made = new Set<Tensor>()
+    this.#scopes.push(made)
+    this.onApply = (a) => applied.push(a)
+    try {
+      const { result: ran, release } = this.dryRun(() => {
+        const bytes = bytesOf(elements(shape), 'float32')
+        const input = this.wrap(shape, 'float32', this.allocate(bytes, 'input of a trace'), false)
+        return { input, result: this.noGrad(() => fn(input)) }
+      })
+      const releaseAll = () => {
+        for (const t of made) t.dispose('its trace was released')
+        release()
+      }
+      return { ...ran, applied, release: releaseAll }
+    } catch (error) {
+      for (const t of made) t.dispose('its trace failed')
+      throw error
+    } finally {
+      this.onApply = undefined
+      this.#scopes.splice(0, this.#scopes.length, ...outside)
+    }
+  }
+
+  /**
+   * What `fn` as a compiled step would hold on the GPU for these arguments. It is captured and forgotten: nothing
+   * runs, and no buffer is made for it (gradients of parameters are, if there are none yet).
+   */
+  plan<A extends readonly unknown[]>(fn: (...args: A) => unknown, ...args: A): StepMemory {
+    return this.planAll([[fn, args]])[0]!
+  }
+
+  /** What several functions would hold as compiled steps, each beside those before it, with which it shares intermediates. */
+  planAll(steps: Iterable<PlannedUse>): StepMemory[] {
+    const captured: Captured[] = []
+    try {
+      for (const [fn, args] of steps) captured.push(this.#capture(fn, [...args]))
+      return this.planSteps(captured.map((c) => c.capture)).map((p) => p.memory)
+    } finally {
+      for (const entry of captured) this.#giveUp(entry)
+    }
   }
 
   #giveUp({ program, capture, inputs }: Captured): void {

@@ -4,7 +4,7 @@ import type { Storage } from '../gpu/storage.ts'
 import { MAX_RANK } from './accumulate.ts'
 import type { Run } from './op.ts'
 import { broadcastStrides, collapse, gridOf, requireRank, stridesOf, type Walk, walkParams } from './shape.ts'
-import { elements, type Shape, type Tensor } from './tensor.ts'
+import { type DType, elements, type Shape, type Tensor } from './tensor.ts'
 
 const move = kernel('move', source)
 
@@ -15,10 +15,16 @@ export interface Box {
   readonly strides: readonly number[]
 }
 
+/** Where a box is written, and in which type it is moved. */
+export interface Target extends Box {
+  readonly dtype: DType
+}
+
 /** A whole tensor, which may be channels of a larger array. */
-export function boxOf(x: Tensor): Box {
+export function boxOf(x: Tensor): Target {
   const { storage, offset, gap } = x.span
-  return { storage, offset, strides: stridesOf(x.shape).map((s, k) => (k === 0 ? s + gap : s)) }
+  const { dtype } = x
+  return { storage, dtype, offset, strides: stridesOf(x.shape).map((s, k) => (k === 0 ? s + gap : s)) }
 }
 
 /** Copies x to y, of the same shape. Either may be channels of a larger array. By bits: any dtype. */
@@ -33,7 +39,7 @@ const wideStrides = (strides: readonly number[], offset: number): boolean =>
   strides.at(-1) === 1 && offset % 4 === 0 && strides.slice(0, -1).every((s) => s % 4 === 0)
 
 /** Copies a box of `sizes` from one array into another. By bits: any dtype. */
-export function copyBox(run: Run, sizes: Shape, from: Box, to: Box): void {
+export function copyBox(run: Run, sizes: Shape, from: Box, to: Target): void {
   const walk = collapse({ sizes, strides: [from.strides, to.strides] })
   requireRank(run.op, walk.sizes, MAX_RANK, sizes)
   const [fromStrides, toStrides] = walk.strides as [number[], number[]]
@@ -60,6 +66,7 @@ export function copyBox(run: Run, sizes: Shape, from: Box, to: Box): void {
     entry,
     bindings: { x: from.storage, wide_x: from.storage, y: to.storage, wide_y: to.storage },
     overrides: grid ? { GRID: 1 } : { AXES: Math.max(1, used.sizes.length) },
+    half: to.dtype === 'float16',
     params: {
       count,
       x_offset: entry === 'copy_wide' ? from.offset / 4 : from.offset,

@@ -32,8 +32,10 @@ export class ParameterBlock {
       offset += Math.ceil(Math.max(1, p.size * BYTES_PER_ELEMENT) / ALIGN) * ALIGN
     }
     this.data = device.allocatePersistent(offset, 'parameters', 'parameters')
+    for (const [p, at] of this.#offsets) device.copy('parameters', p.storage, this.data, p.bytes, 0, at)
+    // All copies are recorded before the first old buffer is destroyed, which submits them: one submission, not one
+    // a parameter.
     for (const [p, at] of this.#offsets) {
-      device.copy('parameters', p.storage, this.data, p.bytes, 0, at)
       p.rehome(this.data.slice(at, p.bytes))
       device.joinBlock(p, this)
     }

@@ -10,6 +10,11 @@ export class Recomputation {
     return this.#again
   }
 
+  /** True while a forward pass runs that will run again for its gradients: without any, but to the same bits. */
+  get watching(): boolean {
+    return this.#used !== undefined
+  }
+
   /** Told by every op that could be differentiated: the inputs that want a gradient. */
   uses(inputs: readonly Tensor[]): void {
     if (!this.#used) return

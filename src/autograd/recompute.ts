@@ -72,7 +72,9 @@ export function recompute<A extends readonly Tensor[], R extends Tensor | readon
     return Array.isArray(result) ? result : [result as Tensor]
   }
   const generator = generatorOf(device)
-  const attrs: Attrs = { forward, random: { start: generator.state() } }
+  const enabled = device.autocasting
+  const again = () => device.autocast(forward, { enabled })
+  const attrs: Attrs = { forward: again, random: { start: generator.state() } }
   device.perform(() => {
     attrs.random.start = generator.state()
   })

@@ -1,4 +1,5 @@
 import source from '../../kernels/reduce.wgsl'
+import subgroupSource from '../../kernels/reduce_subgroups.wgsl'
 import { ShapeError } from '../gpu/errors.ts'
 import { kernel } from '../gpu/kernel.ts'
 import type { Run } from './op.ts'
@@ -6,6 +7,8 @@ import { collapse, reducedShape, stridesOf } from './shape.ts'
 import { elements, formatShape, type Shape, type Tensor } from './tensor.ts'
 
 const reduce = kernel('reduce', source)
+/** The forms of a workgroup a result, without its seven barriers. */
+const reduceSubgroups = kernel('reduce_subgroups', subgroupSource)
 
 const FOLDS = {
   sum: { number: 0, start: 0 },
@@ -14,7 +17,7 @@ const FOLDS = {
 } as const
 export type Fold = keyof typeof FOLDS
 
-/** Lanes of a workgroup in kernels/reduce.wgsl. */
+/** Lanes of a workgroup in kernels/reduce.wgsl and reduce_subgroups.wgsl. */
 const LANES = 128
 
 /** How a reduction is walked: kept and reduced axes (innermost first) with their strides, and the kernel's form. */
@@ -96,20 +99,22 @@ export function planReduction(
   }
 }
 
-/** Folds x over `axes` (normalised) and multiplies the result by `scale`. */
+/** Which kernels a reduction takes; by default those that suit the adapter. */
+interface ReductionForm {
+  readonly cpu?: boolean
+  readonly subgroups?: boolean
+}
+
+/** Folds x over `axes` (normalised) and multiplies the result by `scale`. The result is float32. */
 export function launchReduction(
   run: Run,
   fold: Fold,
   x: Tensor,
   axes: readonly number[],
-  {
-    keepDims = false,
-    scale = 1,
-    cpu = run.device.adapter.cpu,
-  }: { keepDims?: boolean; scale?: number; cpu?: boolean } = {},
+  { keepDims = false, scale = 1, ...form }: { keepDims?: boolean; scale?: number } & ReductionForm = {},
 ): Tensor {
   const y = run.empty(reducedShape(x.shape, axes, keepDims))
-  launchInto(run, fold, x, axes, y, scale, cpu)
+  launchInto(run, fold, x, axes, y, scale, form)
   return y
 }
 
@@ -120,16 +125,18 @@ function launchInto(
   axes: readonly number[],
   y: Tensor,
   scale: number,
-  cpu: boolean,
+  requested: ReductionForm,
 ): void {
   if (y.size === 0) return
+  const { adapter } = run.device
+  const { cpu = adapter.cpu, subgroups = adapter.subgroups } = requested
   const plan = planReduction(run.op, x.shape, axes, cpu)
   const { form, kept, reduced, outputs, splits } = plan
   const target = splits === 1 ? y : run.empty([splits, y.size])
   const groups = outputs * splits
   const rows = Math.ceil(groups / 65_535)
   run.launch({
-    kernel: reduce,
+    kernel: subgroups && form.startsWith('rows') ? reduceSubgroups : reduce,
     entry: form,
     bindings: { x, wide_x: x, y: target, wide_y: target },
     overrides: {
@@ -159,5 +166,5 @@ function launchInto(
       ? { workgroups: [Math.ceil(groups / rows), rows] as const }
       : { threads: groups }),
   })
-  if (target !== y) launchInto(run, fold, target, [0], y, scale, cpu)
+  if (target !== y) launchInto(run, fold, target, [0], y, scale, requested)
 }

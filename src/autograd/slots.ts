@@ -1,15 +1,7 @@
 import { ShapeError } from '../gpu/errors.ts'
 import type { Storage } from '../gpu/storage.ts'
 import type { Device } from './device.ts'
-import {
-  BYTES_PER_ELEMENT,
-  type Channels,
-  type DType,
-  elements,
-  formatShape,
-  type Shape,
-  sameShape,
-} from './tensor.ts'
+import { bytesOf, type Channels, type DType, elements, formatShape, type Shape, sameShape } from './tensor.ts'
 
 /** Memory of a concatenation (N, ΣC, H, W), made when the first of its parts is written. */
 class Room {
@@ -53,7 +45,7 @@ class Room {
     if (!held) this.#taken.clear()
     this.#taken.add(slot)
     this.dtype = dtype
-    this.#storage = held?.retain() ?? this.device.allocate(elements(this.shape) * BYTES_PER_ELEMENT, op)
+    this.#storage = held?.retain() ?? this.device.allocate(bytesOf(elements(this.shape), dtype), op)
     return this.#storage
   }
 }

@@ -1,6 +1,7 @@
 import { GradientError, ShapeError } from '../gpu/errors.ts'
 import type { Storage } from '../gpu/storage.ts'
 import { addInto, sumTo } from './accumulate.ts'
+import { launchCast } from './cast.ts'
 import type { OpRule } from './op.ts'
 import { Run } from './op.ts'
 import { formatShape, sameShape, type Tensor } from './tensor.ts'
@@ -95,7 +96,10 @@ export function backward(root: Tensor, upstream: Tensor | undefined): void {
     )
   }
   device.noGrad(() => {
-    reverse([root], new Map([[root, upstream ? upstream.detach() : device.full(root.shape, 1)]]))
+    const first = upstream
+      ? launchCast(new Run(device, 'backward'), upstream, root.dtype)
+      : device.full(root.shape, 1, { dtype: root.dtype })
+    reverse([root], new Map([[root, first]]))
   })
 }
 
@@ -165,6 +169,7 @@ function step(node: Node, grads: Map<Tensor, Tensor>): void {
       return
     }
     if (!sameShape(dx.shape, x.shape)) dx = unbroadcast(rule.name, i, dx, x)
+    if (dx.dtype !== x.dtype) throw wrongGradient(rule.name, i, dx, x)
     accumulate(x, dx, grads)
   })
   for (const g of dys) g?.dispose('by backward()')
@@ -183,7 +188,7 @@ function unbroadcast(op: string, i: number, dx: Tensor, x: Tensor): Tensor {
 
 const wrongGradient = (op: string, i: number, dx: Tensor, x: Tensor): GradientError =>
   new GradientError(
-    `${op}: the gradient of input ${i} is ${formatShape(dx.shape)}, the input is ${formatShape(x.shape)}`,
+    `${op}: the gradient of input ${i} is ${dx.dtype} ${formatShape(dx.shape)}, the input is ${x.dtype} ${formatShape(x.shape)}`,
     { op },
   )
 

@@ -1,18 +1,22 @@
 import { FoveaError, FreedTensorError, ShapeError } from '../gpu/errors.ts'
 import type { Storage } from '../gpu/storage.ts'
 import type { Device } from './device.ts'
+import { bytesOf, type DType } from './dtype.ts'
+import { fromHalves, toHalves } from './float16.ts'
 import type { Slot } from './slots.ts'
 import type { Node } from './tape.ts'
 import { backward } from './tape.ts'
 
-export type DType = 'float32' | 'int32' | 'uint32'
+export { BYTES_PER_ELEMENT, bytesOf, type DType, isFloat } from './dtype.ts'
+
 export type Shape = readonly number[]
 export type TypedArray = Float32Array | Int32Array | Uint32Array
 
-/** Every dtype is four bytes wide. */
-export const BYTES_PER_ELEMENT = 4
-
 const arrays = { float32: Float32Array, int32: Int32Array, uint32: Uint32Array } as const
+
+/** Host values as they lie on the GPU: halves are rounded to the nearest. */
+export const encode = (data: TypedArray, dtype: DType): TypedArray | Uint16Array =>
+  dtype === 'float16' ? toHalves(data) : data
 
 /** Product of the sizes; 1 for a scalar. */
 export const elements = (shape: Shape): number => shape.reduce((n, d) => n * d, 1)
@@ -29,7 +33,7 @@ export function checkShape(op: string, shape: Shape): void {
 }
 
 /** Float32Array, Int32Array or Uint32Array to its dtype. */
-export function dtypeOf(op: string, data: TypedArray): DType {
+export function dtypeOf(op: string, data: TypedArray): Exclude<DType, 'float16'> {
   if (data instanceof Float32Array) return 'float32'
   if (data instanceof Int32Array) return 'int32'
   if (data instanceof Uint32Array) return 'uint32'
@@ -101,7 +105,7 @@ export class Tensor {
 
   /** Bytes on the GPU. */
   get bytes(): number {
-    return this.size * BYTES_PER_ELEMENT
+    return bytesOf(this.size, this.dtype)
   }
 
   /** False for results of differentiated ops; gradients are kept for leaves only. */
@@ -175,11 +179,14 @@ export class Tensor {
     return this
   }
 
-  /** The values, copied to the host. Waits for the GPU. Throws what the GPU had to say against the work before. */
+  /**
+   * The values, copied to the host; those of float16 as a Float32Array. Waits for the GPU. Throws what the GPU
+   * had to say against the work before.
+   */
   async data(): Promise<TypedArray & { readonly length: number }> {
     this.assertAlive('data')
     const bytes = await this.device.read(this.storage, this.bytes)
-    return new arrays[this.dtype](bytes)
+    return this.dtype === 'float16' ? fromHalves(new Uint16Array(bytes)) : new arrays[this.dtype](bytes)
   }
 
   /** The one value of a tensor with one element. */
@@ -189,16 +196,20 @@ export class Tensor {
     return (await this.data())[0]!
   }
 
-  /** Overwrites the values: a batch into the input of a compiled step, weights into a parameter. */
+  /**
+   * Overwrites the values: a batch into the input of a compiled step, weights into a parameter. A tensor of
+   * float16 takes a Float32Array, whose values are rounded.
+   */
   set(data: TypedArray): void {
     this.assertAlive('set')
-    if (dtypeOf('set', data) !== this.dtype || data.length !== this.size) {
+    const wanted = this.dtype === 'float16' ? 'float32' : this.dtype
+    if (dtypeOf('set', data) !== wanted || data.length !== this.size) {
       throw new ShapeError(
         'set',
         `the tensor holds ${this.size} values of ${this.dtype} ${formatShape(this.shape)}, got ${data.length} of ${dtypeOf('set', data)}`,
       )
     }
-    this.device.write(this.storage, data)
+    this.device.write(this.storage, encode(data, this.dtype))
   }
 
   /**

@@ -3,6 +3,7 @@ import { NETWORKS } from '../../bench/catalog.ts'
 import { kernelNames } from '../../bench/kernels.ts'
 import type { NetworkCase } from '../../bench/networks.ts'
 import { DataError } from '../gpu/errors.ts'
+import type { Precision } from '../pipelines/precision.ts'
 
 /** What commander makes of the options of `fovea bench`. */
 export interface BenchOptions {
@@ -21,6 +22,7 @@ export interface BenchOptions {
   readonly channels: number
   readonly batch: readonly number[]
   readonly size: readonly number[]
+  readonly precision: Precision
   readonly json?: boolean
 }
 
@@ -63,7 +65,14 @@ export function kernelPart(text: string): string {
 }
 
 /** Every network at every width, batch and side that was asked for. Throws a DataError for a side it cannot take. */
-export function casesOf({ network, features, channels, batch, size }: BenchOptions): NetworkCase[] {
+export function casesOf({
+  network,
+  features,
+  channels,
+  batch,
+  size,
+  precision,
+}: BenchOptions): NetworkCase[] {
   for (const name of network) {
     const { multiple } = NETWORKS[name]!
     const bad = size.find((side) => side % multiple !== 0)
@@ -73,7 +82,14 @@ export function casesOf({ network, features, channels, batch, size }: BenchOptio
   return network.flatMap((name) =>
     (NETWORKS[name]!.hasWidth ? features : features.slice(0, 1)).flatMap((width) =>
       batch.flatMap((n) =>
-        size.map((side) => ({ network: name, features: width, inChannels: channels, batch: n, side })),
+        size.map((side) => ({
+          network: name,
+          features: width,
+          inChannels: channels,
+          batch: n,
+          side,
+          precision,
+        })),
       ),
     ),
   )

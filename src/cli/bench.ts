@@ -61,6 +61,11 @@ export function benchCommand(program: Command, io: Io): void {
     .option('--channels <n>', 'channels of the images', count, 1)
     .option('--batch <n,…>', 'images a batch', counts, [4])
     .option('--size <px,…>', 'sides of the images, pixels', counts, [64])
+    .addOption(
+      new Option('--precision <name>', 'mixed: activations in half precision, loss scaling')
+        .choices(['float32', 'mixed'])
+        .default('float32'),
+    )
     .option('--json', 'print JSON on standard output')
     .addHelpText(
       'after',
@@ -188,14 +193,16 @@ async function tuneAll(device: OpenDevice, cases: readonly NetworkCase[], say: S
   say(`tuned: ${Object.keys(tunerOf(device).export().choices).length} convolutions\n`)
 }
 
-function startOf(options: BenchOptions, { network, features, inChannels, batch, side }: NetworkCase) {
+function startOf(options: BenchOptions, each: NetworkCase) {
+  const { network, features, inChannels, batch, side, precision } = each
   const script = resolve('dist/cli.js')
   if (!existsSync(script))
     throw new DataError(
       'bench --start: it runs dist/cli.js; run it from a clone of fovea, after npm run build',
     )
-  const size = { network, features, channels: inChannels, batch, size: side, adapter: options.adapter }
-  const flags = Object.entries(size).flatMap(([name, value]) => [`--${name}`, String(value)])
+  const { adapter } = options
+  const same = { network, features, channels: inChannels, batch, size: side, precision, adapter }
+  const flags = Object.entries(same).flatMap(([name, value]) => [`--${name}`, String(value)])
   return startTimes([script, 'bench', '--first-steps', ...flags])
 }
 

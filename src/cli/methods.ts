@@ -63,17 +63,21 @@ export async function scoreMethod(
     ]
   }
   const cartesian = nets.cartesian!
+  const { precision } = settings
   const scored: Scored[] = [
-    { label: 'Cartesian (baseline)', images: await evaluateCartesian(device, cartesian, samples) },
+    {
+      label: 'Cartesian (baseline)',
+      images: await evaluateCartesian(device, cartesian, samples, { precision }),
+    },
   ]
   if (method === 'cartesian') return scored
   const polar = nets.polar!
   if (settings.origins.includes('truth')) {
-    const images = await evaluatePolar(device, polar, samples, { origins: 'truth' })
+    const images = await evaluatePolar(device, polar, samples, { origins: 'truth', precision })
     scored.push({ label: 'Polar, ground-truth origins', images })
   }
   if (settings.origins.includes('cartesian')) {
-    const images = await evaluatePolar(device, polar, samples, { origins: { cartesian } })
+    const images = await evaluatePolar(device, polar, samples, { origins: { cartesian }, precision })
     scored.push({ label: 'Polar, Cartesian origins (A)', images })
   }
   return scored

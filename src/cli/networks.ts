@@ -53,6 +53,7 @@ export async function trainNetwork(
 ): Promise<TrainedNetwork> {
   const { io, out, settings, device: recovering } = context
   const { size, features, batch, lr, schedule, weightDecay, seed, share, augment } = settings
+  const precision = settings.precision ? { precision: settings.precision } : {}
   const folder = networkFolder(out, plan.name, network.name)
   const epochs = epochsFor(plan.train.length * share, settings)
   const { channels } = plan.dataset
@@ -61,6 +62,7 @@ export async function trainNetwork(
     task: network.task.name,
     ...(network.from ? { from: network.from } : {}),
     ...{ channels, size, features, epochs, batch, lr, schedule, weightDecay, seed, share, augment },
+    ...precision,
   })
   const title = `${plan.name}, ${network.title}`
   const display = await trainingDisplay(io, title, epochs)
@@ -73,7 +75,7 @@ export async function trainNetwork(
           task: network.task,
           train: plan.train,
           validation: network.validationOf?.(plan.validation) ?? plan.validation,
-          ...{ epochs, lr, weightDecay, seed, share, store },
+          ...{ epochs, lr, weightDecay, seed, share, store, ...precision },
           batchSize: batch,
           ...(settings.patience === null ? {} : { patience: settings.patience }),
           ...(schedule === 'cosine' ? { schedule: cosineSchedule({ epochs }) } : {}),

@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { type AugmentOptions, NO_AUGMENTATION, THESIS_AUGMENTATION } from '../pipelines/augment.ts'
+import type { Precision } from '../pipelines/precision.ts'
 
 export type MethodName = 'cartesian' | 'polar' | 'crops'
 export type OriginName = 'truth' | 'cartesian'
@@ -28,6 +29,8 @@ export interface Settings {
   /** The second network starts from the weights of the first; null: as the method has it. */
   readonly transfer: boolean | null
   readonly depthChannel: boolean
+  /** Left out: float32. */
+  readonly precision?: Precision
   /** Shares of the groups (patients or images) that are held out. */
   readonly validation: number
   readonly test: number
@@ -66,6 +69,12 @@ export const adapterOption = (): Option =>
     '--adapter <name>',
     'auto, hardware, software, lavapipe, swiftshader or a part of a name',
   ).default('auto')
+
+export const precisionOption = (what: string): Option =>
+  new Option(
+    '--precision <name>',
+    `${what}: float32, or mixed: activations in float16, for adapters with shader-f16`,
+  ).choices(['float32', 'mixed'])
 
 /** The options of `fovea train`. */
 export function addTrainOptions(command: Command): Command {
@@ -115,6 +124,7 @@ export function addTrainOptions(command: Command): Command {
     .option('--transfer', 'the second network starts from the weights of the first (default: crops only)')
     .option('--no-transfer', 'it starts from random weights')
     .option('--depth-channel', "slices by patient: append each slice's depth as a channel", false)
+    .addOption(precisionOption('arithmetic of the networks').default('float32'))
     .option('--validation <part>', 'share of the groups for validation', part, 0.1)
     .option('--test <part>', 'share of the groups for the scores', part, 0.1)
     .addOption(adapterOption())
@@ -127,7 +137,9 @@ export function settingsOf(args: TrainArguments): Settings {
   const schedule = args.plateau === undefined ? args.schedule : 'constant'
   const { validation, test, epochs = null, patience = null, plateau = null, transfer = null } = args
   const shared = { method, size, features, epochs, batch, lr, weightDecay, seed, share, patience, plateau }
-  return { ...shared, schedule, augment, origins, transfer, depthChannel, validation, test }
+  // Left out where it is the default, so that runs from before there was a choice can be resumed.
+  const precision = args.precision === 'mixed' ? { precision: args.precision } : {}
+  return { ...shared, schedule, augment, origins, transfer, depthChannel, ...precision, validation, test }
 }
 
 /** Images that a network sees in all where no number of epochs is given. */

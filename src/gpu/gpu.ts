@@ -36,6 +36,8 @@ export interface LaunchOptions {
   readonly threads?: number | readonly [number, number?, number?]
   /** … or workgroups. */
   readonly workgroups?: readonly [number, number?, number?]
+  /** The kernel's half form: its `elem` arrays hold float16. */
+  readonly half?: boolean
   /** Floating-point operations, for profiles. */
   readonly flops?: number
 }
@@ -46,7 +48,8 @@ export interface DebugOptions {
 }
 
 const fill = kernel('fill', fillSource)
-const NAN_BITS = 0x7fc0dead
+/** NaN as a float and as two halves. */
+const NAN_BITS = 0x7fde7fde
 const GUARD_BITS = 0xfeedface
 /** WebGPU's limit of workgroups in one dimension. */
 const MAX_WORKGROUPS = 65_535
@@ -146,7 +149,7 @@ export class Gpu {
     this.stream.assertUsable()
     let storage: Storage
     if (this.#capture) {
-      this.allocator.assertBindable(bytes, op)
+      if (!this.#capture.dry) this.allocator.assertBindable(bytes, op)
       storage = new Storage(bytes, op, undefined, undefined)
       this.#capture.virtuals.add(storage)
     } else storage = this.allocator.allocate(bytes, op)
@@ -182,10 +185,20 @@ export class Gpu {
     this.stream.write(storage.place, words)
   }
 
+  /** Throws an AdapterError if the adapter has no half-precision arithmetic. */
+  assertHalf(op: string): void {
+    if (this.adapter.f16) return
+    throw new AdapterError(
+      `${op}: half precision needs shader-f16, which ${this.adapter.name} doesn't offer; use precision 'float32'`,
+    )
+  }
+
   /** Records a kernel launch for `op`. Bindings are matched to the WGSL by name. */
   launch(op: string, options: LaunchOptions): void {
+    if (this.#capture?.dry) return
     const { kernel, entry, bindings, overrides = {} } = options
-    const pipeline = this.#pipelines.get(kernel, entry, overrides)
+    if (options.half) this.assertHalf(op)
+    const pipeline = this.#pipelines.get(options.half ? kernel.half : kernel, entry, overrides)
     const workgroups = this.#workgroups(op, options, pipeline.workgroupSize)
     if (workgroups.includes(0)) return
     const storages = []
@@ -235,9 +248,10 @@ export class Gpu {
     return groups
   }
 
-  /** Records a copy of bytes from one storage to another. Offsets and length are multiples of 4. */
+  /** Records a copy of bytes from one storage to another, in whole words. Offsets are multiples of 4. */
   copy(op: string, from: Storage, to: Storage, bytes: number, fromOffset = 0, toOffset = 0): void {
-    if (bytes > 0) this.#record({ kind: 'copy', op, from, to, fromOffset, toOffset, bytes })
+    const words = Math.ceil(bytes / 4) * 4
+    if (bytes > 0) this.#record({ kind: 'copy', op, from, to, fromOffset, toOffset, bytes: words })
   }
 
   /** Records setting a storage to zero. */
@@ -373,17 +387,24 @@ export class Gpu {
     return storage
   }
 
-  /** The buffers that a captured step will take; makes none. */
-  protected plan(capture: Capture): Plan {
-    return planStep(capture, this.#scratch, this.#guard)
+  /** The buffers that captured steps will take, each beside those before it; makes none. */
+  protected planSteps(captures: readonly Capture[]): Plan[] {
+    let existing: readonly number[] = this.#scratch.buffers.map((b) => b.size)
+    let held = this.memory().bytesHeld
+    return captures.map((capture) => {
+      const plan = planStep(capture, existing, held, this.#guard)
+      existing = plan.sharing.sizes
+      held += plan.memory.fresh
+      return plan
+    })
   }
 
   /** Gives a captured step its buffers. Throws a GpuOutOfMemoryError if they would pass the memory limit; none is made then. */
   protected place(capture: Capture): Program {
-    let plan = this.plan(capture)
+    let plan = this.planSteps([capture])[0]!
     if (plan.memory.peak > this.memoryLimit) {
-      this.allocator.trim()
-      plan = this.plan(capture)
+      this.trim()
+      plan = this.planSteps([capture])[0]!
     }
     this.#assertRoom(plan.memory)
     const inputs = [...capture.inputs].map((s) => {
@@ -401,6 +422,26 @@ export class Gpu {
         'Use a smaller batch or image, or activation checkpointing',
       { op: 'compile', room: this.memoryLimit },
     )
+  }
+
+  /** Gives the buffers of freed tensors, which are kept to be used again, back to the driver. */
+  trim(): void {
+    this.allocator.trim()
+  }
+
+  /** Runs `fn` as if captured, and records nothing. Constants made in it live until `release`. */
+  protected dryRun<T>(fn: () => T): { result: T; release(): void } {
+    if (this.#capture) throw new FoveaError('trace: it cannot run inside a captured step')
+    const capture = new Capture(true)
+    this.#capture = capture
+    try {
+      return { result: fn(), release: () => capture.abandon() }
+    } catch (error) {
+      capture.abandon()
+      throw error
+    } finally {
+      this.#capture = undefined
+    }
   }
 
   /** Submits what was recorded. Reading back does it too. */

@@ -13,6 +13,17 @@ export class Kernel {
     this.meta = parseWgsl(`kernels/${name}.wgsl`, source)
   }
 
+  #half: Kernel | undefined
+
+  /**
+   * The same kernel with its activations in half precision: `elem` and `elem4` stand for f16 and vec4h (`full` for
+   * f32) instead of what the file says. Throws a FoveaError if the file has no such aliases.
+   */
+  get half(): Kernel {
+    this.#half ??= new Kernel(`${this.name}@f16`, halfForm(this.name, this.source))
+    return this.#half
+  }
+
   entry(name: string): EntryPoint {
     const entry = this.meta.entries.get(name)
     if (entry) return entry
@@ -33,6 +44,20 @@ export class Kernel {
     const [x, y, z] = entry.workgroupSize
     return [value(x ?? '1'), value(y ?? '1'), value(z ?? '1')]
   }
+}
+
+/** Lines keep their numbers, so that compile errors point into the file. */
+function halfForm(name: string, source: string): string {
+  const text = source
+    .replace(/^alias elem = \w+;/m, 'alias elem = f16;')
+    .replace(/^alias elem4 = \w+;/m, 'alias elem4 = vec4h;')
+    .replace(/^alias full = \w+;/m, 'alias full = f32;')
+  if (text === source) {
+    throw new FoveaError(
+      `kernels/${name}.wgsl has no half form; cast its inputs to float32, or declare \`alias elem = f32;\` in it`,
+    )
+  }
+  return `enable f16; ${text}`
 }
 
 /** Declares a kernel from its imported text: `const relu = kernel('elementwise', source)`. */

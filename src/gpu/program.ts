@@ -28,6 +28,9 @@ export class Capture {
   readonly inputs = new Set<Storage>()
   readonly outputs = new Set<Storage>()
 
+  /** `dry`: launches are not even recorded. */
+  constructor(readonly dry = false) {}
+
   /** Ends the use of its intermediates by anything but the step itself. */
   retire(): void {
     for (const s of this.virtuals) {
@@ -136,10 +139,17 @@ function externalsOf({ commands, virtuals }: Capture): Storage[] {
 
 const total = (values: Iterable<number>): number => [...values].reduce((sum, v) => sum + v, 0)
 
-/** Plans the buffers of a captured step beside those that other steps share already. Makes none. */
-export function planStep(capture: Capture, scratch: Scratch, guardBytes: number): Plan {
+/**
+ * Plans the buffers of a captured step beside those that other steps share (`existing`) and all else that is `held`,
+ * both in bytes. Makes none.
+ */
+export function planStep(
+  capture: Capture,
+  existing: readonly number[],
+  held: number,
+  guardBytes: number,
+): Plan {
   const intervals = lifetimes(capture, guardBytes)
-  const existing = scratch.buffers.map((b) => b.size)
   const sharing = shareBuffers(intervals, existing)
   const dispatches = capture.commands.filter((c): c is Dispatch => c.kind === 'dispatch' && usesParams(c))
   const changing = (d: Dispatch) => typeof d.params === 'function'
@@ -167,7 +177,7 @@ export function planStep(capture: Capture, scratch: Scratch, guardBytes: number)
       planned: total([...new Set(sharing.places)].map((b) => sharing.sizes[b]!)),
     },
     fresh,
-    peak: scratch.allocator.report().bytesHeld + fresh,
+    peak: held + fresh,
   }
   return { memory, intervals, sharing, withParams }
 }
@@ -232,8 +242,8 @@ export class Program {
     stream.watch(
       device.popErrorScope().then((e) => (e ? new FoveaError(`capture of a step: ${e.message}`) : undefined)),
     )
-    for (const c of capture.commands)
-      for (const s of written(c)) if (!capture.virtuals.has(s.root)) this.#written.add(s.root)
+    for (const s of capture.commands.flatMap(written))
+      if (!capture.virtuals.has(s.root)) this.#written.add(s.root)
     this.#externals = externalsOf(capture)
     capture.retire()
     // Only the bound form is needed from here on.
@@ -247,14 +257,13 @@ export class Program {
   /** Takes the buffers of the plan and makes those that are not there yet. */
   #take({ intervals, sharing }: Plan): void {
     const { buffers, allocator } = this.scratch
+    for (let at = buffers.length; at < sharing.sizes.length; at++) {
+      const size = sharing.sizes[at]!
+      const { op } = intervals[sharing.places.indexOf(at)]!.storage
+      buffers.push({ buffer: allocator.create(size, op), size, users: 0 })
+    }
     intervals.forEach(({ storage }, i) => {
-      const at = sharing.places[i]!
-      buffers[at] ??= {
-        buffer: allocator.create(sharing.sizes[at]!, storage.op),
-        size: sharing.sizes[at]!,
-        users: 0,
-      }
-      storage.assign({ buffer: buffers[at].buffer, offset: 0 })
+      storage.assign({ buffer: buffers[sharing.places[i]!]!.buffer, offset: 0 })
     })
     for (const at of new Set(sharing.places)) {
       buffers[at]!.users++

@@ -139,8 +139,9 @@ export class BatchNorm2d extends Module {
    * the batch norm is folded into its weights, which follow when weights or running statistics change.
    */
   behind(conv: Conv2d, x: Tensor, into?: Slot): Tensor {
-    if (this.training || x.device.gradEnabled || !this.#fold(conv).refresh())
-      return this.forward(conv.forward(x), into)
+    const { gradEnabled, tracing, recomputation } = x.device
+    const unfolded = this.training || gradEnabled || tracing || recomputation.watching
+    if (unfolded || !this.#fold(conv).refresh()) return this.forward(conv.forward(x), into)
     const { weight, bias } = this.#fold(conv)
     return conv.forward(x, { weight, bias, activation: this.options.activation })
   }

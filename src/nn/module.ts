@@ -22,8 +22,11 @@ export abstract class Module {
   /** The result for a batch; most networks take (N, C, H, W). */
   abstract forward(x: Tensor): Tensor | readonly Tensor[]
 
-  /** Runs a part of the forward pass, from `inputs` to one result: recomputed with `activationCheckpointing`. */
-  protected segment<A extends readonly Tensor[]>(forward: (...inputs: A) => Tensor, ...inputs: A): Tensor {
+  /** Runs a part of the forward pass, from `inputs` to its results: recomputed with `activationCheckpointing`. */
+  protected segment<A extends readonly Tensor[], R extends Tensor | readonly Tensor[]>(
+    forward: (...inputs: A) => R,
+    ...inputs: A
+  ): R {
     return this.activationCheckpointing ? recompute(forward, ...inputs) : forward(...inputs)
   }
 
@@ -115,6 +118,22 @@ export abstract class Module {
   /** Sets evaluation mode here and in all parts. */
   eval(): this {
     return this.train(false)
+  }
+
+  /** Runs `fn` in evaluation mode; afterwards every part is in the mode that it was in. */
+  evaluating<R>(fn: () => R): R {
+    const modes = [...this.#modules()].map((m) => [m, m.training] as const)
+    this.eval()
+    try {
+      return fn()
+    } finally {
+      for (const [module, training] of modes) module.training = training
+    }
+  }
+
+  *#modules(): Generator<Module> {
+    yield this
+    for (const part of this.#parts.values()) yield* part.#modules()
   }
 
   /** Names the tensors and lays all parameters into one block and all statistics into another. Call it once, on the whole network. */

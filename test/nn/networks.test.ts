@@ -4,6 +4,7 @@ import { add } from '../../src/autograd/ops/add.ts'
 import { diceLoss } from '../../src/autograd/ops/dice-loss.ts'
 import { mseLoss } from '../../src/autograd/ops/mse-loss.ts'
 import { mul } from '../../src/autograd/ops/mul.ts'
+import { manualSeed } from '../../src/autograd/random.ts'
 import type { Shape, Tensor } from '../../src/autograd/tensor.ts'
 import type { Module } from '../../src/nn/module.ts'
 import { DeepLabV3Plus } from '../../src/nn/networks/deeplab-v3-plus.ts'
@@ -177,6 +178,31 @@ describe.each(CASES)('$name', ({ name, make, small, step, stride }) => {
     train.dispose()
     opt.dispose()
     net.dispose()
+  })
+
+  test('activation checkpointing takes less memory and gives the same gradients, bit for bit', async () => {
+    const device = await testDevice()
+    const side = 4 * step
+    const x = blobs(device, [2, 1, side, side])
+    const y = blobs(device, [2, 1, side / stride, side / stride], 0.3)
+    const run = async (activationCheckpointing: boolean) => {
+      const net = make(device, { ...small, activationCheckpointing }).train()
+      const step = (a: Tensor, b: Tensor) => {
+        const loss = lossOf(outputsOf(net, a), b, stride > 1)
+        loss.backward()
+        return loss
+      }
+      const { intermediates } = device.plan(step, x, y)
+      manualSeed(device, 3)
+      step(x, y)
+      const gradients: (ArrayLike<number> | undefined)[] = []
+      for (const p of net.parameters()) gradients.push(await p.grad?.data())
+      net.dispose()
+      return { live: intermediates.live, gradients }
+    }
+    const [plain, less] = [await run(false), await run(true)]
+    expect(less.gradients).toEqual(plain.gradients)
+    expect(less.live).toBeLessThan(plain.live)
   })
 
   test('what does not fit is refused by a sentence', async () => {

@@ -1,10 +1,12 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { planConv2d } from '../../src/autograd/conv2d/plan.ts'
+import type { ConvBuffer } from '../../src/autograd/conv2d/variant.ts'
+import { halfBits, halfValue } from '../../src/autograd/float16.ts'
 import { Run } from '../../src/autograd/op.ts'
 import { convTranspose2d, convTranspose2dShape } from '../../src/autograd/ops/conv-transpose2d.ts'
 import { conv2d, conv2dShape } from '../../src/autograd/ops/conv2d.ts'
-import { convAdapter, runConvVariant } from '../../src/autograd/ops/conv2d_run.ts'
+import { ACTIVATIONS, convAdapter, hasHalfForm, runConvVariant } from '../../src/autograd/ops/conv2d_run.ts'
 import { tuneConv2d } from '../../src/autograd/ops/conv2d_tune.ts'
 import type { Tensor } from '../../src/autograd/tensor.ts'
 import { tunerOf } from '../../src/gpu/tuner.ts'
@@ -189,65 +191,81 @@ describe('conv2d', () => {
     )
   })
 
-  test('every variant of every plan computes the same', async () => {
-    const device = await testDevice()
-    for (const [x, w, g] of variantCases) {
-      const shape = conv2dShape(x, w, g)
-      const { n, cin, h, w: width, cout, outH, outW } = shape
-      const values = {
-        x: randomValues(x, 1),
-        weight: randomValues(w, 2),
-        dy: randomValues([n, cout, outH, outW], 3),
-        bias: randomValues([Math.max(cin, cout)], 4),
-      }
-      const expected = {
-        forward: new Float64Array(n * cout * outH * outW),
-        inputGrad: new Float64Array(n * cin * h * width),
-        weightGrad: new Float64Array(values.weight.length),
-      }
-      for (const [xi, wi, yi] of taps(x, w, [outH, outW], g)) {
-        expected.forward[yi]! += values.x[xi]! * values.weight[wi]!
-        expected.inputGrad[xi]! += values.dy[yi]! * values.weight[wi]!
-        expected.weightGrad[wi]! += values.dy[yi]! * values.x[xi]!
-      }
-      const withBias = (sums: Float64Array, plane: number, channels: number) =>
-        sums.map((v, i) => Math.max(0, v + values.bias[Math.floor(i / plane) % channels]!))
-      const wanted = {
-        forward: withBias(expected.forward, outH * outW, cout),
-        inputGrad: withBias(expected.inputGrad, h * width, cin),
-        weightGrad: expected.weightGrad.map((v) => v + 0.5),
-      }
-      const into = { forward: 'y', inputGrad: 'dx', weightGrad: 'dw' } as const
-      const buffers = Object.fromEntries(Object.entries(values).map(([k, v]) => [k, device.tensor(v)]))
-      const here = convAdapter(device)
-      // SwiftShader takes minutes to compile the forms that are made for others; lavapipe holds them all.
-      const slow = /swiftshader/i.test(device.adapter.name)
-      const others = slow
-        ? []
-        : [
-            { ...here, cpu: !here.cpu },
-            { ...here, subgroups: false },
-          ]
-      for (const adapter of [here, ...others]) {
-        const plan = planConv2d(shape, adapter, {
-          forward: { bias: true, relu: true },
-          inputGrad: { bias: true, relu: true },
-          weightGrad: { accumulate: true },
-        })
-        for (const part of ['forward', 'inputGrad', 'weightGrad'] as const) {
-          for (const variant of plan[part]) {
-            const run = new Run(device, 'variant')
-            const out = device.full([wanted[part].length], 0.5)
-            runConvVariant(run, variant, { ...buffers, [into[part]]: out }, 0)
-            run.finish([])
-            const what = `${part} ${variant.name} of ${x} by ${w} ${JSON.stringify(g)}`
-            expectClose(await out.data(), wanted[part], 2e-5, 2e-5, what)
-            out.dispose()
+  test.each(['float32', 'float16'] as const)(
+    'every variant of every plan computes the same, %s',
+    async (dtype) => {
+      const device = await testDevice()
+      const half = dtype === 'float16'
+      if (half && !device.adapter.f16) return
+      const rounded = (v: Float32Array) => (half ? v.map((f) => halfValue(halfBits(f))) : v)
+      for (const [x, w, g] of variantCases) {
+        const shape = conv2dShape(x, w, g)
+        const { n, cin, h, w: width, cout, outH, outW } = shape
+        const values = {
+          x: rounded(randomValues(x, 1)),
+          weight: randomValues(w, 2),
+          dy: rounded(randomValues([n, cout, outH, outW], 3)),
+          bias: randomValues([Math.max(cin, cout)], 4),
+        }
+        const expected = {
+          forward: new Float64Array(n * cout * outH * outW),
+          inputGrad: new Float64Array(n * cin * h * width),
+          weightGrad: new Float64Array(values.weight.length),
+        }
+        for (const [xi, wi, yi] of taps(x, w, [outH, outW], g)) {
+          expected.forward[yi]! += values.x[xi]! * values.weight[wi]!
+          expected.inputGrad[xi]! += values.dy[yi]! * values.weight[wi]!
+          expected.weightGrad[wi]! += values.dy[yi]! * values.x[xi]!
+        }
+        const withBias = (sums: Float64Array, plane: number, channels: number) =>
+          sums.map((v, i) => Math.max(0, v + values.bias[Math.floor(i / plane) % channels]!))
+        const wanted = {
+          forward: withBias(expected.forward, outH * outW, cout),
+          inputGrad: withBias(expected.inputGrad, h * width, cin),
+          weightGrad: expected.weightGrad.map((v) => v + 0.5),
+        }
+        const into = { forward: 'y', inputGrad: 'dx', weightGrad: 'dw' } as const
+        const buffers = Object.fromEntries(
+          Object.entries(values).map(([k, v]) => {
+            return [
+              k,
+              device.tensor(v, [v.length], { dtype: ACTIVATIONS.has(k as ConvBuffer) ? dtype : 'float32' }),
+            ]
+          }),
+        )
+        const here = convAdapter(device)
+        // SwiftShader takes minutes to compile the forms that are made for others; lavapipe holds them all.
+        const slow = /swiftshader/i.test(device.adapter.name)
+        const others = slow
+          ? []
+          : [
+              { ...here, cpu: !here.cpu },
+              { ...here, subgroups: false },
+            ]
+        for (const adapter of [here, ...others]) {
+          const plan = planConv2d(shape, adapter, {
+            forward: { bias: true, relu: true },
+            inputGrad: { bias: true, relu: true },
+            weightGrad: { accumulate: true },
+          })
+          for (const part of ['forward', 'inputGrad', 'weightGrad'] as const) {
+            for (const variant of half ? plan[part].filter(hasHalfForm) : plan[part]) {
+              const run = new Run(device, 'variant')
+              const type = part === 'weightGrad' ? 'float32' : dtype
+              const out = device.full([wanted[part].length], 0.5, { dtype: type })
+              runConvVariant(run, variant, { ...buffers, [into[part]]: out }, 0)
+              run.finish([])
+              const what = `${part} ${variant.name} of ${x} by ${w} ${JSON.stringify(g)}`
+              // Sums are float32 in both; a half is rounded once, to 2⁻¹¹ of its size.
+              const rtol = type === 'float16' ? 2 ** -11 + 2e-5 : 2e-5
+              expectClose(await out.data(), wanted[part], rtol, 2e-5, what)
+              out.dispose()
+            }
           }
         }
       }
-    }
-  })
+    },
+  )
 
   test('tuning measures every variant, chooses one, and the result stays the same', async () => {
     const device = await testDevice()

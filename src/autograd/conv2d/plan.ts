@@ -15,7 +15,13 @@ import { biasGrad } from './bias.ts'
 import { directForward, directInputGrad, directWeightGrad } from './direct.ts'
 import { gemmForward, gemmInputGrad, gemmWeightGrad } from './gemm.ts'
 import { lanesForward, lanesInputGrad, lanesWeightGrad } from './lanes.ts'
-import { planes3x3Forward, planes3x3InputGrad, planes3x3WeightGrad } from './planes.ts'
+import {
+  planes3x3Forward,
+  planes3x3InputGrad,
+  planes3x3WeightGrad,
+  planesForward,
+  planesInputGrad,
+} from './planes.ts'
 import { tileForward, tileInputGrad, tileWeightGrad } from './tile.ts'
 import type { ConvAdapter, ConvEpilogue, ConvShape, ConvVariant } from './variant.ts'
 import {
@@ -56,6 +62,7 @@ export function planConv2d(
       !onGpu && tile3x3(forward3x3(shape), forward),
       !onGpu && tileForward(shape, forward),
       planes3x3Forward(shape, adapter, forward),
+      planesForward(shape, adapter, forward),
       directForward(shape, forward),
       !onGpu && gemmForward(shape, adapter, forward),
     ),
@@ -66,6 +73,7 @@ export function planConv2d(
       !onGpu && tile3x3(inputGrad3x3(shape), inputGrad),
       !onGpu && tileInputGrad(shape, inputGrad),
       planes3x3InputGrad(shape, adapter, inputGrad),
+      planesInputGrad(shape, adapter, inputGrad),
       directInputGrad(shape, inputGrad),
       !onGpu && gemmInputGrad(shape, adapter, inputGrad),
     ),

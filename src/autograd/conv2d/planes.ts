@@ -1,4 +1,5 @@
 /** A plane at a time: depthwise convolutions, groups of few channels, few channels in or out. Any adapter. */
+import { type Correlation, forwardCorrelation, inputGradCorrelation } from './correlation.ts'
 import { split, splitSum } from './split.ts'
 import { tileWorkgroup } from './tile.ts'
 import {
@@ -76,6 +77,50 @@ export const planes3x3Forward = (s: ConvShape, adapter: ConvAdapter, epilogue: C
 
 export const planes3x3InputGrad = (s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) =>
   isDense3x3(s) ? planes3x3(s, true, adapter, epilogue) : undefined
+
+/** Any window and stride. */
+function planesVariant(
+  s: ConvShape,
+  c: Correlation,
+  adapter: ConvAdapter,
+  epilogue: ConvEpilogue,
+): ConvVariant {
+  const { outH, outW, cout } = c.params as { outH: number; outW: number; cout: number }
+  const [phasesH, phasesW] = c.transpose ? [s.strideH, s.strideW] : [1, 1]
+  const gridH = Math.ceil(outH / phasesH)
+  const gridW = Math.ceil(outW / phasesW)
+  const bands = Math.ceil(gridH / 4)
+  const strips = Math.ceil(gridW / 4)
+  const count = s.n * cout * phasesH * phasesW * bands * strips
+  const WG = adapter.cpu ? tileWorkgroup(count) : WORKGROUP
+  const { groups: _, ...params } = c.params
+  return {
+    name: 'planes',
+    scratch: {},
+    dispatches: [
+      {
+        file: 'conv2d_planes',
+        entry: 'conv2d_planes',
+        bindings: { x: c.from, weight: 'weight', bias: biasBinding(epilogue), y: c.to },
+        params: { ...params, inG: c.inG, outG: c.outG, bands, strips, relu: epilogue.relu ? 1 : 0 },
+        overrides: {
+          TRANSPOSE: c.transpose ? 1 : 0,
+          SLIDE: (c.transpose ? s.dilationW === 1 : s.dilationW === s.strideW) ? 1 : 0,
+          BIAS: epilogue.bias ? 1 : 0,
+          ACCUMULATE: epilogue.accumulate ? 1 : 0,
+          WG,
+        },
+        workgroups: spread(Math.ceil(count / WG)),
+      },
+    ],
+  }
+}
+
+export const planesForward = (s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) =>
+  planesVariant(s, forwardCorrelation(s), adapter, epilogue)
+
+export const planesInputGrad = (s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) =>
+  planesVariant(s, inputGradCorrelation(s), adapter, epilogue)
 
 export function planes3x3WeightGrad(
   s: ConvShape,

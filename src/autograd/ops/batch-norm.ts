@@ -181,9 +181,10 @@ function gradientSums(run: Run, x: Tensor, dy: Tensor, saved: Tensor, l: Layout)
 
 const apply = defineUnaryResult<Attrs>({
   name: 'batchNorm',
+  half: { inputs: [0] },
   forward(run, [x, ...affine], attrs) {
     const l = layout(run, x!.shape, attrs)
-    const y = run.emptyIn(attrs.into, x!.shape)
+    const y = run.emptyIn(attrs.into, x!.shape, x!.dtype)
     const saved = run.save(run.empty([l.channels, 5]))
     if (y.size === 0) return y
     const batch = attrs.training ? statistics(run, x!, l) : undefined
@@ -227,7 +228,7 @@ const apply = defineUnaryResult<Attrs>({
     const intoBias = wantsBias ? sink(biasAt) : undefined
     const dweight = run.empty([l.channels])
     const dbias = run.empty([l.channels])
-    const dx = needs[0] ? run.empty(x!.shape) : undefined
+    const dx = needs[0] ? run.empty(x!.shape, x!.dtype) : undefined
     if (x!.size > 0) {
       const summed = attrs.training || wantsWeight || wantsBias
       const { sums, partials } = summed

@@ -39,6 +39,7 @@ function sharedRoom(parts: readonly Tensor[], axis: number) {
 
 const apply = defineUnaryResult<{ axis: number }>({
   name: 'concat',
+  half: { inputs: 'all' },
   forward(run, parts, attrs) {
     const { axis, shape } = checkConcat(
       parts.map((p) => p.shape),
@@ -60,7 +61,7 @@ const apply = defineUnaryResult<{ axis: number }>({
     const strides = stridesOf(shape)
     let at = 0
     for (const part of parts) {
-      copyBox(run, part.shape, boxOf(part), { storage: y.storage, offset: at * strides[axis]!, strides })
+      copyBox(run, part.shape, boxOf(part), { ...boxOf(y), offset: at * strides[axis]! })
       at += part.shape[axis]!
     }
     return y

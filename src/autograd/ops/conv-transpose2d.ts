@@ -78,8 +78,9 @@ interface Attrs {
 
 const apply = defineUnaryResult<Attrs>({
   name: 'convTranspose2d',
+  half: { inputs: [0], lower: true },
   forward(run, [x, weight, bias], { shape, relu }) {
-    const y = run.empty([shape.n, shape.cin, shape.h, shape.w])
+    const y = run.empty([shape.n, shape.cin, shape.h, shape.w], x!.dtype)
     const buffers = { dy: x!, weight: weight!, dx: y, ...(bias ? { bias } : {}) }
     runConv(run, 'inputGrad', shape, { bias: bias !== undefined, relu }, buffers)
     return y
@@ -90,7 +91,7 @@ const apply = defineUnaryResult<Attrs>({
     let dx: Tensor | undefined
     if (needs[0]) {
       const known = partial(0)
-      if (!known) dx = run.empty(x!.shape)
+      if (!known) dx = run.empty(x!.shape, x!.dtype)
       const accumulate = known !== undefined
       runConv(run, 'forward', shape, { accumulate }, { x: dy, weight: weight!, y: known ?? dx! })
     }

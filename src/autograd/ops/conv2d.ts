@@ -89,8 +89,9 @@ interface Attrs {
 
 const apply = defineUnaryResult<Attrs>({
   name: 'conv2d',
+  half: { inputs: [0], lower: true },
   forward(run, [x, weight, bias], { shape, relu }) {
-    const y = run.empty([shape.n, shape.cout, shape.outH, shape.outW])
+    const y = run.empty([shape.n, shape.cout, shape.outH, shape.outW], x!.dtype)
     const buffers = { x: x!, weight: weight!, y, ...(bias ? { bias } : {}) }
     runConv(run, 'forward', shape, { bias: bias !== undefined, relu }, buffers)
     return y
@@ -101,7 +102,7 @@ const apply = defineUnaryResult<Attrs>({
     let dx: Tensor | undefined
     if (needs[0]) {
       const known = partial(0)
-      if (!known) dx = run.empty(x!.shape)
+      if (!known) dx = run.empty(x!.shape, x!.dtype)
       const accumulate = known !== undefined
       runConv(run, 'inputGrad', shape, { accumulate }, { dy, weight: weight!, dx: known ?? dx! })
     }

@@ -9,6 +9,7 @@ import direct from '../../../kernels/conv2d_direct.wgsl'
 import gemm from '../../../kernels/conv2d_gemm.wgsl'
 import inputGradDirect from '../../../kernels/conv2d_input_grad_direct.wgsl'
 import lanes from '../../../kernels/conv2d_lanes.wgsl'
+import planes from '../../../kernels/conv2d_planes.wgsl'
 import reduce from '../../../kernels/conv2d_reduce.wgsl'
 import tile from '../../../kernels/conv2d_tile.wgsl'
 import weightGradDirect from '../../../kernels/conv2d_weight_grad_direct.wgsl'
@@ -33,6 +34,7 @@ const sources: Readonly<Record<string, string>> = {
   conv2d_gemm: gemm,
   conv2d_input_grad_direct: inputGradDirect,
   conv2d_lanes: lanes,
+  conv2d_planes: planes,
   conv2d_reduce: reduce,
   conv2d_tile: tile,
   conv2d_weight_grad_direct: weightGradDirect,

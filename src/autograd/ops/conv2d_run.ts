@@ -5,7 +5,7 @@ import { type ConvPlan, planConv2d } from '../conv2d/plan.ts'
 import type { ConvAdapter, ConvBuffer, ConvEpilogue, ConvShape, ConvVariant } from '../conv2d/variant.ts'
 import type { Device } from '../device.ts'
 import type { Run } from '../op.ts'
-import type { Tensor } from '../tensor.ts'
+import { Tensor } from '../tensor.ts'
 import { convKernels } from './conv2d_kernels.ts'
 
 export type ConvBuffers = Partial<Record<ConvBuffer, Tensor | Storage>>
@@ -24,8 +24,8 @@ export function convAdapter({ adapter, native }: Device): ConvAdapter {
 }
 
 /** How the tuner names one of a plan's four parts for a shape. */
-export const convKey = (part: keyof ConvPlan, s: ConvShape): string =>
-  `conv2d.${part} ${s.n}x${s.cin}x${s.h}x${s.w} to ${s.cout}x${s.outH}x${s.outW}, kernel ${s.kh}x${s.kw}, ` +
+export const convKey = (part: keyof ConvPlan, s: ConvShape, half = false): string =>
+  `conv2d.${part}${half ? ' in float16' : ''} ${s.n}x${s.cin}x${s.h}x${s.w} to ${s.cout}x${s.outH}x${s.outW}, kernel ${s.kh}x${s.kw}, ` +
   `stride ${s.strideH}x${s.strideW}, padding ${s.padH}x${s.padW}, dilation ${s.dilationH}x${s.dilationW}, groups ${s.groups}`
 
 /** Multiplications and additions of the convolution, the same for its two transposes. */
@@ -37,7 +37,21 @@ export interface ConvRequest {
   readonly part: keyof ConvPlan
   readonly shape: ConvShape
   readonly epilogue: ConvEpilogue
+  /** Its activations are float16. */
+  readonly half: boolean
 }
+
+/** The arrays that may be float16; weights, biases, their gradients and partial sums are float32. */
+export const ACTIVATIONS: ReadonlySet<ConvBuffer> = new Set(['x', 'y', 'dy', 'dx'])
+
+/** Whether all kernels of a variant have a form for activations in float16. */
+export const hasHalfForm = ({ dispatches }: ConvVariant): boolean =>
+  dispatches.every(({ file, entry, bindings }) =>
+    convKernels
+      .get(file)
+      ?.entry(entry)
+      .bindings.every((b) => b.access === 'uniform' || b.elem === ACTIVATIONS.has(bindings[b.name]!)),
+  )
 
 const recorders = new WeakMap<Device, Map<string, ConvRequest>>()
 
@@ -54,12 +68,10 @@ export function recordConvs(device: Device, fn: () => unknown): ConvRequest[] {
 }
 
 /** The variants that compute one part of a convolution on this device. */
-export const planOf = (
-  device: Device,
-  part: keyof ConvPlan,
-  shape: ConvShape,
-  epilogue: ConvEpilogue,
-): ConvVariant[] => planConv2d(shape, convAdapter(device), { [part]: epilogue })[part]
+export function planOf(device: Device, { part, shape, epilogue, half }: ConvRequest): ConvVariant[] {
+  const variants = planConv2d(shape, convAdapter(device), { [part]: epilogue })[part]
+  return half ? variants.filter(hasHalfForm) : variants
+}
 
 /** Plans one part of a convolution and runs the variant that the tuner chose. */
 export function runConv(
@@ -70,9 +82,11 @@ export function runConv(
   buffers: ConvBuffers,
 ): void {
   const { device } = run
-  const key = convKey(part, shape)
-  recorders.get(device)?.set(key, { part, shape, epilogue })
-  const variant = tunerOf(device).choose(key, planOf(device, part, shape, epilogue))
+  const half = Object.values(buffers).some((b) => b instanceof Tensor && b.dtype === 'float16')
+  const key = convKey(part, shape, half)
+  const request = { part, shape, epilogue, half }
+  recorders.get(device)?.set(key, request)
+  const variant = tunerOf(device).choose(key, planOf(device, request))
   const flops = part === 'biasGrad' ? shape.n * shape.cout * shape.outH * shape.outW : convFlops(shape)
   runConvVariant(run, variant, buffers, flops)
 }

@@ -3,7 +3,7 @@ import type { ConvBuffer, ConvShape } from '../conv2d/variant.ts'
 import type { Device } from '../device.ts'
 import { Run } from '../op.ts'
 import type { Tensor } from '../tensor.ts'
-import { convKey, planOf, recordConvs, runConvVariant } from './conv2d_run.ts'
+import { ACTIVATIONS, convKey, planOf, recordConvs, runConvVariant } from './conv2d_run.ts'
 
 /** What one variant of one convolution took. */
 export interface ConvTiming {
@@ -57,13 +57,16 @@ export async function tuneConv2d(device: Device, fn: () => unknown): Promise<Con
   const convs = recordConvs(device, fn)
   const tuner = tunerOf(device)
   const timings: ConvTiming[] = []
-  for (const { part, shape, epilogue } of convs) {
-    const key = convKey(part, shape)
-    const candidates = planOf(device, part, shape, epilogue)
+  for (const request of convs) {
+    const { part, shape, half } = request
+    const key = convKey(part, shape, half)
+    const candidates = planOf(device, request)
     if (candidates.length < 2) continue
     const run = new Run(device, 'tuneConv2d')
     const buffers: Record<string, Tensor> = {}
-    for (const [name, floats] of Object.entries(sizes(shape))) buffers[name] = run.zeros([floats])
+    for (const [name, count] of Object.entries(sizes(shape))) {
+      buffers[name] = run.zeros([count], half && ACTIVATIONS.has(name as ConvBuffer) ? 'float16' : 'float32')
+    }
     const measured: { name: string; ms: number }[] = []
     for (const variant of candidates) {
       const ms = await time(device, () => {

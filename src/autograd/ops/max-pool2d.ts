@@ -43,9 +43,10 @@ const isTwoByTwo = (p: Pool): boolean =>
 
 const apply = defineUnaryResult<Pool>({
   name: 'maxPool2d',
+  half: { inputs: 'all' },
   forward(run, [x], p) {
     const planes = p.n * p.c
-    const y = run.empty([p.n, p.c, p.outH, p.outW])
+    const y = run.empty([p.n, p.c, p.outH, p.outW], x!.dtype)
     const fast = isTwoByTwo(p)
     const at = run.save(run.empty(fast ? [y.size / 4] : y.shape, 'uint32'))
     const { span } = x!
@@ -63,7 +64,7 @@ const apply = defineUnaryResult<Pool>({
   backward(run, { inputs: [x], saved: [at], grads: [dy], partial, attrs: p }) {
     const planes = p.n * p.c
     const known = partial(0)
-    const dx = known ?? run.empty(x!.shape)
+    const dx = known ?? run.empty(x!.shape, x!.dtype)
     const { span } = dx
     const fast = isTwoByTwo(p)
     run.launch({

@@ -26,6 +26,7 @@ function launch(run: Run, x: Tensor, order: readonly number[]): Tensor {
 
 const apply = defineUnaryResult<{ axes: readonly number[] }>({
   name: 'permute',
+  half: { inputs: 'all' },
   forward: (run, [x], { axes }) => launch(run, x!, checkPermute(x!.shape, axes)),
   backward(run, { inputs: [x], grads: [dy], attrs: { axes } }) {
     const order = checkPermute(x!.shape, axes)

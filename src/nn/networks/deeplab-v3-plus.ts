@@ -4,6 +4,7 @@ import { concat } from '../../autograd/ops/concat.ts'
 import { dropout } from '../../autograd/ops/dropout.ts'
 import { interpolate } from '../../autograd/ops/interpolate.ts'
 import { Prng } from '../../autograd/random.ts'
+import { concatSlots } from '../../autograd/slots.ts'
 import type { Tensor } from '../../autograd/tensor.ts'
 import { FoveaError, ShapeError } from '../../gpu/errors.ts'
 import { type ConvInit, kaimingNormal, kaimingUniform, xavierUniform } from '../init.ts'
@@ -31,6 +32,8 @@ export interface DeepLabV3PlusOptions {
   readonly dropout?: number
   /** Seed of the initial weights: same seed, same weights on every adapter. */
   readonly seed?: number
+  /** See `Module.activationCheckpointing`. Default false. */
+  readonly activationCheckpointing?: boolean
 }
 
 /**
@@ -74,7 +77,9 @@ class AtrousPyramid extends Module {
     }
     const mean = this.#pooled.forward(adaptiveAvgPool2d(x, { outputSize: 1 }))
     const everywhere = interpolate(mean, { size: [h!, w!], mode: 'bilinear' })
-    const maps = [...this.#branches.map((branch) => branch.forward(x)), everywhere]
+    const shape = [n!, mean.shape[1]!, h!, w!]
+    const slots = concatSlots(x.device, [...this.#branches.map(() => shape), shape])
+    const maps = [...this.#branches.map((branch, i) => branch.forward(x, slots[i])), everywhere]
     const projected = this.#project.forward(concat(maps, { axis: 1 }))
     const { dropout: p } = this.options
     return this.training && p > 0 ? dropout(projected, { p }) : projected
@@ -91,7 +96,7 @@ class AtrousPyramid extends Module {
  * `decoder.aspp.0.convs.1.0.0.weight`, … `segmentation_head.0.bias`).
  */
 export class DeepLabV3Plus extends Module {
-  readonly options: Required<DeepLabV3PlusOptions>
+  readonly options: Required<Omit<DeepLabV3PlusOptions, 'activationCheckpointing'>>
   readonly #encoder: ResNetEncoder
   readonly #pyramid: AtrousPyramid
   readonly #behind: SeparableConv2d
@@ -112,9 +117,11 @@ export class DeepLabV3Plus extends Module {
       skipChannels,
       dropout: p = 0.5,
       seed = 42,
+      activationCheckpointing = false,
     }: DeepLabV3PlusOptions = {},
   ) {
     super()
+    this.activationCheckpointing = activationCheckpointing
     const shape = resnetShape('DeepLabV3Plus', encoder)
     const channels = decoderChannels ?? 4 * shape.features
     const reduced = skipChannels ?? Math.ceil(0.75 * shape.features)
@@ -166,10 +173,17 @@ export class DeepLabV3Plus extends Module {
   forward(x: Tensor): Tensor {
     const { inChannels, outputStride } = this.options
     checkImages('DeepLabV3Plus', x, inChannels, outputStride)
+    this.#encoder.activationCheckpointing = this.activationCheckpointing
     const maps = this.#encoder.forward(x)
-    const context = this.#behindNorm.forward(this.#behind.forward(this.#pyramid.forward(maps.at(-1)!)))
-    const near = this.#skip.forward(maps[1]!)
-    const joined = concat([enlarge(context, outputStride / 4), near], { axis: 1 })
-    return this.#head.forward(this.#fuse.forward(joined))
+    const pyramid = this.segment((deep) => this.#pyramid.forward(deep), maps.at(-1)!)
+    const fused = this.segment((far, near) => this.#join(far, near), pyramid, maps[1]!)
+    return this.#head.forward(fused)
+  }
+
+  /** What the pyramid found, enlarged to stride 4 and joined with the encoder's map there. */
+  #join(pyramid: Tensor, near: Tensor): Tensor {
+    const context = this.#behind.before(this.#behindNorm, pyramid)
+    const enlarged = enlarge(context, this.options.outputStride / 4)
+    return this.#fuse.forward(concat([enlarged, this.#skip.forward(near)], { axis: 1 }))
   }
 }

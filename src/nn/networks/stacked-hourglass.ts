@@ -24,6 +24,8 @@ export interface StackedHourglassOptions {
   readonly stemFeatures?: number
   /** Seed of the initial weights: same seed, same weights on every adapter. */
   readonly seed?: number
+  /** See `Module.activationCheckpointing`. Default false. */
+  readonly activationCheckpointing?: boolean
 }
 
 interface BlockOptions {
@@ -52,8 +54,12 @@ class ConvBlock extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    const y = this.#conv.forward(x)
-    return this.#norm?.forward(y) ?? y
+    return this.#norm?.behind(this.#conv, x) ?? this.#conv.forward(x)
+  }
+
+  /** `norm` of what it makes of x; see `BatchNorm2d.behind`. */
+  before(norm: BatchNorm2d, x: Tensor): Tensor {
+    return norm.behind(this.#conv, x)
   }
 }
 
@@ -86,8 +92,10 @@ class Residual extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    const branch = this.#norms.reduce((h, norm, k) => this.#convs[k]!.forward(norm.forward(h)), x)
-    return add(branch, this.#skip?.forward(x) ?? x)
+    const [bn1, bn2, bn3] = this.#norms
+    const [conv1, conv2, conv3] = this.#convs
+    const inside = conv2!.before(bn3!, conv1!.before(bn2!, bn1!.forward(x)))
+    return add(conv3!.forward(inside), this.#skip?.forward(x) ?? x)
   }
 }
 
@@ -114,14 +122,13 @@ class Hourglass extends Module {
   }
 }
 
-/** What follows one hourglass. `mergeFeature` and `mergePrediction` lead to the next one; the last has none. */
+/** An hourglass and what follows it. `merge` leads to the next one; the last has none. */
 interface Stack {
   readonly hourglass: Hourglass
   readonly residual: Residual
   readonly feature: ConvBlock
   readonly out: ConvBlock
-  readonly mergeFeature?: ConvBlock
-  readonly mergePrediction?: ConvBlock
+  readonly merge?: { readonly feature: ConvBlock; readonly prediction: ConvBlock }
 }
 
 /**
@@ -134,7 +141,7 @@ interface Stack {
  * `hgs.0.0.up1.bn1.weight`, … `merge_preds.0.conv.conv.bias`).
  */
 export class StackedHourglass extends Module {
-  readonly options: Required<StackedHourglassOptions>
+  readonly options: Required<Omit<StackedHourglassOptions, 'activationCheckpointing'>>
   readonly #stem: readonly [ConvBlock, Residual, Residual, Residual]
   readonly #stacks: readonly Stack[]
 
@@ -148,9 +155,11 @@ export class StackedHourglass extends Module {
       depth = 4,
       stemFeatures = 64,
       seed = 42,
+      activationCheckpointing = false,
     }: StackedHourglassOptions = {},
   ) {
     super()
+    this.activationCheckpointing = activationCheckpointing
     checkCounts('StackedHourglass', { inChannels, outChannels, stacks, features, depth, stemFeatures })
     for (const [name, n] of Object.entries({ features, stemFeatures })) {
       if (n % 2 !== 0)
@@ -191,7 +200,7 @@ export class StackedHourglass extends Module {
       hourglass: hourglasses[i]!,
       ...behind[i]!,
       out: outs[i]!,
-      ...(i < stacks - 1 ? { mergeFeature: mergeFeatures[i]!, mergePrediction: mergePredictions[i]! } : {}),
+      ...(i < stacks - 1 ? { merge: { feature: mergeFeatures[i]!, prediction: mergePredictions[i]! } } : {}),
     }))
     this.pack()
   }
@@ -200,14 +209,22 @@ export class StackedHourglass extends Module {
     const { inChannels, depth } = this.options
     checkImages('StackedHourglass', x, inChannels, 4 * 2 ** depth)
     const [stem, widen, keep, narrow] = this.#stem
-    const half = maxPool2d(widen.forward(stem.forward(x)), { kernelSize: 2 })
-    let h = narrow.forward(keep.forward(half))
-    return this.#stacks.map(({ hourglass, residual, feature, out, mergeFeature, mergePrediction }) => {
-      const seen = feature.forward(residual.forward(hourglass.forward(h)))
-      const heatmap = out.forward(seen)
-      if (mergeFeature && mergePrediction)
-        h = add(add(h, mergePrediction.forward(heatmap)), mergeFeature.forward(seen))
-      return heatmap
+    let h = this.segment((images) => {
+      const half = maxPool2d(widen.forward(stem.forward(images)), { kernelSize: 2 })
+      return narrow.forward(keep.forward(half))
+    }, x)
+    return this.#stacks.map((stack) => {
+      const [heatmap, next] = this.segment((from) => runStack(stack, from), h)
+      h = next ?? h
+      return heatmap!
     })
   }
+}
+
+/** A stack's heatmap and, but for the last, the next one's input. */
+function runStack({ hourglass, residual, feature, out, merge }: Stack, h: Tensor): Tensor[] {
+  const seen = feature.forward(residual.forward(hourglass.forward(h)))
+  const heatmap = out.forward(seen)
+  if (!merge) return [heatmap]
+  return [heatmap, add(add(h, merge.prediction.forward(heatmap)), merge.feature.forward(seen))]
 }

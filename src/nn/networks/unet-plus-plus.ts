@@ -1,5 +1,4 @@
 import type { Device } from '../../autograd/device.ts'
-import { concat } from '../../autograd/ops/concat.ts'
 import { interpolate } from '../../autograd/ops/interpolate.ts'
 import { Prng } from '../../autograd/random.ts'
 import type { Tensor } from '../../autograd/tensor.ts'
@@ -20,6 +19,8 @@ export interface UNetPlusPlusOptions {
   readonly decoderChannels?: readonly number[]
   /** Seed of the initial weights: same seed, same weights on every adapter. */
   readonly seed?: number
+  /** See `Module.activationCheckpointing`. Default false. */
+  readonly activationCheckpointing?: boolean
 }
 
 /** Twice as large by nearest neighbours, joined with what is skipped in, [3×3 convolution – batch norm – ReLU] twice. */
@@ -37,8 +38,7 @@ class DecoderBlock extends Module {
   override forward(x: Tensor, skips: readonly Tensor[] = []): Tensor {
     const [, , h, w] = x.shape
     const large = interpolate(x, { size: [2 * h!, 2 * w!] })
-    const joined = skips.length > 0 ? concat([large, ...skips], { axis: 1 }) : large
-    return this.#conv2.forward(this.#conv1.forward(joined))
+    return this.#conv2.forward(this.#conv1.forwardJoined([large, ...skips]))
   }
 }
 
@@ -59,7 +59,7 @@ const blockName = (i: number, l: number): string => `x_${i}_${l}`
  * `decoder.blocks.x_0_0.conv1.0.weight`, … `segmentation_head.0.bias`).
  */
 export class UNetPlusPlus extends Module {
-  readonly options: Required<UNetPlusPlusOptions>
+  readonly options: Required<Omit<UNetPlusPlusOptions, 'activationCheckpointing'>>
   readonly #encoder: ResNetEncoder
   readonly #blocks = new Map<string, DecoderBlock>()
   readonly #head: SegmentationHead
@@ -72,9 +72,11 @@ export class UNetPlusPlus extends Module {
       encoder = 'resnet34',
       decoderChannels,
       seed = 42,
+      activationCheckpointing = false,
     }: UNetPlusPlusOptions = {},
   ) {
     super()
+    this.activationCheckpointing = activationCheckpointing
     checkCounts('UNetPlusPlus', { inChannels, outChannels })
     const shape = resnetShape('UNetPlusPlus', encoder)
     const decoder =
@@ -116,11 +118,16 @@ export class UNetPlusPlus extends Module {
 
   forward(x: Tensor): Tensor {
     checkImages('UNetPlusPlus', x, this.options.inChannels, 32)
+    this.#encoder.activationCheckpointing = this.activationCheckpointing
     const deep = this.#encoder.forward(x).reverse()
     const layers = deep.length - 1
     const made = new Map<string, Tensor>()
     const compute = (i: number, l: number, from: Tensor, skips: readonly Tensor[]) => {
-      made.set(blockName(i, l), this.#blocks.get(blockName(i, l))!.forward(from, skips))
+      const block = this.#blocks.get(blockName(i, l))!
+      made.set(
+        blockName(i, l),
+        this.segment((h, ...seen) => block.forward(h, seen), from, ...skips),
+      )
     }
     for (let l = 0; l < layers; l++) {
       for (let i = l; i >= 0; i--) {

@@ -100,10 +100,11 @@ export class UNet extends Module {
   forward(x: Tensor): Tensor {
     this.#check(x)
     const skips: Tensor[] = []
-    const slots = this.#encoders.map((_, l) => this.#slots(x, l))
+    // A slot holds the memory of the whole concatenation: not where memory is what counts.
+    const slots = this.activationCheckpointing ? [] : this.#encoders.map((_, l) => this.#slots(x, l))
     let h = x
     this.#encoders.forEach((encoder, l) => {
-      const skip = this.segment((from) => encoder.forward(from, slots[l]![1]), h)
+      const skip = this.segment((from) => encoder.forward(from, slots[l]?.[1]), h)
       skips.push(skip)
       h = maxPool2d(skip, { kernelSize: 2, stride: 2 })
     })

@@ -1,7 +1,7 @@
 import type { Device } from '../../autograd/device.ts'
 import { add } from '../../autograd/ops/add.ts'
 import { maxPool2d } from '../../autograd/ops/max-pool2d.ts'
-import { relu } from '../../autograd/ops/relu.ts'
+import { reshape } from '../../autograd/ops/reshape.ts'
 import type { Tensor } from '../../autograd/tensor.ts'
 import { FoveaError } from '../../gpu/errors.ts'
 import type { ConvInit } from '../init.ts'
@@ -79,8 +79,8 @@ class BasicBlock extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    const branch = this.#bn2.forward(this.#conv2.forward(this.#bn1.forward(this.#conv1.forward(x))))
-    return relu(add(branch, this.#downsample?.forward(x) ?? x))
+    const branch = this.#bn2.behind(this.#conv2, this.#bn1.behind(this.#conv1, x))
+    return add(branch, this.#downsample?.forward(x) ?? x, { activation: 'relu' })
   }
 }
 
@@ -98,7 +98,7 @@ class Downsample extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    return this.#norm.forward(this.#conv.forward(x))
+    return this.#norm.behind(this.#conv, x)
   }
 }
 
@@ -131,7 +131,7 @@ class Stage extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    return this.#blocks.reduce((h, block) => block.forward(h), x)
+    return this.#blocks.reduce((h, block) => this.segment((from) => block.forward(from), h), x)
   }
 }
 
@@ -169,12 +169,16 @@ export class ResNetEncoder extends Module {
   }
 
   forward(x: Tensor): Tensor[] {
-    const stem = this.#norm.forward(this.#conv.forward(x))
+    const stem = this.#norm.behind(this.#conv, x)
     let h = maxPool2d(stem, { kernelSize: 3, stride: 2, padding: 1 })
     const maps = [stem]
     for (const stage of this.#stages) {
+      stage.activationCheckpointing = this.activationCheckpointing
       h = stage.forward(h)
       maps.push(h)
+      // Gradients of a map from the next stage are summed before those from the decoder are added: the same
+      // order, and so the same bits, whether the stage is recomputed or not.
+      h = reshape(h, { shape: h.shape })
     }
     return maps
   }
