@@ -1,38 +1,31 @@
 // Builds dist/: the Node library, the command, the browser bundle, and their types.
 import { execFileSync } from 'node:child_process'
 import { readFileSync, rmSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
+import { shortener } from './shorten-wgsl.mjs'
 
-/**
- * A kernel's text without comments, indentation and the spaces around punctuation. Lines stay, so that a compile error
- * can name one; `-`, `/`, `<`, `>` and `&` keep their spaces, lest two of them become another token; aliases stay as they
- * are written, since half precision exchanges them.
- */
-export const tighten = (text) =>
-  text
-    .replace(/\/\*[\s\S]*?\*\//g, '')
-    .replace(/[ \t]*\/\/[^\n]*/g, '')
-    .replace(/\n\s+/g, '\n')
-    .replace(/^(?!alias ).*$/gm, (line) =>
-      line.replace(/ ?([{}()[\],;:+|?%^]) ?/g, '$1').replace(/(?<=[\w\])]) ([=*]) (?=[\w(-])/g, '$1'),
-    )
-
-/** Kernels as text. */
-export const wgsl = {
+/** An esbuild plugin that loads kernels as text, each through `change`. */
+const kernels = (change) => ({
   name: 'wgsl',
   setup(b) {
     b.onLoad({ filter: /\.wgsl$/ }, ({ path }) => ({
-      contents: tighten(readFileSync(path, 'utf8')),
+      contents: change(readFileSync(path, 'utf8')),
       loader: 'text',
     }))
   },
-}
+})
 
-const common = { bundle: true, format: 'esm', target: 'es2022', plugins: [wgsl], logLevel: 'warning' }
+/** For Node: an error of the driver can quote what is in the file. */
+export const wgsl = kernels((text) => text)
+/** For pages, which load it: short. */
+export const wgslForPages = kernels(shortener(fileURLToPath(new URL('../kernels', import.meta.url))))
+
+const common = { bundle: true, format: 'esm', target: 'es2022', logLevel: 'warning' }
 
 export async function buildAll() {
   rmSync('dist', { recursive: true, force: true })
-  const node = { ...common, platform: 'node', packages: 'external' }
+  const node = { ...common, plugins: [wgsl], platform: 'node', packages: 'external' }
   await Promise.all([
     build({
       ...node,
@@ -43,6 +36,7 @@ export async function buildAll() {
     }),
     build({
       ...common,
+      plugins: [wgslForPages],
       platform: 'browser',
       entryPoints: { browser: 'src/index.ts' },
       outdir: 'dist',

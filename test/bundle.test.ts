@@ -36,27 +36,25 @@ test('a web page needs no Node module and no package, and little to load', async
   expect([unet.packagesLater, all.packagesLater]).toEqual([[], ['node_modules/pbf/index.js']])
 })
 
-const kernels = readdirSync(new URL('../kernels', import.meta.url)).filter((name) => name.endsWith('.wgsl'))
+const folder = fileURLToPath(new URL('../kernels', import.meta.url))
+const kernels = readdirSync(folder).filter((name) => name.endsWith('.wgsl'))
 
-test.each(kernels)(
-  '%s means the same to the bundle, which has it without comments and spaces',
-  async (name) => {
-    const { tighten } = (await import(new URL('../scripts/build.mjs', import.meta.url).href)) as {
-      tighten(text: string): string
-    }
-    const source = readFileSync(new URL(`../kernels/${name}`, import.meta.url), 'utf8')
-    const tight = tighten(source)
-    expect(tight.length).toBeLessThan(source.length)
-    expect(tight.match(/^alias .*$/gm)).toEqual(source.match(/^alias .*?;/gm))
-    // Parts that others are built of have no entry point, and what is built of parts wants them.
-    if (source.includes('@compute')) expect(kernel(name, tight).meta).toEqual(kernel(name, source).meta)
-    const { native } = await testDevice()
-    const errors = async (code: string) => {
-      native.pushErrorScope('validation')
-      const { messages } = await native.createShaderModule({ code }).getCompilationInfo()
-      await native.popErrorScope()
-      return messages.filter((m) => m.type === 'error').map((m) => m.message)
-    }
-    expect(await errors(tight)).toEqual(await errors(source))
-  },
-)
+test.each(kernels)('%s means the same in a page, which has it shortened', async (name) => {
+  const { shortener } = (await import(new URL('../scripts/shorten-wgsl.mjs', import.meta.url).href)) as {
+    shortener(folder: string): (text: string) => string
+  }
+  const source = readFileSync(`${folder}/${name}`, 'utf8')
+  const short = shortener(folder)(source)
+  expect(short.length).toBeLessThan(source.length)
+  expect(short.match(/^alias .*$/gm)).toEqual(source.match(/^alias .*?;/gm))
+  // Parts that others are built of have no entry point, and what is built of parts wants them.
+  if (source.includes('@compute')) expect(kernel(name, short).meta).toEqual(kernel(name, source).meta)
+  const { native } = await testDevice()
+  const errors = async (code: string) => {
+    native.pushErrorScope('validation')
+    const { messages } = await native.createShaderModule({ code }).getCompilationInfo()
+    await native.popErrorScope()
+    return messages.filter((m) => m.type === 'error').length
+  }
+  expect(await errors(short)).toEqual(await errors(source))
+})
