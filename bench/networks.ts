@@ -23,7 +23,7 @@ export interface WorkRow {
   readonly newBuffers: number
   /** JavaScript of one call: recording and submitting, without waiting for the GPU. */
   readonly jsMs: number
-  /** First call: kernels compiled, step captured and run. */
+  /** Step captured, kernels compiled side by side, first call run. */
   readonly firstMs: number
 }
 
@@ -35,7 +35,8 @@ export interface NetworkCase {
   readonly inChannels: number
   readonly batch: number
   readonly side: number
-  readonly precision: Precision
+  /** Left out: float32. */
+  readonly precision?: Precision
 }
 
 /** What may be done with a network. */
@@ -57,8 +58,10 @@ export async function measure(
   pixels: number,
   call: () => void,
   budgetMs: number,
+  prepare: () => Promise<void> = async () => {},
 ): Promise<WorkRow> {
   const start = performance.now()
+  await prepare()
   call()
   await device.idle()
   const firstMs = performance.now() - start
@@ -93,7 +96,7 @@ export async function measure(
  */
 export function buildNetwork(
   device: Device,
-  { network, features, inChannels, batch, side, precision }: NetworkCase,
+  { network, features, inChannels, batch, side, precision = 'float32' }: NetworkCase,
 ) {
   checkPrecision('bench', device, precision)
   const entry = NETWORKS[network]!
@@ -101,11 +104,10 @@ export function buildNetwork(
   const image = filled(device, [batch, inChannels, side, side], wave)
   const target = filled(device, entry.target(batch, side), stripes)
   const opt = new Adam(net.parameters())
-  const results = (x: Tensor): readonly Tensor[] => [net.forward(x)].flat()
   const scaler = precision === 'mixed' ? new GradScaler(device) : undefined
-  const infer = device.compile((x: Tensor) =>
-    device.noGrad(() => inPrecision(device, precision, () => results(x))),
-  )
+  const results = (x: Tensor): readonly Tensor[] =>
+    inPrecision(device, precision, () => [net.forward(x)].flat())
+  const infer = device.compile((x: Tensor) => device.noGrad(() => results(x)))
   const step = device.compile((x: Tensor, y: Tensor) => {
     opt.zeroGrad()
     const loss = inPrecision(device, precision, () => entry.loss(results(x), y))
@@ -131,9 +133,13 @@ export function buildNetwork(
       else net.train()
       return run[name]
     },
+    /** Captures a phase and compiles its kernels side by side, as `train` does; after `phase`. */
+    prepare: (name: Phase): Promise<void> =>
+      name === 'inference' ? infer.prepare(image) : step.prepare(image, target),
     dispose(): void {
       infer.dispose()
       step.dispose()
+      scaler?.dispose()
     },
   }
 }
@@ -147,7 +153,16 @@ async function benchConvolution(device: Device, add: (row: WorkRow) => void): Pr
   )
   const pixels = 4 * 64 * 64
   const conv = device.compile((a: Tensor) => device.noGrad(() => conv2d(a, w, { padding: 1 })))
-  add(await measure(device, 'conv3x3 4x32->32x64x64', pixels, () => void conv(x), 1500))
+  add(
+    await measure(
+      device,
+      'conv3x3 4x32->32x64x64',
+      pixels,
+      () => void conv(x),
+      1500,
+      () => conv.prepare(x),
+    ),
+  )
   const shape = conv2dShape(x.shape, w.shape, { padding: 1 })
   const gradients = device.compile((dy: Tensor) => {
     const run = new Run(device, 'conv2d gradients')
@@ -156,7 +171,16 @@ async function benchConvolution(device: Device, add: (row: WorkRow) => void): Pr
     runConv(run, 'weightGrad', shape, {}, { x, dy, dw })
     return [dx, dw]
   })
-  add(await measure(device, 'conv3x3 gradients 4x32->32x64x64', pixels, () => void gradients(x), 1500))
+  add(
+    await measure(
+      device,
+      'conv3x3 gradients 4x32->32x64x64',
+      pixels,
+      () => void gradients(x),
+      1500,
+      () => gradients.prepare(x),
+    ),
+  )
   conv.dispose()
   gradients.dispose()
 }
@@ -177,7 +201,8 @@ export async function benchNetworks(
     const built = buildNetwork(device, each)
     for (const phase of PHASES) {
       const name = `${built.title} ${phase} ${built.size}`
-      add(await measure(device, name, built.pixels, built.phase(phase), budgetMs))
+      const [call, prepare] = [built.phase(phase), () => built.prepare(phase)]
+      add(await measure(device, name, built.pixels, call, budgetMs, prepare))
     }
     built.dispose()
   }

@@ -39,7 +39,14 @@ export async function profileNetwork(
   const profiles: RawProfile[] = []
   for (const phase of PHASES) {
     const call = built.phase(phase)
-    const work = await measure(device, `${built.title} ${phase} ${built.size}`, built.pixels, call, budgetMs)
+    const work = await measure(
+      device,
+      `${built.title} ${phase} ${built.size}`,
+      built.pixels,
+      call,
+      budgetMs,
+      () => built.prepare(phase),
+    )
     onRow(work)
     const taken: (readonly LaunchProfile[])[] = []
     let clock: NetworkProfile['clock'] = 'wall'

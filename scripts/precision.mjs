@@ -1,6 +1,7 @@
 // Mixed precision beside float32: time and memory of the U-Net's training step, and the DSC that both learn.
 //
 //   node scripts/precision.mjs steps                      the step, at two sizes
+//   node scripts/precision.mjs errors                     predictions and gradients against float32's
 //   node scripts/precision.mjs train --seeds 1,2,3        fovea train with each seed in both precisions
 //   node scripts/precision.mjs train --seeds 1 -- --size 128 --data data/lesion     options of fovea train
 //
@@ -27,7 +28,7 @@ const { positionals, values } = parseArgs({
     adapter: { type: 'string', default: 'auto' },
   },
 })
-const parts = positionals.length > 0 ? positionals : ['steps', 'train']
+const parts = positionals.length > 0 ? positionals : ['steps', 'errors', 'train']
 
 mkdirSync('.fovea', { recursive: true })
 const outfile = '.fovea/bench-precision.mjs'
@@ -43,6 +44,15 @@ if (parts.includes('steps')) {
   const rows = []
   for (const size of sizes) rows.push(...(await bench.benchSteps(values.adapter, size)))
   console.log(bench.stepTable(rows))
+}
+if (parts.includes('errors')) {
+  const rows = []
+  for (const size of [
+    { features: 8, batch: 4, side: 64 },
+    { features: 4, batch: 2, side: 256 },
+  ])
+    rows.push(...(await bench.benchErrors(values.adapter, size)))
+  console.log(bench.errorTable(rows))
 }
 if (parts.includes('train')) {
   const seeds = values.seeds.split(',').map(Number)

@@ -9,7 +9,6 @@ export {
   type Run,
   registeredOps,
 } from './autograd/op.ts'
-export { tuneConv2d } from './autograd/ops/conv2d_tune.ts'
 export * from './autograd/ops/index.ts'
 export { splitTiles, type TileGrid, tileGrid } from './autograd/ops/join-tiles.ts'
 export { generatorOf, manualSeed, Prng, RandomGenerator } from './autograd/random.ts'
@@ -26,7 +25,9 @@ export * from './gpu/errors.ts'
 export type { AdapterDescription, DebugOptions } from './gpu/gpu.ts'
 export { Kernel, kernel } from './gpu/kernel.ts'
 export { formatProfile, type KernelProfile, type Profile } from './gpu/profile.ts'
-export { Tuner, type TunerTable, tunerOf } from './gpu/tuner.ts'
+export { tune, type VariantTiming } from './gpu/tune.ts'
+export { type Question, type Rehearsal, type TuneMode, Tuner, tunerOf, type Variant } from './gpu/tuner.ts'
+export type { TunerTable } from './gpu/tuner-table.ts'
 export { BatchNorm2d, Conv2d, ConvTranspose2d } from './nn/layers.ts'
 export { Module } from './nn/module.ts'
 export { DeepLabV3Plus, type DeepLabV3PlusOptions } from './nn/networks/deeplab-v3-plus.ts'
@@ -81,6 +82,7 @@ export {
 } from './pipelines/tasks.ts'
 export {
   type Progress,
+  type Startup,
   type TrainOptions,
   type TrainResult,
   train,

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
 import { kernel } from '../src/gpu/kernel.ts'
+import { VERSION } from '../src/version.ts'
 import { testDevice } from './device.ts'
 
 interface Size {
@@ -57,4 +58,9 @@ test.each(kernels)('%s means the same in a page, which has it shortened', async 
     return messages.filter((m) => m.type === 'error').length
   }
   expect(await errors(short)).toEqual(await errors(source))
+})
+
+test('the version that caches are held to is that of the package', () => {
+  const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
+  expect(VERSION).toBe(version)
 })

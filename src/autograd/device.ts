@@ -1,10 +1,13 @@
 import { FoveaError, GradientError, ShapeError } from '../gpu/errors.ts'
 import { type DebugOptions, Gpu } from '../gpu/gpu.ts'
 import type { Capture, Program, StepMemory } from '../gpu/program.ts'
-import type { Storage } from '../gpu/storage.ts'
+import type { Place, Storage } from '../gpu/storage.ts'
+import { measureOpen } from '../gpu/tune.ts'
+import { tunerOf } from '../gpu/tuner.ts'
 import type { Applied } from './op.ts'
 import type { ParameterBlock } from './parameters.ts'
 import { Recomputation } from './recomputation.ts'
+import { type ArgumentPattern, fits, patternOf } from './step-arguments.ts'
 import {
   bytesOf,
   type Channels,
@@ -51,24 +54,36 @@ export interface CompiledStep<A extends readonly unknown[], R> {
   readonly captures: readonly { readonly dispatches: number; readonly memory: StepMemory }[]
   /** What it will hold on the GPU for these arguments. Captures it, if that was not done; makes no buffer, runs nothing. */
   plan(...args: A): StepMemory
+  /**
+   * Makes everything ready for these arguments, so that the first call takes no longer than the others: the
+   * step is captured, its buffers are made, its kernels compile side by side while the program goes on.
+   * Runs nothing. Rejects with a ShaderError where a kernel does not compile.
+   */
+  prepare(...args: A): Promise<void>
   dispose(): void
 }
 
-/** A function and the arguments that it is to be called with. */
-// biome-ignore lint/suspicious/noExplicitAny: each has arguments of its own
-export type PlannedUse = readonly [fn: (...args: any[]) => unknown, args: readonly unknown[]]
 /** What a function gave that must have done its work when it returns. */
 function synchronous<R>(name: string, result: R): R {
   if (!(result instanceof Promise)) return result
   throw new FoveaError(`${name}: the function must not be async: what it awaits would run outside`)
 }
 
+/** A function and the arguments that it is to be called with. */
+// biome-ignore lint/suspicious/noExplicitAny: each has arguments of its own
+export type PlannedUse = readonly [fn: (...args: any[]) => unknown, args: readonly unknown[]]
+
 /** A step for one set of shapes: captured, and from its first run on with buffers. */
 interface Captured {
+  readonly pattern: ArgumentPattern
   readonly capture: Capture
   readonly inputs: readonly Tensor[]
   readonly result: unknown
   program: Program | undefined
+  /** Settled when its kernels are compiled, if that was asked for before the first call. */
+  prepared: Promise<void> | undefined
+  /** Copies of the arguments into the inputs; made with the buffers, their sources change with each call. */
+  copies: { kind: 'copy'; from: Place; to: Place; bytes: number }[]
 }
 
 /** A GPU device with tensors, scopes and a tape on it. Open it with `openDevice`. */
@@ -76,9 +91,9 @@ export class Device extends Gpu {
   /** Where `recompute` stands on this device. */
   readonly recomputation = new Recomputation()
   #gradEnabled = true
+  #autocasting = false
   /** Told of each op while `trace` runs. */
   onApply: ((applied: Applied) => void) | undefined
-  #autocasting = false
   readonly #scopes: Set<Tensor>[] = []
   readonly #blocks = new WeakMap<Tensor, ParameterBlock>()
   readonly #collected: FinalizationRegistry<{ readonly storage: Storage; readonly op: string }>
@@ -341,27 +356,20 @@ export class Device extends Gpu {
    * Results stay valid until the next call.
    */
   compile<A extends readonly unknown[], R>(fn: (...args: A) => R): CompiledStep<A, R> {
-    const captured = new Map<string, Captured>()
+    const entries: Captured[] = []
     const entryOf = (args: A): Captured => {
-      const key = args
-        .map((a) => (a instanceof Tensor ? `${a.dtype}${formatShape(a.shape)}` : JSON.stringify(a)))
-        .join(';')
-      const entry = captured.get(key) ?? this.#capture(fn, args)
-      captured.set(key, entry)
+      const known = entries.find(({ pattern }) => fits(pattern, args))
+      if (known) return known
+      const entry = this.#capture(fn, args)
+      entries.push(entry)
       return entry
     }
     const call = (...args: A): R => {
-      const tensors = args.filter((a): a is Tensor & A[number] => a instanceof Tensor)
       const entry = entryOf(args)
-      entry.program ??= this.place(entry.capture)
-      const { inputs, program } = entry
-      program.run(
-        tensors.flatMap((t, i) =>
-          t.bytes > 0
-            ? [{ kind: 'copy', from: t.storage.place, to: inputs[i]!.storage.place, bytes: t.bytes } as const]
-            : [],
-        ),
-      )
+      entry.program ??= this.#placeStep(entry)
+      let i = 0
+      for (const a of args) if (a instanceof Tensor && a.bytes > 0) entry.copies[i++]!.from = a.storage.place
+      entry.program.run(entry.copies)
       return mapTensors(entry.result, (t) =>
         this.wrap(t.shape, t.dtype, t.storage.retain(), false, false),
       ) as R
@@ -369,7 +377,7 @@ export class Device extends Gpu {
     return Object.defineProperties(call, {
       captures: {
         get: () =>
-          [...captured.values()].flatMap(({ program }) =>
+          entries.flatMap(({ program }) =>
             program ? [{ dispatches: program.dispatches, memory: program.memory }] : [],
           ),
       },
@@ -379,10 +387,37 @@ export class Device extends Gpu {
           return program?.memory ?? this.planSteps([capture])[0]!.memory
         },
       },
+      prepare: {
+        value: async (...args: A) => {
+          let entry = entryOf(args)
+          const tuner = tunerOf(this)
+          if (!entry.program && tuner.mode === 'measure' && tuner.open.length > 0) {
+            await measureOpen(this)
+            // Captured anew with what was found, unless it was called meanwhile.
+            if (!entry.program && entries.includes(entry)) {
+              this.#giveUp(entry)
+              entries.splice(entries.indexOf(entry), 1)
+            }
+            entry = entryOf(args)
+          }
+          if (!entry.program) {
+            entry.prepared = entry.capture.compile()
+            // Awaited below, if the buffers can be had.
+            entry.prepared.catch(() => undefined)
+            entry.program = this.#placeStep(entry)
+          }
+          try {
+            await entry.prepared
+          } catch (error) {
+            this.stream.assertUsable()
+            throw error
+          }
+        },
+      },
       dispose: {
         value: () => {
-          for (const entry of captured.values()) this.#giveUp(entry)
-          captured.clear()
+          for (const entry of entries) this.#giveUp(entry)
+          entries.length = 0
         },
       },
     }) as CompiledStep<A, R>
@@ -442,6 +477,14 @@ export class Device extends Gpu {
     }
   }
 
+  #placeStep(entry: Captured): Program {
+    const program = this.place(entry.capture)
+    entry.copies = entry.inputs
+      .filter((t) => t.bytes > 0)
+      .map((t) => ({ kind: 'copy', from: t.storage.place, to: t.storage.place, bytes: t.bytes }))
+    return program
+  }
+
   #giveUp({ program, capture, inputs }: Captured): void {
     if (program) program.dispose()
     else capture.abandon()
@@ -472,7 +515,15 @@ export class Device extends Gpu {
         },
         (made) => tensorsIn(made).map((t) => t.storage),
       )
-      return { capture, inputs, result, program: undefined }
+      return {
+        pattern: patternOf(args),
+        capture,
+        inputs,
+        result,
+        program: undefined,
+        prepared: undefined,
+        copies: [],
+      }
     } catch (error) {
       for (const t of inputs) t.dispose('its compiled step failed')
       throw error

@@ -10,9 +10,8 @@ import { benchKernels, type KernelRow } from '../../bench/kernels.ts'
 import { benchNetworks, buildNetwork, type NetworkCase, type WorkRow } from '../../bench/networks.ts'
 import { type NetworkProfile, profileNetwork, type RawProfile, withFloors } from '../../bench/profile.ts'
 import { firstSteps, startTimes } from '../../bench/start.ts'
-import { tuneConv2d } from '../autograd/ops/conv2d_tune.ts'
 import { DataError } from '../gpu/errors.ts'
-import { tunerOf } from '../gpu/tuner.ts'
+import { tune, type VariantTiming } from '../gpu/tune.ts'
 import { openDevice } from '../node/open.ts'
 import {
   type BenchOptions,
@@ -34,7 +33,7 @@ import {
   workLine,
 } from './bench-tables.ts'
 import type { Io } from './io.ts'
-import { adapterOption } from './settings.ts'
+import { adapterOption, precisionOption } from './settings.ts'
 
 /** `fovea bench`: kernels and networks against the adapter's ceiling and, in the same run, against peers. */
 export function benchCommand(program: Command, io: Io): void {
@@ -54,18 +53,14 @@ export function benchCommand(program: Command, io: Io): void {
     .option('--start', 'time from the start of a process to the first training step; in place of the rest')
     .addOption(new Option('--first-steps', 'what --start runs in processes of their own').hideHelp())
     .option('--peers', 'run tfjs, jax-js and ONNX Runtime on the same work (npm ci --prefix bench/peers)')
-    .option('--tune', 'measure every variant of the convolutions first and take the fastest')
+    .option('--tune', 'measure every variant of every op first and take the fastest')
     .option('--large', 'convolutions large enough for a graphics processor, too')
     .option('--network <names>', `of ${Object.keys(NETWORKS).join(', ')}`, networks, ['unet'])
     .option('--features <n,…>', 'channels of the first level, for networks that have a width', counts, [16])
     .option('--channels <n>', 'channels of the images', count, 1)
     .option('--batch <n,…>', 'images a batch', counts, [4])
     .option('--size <px,…>', 'sides of the images, pixels', counts, [64])
-    .addOption(
-      new Option('--precision <name>', 'mixed: activations in half precision, loss scaling')
-        .choices(['float32', 'mixed'])
-        .default('float32'),
-    )
+    .addOption(precisionOption('arithmetic of the networks').default('float32'))
     .option('--json', 'print JSON on standard output')
     .addHelpText(
       'after',
@@ -84,7 +79,7 @@ Examples:
 
 async function runBench(options: BenchOptions, io: Io): Promise<void> {
   checkTogether(options)
-  const cases = casesOf(options)
+  const cases = casesOf('bench', options)
   const say = (line: string) => {
     if (!options.json && !options.firstSteps) io.out(`${line}\n`)
   }
@@ -185,12 +180,13 @@ async function profileAll(
 
 /** Lets the tuner choose the convolutions of these networks by measurement. */
 async function tuneAll(device: OpenDevice, cases: readonly NetworkCase[], say: Say): Promise<void> {
+  const timings: VariantTiming[] = []
   for (const each of cases) {
     const built = buildNetwork(device, each)
-    await tuneConv2d(device, built.phase('training step'))
+    timings.push(...(await tune(device, built.phase('training step'))))
     built.dispose()
   }
-  say(`tuned: ${Object.keys(tunerOf(device).export().choices).length} convolutions\n`)
+  say(`tuned: ${timings.filter((t) => t.chosen).length} ops\n`)
 }
 
 function startOf(options: BenchOptions, each: NetworkCase) {

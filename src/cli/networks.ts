@@ -81,6 +81,7 @@ export async function trainNetwork(
           ...(schedule === 'cosine' ? { schedule: cosineSchedule({ epochs }) } : {}),
           ...(settings.plateau === null ? {} : { plateau: settings.plateau }),
           signal: io.signal,
+          onFirstStep: display.firstStep,
           onProgress: display.progress,
           onEpoch: display.epoch,
         })

@@ -1,9 +1,10 @@
 import type { EpochMetrics } from '../pipelines/metrics.ts'
-import type { Progress } from '../pipelines/training.ts'
+import type { Progress, Startup } from '../pipelines/training.ts'
 import type { Io } from './io.ts'
 
 /** Shows one network's training. */
 export interface TrainingDisplay {
+  firstStep(s: Startup): void
   progress(p: Progress): void
   epoch(m: EpochMetrics): void
   end(): void
@@ -30,10 +31,11 @@ export async function trainingDisplay(io: Io, title: string, epochs: number): Pr
     hideCursor: true,
     fps: 5,
   })
-  const payload = { epoch: `0/${epochs}`, loss: '–', dice: '–', speed: '–', left: '?' }
+  const payload = { epoch: `0/${epochs}`, loss: '–', dice: '–', speed: '–', left: 'compiling kernels, ?' }
   let running = true
   bar.start(epochs, 0, payload)
   return {
+    firstStep: () => undefined,
     progress(p) {
       bar.update(p.epoch - 1 + p.step / p.steps, {
         epoch: `${p.epoch}/${p.epochs}`,
@@ -54,6 +56,8 @@ export async function trainingDisplay(io: Io, title: string, epochs: number): Pr
 function lines(io: Io, title: string, epochs: number): TrainingDisplay {
   let left = Number.NaN
   return {
+    firstStep: (s) =>
+      io.err(`${title}: first step after ${s.seconds.toFixed(1)} s, ${s.pipelines} kernels compiled\n`),
     progress: (p) => {
       left = p.secondsLeft
     },

@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import { TUNE_MODES, type TuneMode } from '../gpu/tuner.ts'
 import { type AugmentOptions, NO_AUGMENTATION, THESIS_AUGMENTATION } from '../pipelines/augment.ts'
 import type { Precision } from '../pipelines/precision.ts'
 
@@ -45,6 +46,7 @@ export interface TrainArguments extends Omit<Settings, 'epochs' | 'patience' | '
   readonly plateau?: number
   readonly transfer?: boolean
   readonly adapter: string
+  readonly tune?: TuneMode
   readonly json?: boolean
 }
 
@@ -69,6 +71,12 @@ export const adapterOption = (): Option =>
     '--adapter <name>',
     'auto, hardware, software, lavapipe, swiftshader or a part of a name',
   ).default('auto')
+
+export const tuneOption = (): Option =>
+  new Option(
+    '--tune <from>',
+    'choices of kernels: off, defaults of fovea, cached (by fovea tune), measure (what is unknown)',
+  ).choices(TUNE_MODES)
 
 export const precisionOption = (what: string): Option =>
   new Option(
@@ -128,6 +136,7 @@ export function addTrainOptions(command: Command): Command {
     .option('--validation <part>', 'share of the groups for validation', part, 0.1)
     .option('--test <part>', 'share of the groups for the scores', part, 0.1)
     .addOption(adapterOption())
+    .addOption(tuneOption())
     .option('--json', 'print the results as JSON on standard output')
 }
 

@@ -41,7 +41,7 @@ async function runTraining(args: TrainArguments, io: Io): Promise<void> {
   const plans = await planData(args.data, settings)
   const out = args.out ?? join('runs', plans.map((p) => p.name).join('-'))
   await RunFolder.open(out, { fovea: 1, data: plans.map(entryOf), settings })
-  const device = recoveringDevice(args.adapter, io)
+  const device = recoveringDevice(args.adapter, io, args.tune)
   try {
     const context: RunContext = { io, out, settings, device }
     const adapter = (await device.get()).adapter.name

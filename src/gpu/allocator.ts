@@ -50,7 +50,8 @@ export class Allocator {
     /** Bytes: of one binding, of one buffer, of all buffers together. */
     private readonly limits: { readonly binding: number; readonly buffer: number; readonly total: number },
     private readonly guardBytes: number,
-    private readonly beforeDestroy: () => void,
+    /** Commands that were recorded and not submitted may need a buffer that is given up. */
+    private readonly stream: { whenSubmitted(job: () => void): void; flush(): void },
     private readonly onError: (pending: Promise<Error | undefined>) => void,
   ) {}
 
@@ -155,10 +156,9 @@ export class Allocator {
   destroy(buffer: GPUBuffer): void {
     const size = this.#sizes.get(buffer)
     if (size === undefined) return
-    this.beforeDestroy()
     this.#sizes.delete(buffer)
     this.#held -= size
-    buffer.destroy()
+    this.stream.whenSubmitted(() => buffer.destroy())
   }
 
   /** Gives pooled buffers back to the driver. */
@@ -166,5 +166,6 @@ export class Allocator {
     for (const list of this.#pool.values()) for (const buffer of list) this.destroy(buffer)
     this.#pool.clear()
     this.#pooled = 0
+    this.stream.flush()
   }
 }

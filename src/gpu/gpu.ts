@@ -106,7 +106,7 @@ export class Gpu {
         total: memoryLimit,
       },
       this.#guard,
-      () => this.stream.flush(),
+      this.stream,
       watch,
     )
     this.#pipelines = new PipelineCache(device, watch)

@@ -30,6 +30,11 @@ export class Capture {
 
   /** `dry`: launches are not even recorded. */
   constructor(readonly dry = false) {}
+  /** Compiles its pipelines side by side on the driver's threads. Rejects with a ShaderError. */
+  async compile(): Promise<void> {
+    const pipelines = new Set(this.commands.flatMap((c) => (c.kind === 'dispatch' ? [c.pipeline] : [])))
+    await Promise.all([...pipelines].map((p) => p.compile()))
+  }
 
   /** Ends the use of its intermediates by anything but the step itself. */
   retire(): void {
@@ -280,7 +285,7 @@ export class Program {
     const uniforms = this.#uniforms
     const data = this.#dynamicData
     if (uniforms && data.byteLength > 0) this.stream.writeAhead({ buffer: uniforms, offset: 0 }, data)
-    this.stream.submit([...first, ...this.#commands])
+    this.stream.submit(first.length > 0 ? [first, this.#commands] : [this.#commands])
     for (const s of this.#written) s.version++
   }
 

@@ -1,5 +1,6 @@
 import { tmpdir } from 'node:os'
 import { AdapterError } from '../gpu/errors.ts'
+import { paceDawn } from './pace.ts'
 
 /** Adapters that fovea tells apart. `warp` is Windows' own software adapter. */
 export type AdapterKind = 'hardware' | 'lavapipe' | 'swiftshader' | 'warp'
@@ -50,6 +51,7 @@ async function loadDawn(): Promise<Dawn> {
       if (!(name in globalThis))
         Object.defineProperty(globalThis, name, { value, writable: true, configurable: true })
     }
+    paceDawn(dawn.globals)
     return dawn
   } catch (error) {
     throw new AdapterError(

@@ -20,6 +20,14 @@ export interface Progress {
   readonly secondsLeft: number
 }
 
+/** How long training took to get going. */
+export interface Startup {
+  /** From the call of `train` until the first step was done on the GPU. */
+  readonly seconds: number
+  /** Kernels that were compiled for it. */
+  readonly pipelines: number
+}
+
 export interface TrainOptions {
   readonly task: TrainingTask
   readonly train: readonly Sample[]
@@ -47,6 +55,8 @@ export interface TrainOptions {
   readonly store?: CheckpointStore
   /** Told before the first step what the run will hold on the GPU. */
   readonly onStart?: (memory: TrainingMemory) => void
+  /** Told once, behind the first step. */
+  readonly onFirstStep?: (startup: Startup) => void
   readonly onProgress?: (progress: Progress) => void
   readonly onEpoch?: (metrics: EpochMetrics) => void
   /** Ends training at the next step, with a checkpoint. */

@@ -21,7 +21,7 @@ import { checkPrecision, inPrecision } from './precision.ts'
 import { scoresOfCounts } from './scores.ts'
 import type { TrainOptions, TrainResult } from './training-options.ts'
 
-export type { Progress, TrainOptions, TrainResult } from './training-options.ts'
+export type { Progress, Startup, TrainOptions, TrainResult } from './training-options.ts'
 
 const DEFAULT_LR = 1e-3
 
@@ -88,6 +88,8 @@ class TrainingRun {
   #lossError: Error | undefined
   #started = performance.now()
   #done = 0
+  readonly #pipelinesBefore: number
+  #firstStepReported = false
 
   constructor(
     private readonly net: Module,
@@ -109,6 +111,7 @@ class TrainingRun {
     if (validation.length === 0)
       throw new DataError('train: there are no validation images; give the split a larger share')
     checkPrecision('train', device, precision)
+    this.#pipelinesBefore = device.counters.pipelines
     this.#seed = seed
     this.#batchSize = batchSize
     this.#samples = share < 1 ? shareOf(train, share, seed) : train
@@ -260,10 +263,12 @@ class TrainingRun {
       const samples = await this.#load()
       if (!this.#first) this.#start(samples)
       const args = task.feed(this.device, samples, generatorAt(this.#seed, 'step', epoch, step), true)
+      await this.#step.prepare(...args)
       const loss = this.#step(...args)
       for (const t of args) t.dispose()
       if (step % LOSS_EVERY === 0) this.#watch(loss)
       loss.dispose()
+      await this.#reportFirstStep()
       await this.device.ready()
       if (this.#lossError) throw this.#lossError
       this.#done += samples.length
@@ -314,6 +319,7 @@ class TrainingRun {
     const scores: number[] = []
     for (let done = 0; done < validation.length; done += this.#batchSize) {
       const args = task.feed(this.device, await this.#load(), generatorAt(this.#seed, 'validation'), false)
+      await this.#score.prepare(...args)
       const { both, predicted, actual } = this.#score(...args)
       for (const t of args) t.dispose()
       const [b, p, a] = await Promise.all([both.data(), predicted.data(), actual.data()])
@@ -355,6 +361,17 @@ class TrainingRun {
       'last',
       await writeCheckpoint(this.net, this.#optimizer, this.#lossSum, this.#state, this.#scaler),
     )
+  }
+
+  async #reportFirstStep(): Promise<void> {
+    const { onFirstStep } = this.options
+    if (this.#firstStepReported || !onFirstStep) return
+    this.#firstStepReported = true
+    await this.device.idle()
+    onFirstStep({
+      seconds: (performance.now() - this.#started) / 1000,
+      pipelines: this.device.counters.pipelines - this.#pipelinesBefore,
+    })
   }
 
   #report(steps: number): void {

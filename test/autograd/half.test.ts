@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { halfBits, halfValue } from '../../src/autograd/float16.ts'
+import { Run } from '../../src/autograd/op.ts'
 import {
   adaptiveAvgPool2d,
   add,
@@ -31,6 +32,7 @@ import {
 import { recompute } from '../../src/autograd/recompute.ts'
 import type { Shape, Tensor } from '../../src/autograd/tensor.ts'
 import { elements } from '../../src/autograd/tensor.ts'
+import { kernel } from '../../src/gpu/kernel.ts'
 import { testDevice } from '../device.ts'
 import { randomValues } from '../oracle.ts'
 
@@ -297,6 +299,29 @@ describe.runIf(f16)('ops in half precision', () => {
   })
 })
 
+/** Every kernel file that has a half form. */
+const halfKernels = Object.entries(
+  import.meta.glob<string>('../../kernels/*.wgsl', { eager: true, import: 'default' }),
+).filter(([, source]) => /^alias elem4? =/m.test(source))
+
+test.runIf(f16).each(halfKernels)('%s compiles in its half form', async (path, source) => {
+  const { half } = kernel(path.split('/').at(-1)!.replace('.wgsl', ''), source)
+  const lacks = /^enable subgroups;/m.test(source) && !device.adapter.subgroups
+  if (lacks) return
+  const errorsOf = async (code: string) => {
+    device.native.pushErrorScope('validation')
+    const info = await device.native.createShaderModule({ code }).getCompilationInfo()
+    await device.native.popErrorScope()
+    const errors = info.messages.filter((m) => m.type === 'error')
+    return errors.map((m) => `${path}:${m.lineNum}:${m.linePos} ${m.message}`)
+  }
+  // A file that its op joins with others has the same names missing in both forms.
+  expect(await errorsOf(half.source)).toEqual(await errorsOf(source))
+  // Lines keep their numbers, and no array of the file is half precision by any other name.
+  expect(half.source.split('\n').length).toBe(source.split('\n').length)
+  expect(source).not.toMatch(/f16|vec[234]h/)
+})
+
 describe.runIf(f16)('tensors of float16', () => {
   test('odd counts go to the GPU and back, NaN, infinities and subnormals included', async () => {
     const values = [1, -0, 2 ** -24, 65504, 1e6, Number.NEGATIVE_INFINITY, Number.NaN]
@@ -311,7 +336,6 @@ describe.runIf(f16)('tensors of float16', () => {
   })
 
   test('fresh halves are NaN in test mode, and their guards hold', async () => {
-    const { Run } = await import('../../src/autograd/op.ts')
     const x = new Run(device, 'test').empty([5], 'float16')
     expect([...(await x.data())].every(Number.isNaN)).toBe(true)
     x.dispose()
@@ -327,8 +351,6 @@ describe.runIf(f16)('tensors of float16', () => {
   })
 
   test('a kernel without a half form says so', async () => {
-    const { Run } = await import('../../src/autograd/op.ts')
-    const { kernel } = await import('../../src/gpu/kernel.ts')
     const square = kernel(
       'square',
       `@group(0) @binding(0) var<storage, read_write> y: array<f32>;

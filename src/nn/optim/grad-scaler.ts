@@ -141,8 +141,13 @@ export class GradScaler {
 
   /** The scale of the next step. Waits for the GPU. */
   async scale(): Promise<number> {
-    using state = this.state()
-    return (await state.data())[0]!
+    // No `using`: bundlers that lower nothing pass this on to Node 20.
+    const state = this.state()
+    try {
+      return (await state.data())[0]!
+    } finally {
+      state.dispose()
+    }
   }
 
   dispose(): void {
