@@ -30,6 +30,8 @@ export interface RunContext {
   readonly out: string
   readonly settings: Settings
   readonly device: RecoveringDevice
+  /** In training. */
+  readonly activationCheckpointing?: boolean
 }
 
 /** Loads the best weights that a run has for one of its networks. Throws a CheckpointError. */
@@ -69,6 +71,7 @@ export async function trainNetwork(
   try {
     const result = await recovering.run(async (device) => {
       const net = build(device, channels, settings)
+      net.activationCheckpointing = context.activationCheckpointing ?? false
       try {
         if (network.from) await loadBest(device, net, networkFolder(out, plan.name, network.from))
         return await train(net, device, {
@@ -81,6 +84,7 @@ export async function trainNetwork(
           ...(schedule === 'cosine' ? { schedule: cosineSchedule({ epochs }) } : {}),
           ...(settings.plateau === null ? {} : { plateau: settings.plateau }),
           signal: io.signal,
+          onStart: display.start,
           onFirstStep: display.firstStep,
           onProgress: display.progress,
           onEpoch: display.epoch,

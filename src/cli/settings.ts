@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import { parseBytes } from '../gpu/bytes.ts'
 import { TUNE_MODES, type TuneMode } from '../gpu/tuner.ts'
 import { type AugmentOptions, NO_AUGMENTATION, THESIS_AUGMENTATION } from '../pipelines/augment.ts'
 import type { Precision } from '../pipelines/precision.ts'
@@ -47,6 +48,9 @@ export interface TrainArguments extends Omit<Settings, 'epochs' | 'patience' | '
   readonly transfer?: boolean
   readonly adapter: string
   readonly tune?: TuneMode
+  /** Most bytes on the GPU. */
+  readonly memory?: number
+  readonly checkpointActivations?: boolean
   readonly json?: boolean
 }
 
@@ -65,6 +69,12 @@ const side = number('a multiple of 16, in pixels', (v) => Number.isInteger(v) &&
 const notNegative = number('a number of at least 0', (v) => v >= 0 && Number.isFinite(v))
 const positive = number('a number over 0', (v) => v > 0 && Number.isFinite(v))
 const shareOfAll = number('a number over 0 and up to 1', (v) => v > 0 && v <= 1)
+
+function memory(text: string): number {
+  const bytes = parseBytes(text)
+  if (bytes === undefined) throw new InvalidArgumentError('It must be a size such as 8GB or 512MB.')
+  return bytes
+}
 
 export const adapterOption = (): Option =>
   new Option(
@@ -137,6 +147,15 @@ export function addTrainOptions(command: Command): Command {
     .option('--test <part>', 'share of the groups for the scores', part, 0.1)
     .addOption(adapterOption())
     .addOption(tuneOption())
+    .option(
+      '--memory <size>',
+      'most that training may take on the GPU, such as 8GB (default: no limit)',
+      memory,
+    )
+    .option(
+      '--checkpoint-activations',
+      'activation checkpointing: half the memory, a third more time, the same results',
+    )
     .option('--json', 'print the results as JSON on standard output')
 }
 
