@@ -57,14 +57,6 @@ const FIELDS: u32 = 9u;         // of a component in `sums`
 // Long launches are folded into rows of workgroups.
 fn invocation(id: vec3u, groups: vec3u) -> u32 { return id.x + id.y * groups.x * 64u; }
 
-// ⌊p / q⌋ for quotients below 2²²: float division is off by one at most, and CPU drivers divide integers one
-// lane at a time.
-fn divide(p: u32, q: u32) -> u32 {
-  let guess = u32(f32(p) / f32(q));
-  let rest = i32(p - guess * q);
-  return guess + select(0u, 1u, rest >= i32(q)) - select(0u, 1u, rest < 0);
-}
-
 // NaN is background; WGSL may assume that there is none, so it is told by its bits.
 fn above(value: vec4f) -> vec4<bool> {
   return (value > vec4f(params.threshold)) & ((bitcast<vec4u>(value) & vec4u(0x7fffffffu)) <= vec4u(0x7f800000u));

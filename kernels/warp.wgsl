@@ -46,9 +46,8 @@ struct Params {
 @group(0) @binding(9) var<storage, read_write> peak: array<atomic<u32>>;
 @group(0) @binding(10) var<storage, read> found_peak: array<u32>;
 @group(0) @binding(11) var<storage, read> found_sums: array<vec2u>;
-@group(0) @binding(12) var<storage, read_write> spans: array<vec2u>;
-@group(0) @binding(13) var<storage, read> found_spans: array<vec2u>;        // spans, once they are written
-@group(0) @binding(14) var<uniform> params: Params;
+@group(0) @binding(12) var<storage, read> spans: array<vec2u>;              // of each canvas in the index
+@group(0) @binding(13) var<uniform> params: Params;
 
 override ROWS: u32 = 1;    // pixels below each other that one invocation of `warp` takes
 override INDEXED: u32 = 0; // 1: index[m] names the image of output m; else it is m, or the only one
@@ -108,21 +107,6 @@ fn warp(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   }
 }
 
-// First and end of the outputs of each canvas: one invocation a canvas.
-@compute @workgroup_size(64)
-fn find_spans(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let n = id.x + id.y * groups.x * 64u;
-  if (n >= params.canvases) { return; }
-  var first = params.outputs;
-  var end = 0u;
-  for (var m = 0u; m < params.outputs; m++) {
-    let mine = index[m] == i32(n);
-    first = select(first, min(first, m), mine);
-    end = select(end, m + 1u, mine);
-  }
-  spans[n] = vec2u(first, end);
-}
-
 // One invocation a pixel of a canvas and channel: its outputs in their order.
 @compute @workgroup_size(8, 8)
 fn fuse(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
@@ -130,7 +114,7 @@ fn fuse(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   for (var plane = id.z; plane < params.canvases * params.channels; plane += groups.z) {
     let n = divide(plane, params.channels);
     let c = plane - n * params.channels;
-    let span = found_spans[n];
+    let span = spans[n];
     var sum = 0.0;
     for (var m = span.x; m < span.y; m++) {
       if (index[m] != i32(n)) { continue; }

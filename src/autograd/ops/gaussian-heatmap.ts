@@ -1,12 +1,13 @@
+import divideSource from '../../../kernels/divide.wgsl'
 import source from '../../../kernels/gaussian_heatmap.wgsl'
 import { ShapeError } from '../../gpu/errors.ts'
 import { kernel } from '../../gpu/kernel.ts'
 import { defineUnaryResult } from '../op.ts'
 import { formatShape, type Tensor } from '../tensor.ts'
 import { workgroupRows } from './planes.ts'
-import { type Pair, pair } from './window.ts'
+import { type Pair, pair, pixelThreads } from './window.ts'
 
-const kernels = kernel('gaussian_heatmap', source)
+const kernels = kernel('gaussian_heatmap', divideSource + source)
 
 export interface GaussianHeatmapOptions {
   /** Size of the heatmap. */
@@ -32,7 +33,7 @@ const apply = defineUnaryResult<Attrs>({
       entry: 'gaussian_heatmap',
       bindings: { centers: centers!, y },
       params: { images: n, height: h, width: w, k },
-      threads: y.size,
+      threads: pixelThreads(run.device.adapter.cpu, h, w, n),
     })
     return y
   },

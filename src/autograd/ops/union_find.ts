@@ -1,4 +1,5 @@
 import source from '../../../kernels/components.wgsl'
+import divideSource from '../../../kernels/divide.wgsl'
 import scanSource from '../../../kernels/scan.wgsl'
 import { ShapeError } from '../../gpu/errors.ts'
 import { kernel } from '../../gpu/kernel.ts'
@@ -53,7 +54,7 @@ const STRIP = 8
 const RADIX = 64
 const MAX_ALONE = 128
 
-const kernels = kernel('components', source)
+const kernels = kernel('components', divideSource + source)
 const scans = kernel('scan', scanSource)
 
 /** (N, H, W) of a float32 (N, 1, H, W) tensor. */

@@ -1,3 +1,4 @@
+import divideSource from '../../../kernels/divide.wgsl'
 import tapsSource from '../../../kernels/taps.wgsl'
 import kernelSource from '../../../kernels/warp.wgsl'
 import mapsSource from '../../../kernels/warp_maps.wgsl'
@@ -6,6 +7,7 @@ import { kernel } from '../../gpu/kernel.ts'
 import { defineUnaryResult, type Run } from '../op.ts'
 import { formatShape, type Tensor } from '../tensor.ts'
 import { workgroupRows } from './planes.ts'
+import { spansOf } from './spans.ts'
 import { imageShape, pixelThreads } from './window.ts'
 
 /**
@@ -18,7 +20,7 @@ import { imageShape, pixelThreads } from './window.ts'
  * Positions are float32 pixels: right to 4·2⁻²⁴ of the largest coordinate, 1.2e-4 px in an image of 512.
  */
 
-const warping = kernel('warp', tapsSource + mapsSource + kernelSource)
+const warping = kernel('warp', divideSource + tapsSource + mapsSource + kernelSource)
 
 /** Loads from θ count on CPU drivers: an invocation makes them once for so many pixels. */
 const ROWS_ON_CPU = 4
@@ -202,19 +204,10 @@ function sample(run: Run, x: Tensor, theta: Tensor, index: Tensor | undefined, a
 function fuse(run: Run, x: Tensor, theta: Tensor, index: Tensor, a: WarpAttrs): Tensor {
   const canvases = a.canvases!
   const y = run.empty([canvases, x.shape[1]!, ...a.size])
-  const spans = run.empty([canvases, 2], 'uint32')
-  const common = options(x, index, a)
   run.launch({
-    kernel: common.kernel,
-    params: common.params,
-    entry: 'find_spans',
-    bindings: { index, spans },
-    threads: canvases,
-  })
-  run.launch({
-    ...common,
+    ...options(x, index, a),
     entry: 'fuse',
-    bindings: { x, theta, index, found_spans: spans, y },
+    bindings: { x, theta, index, spans: spansOf(run, index, canvases), y },
     threads: everyPixel(run, a, canvases * x.shape[1]!),
   })
   return y
