@@ -117,8 +117,47 @@ function options(x: Tensor, index: Tensor | undefined, a: WarpAttrs) {
 const everyPixel = (run: Run, a: WarpAttrs, planes: number) =>
   pixelThreads(run.device.adapter.cpu, ...a.size, planes)
 
-/** dx: dy scattered to the pixels that were sampled. */
+/**
+ * Boxes are gathered unless the crops are that much smaller than the image: a pixel looks at every box of its
+ * image, a scattered sample costs eight atomics.
+ */
+const GATHER_UP_TO = 8
+
 function imageGradient(
+  run: Run,
+  x: Tensor,
+  theta: Tensor,
+  index: Tensor | undefined,
+  dy: Tensor,
+  a: WarpAttrs,
+): Tensor {
+  const [, , h, w] = x.shape as [number, number, number, number]
+  const gather = a.map === 'crop' && h * w <= GATHER_UP_TO * a.size[0] * a.size[1]
+  return (gather ? gatherGradient : scatterGradient)(run, x, theta, index, dy, a)
+}
+
+/** dx of boxes: every pixel sums up dy over the samples that touched it. */
+function gatherGradient(
+  run: Run,
+  x: Tensor,
+  theta: Tensor,
+  index: Tensor | undefined,
+  dy: Tensor,
+  a: WarpAttrs,
+): Tensor {
+  const [n, c, h, w] = x.shape as [number, number, number, number]
+  const dx = run.empty(x.shape)
+  run.launch({
+    ...options(x, index, a),
+    entry: 'gather',
+    bindings: { theta, index: index ?? theta, spans: index ? spansOf(run, index, n) : theta, dy, y: dx },
+    threads: pixelThreads(run.device.adapter.cpu, h, w, n * c),
+  })
+  return dx
+}
+
+/** dx: dy scattered to the pixels that were sampled. */
+function scatterGradient(
   run: Run,
   x: Tensor,
   theta: Tensor,
