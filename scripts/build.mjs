@@ -1,16 +1,17 @@
 // Builds dist/: the Node library, the command, the browser bundle, and their types.
 import { execFileSync } from 'node:child_process'
-import { readFileSync, rmSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 import { shortener } from './shorten-wgsl.mjs'
+import { readKernel } from './wgsl.mjs'
 
 /** An esbuild plugin that loads kernels as text, each through `change`. */
 const kernels = (change) => ({
   name: 'wgsl',
   setup(b) {
     b.onLoad({ filter: /\.wgsl$/ }, ({ path }) => ({
-      contents: change(readFileSync(path, 'utf8')),
+      contents: change(readKernel(path)),
       loader: 'text',
     }))
   },

@@ -3,7 +3,8 @@
 // Names have to be the same in all kernels, since some are put together from parts, and since gzip finds what recurs.
 // Renamed are functions that are no entry points, their parameters, and local values. What TypeScript or another kernel
 // speaks of by name stays: bindings, overrides, constants of a file, entry points, fields, aliases.
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
+import { readKernel } from './wgsl.mjs'
 
 /**
  * A kernel's text without comments, indentation and the spaces around punctuation. Lines stay, so that a compile error
@@ -87,6 +88,6 @@ function* freshNames(taken) {
 /** A function that shortens any kernel of the folder. */
 export function shortener(folder) {
   const files = readdirSync(folder).filter((name) => name.endsWith('.wgsl'))
-  const names = shortNames(files.map((name) => tighten(readFileSync(`${folder}/${name}`, 'utf8'))))
+  const names = shortNames(files.map((name) => tighten(readKernel(`${folder}/${name}`))))
   return (text) => tighten(text).replace(NAME, (name) => names.get(name) ?? name)
 }
