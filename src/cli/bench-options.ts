@@ -5,8 +5,18 @@ import type { NetworkCase } from '../../bench/networks.ts'
 import { DataError } from '../gpu/errors.ts'
 import type { Precision } from '../pipelines/precision.ts'
 
+/** Networks at widths, batches and sides. */
+export interface CaseOptions {
+  readonly network: readonly string[]
+  readonly features: readonly number[]
+  readonly channels: number
+  readonly batch: readonly number[]
+  readonly size: readonly number[]
+  readonly precision: Precision
+}
+
 /** What commander makes of the options of `fovea bench`. */
-export interface BenchOptions {
+export interface BenchOptions extends CaseOptions {
   readonly adapter: string
   readonly only: string
   readonly kernels: boolean
@@ -19,12 +29,6 @@ export interface BenchOptions {
   readonly peers?: boolean
   readonly tune?: boolean
   readonly large?: boolean
-  readonly network: readonly string[]
-  readonly features: readonly number[]
-  readonly channels: number
-  readonly batch: readonly number[]
-  readonly size: readonly number[]
-  readonly precision: Precision
   readonly json?: boolean
 }
 
@@ -67,19 +71,15 @@ export function kernelPart(text: string): string {
 }
 
 /** Every network at every width, batch and side that was asked for. Throws a DataError for a side it cannot take. */
-export function casesOf({
-  network,
-  features,
-  channels,
-  batch,
-  size,
-  precision,
-}: BenchOptions): NetworkCase[] {
+export function casesOf(
+  command: 'bench' | 'tune',
+  { network, features, channels, batch, size, precision }: CaseOptions,
+): NetworkCase[] {
   for (const name of network) {
     const { multiple } = NETWORKS[name]!
     const bad = size.find((side) => side % multiple !== 0)
     if (bad !== undefined)
-      throw new DataError(`bench --size ${bad}: ${name} takes sides that are multiples of ${multiple}`)
+      throw new DataError(`${command} --size ${bad}: ${name} takes sides that are multiples of ${multiple}`)
   }
   return network.flatMap((name) =>
     (NETWORKS[name]!.hasWidth ? features : features.slice(0, 1)).flatMap((width) =>
