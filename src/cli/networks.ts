@@ -2,8 +2,8 @@ import { join } from 'node:path'
 import type { Device } from '../autograd/device.ts'
 import { CheckpointError, listed, WeightsMismatchError } from '../gpu/errors.ts'
 import type { Module } from '../nn/module.ts'
-import { UNet } from '../nn/networks/unet.ts'
 import { cosineSchedule } from '../nn/optim/schedulers.ts'
+import { loadPretrained } from '../node/pretrained.ts'
 import { RunFolder } from '../node/run-folder.ts'
 import { readWeights } from '../node/safetensors.ts'
 import { readCheckpoint } from '../pipelines/checkpoint.ts'
@@ -11,6 +11,7 @@ import type { RecoveringDevice } from '../pipelines/recover.ts'
 import { type TrainResult, train } from '../pipelines/training.ts'
 import { Interrupted, type Io } from './io.ts'
 import { type NetworkPlan, type Networks, networksOf } from './methods.ts'
+import { kindOf } from './network-kinds.ts'
 import { type DataPlan, networkFolder } from './plan.ts'
 import { trainingDisplay } from './progress.ts'
 import { epochsFor, type MethodName, type Settings } from './settings.ts'
@@ -56,8 +57,16 @@ async function loadBest(device: Device, net: Module, out: string, folder: string
   }
 }
 
-function build(device: Device, channels: number, { features, seed }: Settings): UNet {
-  return new UNet(device, { inChannels: channels, features, seed })
+const build = (device: Device, channels: number, { network, features, seed }: Settings): Module =>
+  kindOf(network).build(device, { inChannels: channels, features, seed })
+
+/** Fills a network from the file of `--pretrained` and says what fitted. Throws a CheckpointError where nothing did. */
+async function pretrain(net: Module, file: string, io: Io): Promise<void> {
+  const { matched, skipped, kept } = await loadPretrained(net, file, { extraChannels: 'zero' })
+  const because = skipped[0] ? ` (${skipped[0].name}: ${skipped[0].why})` : ''
+  io.err(
+    `${file}: ${matched.length} weights taken, ${skipped.length} skipped${because}, ${kept.length} stay as they begin\n`,
+  )
 }
 
 /**
@@ -70,15 +79,15 @@ export async function trainNetwork(
   network: NetworkPlan,
 ): Promise<TrainedNetwork> {
   const { io, out, settings, device: recovering } = context
-  const { size, features, batch, lr, schedule, weightDecay, seed, share, augment } = settings
+  const { size, features, batch, lr, schedule, weightDecay, seed, share, augment, pretrained } = settings
   const precision = settings.precision ? { precision: settings.precision } : {}
   const folder = networkFolder(out, plan.name, network.name)
   const epochs = epochsFor(plan.train.length * share, settings)
   const { channels } = plan.dataset
   const store = await RunFolder.open(folder, {
-    network: 'UNet',
+    network: kindOf(settings.network).network,
     task: network.task.name,
-    ...(network.from ? { from: network.from } : {}),
+    ...(network.from ? { from: network.from } : pretrained ? { pretrained } : {}),
     ...{ channels, size, features, epochs, batch, lr, schedule, weightDecay, seed, share, augment },
     ...precision,
   })
@@ -90,6 +99,7 @@ export async function trainNetwork(
       net.activationCheckpointing = context.activationCheckpointing ?? false
       try {
         if (network.from) await loadBest(device, net, out, networkFolder(out, plan.name, network.from))
+        else if (pretrained) await pretrain(net, pretrained, io)
         return await train(net, device, {
           task: network.task,
           train: plan.train,

@@ -15,6 +15,8 @@ export abstract class Module {
    * Takes less memory and about a third more time; the same bits. Looked at by the network that is called.
    */
   activationCheckpointing = false
+  /** Fewest images that a batch may have in training. */
+  readonly leastTrainingBatch: number = 1
   readonly #parts = new Map<string, Module>()
   readonly #parameters = new Map<string, Tensor>()
   readonly #buffers = new Map<string, Tensor>()
