@@ -17,6 +17,14 @@ import {
 /** A window of 3×3 without stride, whatever its padding and dilation. */
 const isDense3x3 = (s: ConvShape) => s.kh === 3 && s.kw === 3 && s.strideH === 1 && s.strideW === 1
 
+/** Groups whose channels do not fill the tiles of other kernels. */
+const smallGroups = (s: ConvShape) => s.groups > 1 && Math.min(s.cin, s.cout) / s.groups < 8
+
+/** Where a plane at a time is the fastest: one channel comes out, or groups are small. */
+export const suitsPlanes = (s: ConvShape, channelsOut: number) => channelsOut === 1 || smallGroups(s)
+
+export const suitsPlanesWeightGrad = (s: ConvShape) => Math.min(s.cin, s.cout) <= 2 || smallGroups(s)
+
 /** The rows and columns that are equal modulo the dilation, in bands of `rows` and strips of four columns. */
 function bandsAndStrips(outH: number, outW: number, s: ConvShape, rows: number) {
   const bands = Math.ceil(Math.ceil(outH / s.dilationH) / rows)
