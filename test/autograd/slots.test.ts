@@ -69,10 +69,12 @@ const consumers = {
   overlapping: (a: Tensor) => maxPool2d(a, { kernelSize: 3, stride: 1, padding: 1 }),
   squared: (a: Tensor) => mul(a, a),
   convolved: (a: Tensor) => conv2d(a, filter(a.device), { padding: 1 }),
+  mixed: (a: Tensor) => conv2d(a, pointwise(a.device)),
   enlarged: (a: Tensor) => convTranspose2d(a, turned(a.device), { stride: 2 }),
 }
 
 const filter = (device: Device) => device.tensor(randomValues([2, 3, 3, 3], 5), [2, 3, 3, 3])
+const pointwise = (device: Device) => device.tensor(randomValues([16, 3, 1, 1], 7), [16, 3, 1, 1])
 const turned = (device: Device) => device.tensor(randomValues([3, 2, 2, 2], 6), [3, 2, 2, 2])
 
 test('a skip that several ops consume: its gradients add up, in any order', async () => {
@@ -99,6 +101,7 @@ test('a skip that several ops consume: its gradients add up, in any order', asyn
     ['joined', 'squared'],
     ['convolved', 'joined'],
     ['enlarged', 'joined'],
+    ['mixed', 'joined'],
     ['joined', 'enlarged', 'convolved'],
     ['convolved', 'pooled', 'joined'],
     ['pooled', 'squared', 'joined', 'overlapping'],
@@ -144,6 +147,21 @@ test('convolutions write into slots, with their bias, ReLU and gradients', async
   got.all.forEach((values, k) => {
     expectClose(values, want.all[k]!, 1e-5, 1e-5, `array ${k}`)
   })
+})
+
+test('a 1×1 convolution into a slot: where its kernel cannot write there, its result is copied', async () => {
+  const device = await testDevice()
+  const shape = [2, 16, 8, 8]
+  const x = device.tensor(randomValues([2, 16, 8, 8], 1), [2, 16, 8, 8])
+  const w = device.tensor(randomValues([16, 16, 1, 1], 2), [16, 16, 1, 1])
+  const want = await conv2d(x, w).data()
+  const [up, skip] = concatSlots(device, [shape, shape])
+  const made = concat([conv2d(x, w, { into: up }), conv2d(x, w, { into: skip })], { axis: 1 })
+  const got = await made.data()
+  for (const at of [0, 1024, 2048, 3072]) {
+    const part = Math.floor(at / 2048) * 1024
+    expectClose(got.subarray(at, at + 1024), want.subarray(part, part + 1024), 1e-6, 1e-6, `from ${at}`)
+  }
 })
 
 test('an op that knows nothing of channels gets them dense', async () => {
