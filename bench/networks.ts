@@ -68,7 +68,7 @@ export async function measure(
   const timing = await time(device, call, { budgetMs })
   const before = device.counters
   const js: number[] = []
-  const calls = firstMs > 2000 ? 2 : 5
+  const calls = firstMs > 2000 ? 1 : 5
   for (let i = 0; i < calls; i++) {
     const begin = performance.now()
     call()

@@ -1,27 +1,31 @@
 // Builds dist/: the Node library, the command, the browser bundle, and their types.
 import { execFileSync } from 'node:child_process'
 import { readFileSync, rmSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
+import { shortener } from './shorten-wgsl.mjs'
 
-/** Kernels as text, without comments and indentation. */
-export const wgsl = {
+/** An esbuild plugin that loads kernels as text, each through `change`. */
+const kernels = (change) => ({
   name: 'wgsl',
   setup(b) {
     b.onLoad({ filter: /\.wgsl$/ }, ({ path }) => ({
-      contents: readFileSync(path, 'utf8')
-        .replace(/\/\*[\s\S]*?\*\//g, '')
-        .replace(/[ \t]*\/\/[^\n]*/g, '')
-        .replace(/\n\s+/g, '\n'),
+      contents: change(readFileSync(path, 'utf8')),
       loader: 'text',
     }))
   },
-}
+})
 
-const common = { bundle: true, format: 'esm', target: 'es2022', plugins: [wgsl], logLevel: 'warning' }
+/** For Node: an error of the driver can quote what is in the file. */
+export const wgsl = kernels((text) => text)
+/** For pages, which load it: short. */
+export const wgslForPages = kernels(shortener(fileURLToPath(new URL('../kernels', import.meta.url))))
+
+const common = { bundle: true, format: 'esm', target: 'es2022', logLevel: 'warning' }
 
 export async function buildAll() {
   rmSync('dist', { recursive: true, force: true })
-  const node = { ...common, platform: 'node', packages: 'external' }
+  const node = { ...common, plugins: [wgsl], platform: 'node', packages: 'external' }
   await Promise.all([
     build({
       ...node,
@@ -32,6 +36,7 @@ export async function buildAll() {
     }),
     build({
       ...common,
+      plugins: [wgslForPages],
       platform: 'browser',
       entryPoints: { browser: 'src/index.ts' },
       outdir: 'dist',

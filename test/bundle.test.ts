@@ -1,9 +1,11 @@
 import { execFile } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
+import { kernel } from '../src/gpu/kernel.ts'
 import { VERSION } from '../src/version.ts'
+import { testDevice } from './device.ts'
 
 interface Size {
   readonly page: string
@@ -33,6 +35,29 @@ test('a web page needs no Node module and no package, and little to load', async
   const networks = unet.modules.filter((path) => /^src\/(nn\/(networks|parts)|onnx)\//.test(path))
   expect(networks).toEqual(['src/nn/networks/unet.ts'])
   expect([unet.packagesLater, all.packagesLater]).toEqual([[], ['node_modules/pbf/index.js']])
+})
+
+const folder = fileURLToPath(new URL('../kernels', import.meta.url))
+const kernels = readdirSync(folder).filter((name) => name.endsWith('.wgsl'))
+
+test.each(kernels)('%s means the same in a page, which has it shortened', async (name) => {
+  const { shortener } = (await import(new URL('../scripts/shorten-wgsl.mjs', import.meta.url).href)) as {
+    shortener(folder: string): (text: string) => string
+  }
+  const source = readFileSync(`${folder}/${name}`, 'utf8')
+  const short = shortener(folder)(source)
+  expect(short.length).toBeLessThan(source.length)
+  expect(short.match(/^alias .*$/gm)).toEqual(source.match(/^alias .*?;/gm))
+  // Parts that others are built of have no entry point, and what is built of parts wants them.
+  if (source.includes('@compute')) expect(kernel(name, short).meta).toEqual(kernel(name, source).meta)
+  const { native } = await testDevice()
+  const errors = async (code: string) => {
+    native.pushErrorScope('validation')
+    const { messages } = await native.createShaderModule({ code }).getCompilationInfo()
+    await native.popErrorScope()
+    return messages.filter((m) => m.type === 'error').length
+  }
+  expect(await errors(short)).toEqual(await errors(source))
 })
 
 test('the version that caches are held to is that of the package', () => {

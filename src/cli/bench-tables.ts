@@ -73,7 +73,7 @@ export function profileText(p: NetworkProfile): string {
   return [
     `${p.name}: ${p.ms.toFixed(1)} ms median, ${p.min.toFixed(1)} least of ${p.runs} runs, ` +
       `${((1e6 * p.ms) / p.pixels).toFixed(0)} ns a pixel`,
-    `  ${p.kernelMs.toFixed(1)} ms in ${p.dispatches} launches (${p.clock}), floor ${p.floorMs.toFixed(1)} ms; ` +
+    `  ${p.kernelMs.toFixed(1)} ms in ${p.dispatches} launches (${p.clock}, each one's least), floor ${p.floorMs.toFixed(1)} ms; ` +
       `${p.submissions} submission, ${p.newBuffers} new buffers, ${p.jsMs.toFixed(2)} ms JavaScript; ` +
       `peak ${megabytes(p.peakBytes)} MB`,
     ...floorLines(BY_KERNEL, p.byKernel, p.kernelMs),

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import type { Device } from '../autograd/device.ts'
-import { CheckpointError } from '../gpu/errors.ts'
+import { CheckpointError, listed, WeightsMismatchError } from '../gpu/errors.ts'
 import type { Module } from '../nn/module.ts'
 import { cosineSchedule } from '../nn/optim/schedulers.ts'
 import { loadPretrained } from '../node/pretrained.ts'
@@ -31,12 +31,30 @@ export interface RunContext {
   readonly out: string
   readonly settings: Settings
   readonly device: RecoveringDevice
+  /** In training. */
+  readonly activationCheckpointing?: boolean
 }
 
-/** Loads the best weights that a run has for one of its networks. Throws a CheckpointError. */
-async function loadBest(device: Device, net: Module, folder: string): Promise<void> {
+/** Loads the best weights that a run has for one of its networks. Throws a CheckpointError that says what to do. */
+async function loadBest(device: Device, net: Module, out: string, folder: string): Promise<void> {
   const file = join(folder, 'best.safetensors')
-  await readCheckpoint(device, await readWeights(file), file, net)
+  try {
+    await readCheckpoint(device, await readWeights(file), file, net)
+  } catch (cause) {
+    if (cause instanceof WeightsMismatchError) {
+      throw new CheckpointError(
+        `${file}: the weights are not those of the network that ${join(out, 'config.json')} describes ` +
+          `(${listed(cause.differences, 2)}); put back the file that belongs to it`,
+        { cause },
+      )
+    }
+    const missing = ((cause as Error).cause as NodeJS.ErrnoException | undefined)?.code === 'ENOENT'
+    if (!missing) throw cause
+    throw new CheckpointError(
+      `${file} is not there: this network of the run was not trained yet. Run the fovea train command of ${out} again`,
+      { cause },
+    )
+  }
 }
 
 const build = (device: Device, channels: number, { network, features, seed }: Settings): Module =>
@@ -78,8 +96,9 @@ export async function trainNetwork(
   try {
     const result = await recovering.run(async (device) => {
       const net = build(device, channels, settings)
+      net.activationCheckpointing = context.activationCheckpointing ?? false
       try {
-        if (network.from) await loadBest(device, net, networkFolder(out, plan.name, network.from))
+        if (network.from) await loadBest(device, net, out, networkFolder(out, plan.name, network.from))
         else if (pretrained) await pretrain(net, pretrained, io)
         return await train(net, device, {
           task: network.task,
@@ -91,6 +110,7 @@ export async function trainNetwork(
           ...(schedule === 'cosine' ? { schedule: cosineSchedule({ epochs }) } : {}),
           ...(settings.plateau === null ? {} : { plateau: settings.plateau }),
           signal: io.signal,
+          onStart: display.start,
           onFirstStep: display.firstStep,
           onProgress: display.progress,
           onEpoch: display.epoch,
@@ -124,18 +144,10 @@ export function withNetworks<R>(
     try {
       for (const { name } of networksOf(data.method, settings)) {
         nets[name] = build(device, data.channels, settings)
-        await loadBest(device, nets[name], networkFolder(out, data.name, name))
+        await loadBest(device, nets[name], out, networkFolder(out, data.name, name))
         nets[name].eval()
       }
       return await use(device, nets)
-    } catch (error) {
-      if (!(error instanceof CheckpointError)) throw error
-      throw new CheckpointError(
-        `${out}: ${error.message}; train the run first, by fovea train --out ${out}`,
-        {
-          cause: error,
-        },
-      )
     } finally {
       if (!device.lost) for (const net of Object.values(nets)) net.dispose()
     }

@@ -1,5 +1,6 @@
 import type { Sample } from '../data/dataset.ts'
 import { resizeImage } from '../data/resize.ts'
+import { formatBytes } from '../gpu/bytes.ts'
 import { readImage, readMask } from '../node/image.ts'
 import { overlayPng, writeReport } from '../node/report.ts'
 import type { Evaluated } from '../pipelines/evaluate.ts'
@@ -53,6 +54,16 @@ async function casesOf({ plan }: DataResult, { label, images }: Scored) {
 const trainingOf = ({ title, history, bestEpoch, seconds, from }: TrainedNetwork): string =>
   `${title} ${history.length} epochs in ${Math.round(seconds)} s, best ${bestEpoch}${from ? `, begun from ${from}` : ''}`
 
+/** What the networks that were trained by this call held on the GPU. */
+function memoryOf(results: readonly DataResult[]): [string, string][] {
+  const each = results.flatMap(({ plan, networks }) =>
+    networks.flatMap(({ title, memory }) =>
+      memory ? [`${plan.name}, ${title}: ${formatBytes(memory.peak)}`] : [],
+    ),
+  )
+  return each.length > 0 ? [['GPU memory', each.join('; ')]] : []
+}
+
 function factsOf(results: readonly DataResult[], settings: Settings, seconds: number): [string, string][] {
   const { network, size, features, batch, lr, schedule, seed, augment } = settings
   return [
@@ -67,6 +78,7 @@ function factsOf(results: readonly DataResult[], settings: Settings, seconds: nu
       `Adam, learning rate ${lr} (${schedule}), batch ${batch}, soft Dice loss, augmentation ${augment}`,
     ],
     ['Seed', String(seed)],
+    ...memoryOf(results),
     ['Time', `${Math.round(seconds)} s for the last call of fovea train`],
   ]
 }

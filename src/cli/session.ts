@@ -4,8 +4,17 @@ import { RecoveringDevice } from '../pipelines/recover.ts'
 import type { Io } from './io.ts'
 
 /** The device of a command; a lost one is opened anew, three times at most. */
-export function recoveringDevice(adapter: string, io: Io, tune?: TuneMode): RecoveringDevice {
-  return new RecoveringDevice(() => openDevice({ adapter, ...(tune ? { tune } : {}) }), {
+export function recoveringDevice(
+  adapter: string,
+  io: Io,
+  { tune, memoryLimit }: { tune?: TuneMode | undefined; memoryLimit?: number | undefined } = {},
+): RecoveringDevice {
+  const options = {
+    adapter,
+    ...(tune ? { tune } : {}),
+    ...(memoryLimit === undefined ? {} : { memoryLimit }),
+  }
+  return new RecoveringDevice(() => openDevice(options), {
     retries: 3,
     onLost: (error, left) =>
       io.err(

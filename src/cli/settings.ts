@@ -1,5 +1,6 @@
 import { resolve } from 'node:path'
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import { parseBytes } from '../gpu/bytes.ts'
 import { DataError } from '../gpu/errors.ts'
 import { TUNE_MODES, type TuneMode } from '../gpu/tuner.ts'
 import { type AugmentOptions, NO_AUGMENTATION, THESIS_AUGMENTATION } from '../pipelines/augment.ts'
@@ -54,6 +55,9 @@ export interface TrainArguments extends Omit<Settings, 'epochs' | 'patience' | '
   readonly transfer?: boolean
   readonly adapter: string
   readonly tune?: TuneMode
+  /** Most bytes on the GPU. */
+  readonly memory?: number
+  readonly checkpointActivations?: boolean
   readonly json?: boolean
 }
 
@@ -72,6 +76,12 @@ const side = number('a multiple of 16, in pixels', (v) => Number.isInteger(v) &&
 const notNegative = number('a number of at least 0', (v) => v >= 0 && Number.isFinite(v))
 const positive = number('a number over 0', (v) => v > 0 && Number.isFinite(v))
 const shareOfAll = number('a number over 0 and up to 1', (v) => v > 0 && v <= 1)
+
+function memory(text: string): number {
+  const bytes = parseBytes(text)
+  if (bytes === undefined) throw new InvalidArgumentError('It must be a size such as 8GB or 512MB.')
+  return bytes
+}
 
 export const adapterOption = (): Option =>
   new Option(
@@ -156,6 +166,15 @@ export function addTrainOptions(command: Command): Command {
     .option('--test <part>', 'share of the groups for the scores', part, 0.1)
     .addOption(adapterOption())
     .addOption(tuneOption())
+    .option(
+      '--memory <size>',
+      'most that training may take on the GPU, such as 8GB (default: no limit)',
+      memory,
+    )
+    .option(
+      '--checkpoint-activations',
+      'activation checkpointing: half the memory, a third more time, the same results',
+    )
     .option('--json', 'print the results as JSON on standard output')
 }
 

@@ -18,7 +18,8 @@ Each folder is split into training, validation and test by patient or image (see
   crops      trains a rough and a fine network; scores the rough one alone, and segment-then-segment, at full size
   cartesian  the baseline alone
 The run folder gets config.json, a folder a network (metrics.jsonl, last and best weights), results.json,
-scores.csv and report.html. Ctrl-C ends at the next step; the same command goes on.
+scores.csv and report.html. Ctrl-C ends at the next step; the same command goes on, with --memory and
+--checkpoint-activations as it likes: they change no result.
 
 Examples:
   fovea train --data data/lesion data/nuclei --out runs/demo
@@ -42,9 +43,10 @@ async function runTraining(args: TrainArguments, io: Io): Promise<void> {
   const plans = await planData(args.data, settings)
   const out = args.out ?? join('runs', plans.map((p) => p.name).join('-'))
   await RunFolder.open(out, { fovea: 1, data: plans.map(entryOf), settings })
-  const device = recoveringDevice(args.adapter, io, args.tune)
+  const device = recoveringDevice(args.adapter, io, { tune: args.tune, memoryLimit: args.memory })
   try {
-    const context: RunContext = { io, out, settings, device }
+    const activationCheckpointing = args.checkpointActivations ?? false
+    const context: RunContext = { io, out, settings, device, activationCheckpointing }
     const adapter = (await device.get()).adapter.name
     io.err(`adapter: ${adapter}\n`)
     const results: DataResult[] = []

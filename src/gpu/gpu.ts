@@ -285,10 +285,16 @@ export class Gpu {
   upload(data: ArrayBufferView, op: string): Storage {
     this.stream.assertUsable()
     const capture = this.#capture
+    if (capture && !capture.dry) {
+      const storage = this.#captureOwn(data.byteLength, op)
+      const { buffer, byteOffset, byteLength } = data
+      capture.constants.set(storage, new Uint8Array(buffer, byteOffset, byteLength).slice())
+      return storage
+    }
     const storage = capture
       ? this.allocatePersistent(data.byteLength, op)
       : this.allocate(data.byteLength, op)
-    if (capture) capture.constants.push(storage.retain())
+    capture?.uploads.push(storage.retain())
     this.stream.write(storage.place, data)
     return storage
   }
@@ -367,7 +373,7 @@ export class Gpu {
     try {
       const result = fn()
       for (const { root } of outputs(result)) {
-        if (capture.virtuals.has(root) && !capture.inputs.has(root)) capture.outputs.add(root)
+        if (capture.virtuals.has(root) && !capture.own(root)) capture.outputs.add(root)
       }
       return { result, capture }
     } catch (error) {
@@ -380,10 +386,16 @@ export class Gpu {
 
   /** Bytes that the captured step is given at each run. */
   protected captureInput(bytes: number, op: string): Storage {
+    const storage = this.#captureOwn(bytes, op)
+    this.#capture!.inputs.add(storage)
+    return storage
+  }
+
+  /** A virtual storage that is to have a buffer of its own. */
+  #captureOwn(bytes: number, op: string): Storage {
     this.allocator.assertBindable(bytes, op)
     const storage = new Storage(bytes, op, undefined, undefined)
     this.#capture!.virtuals.add(storage)
-    this.#capture!.inputs.add(storage)
     return storage
   }
 
@@ -407,12 +419,17 @@ export class Gpu {
       plan = this.planSteps([capture])[0]!
     }
     this.#assertRoom(plan.memory)
-    const inputs = [...capture.inputs].map((s) => {
+    const held = [...capture.inputs, ...capture.constants.keys()].map((s) => {
       const own = this.allocatePersistent(s.bytes, s.op)
       s.assign(own.place)
+      const data = capture.constants.get(s)
+      if (data) this.stream.write(own.place, data)
       return own
     })
-    return new Program(this.native, this.stream, this.#scratch, capture, plan, inputs, this.#guard)
+    const program = new Program(this.native, this.stream, this.#scratch, capture, plan, held, this.#guard)
+    // Their data are on the GPU now; `Capture.own` was asked for the last time.
+    capture.constants.clear()
+    return program
   }
 
   #assertRoom({ peak, intermediates }: StepMemory): void {

@@ -274,6 +274,8 @@ class TrainingRun {
       this.#report(batches.length)
     }
     const trainLoss = (await this.#lossSum.item()) / batches.length
+    // What the GPU had to say may have gone to the reading of an earlier loss.
+    if (this.#lossError) throw this.#lossError
     if (!Number.isFinite(trainLoss)) throw this.#notFinite(trainLoss)
     const seconds = (performance.now() - start) / 1000
     const waitSeconds = (this.#loader!.waitedMs - waited) / 1000
