@@ -1,7 +1,8 @@
 import source from '../kernels/ceiling.wgsl'
 import type { Device } from '../src/autograd/device.ts'
 import { kernel } from '../src/gpu/kernel.ts'
-import { time } from './measure.ts'
+import type { Storage } from '../src/gpu/storage.ts'
+import { median, time } from './measure.ts'
 
 const kernels = kernel('ceiling', source)
 
@@ -9,27 +10,86 @@ const kernels = kernel('ceiling', source)
 export interface Ceiling {
   /** Multiply-adds (two operations each) of a loop without memory. */
   readonly gflops: number
-  /** Bytes read and written by a copy of 32 MB. */
+  /** Bytes read and written by a copy that fits into no cache. */
   readonly gbs: number
+  /** The same for smaller copies, repeated, so that caches serve them; ascending in bytes read and written. */
+  readonly copies: readonly { readonly bytes: number; readonly gbs: number }[]
 }
 
-/** Measures both ceilings, in the same run as the kernels that are held against them. */
+/** The best bandwidth of copies that read and write as many bytes or more: what so many bytes can hope for. */
+export const bandwidthFor = (bytes: number, { copies, gbs }: Ceiling): number =>
+  Math.max(gbs, ...copies.filter((c) => c.bytes >= bytes).map((c) => c.gbs))
+
+/** Rounds of a ceiling, spread over a second or so: a neighbour's burst must not lower it. */
+const ROUNDS = 5
+
+/** The least time of several rounds: a ceiling is what the adapter can do, not what it did once. */
+async function best(device: Device, call: () => void): Promise<number> {
+  let least = Number.POSITIVE_INFINITY
+  for (let i = 0; i < ROUNDS; i++) least = Math.min(least, (await time(device, call, { budgetMs: 120 })).min)
+  return least
+}
+
+/** Bytes read and written by the smallest copy that is measured. */
+const SMALLEST = 2 ** 18
+
+/** Measures all ceilings, in the same run as the kernels that are held against them. */
 export async function measureCeiling(device: Device): Promise<Ceiling> {
-  const bytes = 32 * 2 ** 20
-  const x = device.allocatePersistent(bytes, 'ceiling')
-  const y = device.allocatePersistent(bytes, 'ceiling')
-  const bindings = { x, y }
-  const copy = await time(device, () => {
-    const params = { count: bytes / 16, rounds: 0, scale: 0, shift: 0 }
-    device.launch('copy', { kernel: kernels, entry: 'copy', bindings, params, threads: bytes / 16 })
-  })
-  const lanes = device.adapter.cpu ? 64 * 256 : 64 * 16_384
-  const rounds = device.adapter.cpu ? 512 : 2048
-  const fma = await time(device, () => {
+  const { cpu, maxBindingBytes } = device.adapter
+  // A GPU's last cache holds up to some 50 MB, a processor's 32 MB and more, shared by source and target.
+  const largest = cpu ? 64 * 2 ** 20 : Math.min(512 * 2 ** 20, 2 ** Math.floor(Math.log2(maxBindingBytes)))
+  const x = device.allocatePersistent(largest / 2, 'ceiling')
+  const y = device.allocatePersistent(largest / 2, 'ceiling')
+  const copies = []
+  for (let bytes = SMALLEST; bytes <= largest; bytes *= 4) {
+    const ms = await copyMs(device, x, y, bytes)
+    copies.push({ bytes, gbs: bytes / ms / 1e6 })
+  }
+  const lanes = cpu ? 64 * 256 : 64 * 16_384
+  const rounds = cpu ? 512 : 2048
+  const fma = await best(device, () => {
     const params = { count: 0, rounds, scale: 0.999, shift: 0.001 }
-    device.launch('fma', { kernel: kernels, entry: 'fma_loop', bindings, params, threads: lanes })
+    device.launch('fma', { kernel: kernels, entry: 'fma_loop', bindings: { x, y }, params, threads: lanes })
   })
   x.release('measured')
   y.release('measured')
-  return { gflops: (2 * 32 * lanes * rounds) / fma.min / 1e6, gbs: (2 * bytes) / copy.min / 1e6 }
+  return { gflops: (2 * 32 * lanes * rounds) / fma / 1e6, gbs: copies.at(-1)!.gbs, copies }
+}
+
+/** One copy that reads and writes `bytes` in all; small ones are timed many in a submission. */
+async function copyMs(device: Device, x: Storage, y: Storage, bytes: number): Promise<number> {
+  const count = bytes / 32
+  const repeats = Math.max(1, Math.min(64, (16 * 2 ** 20) / bytes))
+  const step = device.compile(() => {
+    const params = { count, rounds: 0, scale: 0, shift: 0 }
+    for (let i = 0; i < repeats; i++)
+      device.launch('copy', { kernel: kernels, entry: 'copy', bindings: { x, y }, params, threads: count })
+  })
+  const ms = await best(device, step)
+  step.dispose()
+  return ms / repeats
+}
+
+/** Launches in the longer of the two submissions that are compared. */
+const LAUNCHES = 2000
+
+/** What one more launch adds to a submission, µs: a kernel that does nothing, each behind the one before it. */
+export async function launchOverhead(device: Device): Promise<number> {
+  const y = device.allocatePersistent(1024, 'launch overhead')
+  const steps = [LAUNCHES, LAUNCHES / 10].map((count) =>
+    device.compile(() => {
+      const params = { count: 0, rounds: 0, scale: 0, shift: 0 }
+      for (let i = 0; i < count; i++) {
+        device.launch('nothing', { kernel: kernels, entry: 'nothing', bindings: { y }, params, threads: 64 })
+      }
+    }),
+  )
+  const slopes: number[] = []
+  for (let round = 0; round < 3; round++) {
+    const [long, short] = [await time(device, steps[0]!), await time(device, steps[1]!)]
+    slopes.push((1000 * (long.min - short.min)) / (0.9 * LAUNCHES))
+  }
+  for (const step of steps) step.dispose()
+  y.release('measured')
+  return median(slopes)
 }

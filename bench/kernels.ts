@@ -1,8 +1,10 @@
 import type { Device } from '../src/autograd/device.ts'
 import * as ops from '../src/autograd/ops/index.ts'
 import type { Tensor } from '../src/autograd/tensor.ts'
+import { tune as tuneOn } from '../src/gpu/tune.ts'
 import { backward, type Case, forward, tensor } from './case.ts'
 import type { Ceiling } from './ceiling.ts'
+import { floorOf } from './floors.ts'
 import { geometry } from './geometry.ts'
 import { type Timing, time } from './measure.ts'
 
@@ -11,7 +13,7 @@ export interface KernelRow extends Timing {
   readonly name: string
   readonly gflops: number
   readonly gbs: number
-  /** Part of the measured ceiling of arithmetic or of bandwidth, whichever it comes nearer to. */
+  /** Its floor at the measured ceilings divided by its least time. */
   readonly share: number
   /** Where a case counts pixels. */
   readonly nsPerPixel: number | undefined
@@ -23,12 +25,19 @@ const CONVOLUTIONS = [
   [128, 256, 4], [256, 256, 4], [256, 128, 8], [128, 64, 16], [64, 32, 32], [32, 16, 64], [32, 32, 64],
 ] as const // biome-ignore format: a table
 
-function convolutions(): Case[] {
-  return CONVOLUTIONS.flatMap(([cin, cout, side]): Case[] => {
-    const flops = 2 * 4 * side * side * cin * cout * 9
-    const bytes = 4 * (4 * side * side * (cin + cout) + cin * cout * 9)
-    const shape = `4×${cin}→${cout}×${side}²`
-    const inputs = (d: Device) => [tensor(d, [4, cin, side, side]), tensor(d, [cout, cin, 3, 3])]
+/** Convolutions of a U-Net with 32 features on 8×3×256², which keep a graphics processor busy. */
+const LARGE = [
+  [32, 32, 256], [64, 64, 128], [128, 128, 64], [256, 256, 32], [512, 512, 16], [64, 32, 256], [1024, 512, 16],
+] as const // biome-ignore format: a table
+
+type Layer = readonly [cin: number, cout: number, side: number]
+
+function convolutions(n: number, layers: readonly Layer[]): Case[] {
+  return layers.flatMap(([cin, cout, side]): Case[] => {
+    const flops = 2 * n * side * side * cin * cout * 9
+    const bytes = 4 * (n * side * side * (cin + cout) + cin * cout * 9)
+    const shape = `${n}×${cin}→${cout}×${side}²`
+    const inputs = (d: Device) => [tensor(d, [n, cin, side, side]), tensor(d, [cout, cin, 3, 3])]
     const f = (x: Tensor, w: Tensor) => ops.conv2d(x, w, { padding: 1 })
     return [
       { name: `conv2d 3×3 ${shape}`, flops, bytes, setup: (d) => forward(d, inputs(d), f as never) },
@@ -105,16 +114,33 @@ function others(): Case[] {
   ]
 }
 
-/** Times every kernel over the shapes that the networks use. `only` keeps names that contain it. */
+const cases = (large: boolean): Case[] => [
+  ...convolutions(4, CONVOLUTIONS),
+  ...(large ? convolutions(8, LARGE) : []),
+  ...others(),
+  ...geometry(),
+]
+
+/** Names of all kernels that the bench times. */
+export const kernelNames = (large = false): string[] => cases(large).map((c) => c.name)
+
+/**
+ * Times every kernel over the shapes that the networks use. `only` keeps names that contain it; with `tune`
+ * the fastest variant of each convolution is found first; `large` adds those for graphics processors.
+ */
 export async function benchKernels(
   device: Device,
   ceiling: Ceiling,
-  only = '',
-  onRow: (row: KernelRow) => void = () => undefined,
+  { only = '', tune = false, large = false, onRow = (_: KernelRow) => {} } = {},
 ): Promise<KernelRow[]> {
   const rows: KernelRow[] = []
   const wanted = (k: Case) => k.name.includes(only) && (only !== '' || !k.onDemand)
-  for (const c of [...convolutions(), ...others(), ...geometry()].filter(wanted)) {
+  for (const c of cases(large).filter(wanted)) {
+    if (tune) {
+      const untuned = c.setup(device)
+      await tuneOn(device, untuned)
+      untuned.dispose?.()
+    }
     // Its tensors live as long as the call that uses them: until the garbage collector takes both.
     const call = c.setup(device)
     const timing = await time(device, call, { budgetMs: 250 })
@@ -125,7 +151,7 @@ export async function benchKernels(
       ...timing,
       gflops,
       gbs,
-      share: Math.max(gflops / ceiling.gflops, gbs / ceiling.gbs),
+      share: floorOf(c, ceiling) / timing.min,
       nsPerPixel: c.pixels && (1e6 * timing.min) / c.pixels,
     }
     rows.push(row)

@@ -2,51 +2,74 @@ import type { Device } from '../src/autograd/device.ts'
 import { Run } from '../src/autograd/op.ts'
 import { conv2d, conv2dShape } from '../src/autograd/ops/conv2d.ts'
 import { runConv } from '../src/autograd/ops/conv2d_run.ts'
-import { diceLoss } from '../src/autograd/ops/dice-loss.ts'
 import type { Tensor } from '../src/autograd/tensor.ts'
-import { UNet } from '../src/nn/networks/unet.ts'
 import { Adam } from '../src/nn/optim/adam.ts'
+import { GradScaler } from '../src/nn/optim/grad-scaler.ts'
+import { checkPrecision, inPrecision, type Precision } from '../src/pipelines/precision.ts'
+import { NETWORKS } from './catalog.ts'
 import { time } from './measure.ts'
 
-/** One piece of work, as the peers do it, too. */
+/** One piece of work, as the peers do it, too. Milliseconds are medians. */
 export interface WorkRow {
   readonly name: string
   readonly ms: number
   readonly min: number
   readonly runs: number
+  /** Batch × height × width of what goes in. */
+  readonly pixels: number
   /** Of one call. */
   readonly dispatches: number
   readonly submissions: number
   readonly newBuffers: number
   /** JavaScript of one call: recording and submitting, without waiting for the GPU. */
   readonly jsMs: number
-  /** First call: kernels compiled, step captured and run. */
+  /** Step captured, kernels compiled side by side, first call run. */
   readonly firstMs: number
 }
 
-const wave = (device: Device, shape: readonly number[]): Tensor =>
+/** One network at one size. */
+export interface NetworkCase {
+  /** A key of NETWORKS. */
+  readonly network: string
+  readonly features: number
+  readonly inChannels: number
+  readonly batch: number
+  readonly side: number
+  /** Left out: float32. */
+  readonly precision?: Precision
+}
+
+/** What may be done with a network. */
+export const PHASES = ['inference', 'training step'] as const
+export type Phase = (typeof PHASES)[number]
+
+const filled = (device: Device, shape: readonly number[], at: (i: number) => number): Tensor =>
   device.tensor(
-    Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => Math.sin(0.1 * i)),
+    Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => at(i)),
     shape,
   )
+const wave = (i: number): number => Math.sin(0.1 * i)
+const stripes = (i: number): number => (i % 64 > 20 && i % 64 < 44 ? 1 : 0)
 
-const blob = (device: Device, shape: readonly number[]): Tensor =>
-  device.tensor(
-    Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) =>
-      i % 64 > 20 && i % 64 < 44 ? 1 : 0,
-    ),
-    shape,
-  )
-
-async function measure(device: Device, name: string, call: () => void, budgetMs: number): Promise<WorkRow> {
+/** Times `call` and counts what one call does. */
+export async function measure(
+  device: Device,
+  name: string,
+  pixels: number,
+  call: () => void,
+  budgetMs: number,
+  prepare: () => Promise<void> = async () => {},
+): Promise<WorkRow> {
   const start = performance.now()
+  await prepare()
   call()
   await device.idle()
   const firstMs = performance.now() - start
   const timing = await time(device, call, { budgetMs })
   const before = device.counters
   const js: number[] = []
-  for (let i = 0; i < 5; i++) {
+  const calls = firstMs > 2000 ? 2 : 5
+  for (let i = 0; i < calls; i++) {
     const begin = performance.now()
     call()
     js.push(performance.now() - begin)
@@ -58,44 +81,88 @@ async function measure(device: Device, name: string, call: () => void, budgetMs:
     ms: timing.median,
     min: timing.min,
     runs: timing.runs,
-    dispatches: (after.dispatches - before.dispatches) / 5,
-    submissions: (after.submissions - before.submissions) / 5,
-    newBuffers: (after.buffersCreated - before.buffersCreated) / 5,
+    pixels,
+    dispatches: (after.dispatches - before.dispatches) / calls,
+    submissions: (after.submissions - before.submissions) / calls,
+    newBuffers: (after.buffersCreated - before.buffersCreated) / calls,
     jsMs: Math.min(...js),
     firstMs,
   }
 }
 
-/** A U-Net training step as users write it: gradients cleared, forward, Dice loss, backward, Adam. */
-export function trainingStep(device: Device, net: UNet) {
+/**
+ * Both phases of a network as users write them, each a compiled step: inference without gradients; training
+ * with gradients cleared, forward, loss, backward, Adam.
+ */
+export function buildNetwork(
+  device: Device,
+  { network, features, inChannels, batch, side, precision = 'float32' }: NetworkCase,
+) {
+  checkPrecision('bench', device, precision)
+  const entry = NETWORKS[network]!
+  const net = entry.make(device, { features, inChannels })
+  const image = filled(device, [batch, inChannels, side, side], wave)
+  const target = filled(device, entry.target(batch, side), stripes)
   const opt = new Adam(net.parameters())
-  return device.compile((x: Tensor, y: Tensor) => {
+  const scaler = precision === 'mixed' ? new GradScaler(device) : undefined
+  const results = (x: Tensor): readonly Tensor[] =>
+    inPrecision(device, precision, () => [net.forward(x)].flat())
+  const infer = device.compile((x: Tensor) => device.noGrad(() => results(x)))
+  const step = device.compile((x: Tensor, y: Tensor) => {
     opt.zeroGrad()
-    const loss = diceLoss(net.forward(x), y)
-    loss.backward()
-    opt.step()
+    const loss = inPrecision(device, precision, () => entry.loss(results(x), y))
+    if (scaler) scaler.backward(loss)
+    else loss.backward()
+    opt.step(scaler ? { scaler } : {})
+    scaler?.update()
     return loss
   })
+  const run: Record<Phase, () => void> = {
+    inference: () => void infer(image),
+    'training step': () => void step(image, target),
+  }
+  return {
+    title: `${entry.title({ features, inChannels })}${precision === 'mixed' ? ' mixed' : ''}`,
+    /** `batch × channels × height × width`, as the peers' items bear it in their names. */
+    size: `${batch}x${inChannels}x${side}x${side}`,
+    pixels: batch * side * side,
+    steps: { inference: infer, 'training step': step },
+    /** Puts the network into the mode of a phase and gives the call that runs it. */
+    phase(name: Phase): () => void {
+      if (name === 'inference') net.eval()
+      else net.train()
+      return run[name]
+    },
+    /** Captures a phase and compiles its kernels side by side, as `train` does; after `phase`. */
+    prepare: (name: Phase): Promise<void> =>
+      name === 'inference' ? infer.prepare(image) : step.prepare(image, target),
+    dispose(): void {
+      infer.dispose()
+      step.dispose()
+      scaler?.dispose()
+    },
+  }
 }
 
-/** The work that bench/peers measures in other libraries, under the same names. */
-export async function benchNetworks(
-  device: Device,
-  { features = 16, batch = 4, side = 64, budgetMs = 3000, onRow = (_: WorkRow) => {} } = {},
-): Promise<WorkRow[]> {
-  const rows: WorkRow[] = []
-  const add = async (name: string, call: () => void) => {
-    const row = await measure(device, name, call, budgetMs)
-    rows.push(row)
-    onRow(row)
-  }
-  const x = wave(device, [4, 32, 64, 64])
+/** The convolution of 32 channels at 4×64² and its gradients: the peers' first two items. */
+async function benchConvolution(device: Device, add: (row: WorkRow) => void): Promise<void> {
+  const x = filled(device, [4, 32, 64, 64], wave)
   const w = device.parameter(
     Float32Array.from({ length: 32 * 32 * 9 }, (_, i) => 0.05 * Math.sin(i)),
     [32, 32, 3, 3],
   )
+  const pixels = 4 * 64 * 64
   const conv = device.compile((a: Tensor) => device.noGrad(() => conv2d(a, w, { padding: 1 })))
-  await add('conv3x3 4x32->32x64x64', () => void conv(x))
+  add(
+    await measure(
+      device,
+      'conv3x3 4x32->32x64x64',
+      pixels,
+      () => void conv(x),
+      1500,
+      () => conv.prepare(x),
+    ),
+  )
   const shape = conv2dShape(x.shape, w.shape, { padding: 1 })
   const gradients = device.compile((dy: Tensor) => {
     const run = new Run(device, 'conv2d gradients')
@@ -104,17 +171,40 @@ export async function benchNetworks(
     runConv(run, 'weightGrad', shape, {}, { x, dy, dw })
     return [dx, dw]
   })
-  await add('conv3x3 gradients 4x32->32x64x64', () => void gradients(x))
-  const size = `${batch}x1x${side}x${side}`
-  const net = new UNet(device, { features })
-  const [image, mask] = [wave(device, [batch, 1, side, side]), blob(device, [batch, 1, side, side])]
-  net.eval()
-  const infer = device.compile((a: Tensor) => device.noGrad(() => net.forward(a)))
-  await add(`unet${features} inference ${size}`, () => void infer(image))
-  net.train()
-  const step = trainingStep(device, net)
-  await add(`unet${features} training step ${size}`, () => void step(image, mask))
-  step.dispose()
-  infer.dispose()
+  add(
+    await measure(
+      device,
+      'conv3x3 gradients 4x32->32x64x64',
+      pixels,
+      () => void gradients(x),
+      1500,
+      () => gradients.prepare(x),
+    ),
+  )
+  conv.dispose()
+  gradients.dispose()
+}
+
+/** The work that bench/peers measures in other libraries, under the same names, and that of further networks. */
+export async function benchNetworks(
+  device: Device,
+  cases: readonly NetworkCase[],
+  { budgetMs = 3000, onRow = (_: WorkRow) => {} } = {},
+): Promise<WorkRow[]> {
+  const rows: WorkRow[] = []
+  const add = (row: WorkRow) => {
+    rows.push(row)
+    onRow(row)
+  }
+  await benchConvolution(device, add)
+  for (const each of cases) {
+    const built = buildNetwork(device, each)
+    for (const phase of PHASES) {
+      const name = `${built.title} ${phase} ${built.size}`
+      const [call, prepare] = [built.phase(phase), () => built.prepare(phase)]
+      add(await measure(device, name, built.pixels, call, budgetMs, prepare))
+    }
+    built.dispose()
+  }
   return rows
 }

@@ -3,6 +3,8 @@
 //   y[p,i,j] = Σ x over window (i, j) / (count of i · count of j)
 //   dx[p,row,col] = Σ dy[p,i,j] / (count of i · count of j) over the windows that hold (row, col): a gather
 
+alias elem = f32;
+
 struct Params {
   planes: u32,
   h: i32, w: i32,
@@ -14,10 +16,10 @@ struct Params {
   adaptive: u32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read> dy: array<f32>;
-@group(0) @binding(2) var<storage, read_write> y: array<f32>;
-@group(0) @binding(3) var<storage, read_write> dx: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<elem>;
+@group(0) @binding(1) var<storage, read> dy: array<elem>;
+@group(0) @binding(2) var<storage, read_write> y: array<elem>;
+@group(0) @binding(3) var<storage, read_write> dx: array<elem>;
 @group(0) @binding(4) var<uniform> params: Params;
 
 struct Axis { size: i32, out: i32, k: i32, stride: i32, pad: i32 }
@@ -68,10 +70,10 @@ fn avg_pool2d(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups)
     for (var row = a.first; row < a.end; row++) {
       let line = (i32(p) * params.h + row) * params.w;
       var sum = 0.0;
-      for (var column = b.first; column < b.end; column++) { sum += x[line + column]; }
+      for (var column = b.first; column < b.end; column++) { sum += f32(x[line + column]); }
       total += sum;
     }
-    y[(i32(p) * params.outH + i) * params.outW + j] = total * share;
+    y[(i32(p) * params.outH + i) * params.outW + j] = elem(total * share);
   }
 }
 
@@ -94,7 +96,7 @@ fn avg_pool2d_wide(
     for (var row = a.first + i32(local.y); row < a.end; row += i32(WY)) {
       let line = (i32(p) * params.h + row) * params.w;
       var sum = 0.0;
-      for (var column = b.first + i32(local.x); column < b.end; column += i32(WX)) { sum += x[line + column]; }
+      for (var column = b.first + i32(local.x); column < b.end; column += i32(WX)) { sum += f32(x[line + column]); }
       total += sum;
     }
     tree[lane] = total;
@@ -104,7 +106,7 @@ fn avg_pool2d_wide(
       workgroupBarrier();
     }
     if (lane == 0u) {
-      y[i32(p) * params.outH * params.outW + i32(group.x)] = tree[0] / f32(a.count * b.count);
+      y[i32(p) * params.outH * params.outW + i32(group.x)] = elem(tree[0] / f32(a.count * b.count));
     }
     workgroupBarrier();
   }
@@ -129,11 +131,11 @@ fn avg_pool2d_grad(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgr
       for (var j = js.x; j <= js.y; j++) {
         let at = base + (i * params.outW + j);
         let share = 1.0 / f32(across * window(j, columns()).count);
-        total += share * vec4f(dy[at.x], dy[at.y], dy[at.z], dy[at.w]);
+        total += share * vec4f(f32(dy[at.x]), f32(dy[at.y]), f32(dy[at.z]), f32(dy[at.w]));
       }
     }
     for (var k = 0; k < min(4, planes - p); k++) {
-      dx[((p + k) * params.h + row) * params.w + column] = total[k];
+      dx[((p + k) * params.h + row) * params.w + column] = elem(total[k]);
     }
   }
 }

@@ -1,24 +1,39 @@
 // Batch normalisation of (N, C, H, W) over N, H, W, with an optional ReLU:
-//   y = relu?( (x − mean[c]) / √(var[c] + eps) · weight[c] + bias[c] )
-// and its gradient, with x̂ the normalised x, dz = dy where y > 0 (if ReLU), M = N·H·W:
-//   dbias = Σ dz    dweight = Σ dz·x̂    dx = weight/√(var + eps) · (dz − dbias/M − x̂·dweight/M)
-// (in evaluation the statistics are constants: dx = weight/√(var + eps) · dz).
+//   y = relu?(z),  z = (x − mean[c]) · scale + bias[c],  scale = weight[c] / √(var[c] + eps)
+// and its gradient, with x̂ the normalised x, dz = dy where z > 0 (if ReLU), M = N·H·W:
+//   dbias = Σ dz    dweight = Σ dz·x̂    dx = scale · (dz − dbias/M − x̂·dweight/M)
+// (in evaluation the statistics are constants: dx = scale · dz).
 //
-// Sums are cut into runs: workgroup (c, run) sums `images` images × `blocks` vec4s of a row, each lane its own
-// share, without barriers; a second launch adds the lanes' results up in a fixed order. Mean and variance
-// are numerically sound: a run's sums are taken about a value of its own, and runs are joined by
-//   mean = Σ nᵢ·meanᵢ / M,  M·var = Σ m2ᵢ + nᵢ·(meanᵢ − mean)²   (Chan, Golub, LeVeque).
+// Passes over memory, in arrays of the size of x:
+//   training, forward    3   statistics read x; `normalize_batch` reads x, writes y
+//   evaluation, forward  2   `normalize` reads x, writes y
+//   backward             5   `gradient_sums` read x and dy; `input_gradient` reads x and dy, writes dx
+// The backward kernels compute z again, by the same operations, instead of reading y.
+//
+// Workgroup (c, run) takes `images` images × `blocks` vec4s of a row in every launch. Its sums are partial
+// results: of each lane where WG is small (CPU drivers: no barriers), else of the workgroup. The next launch
+// adds them up in each of its workgroups, in a fixed order; `reduce_…` does so before where they are many.
+// Mean and variance are numerically sound: a run's sums are taken about a value of its own, and runs are
+// joined by  mean = Σ nᵢ·meanᵢ / M,  M·var = Σ m2ᵢ + nᵢ·(meanᵢ − mean)²   (Chan, Golub, LeVeque). A mean is held
+// as a sum of two numbers: about 1000 one float32 would be off by up to 3e-5.
 // A row is the H·W values of one image and channel. Where 4 does not divide it, its first and last vec4
-// also hold neighbours, which are masked.
+// also hold neighbours, which are masked. Channels of a larger array are written and read in place: image n
+// of y (forward) or dy (backward) lies `offset + n·gap` vec4s further than in an array of its own.
+
+alias elem = f32;
+alias elem4 = vec4f;
 
 struct Params {
   images: u32,       // N
   channels: u32,     // C
   row: u32,          // H·W
   blocks: u32,       // vec4s of a row that a workgroup takes
-  run_images: u32,   // images that a workgroup sums over
+  run_images: u32,   // images that a workgroup takes
   segments: u32,     // runs along a row
-  partials: u32,     // results a channel that reduce_… adds up
+  across: u32,       // lanes along a row; the others take further images
+  partials: u32,     // partial sums a channel
+  offset: u32,       // of y or dy, in vec4s
+  gap: u32,
   unbiased: f32,     // M / (M − 1)
   inverse_count: f32, // 1 / M; 0 in evaluation
   momentum: f32,
@@ -31,34 +46,34 @@ struct Params {
   add_bias: u32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<vec4f>;
-@group(0) @binding(1) var<storage, read> dy: array<vec4f>;
-@group(0) @binding(2) var<storage, read> y: array<vec4f>;          // binds x where there is no ReLU
-@group(0) @binding(3) var<storage, read> mean: array<f32>;
-@group(0) @binding(4) var<storage, read> variance: array<f32>;
-@group(0) @binding(5) var<storage, read> weight: array<f32>;       // binds mean where there is none
-@group(0) @binding(6) var<storage, read> bias: array<f32>;         // likewise
-@group(0) @binding(7) var<storage, read> sums: array<vec2f>;       // dbias, dweight
-@group(0) @binding(8) var<storage, read> moments: array<vec4f>;    // of a lane: mean, m2, count
-@group(0) @binding(9) var<storage, read> products: array<vec2f>;   // of a lane: Σ dz, Σ dz·x̂
-@group(0) @binding(10) var<storage, read_write> result: array<vec4f>;
-@group(0) @binding(11) var<storage, read_write> lane_moments: array<vec4f>;
-@group(0) @binding(12) var<storage, read_write> lane_products: array<vec2f>;
-@group(0) @binding(13) var<storage, read_write> batch_mean: array<f32>;
-@group(0) @binding(14) var<storage, read_write> batch_variance: array<f32>;
-@group(0) @binding(15) var<storage, read_write> running_mean: array<f32>;
-@group(0) @binding(16) var<storage, read_write> running_variance: array<f32>;
-@group(0) @binding(17) var<storage, read_write> channel_sums: array<vec2f>;
-@group(0) @binding(18) var<storage, read_write> dweight: array<f32>;
-@group(0) @binding(19) var<storage, read_write> dbias: array<f32>;
-@group(0) @binding(20) var<uniform> params: Params;
+// What a channel is computed with: mean + rest, 1/√(var + eps), and z = (x − mean) · scale + shift.
+struct Channel { mean: f32, rest: f32, inverse: f32, scale: f32, shift: f32 }
+
+@group(0) @binding(0) var<storage, read> x: array<elem4>;
+@group(0) @binding(1) var<storage, read> dy: array<elem4>;
+@group(0) @binding(2) var<storage, read> mean: array<f32>;         // running statistics, in evaluation
+@group(0) @binding(3) var<storage, read> variance: array<f32>;
+@group(0) @binding(4) var<storage, read> weight: array<f32>;       // binds `moments` or `mean` where there is none
+@group(0) @binding(5) var<storage, read> bias: array<f32>;         // likewise
+@group(0) @binding(6) var<storage, read> moments: array<vec4f>;    // partial: mean (in x and w), m2, count
+@group(0) @binding(7) var<storage, read> products: array<vec2f>;   // partial: Σ dz, Σ dz·x̂
+@group(0) @binding(8) var<storage, read> saved: array<Channel>;
+@group(0) @binding(9) var<storage, read_write> result: array<elem4>;
+@group(0) @binding(10) var<storage, read_write> part_moments: array<vec4f>;
+@group(0) @binding(11) var<storage, read_write> part_products: array<vec2f>;
+@group(0) @binding(12) var<storage, read_write> save: array<Channel>;
+@group(0) @binding(13) var<storage, read_write> running_mean: array<f32>;
+@group(0) @binding(14) var<storage, read_write> running_variance: array<f32>;
+@group(0) @binding(15) var<storage, read_write> dweight: array<f32>;
+@group(0) @binding(16) var<storage, read_write> dbias: array<f32>;
+@group(0) @binding(17) var<uniform> params: Params;
 // The same arrays by single values, for rows that are not whole vec4s.
-@group(0) @binding(0) var<storage, read> x1: array<f32>;
-@group(0) @binding(1) var<storage, read> dy1: array<f32>;
-@group(0) @binding(2) var<storage, read> y1: array<f32>;
-@group(0) @binding(10) var<storage, read_write> result1: array<f32>;
+@group(0) @binding(0) var<storage, read> x1: array<elem>;
+@group(0) @binding(1) var<storage, read> dy1: array<elem>;
+@group(0) @binding(9) var<storage, read_write> result1: array<elem>;
 
 override WG: u32 = 64;
+override JOIN: u32 = 1;   // 1: lanes' sums are joined in the workgroup, at the price of barriers
 
 const COMPONENTS = vec4u(0u, 1u, 2u, 3u);
 
@@ -66,7 +81,15 @@ fn sum4(v: vec4f) -> f32 {
   return (v.x + v.y) + (v.z + v.w);
 }
 
-// The vec4s [first, last) of the part of a row that a workgroup takes.
+// The share of workgroup (c, run): images [first_image, last_image), of each a segment of its row.
+struct Share { c: u32, segment: u32, first_image: u32, last_image: u32 }
+
+fn share_of(group: vec3u) -> Share {
+  let image = group.y / params.segments * params.run_images;
+  return Share(group.x, group.y % params.segments, image, min(params.images, image + params.run_images));
+}
+
+// The vec4s [first, last) of a segment of the row that begins at element `start`.
 struct Part { first: u32, last: u32 }
 
 fn part_of(start: u32, segment: u32) -> Part {
@@ -74,42 +97,57 @@ fn part_of(start: u32, segment: u32) -> Part {
   return Part(first, min(first + params.blocks, (start + params.row + 3u) / 4u));
 }
 
+fn row_start(image: u32, c: u32) -> u32 {
+  return (image * params.channels + c) * params.row;
+}
+
 fn inside(block: u32, start: u32) -> vec4<bool> {
   let at = 4u * block + COMPONENTS;
   return (at >= vec4u(start)) & (at < vec4u(start + params.row));
 }
 
-// ---- training, forward: moments of each lane ----
+// Where a partial sum lies; `lane` is 0 where the workgroup has joined them.
+fn partial_at(group: vec3u, lane: u32) -> u32 {
+  return group.x * params.partials + select(group.y * WG + lane, group.y, JOIN == 1u);
+}
+
+var<workgroup> tree: array<vec4f, WG>;
+
+// Moments of two sets of values from those of each.
+fn merged(a: vec4f, b: vec4f) -> vec4f {
+  let n = a.z + b.z;
+  let share = b.z / max(n, 1.0);
+  let d = (b.x - a.x) + (b.w - a.w);
+  return vec4f(a.x, a.y + b.y + d * d * a.z * share, n, a.w + d * share);
+}
+
+// ---- training, forward: partial moments ----
 
 @compute @workgroup_size(WG)
-fn lane_statistics(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let c = group.x;
-  let run = group.y;
-  let segment = run % params.segments;
-  let image0 = run / params.segments * params.run_images;
-  let image1 = min(params.images, image0 + params.run_images);
-
+fn statistics(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let mine = share_of(group);
   // Sums are about a typical value of the run, so that neither a large mean nor an outlier costs digits:
   // the median of its first, middle and last.
-  let start0 = (image0 * params.channels + c) * params.row;
-  let part0 = part_of(start0, segment);
+  let start0 = row_start(mine.first_image, mine.c);
+  let part0 = part_of(start0, mine.segment);
   let e0 = min(max(start0, 4u * part0.first), start0 + params.row - 1u);
   let e2 = max(e0, min(start0 + params.row, 4u * part0.last) - 1u);
   let e1 = (e0 + e2) / 2u;
-  let p0 = x[e0 / 4u][e0 % 4u];
-  let p1 = x[e1 / 4u][e1 % 4u];
-  let p2 = x[e2 / 4u][e2 % 4u];
+  let p0 = f32(x[e0 / 4u][e0 % 4u]);
+  let p1 = f32(x[e1 / 4u][e1 % 4u]);
+  let p2 = f32(x[e2 / 4u][e2 % 4u]);
   let pivot = max(min(p0, p1), min(max(p0, p1), p2));
 
   var sum = vec4f(0.0);
   var squares = vec4f(0.0);
   var count = vec4f(0.0);
-  for (var image = image0; image < image1; image++) {
-    let start = (image * params.channels + c) * params.row;
-    let part = part_of(start, segment);
-    for (var b = part.first + lane; b < part.last; b += WG) {
+  let column = lane % params.across;
+  for (var image = mine.first_image + lane / params.across; image < mine.last_image; image += WG / params.across) {
+    let start = row_start(image, mine.c);
+    let part = part_of(start, mine.segment);
+    for (var b = part.first + column; b < part.last; b += params.across) {
       let mask = inside(b, start);
-      let d = select(vec4f(0.0), x[b] - pivot, mask);
+      let d = select(vec4f(0.0), vec4f(x[b]) - pivot, mask);
       sum += d;
       squares = fma(d, d, squares);
       count += select(vec4f(0.0), vec4f(1.0), mask);
@@ -119,69 +157,90 @@ fn lane_statistics(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
   let shift = sum4(sum) / max(n, 1.0);
   // About the pivot the squares exceed those about the mean by n·shift².
   let m2 = max(sum4(squares) - n * shift * shift, 0.0);
-  lane_moments[(c * (params.partials / WG) + run) * WG + lane] = vec4f(pivot + shift, m2, n, 0.0);
+  var moment = vec4f(pivot, m2, n, shift);
+  if (JOIN == 1u) {
+    tree[lane] = moment;
+    workgroupBarrier();
+    for (var half = WG / 2u; half > 0u; half /= 2u) {
+      if (lane < half) { tree[lane] = merged(tree[lane], tree[lane + half]); }
+      workgroupBarrier();
+    }
+    moment = tree[0];
+  }
+  if (JOIN == 0u || lane == 0u) { part_moments[partial_at(group, lane)] = moment; }
 }
 
-var<workgroup> tree: array<vec2f, WG>;
+// Joins `params.partials` partial moments of channel c.
+fn joined_moments(c: u32) -> vec4f {
+  let first = c * params.partials;
+  let reference = moments[first].x;
+  var s = vec2f(0.0);
+  for (var i = first; i < first + params.partials; i++) {
+    let m = moments[i];
+    s += vec2f(m.z * ((m.x - reference) + m.w), m.z);
+  }
+  let beyond = s.x / s.y;
+  var m2 = 0.0;
+  for (var i = first; i < first + params.partials; i++) {
+    let m = moments[i];
+    let d = (m.x - reference) + (m.w - beyond);
+    m2 += m.y + m.z * d * d;
+  }
+  return vec4f(reference, m2, s.y, beyond);
+}
 
 // Sum over the lanes of a workgroup, in a fixed order.
 fn add_up(lane: u32, value: vec2f) -> vec2f {
   workgroupBarrier();
-  tree[lane] = value;
+  tree[lane] = vec4f(value, 0.0, 0.0);
   workgroupBarrier();
   for (var half = WG / 2u; half > 0u; half /= 2u) {
     if (lane < half) { tree[lane] += tree[lane + half]; }
     workgroupBarrier();
   }
-  return tree[0];
+  return tree[0].xy;
 }
 
-// One workgroup a channel: joins the lanes' moments and moves the running statistics on.
+// One workgroup a channel: many partial moments become one.
 @compute @workgroup_size(WG)
-fn reduce_statistics(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+fn reduce_moments(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
   let c = group.x;
   let first = c * params.partials;
   let reference = moments[first].x;
   var s = vec2f(0.0);
   for (var i = lane; i < params.partials; i += WG) {
     let m = moments[first + i];
-    s += vec2f(m.z * (m.x - reference), m.z);
+    s += vec2f(m.z * ((m.x - reference) + m.w), m.z);
   }
   let total = add_up(lane, s);
-  let n = total.y;
-  let mean_c = reference + total.x / n;
+  let beyond = total.x / total.y;
   s = vec2f(0.0);
   for (var i = lane; i < params.partials; i += WG) {
     let m = moments[first + i];
-    let d = m.x - mean_c;
+    let d = (m.x - reference) + (m.w - beyond);
     s.x += m.y + m.z * d * d;
   }
-  let variance_c = add_up(lane, s).x / n;
-  if (lane == 0u) {
-    batch_mean[c] = mean_c;
-    batch_variance[c] = variance_c;
-    if (params.running == 1u) {
-      let keep = 1.0 - params.momentum;
-      running_mean[c] = keep * running_mean[c] + params.momentum * mean_c;
-      running_variance[c] = keep * running_variance[c] + params.momentum * (variance_c * params.unbiased);
-    }
-  }
+  let m2 = add_up(lane, s).x;
+  if (lane == 0u) { part_moments[c] = vec4f(reference, m2, total.y, beyond); }
 }
 
 // ---- forward ----
 
-fn deviation(c: u32) -> f32 {
-  return 1.0 / sqrt(variance[c] + params.eps);
+// The numbers of a channel; its first workgroup keeps them for the backward pass.
+fn channel(c: u32, mean_c: f32, rest: f32, variance_c: f32, first: bool) -> Channel {
+  let inverse = 1.0 / sqrt(variance_c + params.eps);
+  var scale = inverse;
+  if (params.has_weight == 1u) { scale *= weight[c]; }
+  var shift = -rest * scale;
+  if (params.has_bias == 1u) { shift += bias[c]; }
+  let k = Channel(mean_c, rest, inverse, scale, shift);
+  if (first) { save[c] = k; }
+  return k;
 }
 
-fn weight_of(c: u32) -> f32 {
-  if (params.has_weight == 1u) { return weight[c]; }
-  return 1.0;
-}
-
-fn bias_of(c: u32) -> f32 {
-  if (params.has_bias == 1u) { return bias[c]; }
-  return 0.0;
+// z from x.
+fn affine(v: vec4f, k: Channel) -> vec4f {
+  return fma(v - k.mean, vec4f(k.scale), vec4f(k.shift));
 }
 
 // A NaN stays one: it is not below 0.
@@ -190,119 +249,160 @@ fn activate(v: vec4f) -> vec4f {
   return v;
 }
 
-// Workgroup (segment, row): rows of whole vec4s.
-@compute @workgroup_size(WG)
-fn normalize(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let row_blocks = params.row / 4u;
-  for (var r = group.y; r < params.images * params.channels; r += groups.y) {
-    let c = r % params.channels;
-    let m = mean[c];
-    let scale = deviation(c) * weight_of(c);
-    let shift = bias_of(c);
-    let last = min((group.x + 1u) * params.blocks, row_blocks);
-    for (var b = group.x * params.blocks + lane; b < last; b += WG) {
-      let i = r * row_blocks + b;
-      result[i] = activate((x[i] - m) * scale + shift);
+// Channel statistics of the batch; the first workgroup of a channel moves the running ones on.
+fn batch_channel(c: u32, first: bool) -> Channel {
+  let m = joined_moments(c);
+  let variance_c = m.y / m.z;
+  // A number close to the mean, and what is left of it. By bits: (m.x + m.w) − m.x a compiler may take for m.w.
+  let mean_c = m.x + m.w;
+  let near = bitcast<f32>(bitcast<u32>(mean_c) & 0xfffffff0u);
+  let rest = (m.x - near) + m.w;
+  if (first && params.running == 1u) {
+    let keep = 1.0 - params.momentum;
+    running_mean[c] = keep * running_mean[c] + params.momentum * mean_c;
+    running_variance[c] = keep * running_variance[c] + params.momentum * (variance_c * params.unbiased);
+  }
+  return channel(c, near, rest, variance_c, first);
+}
+
+// Rows of whole vec4s.
+fn normalize_rows(group: vec3u, lane: u32, k: Channel) {
+  let mine = share_of(group);
+  let column = lane % params.across;
+  for (var image = mine.first_image + lane / params.across; image < mine.last_image; image += WG / params.across) {
+    let part = part_of(row_start(image, mine.c), mine.segment);
+    let shift = params.offset + image * params.gap;
+    for (var b = part.first + column; b < part.last; b += params.across) {
+      result[b + shift] = elem4(activate(affine(vec4f(x[b]), k)));
     }
   }
 }
 
-// The same, value by value: rows of any length.
-@compute @workgroup_size(WG)
-fn normalize_any(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let span = 4u * params.blocks;
-  for (var r = group.y; r < params.images * params.channels; r += groups.y) {
-    let c = r % params.channels;
-    let m = mean[c];
-    let scale = deviation(c) * weight_of(c);
-    let shift = bias_of(c);
-    let last = min((group.x + 1u) * span, params.row);
-    for (var e = group.x * span + lane; e < last; e += WG) {
-      let i = r * params.row + e;
-      result1[i] = activate(vec4f((x1[i] - m) * scale + shift)).x;
+// Rows of any length, value by value.
+fn normalize_values(group: vec3u, lane: u32, k: Channel) {
+  let mine = share_of(group);
+  for (var image = mine.first_image; image < mine.last_image; image++) {
+    let start = row_start(image, mine.c);
+    let part = part_of(start, mine.segment);
+    let end = min(4u * part.last, start + params.row);
+    for (var i = max(4u * part.first, start) + lane; i < end; i += WG) {
+      result1[i] = elem(activate(affine(vec4f(f32(x1[i])), k)).x);
     }
   }
 }
 
-// ---- backward: Σ dz and Σ dz·x̂ of each lane ----
-
-fn masked(i: u32) -> vec4f {
-  if (params.relu == 1u) { return select(vec4f(0.0), dy[i], y[i] > vec4f(0.0)); }
-  return dy[i];
+@compute @workgroup_size(WG)
+fn normalize_batch(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+  normalize_rows(group, lane, batch_channel(group.x, group.y + lane == 0u));
 }
 
 @compute @workgroup_size(WG)
-fn lane_gradients(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+fn normalize_batch_any(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+  normalize_values(group, lane, batch_channel(group.x, group.y + lane == 0u));
+}
+
+@compute @workgroup_size(WG)
+fn normalize(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
   let c = group.x;
-  let run = group.y;
-  let segment = run % params.segments;
-  let image0 = run / params.segments * params.run_images;
-  let image1 = min(params.images, image0 + params.run_images);
-  let m = mean[c];
+  normalize_rows(group, lane, channel(c, mean[c], 0.0, variance[c], group.y + lane == 0u));
+}
+
+@compute @workgroup_size(WG)
+fn normalize_any(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let c = group.x;
+  normalize_values(group, lane, channel(c, mean[c], 0.0, variance[c], group.y + lane == 0u));
+}
+
+// ---- backward: partial Σ dz and Σ dz·x̂ ----
+
+fn masked(d: vec4f, z: vec4f) -> vec4f {
+  if (params.relu == 1u) { return select(vec4f(0.0), d, z > vec4f(0.0)); }
+  return d;
+}
+
+@compute @workgroup_size(WG)
+fn gradient_sums(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let mine = share_of(group);
+  let k = saved[mine.c];
   var sum = vec4f(0.0);
   var product = vec4f(0.0);
-  for (var image = image0; image < image1; image++) {
-    let start = (image * params.channels + c) * params.row;
-    let part = part_of(start, segment);
-    for (var b = part.first + lane; b < part.last; b += WG) {
+  let column = lane % params.across;
+  for (var image = mine.first_image + lane / params.across; image < mine.last_image; image += WG / params.across) {
+    let start = row_start(image, mine.c);
+    let part = part_of(start, mine.segment);
+    let shift = params.offset + image * params.gap;
+    for (var b = part.first + column; b < part.last; b += params.across) {
       let mask = inside(b, start);
-      let dz = select(vec4f(0.0), masked(b), mask);
+      let v = vec4f(x[b]);
+      let dz = select(vec4f(0.0), masked(vec4f(dy[b + shift]), affine(v, k)), mask);
       sum += dz;
-      product = fma(dz, select(vec4f(0.0), x[b] - m, mask), product);
+      product = fma(dz, select(vec4f(0.0), v - k.mean, mask), product);
     }
   }
-  let at = (c * (params.partials / WG) + run) * WG + lane;
-  lane_products[at] = vec2f(sum4(sum), sum4(product) * deviation(c));
+  let total = sum4(sum);
+  var sums = vec2f(total, (sum4(product) - k.rest * total) * k.inverse);
+  if (JOIN == 1u) { sums = add_up(lane, sums); }
+  if (JOIN == 0u || lane == 0u) { part_products[partial_at(group, lane)] = sums; }
 }
 
+// One workgroup a channel: many partial sums become one.
 @compute @workgroup_size(WG)
-fn reduce_gradients(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+fn reduce_products(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
   let c = group.x;
-  let first = c * params.partials;
   var s = vec2f(0.0);
-  for (var i = lane; i < params.partials; i += WG) { s += products[first + i]; }
+  for (var i = lane; i < params.partials; i += WG) { s += products[c * params.partials + i]; }
   let total = add_up(lane, s);
-  if (lane == 0u) {
-    channel_sums[c] = total;
-    dbias[c] = total.x + select(0.0, dbias[c], params.add_bias == 1u);
-    dweight[c] = total.y + select(0.0, dweight[c], params.add_weight == 1u);
+  if (lane == 0u) { part_products[c] = total; }
+}
+
+// dbias and dweight of channel c, which its first workgroup writes.
+fn channel_sums(c: u32, first: bool) -> vec2f {
+  var s = vec2f(0.0);
+  for (var i = c * params.partials; i < (c + 1u) * params.partials; i++) { s += products[i]; }
+  if (first) {
+    dbias[c] = s.x + select(0.0, dbias[c], params.add_bias == 1u);
+    dweight[c] = s.y + select(0.0, dweight[c], params.add_weight == 1u);
   }
+  return s;
+}
+
+// Where x wants no gradient.
+@compute @workgroup_size(64)
+fn parameter_gradients(@builtin(global_invocation_id) id: vec3u) {
+  if (id.x < params.channels) { _ = channel_sums(id.x, true); }
+}
+
+// dx of four values v of x: k of the channel, m its sums over M.
+fn gradient(v: vec4f, d: vec4f, k: Channel, m: vec2f) -> vec4f {
+  return k.scale * (masked(d, affine(v, k)) - m.x - ((v - k.mean) - k.rest) * (k.inverse * m.y));
 }
 
 @compute @workgroup_size(WG)
-fn input_gradient(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let row_blocks = params.row / 4u;
-  for (var r = group.y; r < params.images * params.channels; r += groups.y) {
-    let c = r % params.channels;
-    let m = mean[c];
-    let inverse = deviation(c);
-    let scale = inverse * weight_of(c);
-    let s = sums[c] * params.inverse_count;
-    let slope = inverse * s.y;
-    let last = min((group.x + 1u) * params.blocks, row_blocks);
-    for (var b = group.x * params.blocks + lane; b < last; b += WG) {
-      let i = r * row_blocks + b;
-      result[i] = scale * (masked(i) - s.x - (x[i] - m) * slope);
+fn input_gradient(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let mine = share_of(group);
+  let k = saved[mine.c];
+  let m = channel_sums(mine.c, group.y + lane == 0u) * params.inverse_count;
+  let column = lane % params.across;
+  for (var image = mine.first_image + lane / params.across; image < mine.last_image; image += WG / params.across) {
+    let part = part_of(row_start(image, mine.c), mine.segment);
+    let shift = params.offset + image * params.gap;
+    for (var b = part.first + column; b < part.last; b += params.across) {
+      result[b] = elem4(gradient(vec4f(x[b]), vec4f(dy[b + shift]), k, m));
     }
   }
 }
 
 @compute @workgroup_size(WG)
-fn input_gradient_any(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let span = 4u * params.blocks;
-  for (var r = group.y; r < params.images * params.channels; r += groups.y) {
-    let c = r % params.channels;
-    let m = mean[c];
-    let inverse = deviation(c);
-    let scale = inverse * weight_of(c);
-    let s = sums[c] * params.inverse_count;
-    let slope = inverse * s.y;
-    let last = min((group.x + 1u) * span, params.row);
-    for (var e = group.x * span + lane; e < last; e += WG) {
-      let i = r * params.row + e;
-      var dz = dy1[i];
-      if (params.relu == 1u && !(y1[i] > 0.0)) { dz = 0.0; }
-      result1[i] = scale * (dz - s.x - (x1[i] - m) * slope);
+fn input_gradient_any(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let mine = share_of(group);
+  let k = saved[mine.c];
+  let m = channel_sums(mine.c, group.y + lane == 0u) * params.inverse_count;
+  for (var image = mine.first_image; image < mine.last_image; image++) {
+    let start = row_start(image, mine.c);
+    let part = part_of(start, mine.segment);
+    let end = min(4u * part.last, start + params.row);
+    for (var i = max(4u * part.first, start) + lane; i < end; i += WG) {
+      result1[i] = elem(gradient(vec4f(f32(x1[i])), vec4f(f32(dy1[i])), k, m).x);
     }
   }
 }

@@ -24,6 +24,10 @@ const SHARE_MIN = 14u;
 const SHARE_REST = 15u;  // a - b, where b is a's share of it: exact, since shares are 0, ½ and 1
 const AND = 16u;
 const OR = 17u;
+const ADD_RELU = 18u;    // max(a + b, 0), by comparison: a NaN stays one
+
+alias elem = f32;
+alias elem4 = vec4f;
 
 struct Params {
   count: u32,  // threads that have work
@@ -33,12 +37,12 @@ struct Params {
   b0: u32, b1: u32, b2: u32, b3: u32, b4: u32, b5: u32, // strides of b
 }
 
-@group(0) @binding(0) var<storage, read> a: array<f32>;
-@group(0) @binding(0) var<storage, read> wide_a: array<vec4f>;
-@group(0) @binding(1) var<storage, read> b: array<f32>;
-@group(0) @binding(1) var<storage, read> wide_b: array<vec4f>;
-@group(0) @binding(2) var<storage, read_write> y: array<f32>;
-@group(0) @binding(2) var<storage, read_write> wide_y: array<vec4f>;
+@group(0) @binding(0) var<storage, read> a: array<elem>;
+@group(0) @binding(0) var<storage, read> wide_a: array<elem4>;
+@group(0) @binding(1) var<storage, read> b: array<elem>;
+@group(0) @binding(1) var<storage, read> wide_b: array<elem4>;
+@group(0) @binding(2) var<storage, read_write> y: array<elem>;
+@group(0) @binding(2) var<storage, read_write> wide_y: array<elem4>;
 @group(0) @binding(3) var<uniform> params: Params;
 
 fn is_nan(v: vec4f) -> vec4<bool> {
@@ -74,6 +78,7 @@ fn combine(p: vec4f, q: vec4f) -> vec4f {
     case SHARE_MIN: { return select(truth(p < q), vec4f(0.5), p == q); }
     case AND: { return truth((p != vec4f(0.0)) & (q != vec4f(0.0))); }
     case OR: { return truth((p != vec4f(0.0)) | (q != vec4f(0.0))); }
+    case ADD_RELU: { return select(p + q, vec4f(0.0), p + q < vec4f(0.0)); }
     default: { return p; }
   }
 }
@@ -139,7 +144,7 @@ fn offsets(i: u32) -> vec2u {
 fn same(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let i = id.x + id.y * groups.x * 64u;
   if (i < params.count) {
-    wide_y[i] = combine(wide_a[i], wide_b[i]);
+    wide_y[i] = elem4(combine(vec4f(wide_a[i]), vec4f(wide_b[i])));
   }
 }
 
@@ -147,7 +152,7 @@ fn same(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
 fn number(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let i = id.x + id.y * groups.x * 64u;
   if (i < params.count) {
-    wide_y[i] = ordered_pair(wide_a[i], vec4f(params.number));
+    wide_y[i] = elem4(ordered_pair(vec4f(wide_a[i]), vec4f(params.number)));
   }
 }
 
@@ -157,7 +162,7 @@ fn wide(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   let i = element(id, groups);
   if (i < params.count) {
     let at = places(id, i);
-    wide_y[i] = combine(wide_a[at.x], wide_b[at.y]);
+    wide_y[i] = elem4(combine(vec4f(wide_a[at.x]), vec4f(wide_b[at.y])));
   }
 }
 
@@ -167,7 +172,7 @@ fn spread(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gro
   let i = element(id, groups);
   if (i < params.count) {
     let at = places(id, i);
-    wide_y[i] = ordered_pair(wide_a[at.x], vec4f(b[at.y]));
+    wide_y[i] = elem4(ordered_pair(vec4f(wide_a[at.x]), vec4f(f32(b[at.y]))));
   }
 }
 
@@ -176,6 +181,6 @@ fn general(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gr
   let i = element(id, groups);
   if (i < params.count) {
     let at = places(id, i);
-    y[i] = combine(vec4f(a[at.x]), vec4f(b[at.y])).x;
+    y[i] = elem(combine(vec4f(f32(a[at.x])), vec4f(f32(b[at.y]))).x);
   }
 }

@@ -31,3 +31,9 @@ fn copy(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   let i = id.x + id.y * groups.x * 64u;
   if (i < params.count) { y[i] = x[i]; }
 }
+
+// A launch that does nothing (count is 0): what a launch costs.
+@compute @workgroup_size(64)
+fn nothing(@builtin(global_invocation_id) id: vec3u) {
+  if (id.x < params.count) { y[id.x] = vec4f(); }
+}

@@ -10,16 +10,19 @@
 // exchanged, this is the gradient with respect to x, dx = conv(dy, turned weight) with padding 2 − p.
 enable subgroups;
 
+alias elem = f32;
+alias elem4 = vec4f;
+
 struct Params {
   n: i32, cin: i32, h: i32, w: i32,
   cout: i32, outH: i32, outW: i32, padH: i32, padW: i32,
-  weightOut: i32, weightIn: i32, hasBias: u32, relu: u32, accumulate: u32,
+  weightOut: i32, weightIn: i32, hasBias: u32, relu: u32, accumulate: u32, offset: i32, gap: i32,
 }
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read> x4: array<vec4f>;
+@group(0) @binding(0) var<storage, read> x: array<elem>;
+@group(0) @binding(1) var<storage, read> x4: array<elem4>;
 @group(0) @binding(2) var<storage, read> weight: array<f32>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
-@group(0) @binding(4) var<storage, read_write> y: array<f32>;
+@group(0) @binding(4) var<storage, read_write> y: array<elem>;
 @group(0) @binding(5) var<uniform> params: Params;
 
 override VEC: bool = false;
@@ -59,14 +62,14 @@ fn add_channel(sums: ptr<function, array<vec4f, 12>>, w: Taps, row: Row, outer: 
   if (!PAIR) { add_row(sums, 9u, w, outer, 2u * channel + 1u); }
 }
 
-fn at(index: i32, inside: bool) -> f32 { return select(0.0, x[select(0, index, inside)], inside); }
+fn at(index: i32, inside: bool) -> f32 { return select(0.0, f32(x[select(0, index, inside)]), inside); }
 
 // The six values from (row, ix) on, where `start` is the index of that first one; zero outside the image.
 fn load(start: i32, ix: i32, inRow: bool) -> Row {
   var row: Row;
   row.left = at(start, inRow && ix >= 0 && ix < params.w);
   if (VEC) {
-    row.middle = select(vec4f(), x4[select(0, (start + 1) / 4, inRow)], inRow);
+    row.middle = select(vec4f(), vec4f(x4[select(0, (start + 1) / 4, inRow)]), inRow);
   } else {
     row.middle = vec4f(
       at(start + 1, inRow && ix + 1 >= 0 && ix + 1 < params.w), at(start + 2, inRow && ix + 2 < params.w),
@@ -137,13 +140,13 @@ fn conv2d_3x3_lanes(
     let dest = select(image, image + (j >> 2), PAIR);
     let row = select(oy + j, j & 3, PAIR);
     if (row >= params.outH || dest >= params.n) { continue; }
-    let first = ((dest * params.cout + co) * params.outH + row) * params.outW + ox;
+    let first = ((dest * params.cout + co) * params.outH + row) * params.outW + ox + params.offset + dest * params.gap;
     for (var i = 0; i < min(4, params.outW - ox); i++) {
       var value = sums[j + 2][i];
       if (params.hasBias != 0u) { value += bias[co]; }
-      if (params.accumulate != 0u) { value += y[first + i]; }
+      if (params.accumulate != 0u) { value += f32(y[first + i]); }
       if (params.relu != 0u) { value = select(value, 0.0, value < 0.0); }
-      y[first + i] = value;
+      y[first + i] = elem(value);
     }
   }
 }

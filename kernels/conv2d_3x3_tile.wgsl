@@ -3,16 +3,19 @@
 //   y[n,co,oy,ox] = b[co] + Σ_ci,ky,kx  weight[co,ci,ky,kx] · x[n,ci, oy − p + ky, ox − p + kx]
 // One invocation: 8 channels of 2 rows × 4 columns, 64 sums. Of an input channel it loads 4 rows of six values
 // and 72 weights for 576 FMAs.  Weights and TURN as in conv2d_3x3_lanes, VEC too.
+alias elem = f32;
+alias elem4 = vec4f;
+
 struct Params {
   n: i32, cin: i32, h: i32, w: i32,
   cout: i32, outH: i32, outW: i32, padH: i32, padW: i32,
-  weightOut: i32, weightIn: i32, hasBias: u32, relu: u32, accumulate: u32,
+  weightOut: i32, weightIn: i32, hasBias: u32, relu: u32, accumulate: u32, offset: i32, gap: i32,
 }
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read> x4: array<vec4f>;
+@group(0) @binding(0) var<storage, read> x: array<elem>;
+@group(0) @binding(1) var<storage, read> x4: array<elem4>;
 @group(0) @binding(2) var<storage, read> weight: array<f32>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
-@group(0) @binding(4) var<storage, read_write> y: array<f32>;
+@group(0) @binding(4) var<storage, read_write> y: array<elem>;
 @group(0) @binding(5) var<uniform> params: Params;
 
 override VEC: bool = false;
@@ -22,7 +25,7 @@ override WG: u32 = 64;
 // A row of six values of x, as the four columns see it through each column of the window.
 struct Row { s0: vec4f, s1: vec4f, s2: vec4f }
 
-fn at(index: i32, inside: bool) -> f32 { return select(0.0, x[select(0, index, inside)], inside); }
+fn at(index: i32, inside: bool) -> f32 { return select(0.0, f32(x[select(0, index, inside)]), inside); }
 
 // Masks are joined by `&`, not `&&`: with branches for these loads SwiftShader's compiler does not come to an end.
 fn load(start: i32, ix: i32, inRow: bool) -> Row {
@@ -30,7 +33,7 @@ fn load(start: i32, ix: i32, inRow: bool) -> Row {
   let right = at(start + 5, inRow & (ix + 5 < params.w));
   var middle = vec4f();
   if (VEC) {
-    middle = select(vec4f(), x4[select(0, (start + 1) / 4, inRow)], inRow);
+    middle = select(vec4f(), vec4f(x4[select(0, (start + 1) / 4, inRow)]), inRow);
   } else {
     let column = ix + vec4i(1, 2, 3, 4);
     let inside = vec4<bool>(inRow) & (column >= vec4i()) & (column < vec4i(params.w));
@@ -126,12 +129,12 @@ fn conv2d_3x3_tile(
     let co = block + c;
     let add = select(0.0, bias[select(0, co, params.hasBias != 0u)], params.hasBias != 0u);
     for (var j = 0; j < min(2, params.outH - oy); j++) {
-      let to = ((image * params.cout + co) * params.outH + oy + j) * params.outW + ox;
+      let to = ((image * params.cout + co) * params.outH + oy + j) * params.outW + ox + params.offset + image * params.gap;
       for (var i = 0; i < min(4, params.outW - ox); i++) {
         var value = sums[2 * c + j][i] + add;
-        if (params.accumulate != 0u) { value += y[to + i]; }
+        if (params.accumulate != 0u) { value += f32(y[to + i]); }
         if (params.relu != 0u) { value = select(value, 0.0, value < 0.0); }
-        y[to + i] = value;
+        y[to + i] = elem(value);
       }
     }
   }

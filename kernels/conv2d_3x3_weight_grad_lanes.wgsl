@@ -9,15 +9,18 @@
 // VEC as in conv2d_3x3_lanes.
 enable subgroups;
 
+alias elem = f32;
+alias elem4 = vec4f;
+
 struct Params {
   n: i32, cin: i32, h: i32, w: i32,
   cout: i32, outH: i32, outW: i32, padH: i32, padW: i32,
   splits: i32, columnsPerSplit: i32, accumulate: u32,
 }
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read> x4: array<vec4f>;
-@group(0) @binding(2) var<storage, read> dy: array<f32>;
-@group(0) @binding(3) var<storage, read> dy4: array<vec4f>;
+@group(0) @binding(0) var<storage, read> x: array<elem>;
+@group(0) @binding(1) var<storage, read> x4: array<elem4>;
+@group(0) @binding(2) var<storage, read> dy: array<elem>;
+@group(0) @binding(3) var<storage, read> dy4: array<elem4>;
 @group(0) @binding(4) var<storage, read_write> partial: array<f32>;
 @group(0) @binding(5) var<uniform> params: Params;
 
@@ -25,14 +28,14 @@ override VEC: bool = false;
 
 struct Row { left: f32, middle: vec4f, right: f32 }
 
-fn at(index: i32, inside: bool) -> f32 { return select(0.0, x[select(0, index, inside)], inside); }
+fn at(index: i32, inside: bool) -> f32 { return select(0.0, f32(x[select(0, index, inside)]), inside); }
 
 // The six values from (row, ix) on, where `start` is the index of that first one; zero outside the image.
 fn load(start: i32, ix: i32, inRow: bool) -> Row {
   var row: Row;
   row.left = at(start, inRow && ix >= 0 && ix < params.w);
   if (VEC) {
-    row.middle = select(vec4f(), x4[select(0, (start + 1) / 4, inRow)], inRow);
+    row.middle = select(vec4f(), vec4f(x4[select(0, (start + 1) / 4, inRow)]), inRow);
   } else {
     row.middle = vec4f(
       at(start + 1, inRow && ix + 1 >= 0 && ix + 1 < params.w), at(start + 2, inRow && ix + 2 < params.w),
@@ -42,10 +45,10 @@ fn load(start: i32, ix: i32, inRow: bool) -> Row {
   return row;
 }
 
-fn dy_at(index: i32, inside: bool) -> f32 { return select(0.0, dy[select(0, index, inside)], inside); }
+fn dy_at(index: i32, inside: bool) -> f32 { return select(0.0, f32(dy[select(0, index, inside)]), inside); }
 
 fn load_dy(start: i32, ox: i32, inside: bool) -> vec4f {
-  if (VEC) { return select(vec4f(), dy4[select(0, start / 4, inside)], inside); }
+  if (VEC) { return select(vec4f(), vec4f(dy4[select(0, start / 4, inside)]), inside); }
   return vec4f(
     dy_at(start, inside), dy_at(start + 1, inside && ox + 1 < params.outW),
     dy_at(start + 2, inside && ox + 2 < params.outW), dy_at(start + 3, inside && ox + 3 < params.outW));

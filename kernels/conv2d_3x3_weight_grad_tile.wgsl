@@ -5,24 +5,27 @@
 // 4 vec4f of dy and three windows of six values of x for 144 FMAs; the windows of the taps overlap.
 // The N·outH rows are dealt out over `splits` sums, which conv2d_reduce adds up; a single one (splits = 1) is
 // written, or with accumulate added, to its place.
+alias elem = f32;
+alias elem4 = vec4f;
+
 struct Params {
   n: i32, cin: i32, h: i32, w: i32,
   cout: i32, outH: i32, outW: i32, padH: i32, padW: i32,
   splits: i32, rowsPerSplit: i32, accumulate: u32,
 }
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read> dy: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<elem>;
+@group(0) @binding(1) var<storage, read> dy: array<elem>;
 @group(0) @binding(2) var<storage, read_write> partial: array<f32>;
 @group(0) @binding(3) var<uniform> params: Params;
-@group(0) @binding(4) var<storage, read> x4: array<vec4f>;
-@group(0) @binding(5) var<storage, read> dy4: array<vec4f>;
+@group(0) @binding(4) var<storage, read> x4: array<elem4>;
+@group(0) @binding(5) var<storage, read> dy4: array<elem4>;
 
 // VEC: padding 1 and rows of whole vec4fs, in x and in dy.
 override VEC: bool = false;
 override WG: u32 = 8;
 
-fn source(index: i32, inside: bool) -> f32 { return select(0.0, x[select(0, index, inside)], inside); }
-fn upstream(index: i32, inside: bool) -> f32 { return select(0.0, dy[select(0, index, inside)], inside); }
+fn source(index: i32, inside: bool) -> f32 { return select(0.0, f32(x[select(0, index, inside)]), inside); }
+fn upstream(index: i32, inside: bool) -> f32 { return select(0.0, f32(dy[select(0, index, inside)]), inside); }
 
 // Values of x in columns c … c + 3 of the row that starts at `row`; zero outside.
 fn four(row: i32, inRow: bool, c: i32) -> vec4f {
@@ -34,9 +37,9 @@ fn four(row: i32, inRow: bool, c: i32) -> vec4f {
 }
 
 fn load_dy(row: i32, ox: i32) -> vec4f {
-  if (VEC) { return dy4[(row + ox) / 4]; }
+  if (VEC) { return vec4f(dy4[(row + ox) / 4]); }
   return vec4f(
-    dy[row + ox], upstream(row + ox + 1, ox + 1 < params.outW),
+    f32(dy[row + ox]), upstream(row + ox + 1, ox + 1 < params.outW),
     upstream(row + ox + 2, ox + 2 < params.outW), upstream(row + ox + 3, ox + 3 < params.outW));
 }
 
@@ -47,7 +50,7 @@ fn windows(channel: i32, iy: i32, ox: i32) -> Windows {
   let inRow = (iy >= 0) & (iy < params.h);
   let row = channel + iy * params.w;
   if (VEC) {
-    let v = select(vec4f(), x4[select(0, (row + ox) / 4, inRow)], inRow);
+    let v = select(vec4f(), vec4f(x4[select(0, (row + ox) / 4, inRow)]), inRow);
     let before = source(row + ox - 1, inRow & (ox > 0));
     let behind = source(row + ox + 4, inRow & (ox + 4 < params.w));
     return Windows(vec4f(before, v.xyz), v, vec4f(v.yzw, behind));

@@ -1,11 +1,14 @@
 // Gradient of a convolution with respect to its bias: db[c] = Σ_n,pixel dy[n,c,pixel]. Each plane of dy is cut
 // into `splits` runs; an invocation sums one run of one channel over all images into partial[split][c], and
 // conv2d_reduce adds the runs up.  VEC: a plane is a multiple of four pixels, read as vec4f (pixels counts these).
+alias elem = f32;
+alias elem4 = vec4f;
+
 struct Params {
   n: u32, cout: u32, pixels: u32, splits: u32, perSplit: u32,
 }
-@group(0) @binding(0) var<storage, read> dy: array<f32>;
-@group(0) @binding(1) var<storage, read> dy4: array<vec4f>;
+@group(0) @binding(0) var<storage, read> dy: array<elem>;
+@group(0) @binding(1) var<storage, read> dy4: array<elem4>;
 @group(0) @binding(2) var<storage, read_write> partial: array<f32>;
 @group(0) @binding(3) var<uniform> params: Params;
 
@@ -29,7 +32,7 @@ fn conv2d_bias_grad(
     let plane = (image * params.cout + c) * params.pixels;
     var sum = vec4f();
     for (var p = first; p < last; p++) {
-      if (VEC) { sum += dy4[plane + p]; } else { sum.x += dy[plane + p]; }
+      if (VEC) { sum += vec4f(dy4[plane + p]); } else { sum.x += f32(dy[plane + p]); }
     }
     total += (sum.x + sum.y) + (sum.z + sum.w);
   }

@@ -1,17 +1,19 @@
 // Convolution, any shape (N, C, H, W): stride, padding, dilation, groups.
 //   y[n,co,oy,ox] = b[co] + Σ_ci,ky,kx  weight[co,ci,ky,kx] · x[n, g·cin/G + ci, oy·s − p + ky·d, ox·s − p + kx·d]
 // One invocation: one pixel of four output channels of one group, so that a loaded x serves four FMAs.
+alias elem = f32;
+
 struct Params {
   n: i32, cin: i32, h: i32, w: i32,
   cout: i32, kh: i32, kw: i32, groups: i32,
   outH: i32, outW: i32, strideH: i32, strideW: i32,
   padH: i32, padW: i32, dilationH: i32, dilationW: i32,
-  hasBias: u32, relu: u32, accumulate: u32,
+  hasBias: u32, relu: u32, accumulate: u32, offset: i32, gap: i32,
 }
-@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<elem>;
 @group(0) @binding(1) var<storage, read> weight: array<f32>;
 @group(0) @binding(2) var<storage, read> bias: array<f32>;
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+@group(0) @binding(3) var<storage, read_write> y: array<elem>;
 @group(0) @binding(4) var<uniform> params: Params;
 
 override WG: u32 = 64;
@@ -53,16 +55,16 @@ fn conv2d_direct(
         if (ix < 0 || ix >= params.w) { continue; }
         let tap = row + (ci * window + ky * params.kw + kx);
         let a = vec4f(weight[tap.x], weight[tap.y], weight[tap.z], weight[tap.w]);
-        sum += a * x[(source + iy) * params.w + ix];
+        sum += a * f32(x[(source + iy) * params.w + ix]);
       }
     }
   }
   for (var i = 0; i < min(4, coutG - block * 4); i++) {
     var value = sum[i];
     if (params.hasBias != 0u) { value += bias[co[i]]; }
-    let at = (image * params.cout + co[i]) * plane + pixel;
-    if (params.accumulate != 0u) { value += y[at]; }
+    let at = (image * params.cout + co[i]) * plane + pixel + params.offset + image * params.gap;
+    if (params.accumulate != 0u) { value += f32(y[at]); }
     if (params.relu != 0u) { value = select(value, 0.0, value < 0.0); }
-    y[at] = value;
+    y[at] = elem(value);
   }
 }

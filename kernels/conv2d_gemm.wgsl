@@ -4,17 +4,19 @@
 // the transpose works on the pixels of one phase, a·s + phase, whose valid taps are ky = first + t·every.
 // A workgroup computes 8·ROWS channels × 4·COLS pixels, a thread 8 × 4 of them; slices of DEPTH k pass through
 // workgroup memory, k-major and in vec4f, so that a step of k is three reads for 32 FMAs.
+alias elem = f32;
+
 struct Params {
   n: i32, cin: i32, h: i32, w: i32,
   cout: i32, outH: i32, outW: i32, groups: i32,
   kh: i32, kw: i32, strideH: i32, strideW: i32, padH: i32, padW: i32, dilationH: i32, dilationW: i32,
   weightOut: i32, weightIn: i32, weightGroup: i32,
-  hasBias: u32, relu: u32, accumulate: u32,
+  hasBias: u32, relu: u32, accumulate: u32, offset: i32, gap: i32,
 }
-@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<elem>;
 @group(0) @binding(1) var<storage, read> weight: array<f32>;
 @group(0) @binding(2) var<storage, read> bias: array<f32>;
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+@group(0) @binding(3) var<storage, read_write> y: array<elem>;
 @group(0) @binding(4) var<uniform> params: Params;
 
 override TRANSPOSE: bool = false;
@@ -119,10 +121,10 @@ fn conv2d_gemm(
         let ix = fillX + dx;
         let at = fillBase + i * plane + iy * params.w + ix;
         let inside = fillInside & (iy >= vec4i()) & (iy < vec4i(params.h)) & (ix >= vec4i()) & (ix < vec4i(params.w));
-        if (inside.x) { value.x = x[at.x]; }
-        if (inside.y) { value.y = x[at.y]; }
-        if (inside.z) { value.z = x[at.z]; }
-        if (inside.w) { value.w = x[at.w]; }
+        if (inside.x) { value.x = f32(x[at.x]); }
+        if (inside.y) { value.y = f32(x[at.y]); }
+        if (inside.z) { value.z = f32(x[at.z]); }
+        if (inside.w) { value.w = f32(x[at.w]); }
       }
       tileX[e] = value;
     }
@@ -153,14 +155,14 @@ fn conv2d_gemm(
     let inGroup = block + i32(local.y) * 8 + j;
     if (inGroup >= outG) { break; }
     let o = g * outG + inGroup;
-    let to = ((image * params.cout + o) * params.outH + oy) * params.outW + ox;
+    let to = ((image * params.cout + o) * params.outH + oy) * params.outW + ox + params.offset + image * params.gap;
     for (var i = 0; i < 4; i++) {
       if (!inside[i]) { continue; }
       var value = sums[j][i];
       if (params.hasBias != 0u) { value += bias[o]; }
-      if (params.accumulate != 0u) { value += y[to[i]]; }
+      if (params.accumulate != 0u) { value += f32(y[to[i]]); }
       if (params.relu != 0u) { value = select(value, 0.0, value < 0.0); }
-      y[to[i]] = value;
+      y[to[i]] = elem(value);
     }
   }
 }

@@ -2,17 +2,19 @@
 //   dx[n,ci,iy,ix] = b[ci] + Σ_co,ky,kx  weight[co,ci,ky,kx] · dy[n, co, oy, ox]
 //   over the (oy, ox) with oy·s − p + ky·d = iy and ox·s − p + kx·d = ix
 // One invocation: one pixel of four input channels of one group.
+alias elem = f32;
+
 struct Params {
   n: i32, cin: i32, h: i32, w: i32,
   cout: i32, kh: i32, kw: i32, groups: i32,
   outH: i32, outW: i32, strideH: i32, strideW: i32,
   padH: i32, padW: i32, dilationH: i32, dilationW: i32,
-  hasBias: u32, relu: u32, accumulate: u32,
+  hasBias: u32, relu: u32, accumulate: u32, offset: i32, gap: i32,
 }
-@group(0) @binding(0) var<storage, read> dy: array<f32>;
+@group(0) @binding(0) var<storage, read> dy: array<elem>;
 @group(0) @binding(1) var<storage, read> weight: array<f32>;
 @group(0) @binding(2) var<storage, read> bias: array<f32>;
-@group(0) @binding(3) var<storage, read_write> dx: array<f32>;
+@group(0) @binding(3) var<storage, read_write> dx: array<elem>;
 @group(0) @binding(4) var<uniform> params: Params;
 
 override WG: u32 = 64;
@@ -53,7 +55,7 @@ fn conv2d_input_grad_direct(
         let co = g * coutG + i;
         let tap = column + (co * cinG * window + ky * params.kw + kx);
         let a = vec4f(weight[tap.x], weight[tap.y], weight[tap.z], weight[tap.w]);
-        sum += a * dy[((image * params.cout + co) * params.outH + oy) * params.outW + ox];
+        sum += a * f32(dy[((image * params.cout + co) * params.outH + oy) * params.outW + ox]);
       }
     }
   }
@@ -61,9 +63,9 @@ fn conv2d_input_grad_direct(
     let ci = g * cinG + local[i];
     var value = sum[i];
     if (params.hasBias != 0u) { value += bias[ci]; }
-    let at = (image * params.cin + ci) * plane + pixel;
-    if (params.accumulate != 0u) { value += dx[at]; }
+    let at = (image * params.cin + ci) * plane + pixel + params.offset + image * params.gap;
+    if (params.accumulate != 0u) { value += f32(dx[at]); }
     if (params.relu != 0u) { value = select(value, 0.0, value < 0.0); }
-    dx[at] = value;
+    dx[at] = elem(value);
   }
 }

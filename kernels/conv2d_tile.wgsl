@@ -2,25 +2,28 @@
 //   y[n,o,a] = b[o] + Σ_i,k  weight[o,i,k] · x[n,i, a·step + offset(k)]      (TRANSPOSE as in conv2d_lanes)
 // One invocation: 8 channels of 4 pixels of one phase, 32 sums; a tap of a channel is 4 + 8 loads for 32 FMAs.
 // VEC: the four values of x are one vec4f (step 1, offset 0, rows a multiple of four long).
+alias elem = f32;
+alias elem4 = vec4f;
+
 struct Params {
   n: i32, cin: i32, h: i32, w: i32,
   cout: i32, outH: i32, outW: i32, groups: i32,
   kh: i32, kw: i32, strideH: i32, strideW: i32, padH: i32, padW: i32, dilationH: i32, dilationW: i32,
   weightOut: i32, weightIn: i32, weightGroup: i32,
-  hasBias: u32, relu: u32, accumulate: u32,
+  hasBias: u32, relu: u32, accumulate: u32, offset: i32, gap: i32,
 }
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read> x4: array<vec4f>;
+@group(0) @binding(0) var<storage, read> x: array<elem>;
+@group(0) @binding(1) var<storage, read> x4: array<elem4>;
 @group(0) @binding(2) var<storage, read> weight: array<f32>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
-@group(0) @binding(4) var<storage, read_write> y: array<f32>;
+@group(0) @binding(4) var<storage, read_write> y: array<elem>;
 @group(0) @binding(5) var<uniform> params: Params;
 
 override TRANSPOSE: bool = false;
 override VEC: bool = false;
 override WG: u32 = 64;
 
-fn source(index: i32, inside: bool) -> f32 { return select(0.0, x[select(0, index, inside)], inside); }
+fn source(index: i32, inside: bool) -> f32 { return select(0.0, f32(x[select(0, index, inside)]), inside); }
 
 @compute @workgroup_size(WG)
 fn conv2d_tile(
@@ -88,7 +91,7 @@ fn conv2d_tile(
       for (var i = 0; i < inG; i++) {
         var value = vec4f();
         if (VEC) {
-          value = select(vec4f(), x4[select(0, (at.x + i * plane) / 4, inside.x)], inside.x);
+          value = select(vec4f(), vec4f(x4[select(0, (at.x + i * plane) / 4, inside.x)]), inside.x);
         } else {
           let p = at + i * plane;
           value = vec4f(source(p.x, inside.x), source(p.y, inside.y), source(p.z, inside.z), source(p.w, inside.w));
@@ -114,11 +117,11 @@ fn conv2d_tile(
       let oy = a[k] * phasesH + phaseY;
       let ox = b[k] * phasesW + phaseX;
       if (oy >= params.outH || ox >= params.outW) { continue; }
-      let to = ((image * params.cout + o) * params.outH + oy) * params.outW + ox;
+      let to = ((image * params.cout + o) * params.outH + oy) * params.outW + ox + params.offset + image * params.gap;
       var value = sums[c][k] + add;
-      if (params.accumulate != 0u) { value += y[to]; }
+      if (params.accumulate != 0u) { value += f32(y[to]); }
       if (params.relu != 0u) { value = select(value, 0.0, value < 0.0); }
-      y[to] = value;
+      y[to] = elem(value);
     }
   }
 }

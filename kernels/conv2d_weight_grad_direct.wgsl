@@ -2,6 +2,8 @@
 //   dw[co,ci,ky,kx] = Σ_n,oy,ox  dy[n,co,oy,ox] · x[n, g·cin/G + ci, oy·s − p + ky·d, ox·s − p + kx·d]
 // The sum over the N·outH rows of dy is cut into `splits` runs of `rowsPerSplit` rows; one invocation sums one
 // run for one weight into partial[split][weight]. conv2d_reduce adds the runs up in a fixed order.
+alias elem = f32;
+
 struct Params {
   n: i32, cin: i32, h: i32, w: i32,
   cout: i32, kh: i32, kw: i32, groups: i32,
@@ -9,8 +11,8 @@ struct Params {
   padH: i32, padW: i32, dilationH: i32, dilationW: i32,
   splits: i32, rowsPerSplit: i32,
 }
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read> dy: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<elem>;
+@group(0) @binding(1) var<storage, read> dy: array<elem>;
 @group(0) @binding(2) var<storage, read_write> partial: array<f32>;
 @group(0) @binding(3) var<uniform> params: Params;
 
@@ -51,7 +53,7 @@ fn conv2d_weight_grad_direct(
     let grad = ((image * params.cout + co) * params.outH + oy) * params.outW;
     var sum = 0.0;
     for (var ox = first; ox <= last; ox++) {
-      sum += dy[grad + ox] * x[source + ox * params.strideW];
+      sum += f32(dy[grad + ox]) * f32(x[source + ox * params.strideW]);
     }
     total += sum;
   }

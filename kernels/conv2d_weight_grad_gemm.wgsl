@@ -3,6 +3,8 @@
 // A workgroup computes 8·ROWS output channels × 4·COLS k over the pixels of one of `splits` runs, a thread 8 × 4
 // of them; slices of DEPTH pixels pass through workgroup memory. conv2d_reduce adds up the runs; a single one
 // (splits = 1) is written, or with accumulate added, to its place.
+alias elem = f32;
+
 struct Params {
   n: i32, cin: i32, h: i32, w: i32,
   cout: i32, kh: i32, kw: i32, groups: i32,
@@ -10,8 +12,8 @@ struct Params {
   padH: i32, padW: i32, dilationH: i32, dilationW: i32,
   splits: i32, pixelsPerSplit: i32, accumulate: u32,
 }
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read> dy: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<elem>;
+@group(0) @binding(1) var<storage, read> dy: array<elem>;
 @group(0) @binding(2) var<storage, read_write> partial: array<f32>;
 @group(0) @binding(3) var<uniform> params: Params;
 
@@ -58,7 +60,7 @@ fn conv2d_weight_grad_gemm(
       if (part < i32(ROWS) * 2) {
         let co = block + part * 4;
         for (var j = 0; j < 4; j++) {
-          if (p < pixels && co + j < outG) { value[j] = dy[(image * params.cout + g * outG + co + j) * outPlane + rest]; }
+          if (p < pixels && co + j < outG) { value[j] = f32(dy[(image * params.cout + g * outG + co + j) * outPlane + rest]); }
         }
         tileD[(e % DEPTH) * ROWS * 2 + u32(part)] = value;
       } else {
@@ -72,7 +74,7 @@ fn conv2d_weight_grad_gemm(
           let iy = y0 + t / params.kw * params.dilationH;
           let ix = x0 + t % params.kw * params.dilationW;
           if (p < pixels && k < depth && iy >= 0 && iy < params.h && ix >= 0 && ix < params.w) {
-            value[j] = x[(image * params.cin + g * inG + ci) * plane + iy * params.w + ix];
+            value[j] = f32(x[(image * params.cin + g * inG + ci) * plane + iy * params.w + ix]);
           }
         }
         tileX[(e % DEPTH) * COLS + u32(column)] = value;

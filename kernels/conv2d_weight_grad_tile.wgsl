@@ -4,6 +4,9 @@
 // One invocation holds 8 output channels × 4 k, 32 sums: for four pixels of a row 16 + 8 loads for 128 FMAs.
 // The N·outH rows are dealt out over `splits` sums, which conv2d_reduce adds up; a single one (splits = 1) is
 // written, or with accumulate added, to its place.
+alias elem = f32;
+alias elem4 = vec4f;
+
 struct Params {
   n: i32, cin: i32, h: i32, w: i32,
   cout: i32, kh: i32, kw: i32, groups: i32,
@@ -11,33 +14,33 @@ struct Params {
   padH: i32, padW: i32, dilationH: i32, dilationW: i32,
   splits: i32, rowsPerSplit: i32, accumulate: u32,
 }
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read> dy: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<elem>;
+@group(0) @binding(1) var<storage, read> dy: array<elem>;
 @group(0) @binding(2) var<storage, read_write> partial: array<f32>;
 @group(0) @binding(3) var<uniform> params: Params;
-@group(0) @binding(4) var<storage, read> x4: array<vec4f>;
-@group(0) @binding(5) var<storage, read> dy4: array<vec4f>;
+@group(0) @binding(4) var<storage, read> x4: array<elem4>;
+@group(0) @binding(5) var<storage, read> dy4: array<elem4>;
 
 // XVEC, DYVEC: four values of x, of dy are one vec4f.
 override XVEC: bool = false;
 override DYVEC: bool = false;
 override WG: u32 = 64;
 
-fn source(index: i32, inside: bool) -> f32 { return select(0.0, x[select(0, index, inside)], inside); }
-fn upstream(index: i32, inside: bool) -> f32 { return select(0.0, dy[select(0, index, inside)], inside); }
+fn source(index: i32, inside: bool) -> f32 { return select(0.0, f32(x[select(0, index, inside)]), inside); }
+fn upstream(index: i32, inside: bool) -> f32 { return select(0.0, f32(dy[select(0, index, inside)]), inside); }
 
 // Four values of x for one k: columns ix, ix + s, … of the row that starts at `row`.
 fn load(row: i32, inRow: bool, ix: vec4i) -> vec4f {
-  if (XVEC) { return select(vec4f(), x4[select(0, (row + ix.x) / 4, inRow)], inRow); }
+  if (XVEC) { return select(vec4f(), vec4f(x4[select(0, (row + ix.x) / 4, inRow)]), inRow); }
   let inside = vec4<bool>(inRow) & (ix >= vec4i()) & (ix < vec4i(params.w));
   return vec4f(
     source(row + ix.x, inside.x), source(row + ix.y, inside.y), source(row + ix.z, inside.z), source(row + ix.w, inside.w));
 }
 
 fn load_dy(row: i32, ox: i32) -> vec4f {
-  if (DYVEC) { return dy4[(row + ox) / 4]; }
+  if (DYVEC) { return vec4f(dy4[(row + ox) / 4]); }
   return vec4f(
-    dy[row + ox], upstream(row + ox + 1, ox + 1 < params.outW),
+    f32(dy[row + ox]), upstream(row + ox + 1, ox + 1 < params.outW),
     upstream(row + ox + 2, ox + 2 < params.outW), upstream(row + ox + 3, ox + 3 < params.outW));
 }
 

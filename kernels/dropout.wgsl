@@ -2,6 +2,8 @@
 // Philox 4×32-10 (Salmon, Moraes, Dror, Shaw 2011): block i of a draw gives those of elements 4 i … 4 i + 3,
 // so the backward pass computes the same mask from the same draw.
 
+alias elem4 = vec4f;
+
 struct Params {
   count: u32,        // vec4s
   threshold: u32,    // p · 2³²
@@ -12,8 +14,8 @@ struct Params {
   counter_high: u32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<vec4f>;
-@group(0) @binding(1) var<storage, read_write> y: array<vec4f>;
+@group(0) @binding(0) var<storage, read> x: array<elem4>;
+@group(0) @binding(1) var<storage, read_write> y: array<elem4>;
 @group(0) @binding(2) var<uniform> params: Params;
 @group(0) @binding(3) var<storage, read_write> bits: array<vec4u>;
 
@@ -51,7 +53,7 @@ fn random(i: u32) -> vec4u {
 fn dropout(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let i = id.x + id.y * groups.x * 64u;
   if (i < params.count) {
-    y[i] = select(vec4f(0.0), x[i] * params.scale, random(i) >= vec4u(params.threshold));
+    y[i] = elem4(select(vec4f(0.0), vec4f(x[i]) * params.scale, random(i) >= vec4u(params.threshold)));
   }
 }
 

@@ -13,15 +13,17 @@ const TANH = 7u;
 const POW = 8u;
 const CLAMP = 9u;
 
+alias elem4 = vec4f;
+
 struct Params {
   count: u32, // vec4s
   a: f32,     // POW: exponent; CLAMP: lower bound
   b: f32,     // CLAMP: upper bound
 }
 
-@group(0) @binding(0) var<storage, read> x: array<vec4u>;
-@group(0) @binding(1) var<storage, read> dy: array<vec4f>;
-@group(0) @binding(2) var<storage, read_write> y: array<vec4u>;
+@group(0) @binding(0) var<storage, read> x: array<elem4>;
+@group(0) @binding(1) var<storage, read> dy: array<elem4>;
+@group(0) @binding(2) var<storage, read_write> y: array<elem4>;
 @group(0) @binding(3) var<uniform> params: Params;
 
 const INFINITY = 0x7f800000u;
@@ -129,7 +131,7 @@ fn gradient(bits: vec4u, d: vec4f) -> vec4f {
 fn apply(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let i = id.x + id.y * groups.x * 64u;
   if (i < params.count) {
-    y[i] = value(x[i]);
+    y[i] = elem4(bitcast<vec4f>(value(bitcast<vec4u>(vec4f(x[i])))));
   }
 }
 
@@ -137,6 +139,6 @@ fn apply(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) grou
 fn grad(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let i = id.x + id.y * groups.x * 64u;
   if (i < params.count) {
-    y[i] = bitcast<vec4u>(gradient(x[i], dy[i]));
+    y[i] = elem4(gradient(bitcast<vec4u>(vec4f(x[i])), vec4f(dy[i])));
   }
 }

@@ -6,6 +6,8 @@
 // and with q its whole part and t the rest, y = (1 − t)·x[q] + t·x[min(q + 1, h − 1)].
 // The gradient gathers: dx[row] = Σ dy[i] times the weight of `row` in i, over the i that touch it.
 
+alias elem = f32;
+
 struct Params {
   planes: u32,
   h: i32, w: i32,
@@ -15,10 +17,10 @@ struct Params {
   nearest: u32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read> dy: array<f32>;
-@group(0) @binding(2) var<storage, read_write> y: array<f32>;
-@group(0) @binding(3) var<storage, read_write> dx: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<elem>;
+@group(0) @binding(1) var<storage, read> dy: array<elem>;
+@group(0) @binding(2) var<storage, read_write> y: array<elem>;
+@group(0) @binding(3) var<storage, read_write> dx: array<elem>;
 @group(0) @binding(4) var<uniform> params: Params;
 
 struct Axis { size: i32, out: i32, a: i32, b: i32, d: i32 }
@@ -58,12 +60,12 @@ fn interpolate(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups
     let upper = (p * params.h + v.low) * params.w;
     let o = (p * params.outH + i32(id.y)) * params.outW + i32(id.x);
     if (params.nearest == 1u) {
-      y[o] = x[upper + u.low];
+      y[o] = elem(f32(x[upper + u.low]));
     } else {
       let lower = (p * params.h + v.high) * params.w;
-      let top = (1.0 - u.t) * x[upper + u.low] + u.t * x[upper + u.high];
-      let bottom = (1.0 - u.t) * x[lower + u.low] + u.t * x[lower + u.high];
-      y[o] = (1.0 - v.t) * top + v.t * bottom;
+      let top = (1.0 - u.t) * f32(x[upper + u.low]) + u.t * f32(x[upper + u.high]);
+      let bottom = (1.0 - u.t) * f32(x[lower + u.low]) + u.t * f32(x[lower + u.high]);
+      y[o] = elem((1.0 - v.t) * top + v.t * bottom);
     }
   }
 }
@@ -106,12 +108,12 @@ fn interpolate_grad(@builtin(global_invocation_id) id: vec3u, @builtin(num_workg
       var sum = vec4f(0.0);
       for (var j = js.x; j <= js.y; j++) {
         let at = base + (i * params.outW + j);
-        sum += weight(column, source(j, columns())) * vec4f(dy[at.x], dy[at.y], dy[at.z], dy[at.w]);
+        sum += weight(column, source(j, columns())) * vec4f(f32(dy[at.x]), f32(dy[at.y]), f32(dy[at.z]), f32(dy[at.w]));
       }
       total += across * sum;
     }
     for (var k = 0; k < min(4, planes - p); k++) {
-      dx[((p + k) * params.h + row) * params.w + column] = total[k];
+      dx[((p + k) * params.h + row) * params.w + column] = elem(total[k]);
     }
   }
 }

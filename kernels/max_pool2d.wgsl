@@ -1,7 +1,11 @@
 // Max pooling of (planes, h, w) to (planes, outH, outW), planes = N·C:
 //   y[p,i,j] = max over (k,l) of x[p, i·stride − padding + k·dilation, j·…]        padding counts as −∞
 // at[p,i,j] = row·w + column of the first maximum in window order; a NaN is the maximum.
-// The gradient gathers: dx[p,row,col] = Σ dy[p,i,j] over the windows whose `at` is row·w + col.
+// The gradient gathers: dx[p,row,col] = Σ dy[p,i,j] over the windows whose `at` is row·w + col. It may add to what
+// dx holds. x and dx may be channels of a larger array: image n lies `offset + n·gap` elements further there.
+
+alias elem = f32;
+alias elem4 = vec4f;
 
 struct Params {
   planes: u32,
@@ -12,22 +16,30 @@ struct Params {
   padH: i32, padW: i32,
   dilationH: i32, dilationW: i32,
   lowest: f32,       // −∞: WGSL cannot write it
+  channels: u32,     // C
+  offset: u32, gap: u32, // of x or dx, in elements; multiples of 4
+  accumulate: u32,   // 1: dx += …
 }
 
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read> dy: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<elem>;
+@group(0) @binding(1) var<storage, read> dy: array<elem>;
 @group(0) @binding(2) var<storage, read> at: array<u32>;
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+@group(0) @binding(3) var<storage, read_write> y: array<elem>;
 @group(0) @binding(4) var<storage, read_write> at_out: array<u32>;
-@group(0) @binding(5) var<storage, read_write> dx: array<f32>;
+@group(0) @binding(5) var<storage, read_write> dx: array<elem>;
 // The 2×2 form sees the same arrays as vec4s.
-@group(0) @binding(0) var<storage, read> x4: array<vec4f>;
-@group(0) @binding(1) var<storage, read> dy4: array<vec4f>;
-@group(0) @binding(2) var<storage, read> at4: array<vec4u>;
-@group(0) @binding(3) var<storage, read_write> y4: array<vec4f>;
-@group(0) @binding(4) var<storage, read_write> at4_out: array<vec4u>;
-@group(0) @binding(5) var<storage, read_write> dx4: array<vec4f>;
+@group(0) @binding(0) var<storage, read> x4: array<elem4>;
+@group(0) @binding(1) var<storage, read> dy4: array<elem4>;
+@group(0) @binding(2) var<storage, read> at4: array<u32>;   // of four windows, a byte each: 2·k + l
+@group(0) @binding(3) var<storage, read_write> y4: array<elem4>;
+@group(0) @binding(4) var<storage, read_write> at4_out: array<u32>;
+@group(0) @binding(5) var<storage, read_write> dx4: array<elem4>;
 @group(0) @binding(6) var<uniform> params: Params;
+
+// How much further plane p of x or dx lies than in an array of its own.
+fn shift(p: u32) -> u32 {
+  return params.offset + p / params.channels * params.gap;
+}
 
 fn is_nan(v: f32) -> bool {
   return (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u;
@@ -41,7 +53,7 @@ fn max_pool2d(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups)
   let h = i32(params.h);
   let w = i32(params.w);
   for (var p = id.z; p < params.planes; p += groups.z) {
-    let plane = p * params.h * params.w;
+    let plane = p * params.h * params.w + shift(p);
     var best = params.lowest;
     var best_at = 0xffffffffu;
     for (var k = 0; k < params.kh; k++) {
@@ -51,7 +63,7 @@ fn max_pool2d(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups)
         let column = column0 + l * params.dilationW;
         if (column < 0 || column >= w) { continue; }
         let here = u32(row * w + column);
-        let v = x[plane + here];
+        let v = f32(x[plane + here]);
         if (best_at == 0xffffffffu || (v > best && !is_nan(best)) || (is_nan(v) && !is_nan(best))) {
           best = v;
           best_at = here;
@@ -59,7 +71,7 @@ fn max_pool2d(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups)
       }
     }
     let o = (p * params.outH + id.y) * params.outW + id.x;
-    y[o] = best;
+    y[o] = elem(best);
     at_out[o] = best_at;
   }
 }
@@ -85,10 +97,12 @@ fn max_pool2d_grad(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgr
       let line = (p * params.outH + u32(i)) * params.outW;
       for (var j = j0; j <= j1; j++) {
         let o = line + u32(j);
-        if (at[o] == here) { sum += dy[o]; }
+        if (at[o] == here) { sum += f32(dy[o]); }
       }
     }
-    dx[p * params.h * params.w + here] = sum;
+    let to = p * params.h * params.w + here + shift(p);
+    if (params.accumulate == 1u) { sum += f32(dx[to]); }
+    dx[to] = elem(sum);
   }
 }
 
@@ -107,27 +121,30 @@ fn max_pool2d_2x2(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgro
   let width = params.w / 4u;         // vec4s a row of x; two of them make one of y
   if (2u * id.x >= width || id.y >= params.outH) { return; }
   for (var p = id.z; p < params.planes; p += groups.z) {
-    let upper = (p * params.h + 2u * id.y) * width + 2u * id.x;
-    let a = x4[upper];
-    let b = x4[upper + 1u];
-    let c = x4[upper + width];
-    let d = x4[upper + width + 1u];
+    let upper = (p * params.h + 2u * id.y) * width + 2u * id.x + shift(p) / 4u;
+    let a = vec4f(x4[upper]);
+    let b = vec4f(x4[upper + 1u]);
+    let c = vec4f(x4[upper + width]);
+    let d = vec4f(x4[upper + width + 1u]);
     var best = vec4f(a.xz, b.xz);
-    let here = vec4u(2u * id.y * params.w + 8u * id.x) + vec4u(0u, 2u, 4u, 6u);
-    var best_at = here;
+    var best_at = vec4u(0u);
     var take = better(vec4f(a.yw, b.yw), best);
     best = select(best, vec4f(a.yw, b.yw), take);
-    best_at = select(best_at, here + 1u, take);
+    best_at = select(best_at, vec4u(1u), take);
     take = better(vec4f(c.xz, d.xz), best);
     best = select(best, vec4f(c.xz, d.xz), take);
-    best_at = select(best_at, here + params.w, take);
+    best_at = select(best_at, vec4u(2u), take);
     take = better(vec4f(c.yw, d.yw), best);
     best = select(best, vec4f(c.yw, d.yw), take);
-    best_at = select(best_at, here + params.w + 1u, take);
+    best_at = select(best_at, vec4u(3u), take);
     let o = (p * params.outH + id.y) * (width / 2u) + id.x;
-    y4[o] = best;
-    at4_out[o] = best_at;
+    y4[o] = elem4(best);
+    at4_out[o] = best_at.x | (best_at.y << 8u) | (best_at.z << 16u) | (best_at.w << 24u);
   }
+}
+
+fn put(i: u32, v: vec4f) {
+  if (params.accumulate == 1u) { dx4[i] = elem4(vec4f(dx4[i]) + v); } else { dx4[i] = elem4(v); }
 }
 
 // One lane 2 × 8 pixels; a last odd row belongs to no window.
@@ -136,22 +153,22 @@ fn max_pool2d_2x2_grad(@builtin(global_invocation_id) id: vec3u, @builtin(num_wo
   let width = params.w / 4u;
   if (2u * id.x >= width || 2u * id.y >= params.h) { return; }
   for (var p = id.z; p < params.planes; p += groups.z) {
-    let upper = (p * params.h + 2u * id.y) * width + 2u * id.x;
+    let upper = (p * params.h + 2u * id.y) * width + 2u * id.x + shift(p) / 4u;
     if (id.y >= params.outH) {
-      dx4[upper] = vec4f(0.0);
-      dx4[upper + 1u] = vec4f(0.0);
+      put(upper, vec4f(0.0));
+      put(upper + 1u, vec4f(0.0));
       continue;
     }
     let o = (p * params.outH + id.y) * (width / 2u) + id.x;
-    let g = dy4[o];
-    let t = at4[o] - (vec4u(2u * id.y * params.w + 8u * id.x) + vec4u(0u, 2u, 4u, 6u));
+    let g = vec4f(dy4[o]);
+    let t = (vec4u(at4[o]) >> vec4u(0u, 8u, 16u, 24u)) & vec4u(3u);
     let a = select(vec4f(0.0), g, t == vec4u(0u));
     let b = select(vec4f(0.0), g, t == vec4u(1u));
-    let c = select(vec4f(0.0), g, t == vec4u(params.w));
-    let d = select(vec4f(0.0), g, t == vec4u(params.w + 1u));
-    dx4[upper] = vec4f(a.x, b.x, a.y, b.y);
-    dx4[upper + 1u] = vec4f(a.z, b.z, a.w, b.w);
-    dx4[upper + width] = vec4f(c.x, d.x, c.y, d.y);
-    dx4[upper + width + 1u] = vec4f(c.z, d.z, c.w, d.w);
+    let c = select(vec4f(0.0), g, t == vec4u(2u));
+    let d = select(vec4f(0.0), g, t == vec4u(3u));
+    put(upper, vec4f(a.x, b.x, a.y, b.y));
+    put(upper + 1u, vec4f(a.z, b.z, a.w, b.w));
+    put(upper + width, vec4f(c.x, d.x, c.y, d.y));
+    put(upper + width + 1u, vec4f(c.z, d.z, c.w, d.w));
   }
 }

@@ -1,8 +1,13 @@
 // Moves elements without computing: a box of x to a box of y, each with strides and an offset (permute,
-// slice, concat, stretching), or x into a larger y with a value around it (pad). By bits, so any dtype.
+// slice, concat, stretching), or x into a larger y with a value around it (pad). By bits, so any dtype of four bytes;
+// the half form moves halves.
 
 override AXES: u32 = 1u; // axes that are walked
 override GRID: u32 = 0u; // the launch has the walk's own axes, at most three: no division
+
+alias elem = u32;
+alias elem4 = vec4u;
+alias full = u32; // of the same kind, four bytes: f32 in the half form
 
 struct Params {
   count: u32,    // threads that have work
@@ -15,10 +20,10 @@ struct Params {
   m0: u32, m1: u32, m2: u32, m3: u32, m4: u32, m5: u32, // pad: sizes of x
 }
 
-@group(0) @binding(0) var<storage, read> x: array<u32>;
-@group(0) @binding(0) var<storage, read> wide_x: array<vec4u>;
-@group(0) @binding(1) var<storage, read_write> y: array<u32>;
-@group(0) @binding(1) var<storage, read_write> wide_y: array<vec4u>;
+@group(0) @binding(0) var<storage, read> x: array<elem>;
+@group(0) @binding(0) var<storage, read> wide_x: array<elem4>;
+@group(0) @binding(1) var<storage, read_write> y: array<elem>;
+@group(0) @binding(1) var<storage, read_write> wide_y: array<elem4>;
 @group(0) @binding(2) var<uniform> params: Params;
 
 // Which element (or vec4) of the box a thread moves; count and more for none.
@@ -97,7 +102,7 @@ fn spread(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gro
   let i = element(id, groups);
   if (i < params.count) {
     let at = places(id, i);
-    wide_y[at.y] = vec4u(x[at.x]);
+    wide_y[at.y] = elem4(x[at.x]);
   }
 }
 
@@ -124,7 +129,7 @@ fn pad(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups
   let i = id.x + id.y * groups.x * 64u;
   if (i < params.count) {
     let at = inside(i);
-    y[i] = select(bitcast<u32>(params.value), x[at.x], at.y == 1u);
+    y[i] = select(elem(bitcast<full>(params.value)), x[at.x], at.y == 1u);
   }
 }
 
@@ -133,6 +138,6 @@ fn pad_wide(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) g
   let i = id.x + id.y * groups.x * 64u;
   if (i < params.count) {
     let at = inside(i);
-    wide_y[i] = select(vec4u(bitcast<u32>(params.value)), wide_x[at.x], at.y == 1u);
+    wide_y[i] = select(elem4(elem(bitcast<full>(params.value))), wide_x[at.x], at.y == 1u);
   }
 }

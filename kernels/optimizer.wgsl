@@ -16,14 +16,14 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> m: array<f32>;
 @group(0) @binding(3) var<storage, read_write> v: array<f32>;
 @group(0) @binding(4) var<uniform> params: Params;
+// With loss scaling (kernels/grad_scaler.wgsl): 0 factor of the gradients, 1 whether to skip, 2 and 3 Adam's
+// 1 - beta^t, 4 steps taken, this one counted.
+@group(0) @binding(5) var<storage, read> progress: array<f32>;
 
 // m = β1 m + (1-β1) g,  v = β2 v + (1-β2) g²,  w -= lr/(1-β1^t) · m / (sqrt(v)/sqrt(1-β2^t) + eps)
-@compute @workgroup_size(64)
-fn adam(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let i = id.x + id.y * groups.x * 64u;
-  if (i >= params.count) { return; }
+fn adam_at(i: u32, gradient: f32, correction1: f32, correction2: f32) {
   var w = weight[i];
-  var g = grad[i];
+  var g = gradient;
   if (params.decoupled == 1u) {
     w *= 1.0 - params.lr * params.decay;
   } else {
@@ -33,21 +33,42 @@ fn adam(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   let vi = params.beta2 * v[i] + params.fresh2 * g * g;
   m[i] = mi;
   v[i] = vi;
-  let denominator = sqrt(vi) / sqrt(params.correction2) + params.eps;
-  weight[i] = w - (params.lr / params.correction1) * mi / denominator;
+  let denominator = sqrt(vi) / sqrt(correction2) + params.eps;
+  weight[i] = w - (params.lr / correction1) * mi / denominator;
+}
+
+@compute @workgroup_size(64)
+fn adam(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let i = id.x + id.y * groups.x * 64u;
+  if (i < params.count) { adam_at(i, grad[i], params.correction1, params.correction2); }
+}
+
+@compute @workgroup_size(64)
+fn adam_scaled(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let i = id.x + id.y * groups.x * 64u;
+  if (i < params.count && progress[1] == 0.0) { adam_at(i, grad[i] * progress[0], progress[2], progress[3]); }
 }
 
 // buf = μ buf + (1-τ) g (the first step: buf = g),  w -= lr · (nesterov ? g + μ buf : buf)
-@compute @workgroup_size(64)
-fn sgd(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let i = id.x + id.y * groups.x * 64u;
-  if (i >= params.count) { return; }
+fn sgd_at(i: u32, gradient: f32, first: bool) {
   let w = weight[i];
-  var g = grad[i] + params.decay * w;
+  var g = gradient + params.decay * w;
   if (params.momentum != 0.0) {
-    let buf = select(params.momentum * m[i] + (1.0 - params.dampening) * g, g, params.first == 1u);
+    let buf = select(params.momentum * m[i] + (1.0 - params.dampening) * g, g, first);
     m[i] = buf;
     g = select(buf, g + params.momentum * buf, params.nesterov == 1u);
   }
   weight[i] = w - params.lr * g;
+}
+
+@compute @workgroup_size(64)
+fn sgd(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let i = id.x + id.y * groups.x * 64u;
+  if (i < params.count) { sgd_at(i, grad[i], params.first == 1u); }
+}
+
+@compute @workgroup_size(64)
+fn sgd_scaled(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let i = id.x + id.y * groups.x * 64u;
+  if (i < params.count && progress[1] == 0.0) { sgd_at(i, grad[i] * progress[0], progress[4] == 1.0); }
 }

@@ -11,6 +11,9 @@ override OP: u32;            // 0 sum, 1 maximum, 2 minimum
 override KEPT: u32 = 1u;     // kept axes
 override REDUCED: u32 = 1u;  // reduced axes
 
+alias elem = f32;
+alias elem4 = vec4f;
+
 struct Params {
   outputs: u32, // elements of the result; columns_wide: vec4s
   reduced: u32, // elements folded into one output; rows_wide: vec4s
@@ -24,8 +27,8 @@ struct Params {
   q0: u32, q1: u32, q2: u32,    // their strides in x
 }
 
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(0) var<storage, read> wide_x: array<vec4f>;
+@group(0) @binding(0) var<storage, read> x: array<elem>;
+@group(0) @binding(0) var<storage, read> wide_x: array<elem4>;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
 @group(0) @binding(1) var<storage, read_write> wide_y: array<vec4f>;
 @group(0) @binding(2) var<uniform> params: Params;
@@ -99,7 +102,7 @@ fn rows(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     let end = min(begin + params.run, params.reduced);
     let at = base(id % params.outputs);
     for (var r = begin + lane; r < end; r += LANES) {
-      mine = fold(mine, vec4f(x[at + offset(r)]));
+      mine = fold(mine, vec4f(f32(x[at + offset(r)])));
     }
   }
   let total = fold_lanes(lane, mine, 1u);
@@ -119,7 +122,7 @@ fn rows_wide(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) group
     let end = min(begin + params.run, params.reduced);
     let at = base(id % params.outputs);
     for (var r = begin + lane; r < end; r += LANES) {
-      mine = fold(mine, wide_x[at + offset(r)]);
+      mine = fold(mine, vec4f(wide_x[at + offset(r)]));
     }
   }
   let total = fold_lanes(lane, mine, 4u);
@@ -138,7 +141,7 @@ fn columns(@builtin(global_invocation_id) thread: vec3u, @builtin(num_workgroups
     let at = base(id % params.outputs);
     var mine = vec4f(params.start);
     for (var r = begin; r < end; r++) {
-      mine = fold(mine, vec4f(x[at + offset(r)]));
+      mine = fold(mine, vec4f(f32(x[at + offset(r)])));
     }
     y[id] = mine.x * params.scale;
   }
@@ -154,7 +157,7 @@ fn columns_wide(@builtin(global_invocation_id) thread: vec3u, @builtin(num_workg
     let at = base(id % params.outputs);
     var mine = vec4f(params.start);
     for (var r = begin; r < end; r++) {
-      mine = fold(mine, wide_x[at + offset(r)]);
+      mine = fold(mine, vec4f(wide_x[at + offset(r)]));
     }
     wide_y[id] = mine * params.scale;
   }
@@ -170,7 +173,7 @@ fn strips_wide(@builtin(global_invocation_id) thread: vec3u, @builtin(num_workgr
     let at = base(id % params.outputs);
     var mine = vec4f(params.start);
     for (var r = begin; r < end; r++) {
-      mine = fold(mine, wide_x[at + offset(r)]);
+      mine = fold(mine, vec4f(wide_x[at + offset(r)]));
     }
     let pair = fold(mine, mine.zwxy);
     y[id] = fold(pair, pair.yxwz).x * params.scale;

@@ -35,6 +35,9 @@ export async function buildAll() {
       platform: 'browser',
       entryPoints: { browser: 'src/index.ts' },
       outdir: 'dist',
+      // What is imported when it is asked for (ONNX export's protobuf) is a file of its own.
+      splitting: true,
+      chunkNames: 'chunks/browser-[name]-[hash]',
       sourcemap: true,
     }),
   ])

@@ -1,6 +1,9 @@
-// Prints what fovea weighs in a web page: minified, and gzipped as a server sends it.
+// Prints what fovea and its peers weigh in a web page: minified, and gzipped as a server sends it.
 //
-//   node scripts/bundle-size.mjs [--json]
+//   node scripts/bundle-size.mjs [--json] [--own]
+//
+// The peers are those of bench/peers (npm ci --prefix bench/peers); --own leaves them out.
+import { existsSync } from 'node:fs'
 import { isBuiltin } from 'node:module'
 import { gzipSync } from 'node:zlib'
 import { build } from 'esbuild'
@@ -21,22 +24,73 @@ async function weigh([page, contents]) {
     format: 'esm',
     target: 'es2022',
     platform: 'browser',
+    // What is imported when it is asked for lies in files of its own, as in dist/.
+    splitting: true,
+    outdir: 'page',
     // A Node module is reported here, not refused by esbuild.
     external: ['node:*'],
     plugins: [wgsl],
   })
-  const bytes = outputFiles[0].contents
+  const { loaded, later } = reached(metafile.outputs)
+  const bytesOf = (name) => outputFiles.find((file) => file.path.endsWith(name)).contents
+  const modules = (names) =>
+    names.flatMap((name) =>
+      Object.entries(metafile.outputs[name].inputs).flatMap(([path, { bytesInOutput }]) =>
+        bytesInOutput > 0 ? [path] : [],
+      ),
+    )
+  const packages = (names) => modules(names).filter((path) => path.includes('node_modules'))
   const imports = [...Object.values(metafile.inputs), ...Object.values(metafile.outputs)].flatMap((file) =>
     file.imports.filter((i) => i.external || isBuiltin(i.path)).map((i) => i.path),
   )
-  const packages = Object.keys(metafile.inputs).filter((path) => path.includes('node_modules'))
-  return { page, minified: bytes.length, gzipped: gzipSync(bytes).length, imports, packages }
+  return {
+    page,
+    minified: loaded.reduce((sum, name) => sum + bytesOf(name).length, 0),
+    gzipped: loaded.reduce((sum, name) => sum + gzipSync(bytesOf(name)).length, 0),
+    imports,
+    modules: modules(loaded).filter((path) => path.startsWith('src/')),
+    packages: packages(loaded),
+    packagesLater: packages(later),
+  }
 }
 
-const sizes = await Promise.all(Object.entries(pages).map(weigh))
-if (process.argv.includes('--json')) console.log(JSON.stringify(sizes))
-else {
-  const kilobytes = (n) => `${(n / 1000).toFixed(1)} kB`
-  for (const { page, minified, gzipped } of sizes)
-    console.log(`${page}: ${kilobytes(minified)} minified, ${kilobytes(gzipped)} gzipped`)
+/** The files that a page loads at once, and those that it loads when it asks for them. */
+function reached(outputs) {
+  const loaded = [Object.keys(outputs).find((name) => outputs[name].entryPoint !== undefined)]
+  const later = []
+  for (const name of loaded) {
+    for (const { path, kind } of outputs[name].imports) {
+      if (!outputs[path] || loaded.includes(path)) continue
+      if (kind === 'import-statement') loaded.push(path)
+      else later.push(path)
+    }
+  }
+  return { loaded, later }
+}
+
+const INSTALLED = new URL('../bench/peers/node_modules', import.meta.url)
+
+async function peerSizes() {
+  if (process.argv.includes('--own')) return []
+  if (!existsSync(INSTALLED)) {
+    console.error('the peers are not installed: npm ci --prefix bench/peers, or pass --own')
+    return []
+  }
+  const { peerBundleSizes } = await import('../bench/peers/bundle-size.mjs')
+  return peerBundleSizes()
+}
+
+const fovea = await Promise.all(Object.entries(pages).map(weigh))
+const peers = await peerSizes()
+if (process.argv.includes('--json')) {
+  const date = new Date().toISOString().slice(0, 10)
+  console.log(JSON.stringify({ date, fovea, peers }, null, 1))
+} else {
+  const kilobytes = (n) => `${(n / 1000).toFixed(1)} kB`.padStart(10)
+  const rows = [
+    ...fovea.map((f) => [`fovea: ${f.page}`, f]),
+    ...peers.map((p) => [`${p.peer} ${p.version}`, p]),
+  ]
+  for (const [name, { minified, gzipped }] of rows)
+    console.log(`${name.padEnd(36)}${kilobytes(minified)} minified${kilobytes(gzipped)} gzipped`)
 }

@@ -9,25 +9,35 @@ export {
   type Run,
   registeredOps,
 } from './autograd/op.ts'
-export { tuneConv2d } from './autograd/ops/conv2d_tune.ts'
 export * from './autograd/ops/index.ts'
+export { splitTiles, type TileGrid, tileGrid } from './autograd/ops/join-tiles.ts'
 export { generatorOf, manualSeed, Prng, RandomGenerator } from './autograd/random.ts'
+export { recompute } from './autograd/recompute.ts'
+export { concatSlots, Slot } from './autograd/slots.ts'
 export type { Cotangents } from './autograd/tape.ts'
 export { type DType, type Shape, Tensor, type TypedArray } from './autograd/tensor.ts'
 export type { Dataset, Sample, SampleData } from './data/dataset.ts'
+export { windowHu } from './data/normalize.ts'
 export { kFold, shareOf, splitDataset } from './data/split.ts'
+export { assertSameGrid, resampleVolume, type Volume } from './data/volume.ts'
 export type { MemoryReport } from './gpu/allocator.ts'
 export * from './gpu/errors.ts'
 export type { AdapterDescription, DebugOptions } from './gpu/gpu.ts'
 export { Kernel, kernel } from './gpu/kernel.ts'
 export { formatProfile, type KernelProfile, type Profile } from './gpu/profile.ts'
-export { Tuner, type TunerTable, tunerOf } from './gpu/tuner.ts'
+export { tune, type VariantTiming } from './gpu/tune.ts'
+export { type Question, type Rehearsal, type TuneMode, Tuner, tunerOf, type Variant } from './gpu/tuner.ts'
+export type { TunerTable } from './gpu/tuner-table.ts'
 export { BatchNorm2d, Conv2d, ConvTranspose2d } from './nn/layers.ts'
 export { Module } from './nn/module.ts'
+export { DeepLabV3Plus, type DeepLabV3PlusOptions } from './nn/networks/deeplab-v3-plus.ts'
+export { StackedHourglass, type StackedHourglassOptions } from './nn/networks/stacked-hourglass.ts'
 export { UNet, type UNetOptions } from './nn/networks/unet.ts'
+export { UNetPlusPlus, type UNetPlusPlusOptions } from './nn/networks/unet-plus-plus.ts'
 export { Adam, type AdamOptions, AdamW } from './nn/optim/adam.ts'
 export { clipGradNorm, clipGradValue } from './nn/optim/clip.ts'
-export { Optimizer, type OptimizerState } from './nn/optim/optimizer.ts'
+export { GradScaler, type GradScalerOptions } from './nn/optim/grad-scaler.ts'
+export { Optimizer, type OptimizerState, type StepOptions } from './nn/optim/optimizer.ts'
 export {
   cosineSchedule,
   LRScheduler,
@@ -41,23 +51,41 @@ export {
 export { SGD, type SgdOptions } from './nn/optim/sgd.ts'
 export { formatSafetensors, parseSafetensors, type SafeArray } from './nn/safetensors.ts'
 export { safetensorsFrom, type TensorRecord, tensorsFromSafetensors } from './nn/state.ts'
+export { loadPretrained, type TransferOptions, type TransferReport, transferWeights } from './nn/transfer.ts'
+export { exportOnnx, type OnnxOptions } from './onnx/export.ts'
+export type { OnnxGraph } from './onnx/graph.ts'
+export type { Translate } from './onnx/operators.ts'
+export type { Step, Value } from './onnx/trace.ts'
 export { type OpenOptions, openDevice } from './open.ts'
 export { type AugmentOptions, NO_AUGMENTATION, THESIS_AUGMENTATION } from './pipelines/augment.ts'
 export { type Evaluated, evaluateCartesian, evaluateCrops, evaluatePolar } from './pipelines/evaluate.ts'
+export { flipAveraged, type Segment, slidingWindow } from './pipelines/inference.ts'
 export {
-  centreOfMap,
   type LocalisedResult,
   type LocalisedSegmentation,
   segmentLocalised,
 } from './pipelines/localise.ts'
 export type { EpochMetrics } from './pipelines/metrics.ts'
+export { fillHoles, keepLargest } from './pipelines/postprocess.ts'
+export type { Precision } from './pipelines/precision.ts'
+export { type PredictorLossOptions, predictorLoss } from './pipelines/predictor.ts'
+export { type MaskScores, type ScoreMasksOptions, scoreMasks } from './pipelines/score-masks.ts'
 export { type Scores, scoreMask, summarize, summarizeScores } from './pipelines/scores.ts'
 export { segmentThenSegment } from './pipelines/segment-then-segment.ts'
-export { cartesianTask, cropTask, polarTask, type TrainingTask } from './pipelines/tasks.ts'
+export { type SurfaceOptions, type SurfaceScores, surfaceScores } from './pipelines/surface.ts'
+export {
+  cartesianTask,
+  cropTask,
+  polarTask,
+  type TrainingTask,
+  type TransformedTaskOptions,
+  transformedTask,
+} from './pipelines/tasks.ts'
 export {
   type Progress,
+  type Startup,
   type TrainOptions,
   type TrainResult,
   train,
 } from './pipelines/training.ts'
-export { cropTransform, polarTransform, type Transform } from './pipelines/transforms.ts'
+export * from './pipelines/transforms/index.ts'

@@ -80,6 +80,7 @@ async function main(): Promise<void> {
     const started = performance.now()
     const chosen = Array.from({ length: batch }, () => train[Math.floor(prng.uniform() * train.length)]!)
     const { x, y } = toTensors(device, chosen)
+    await step.prepare(x, y)
     losses.push(await step(x, y).item())
     x.dispose()
     y.dispose()

@@ -37,8 +37,12 @@ const OPS = {
   shareRest: 15,
   logicalAnd: 16,
   logicalOr: 17,
+  addRelu: 18,
 } as const
 export type BinaryName = keyof typeof OPS
+
+/** Rounded once, in the type of their operands; the others (quotients, comparisons, logic) see float32. */
+const HALF: ReadonlySet<BinaryName> = new Set(['add', 'sub', 'mul', 'maximum', 'minimum'])
 
 /** A tensor or a number, as operand. */
 export type Operand = Tensor | number
@@ -65,7 +69,7 @@ export function launchBinary(run: Run, name: BinaryName, a: Operand, b: Operand)
   if (!(a instanceof Tensor)) return launchNumber(run, name, b as Tensor, a, 1)
   if (!(b instanceof Tensor)) return launchNumber(run, name, a, b, 0)
   const shape = broadcastShapes(run.op, a.shape, b.shape)
-  const y = run.empty(shape)
+  const y = run.empty(shape, a.dtype)
   const walk = collapse({
     sizes: shape,
     strides: [broadcastStrides(a.shape, shape), broadcastStrides(b.shape, shape)],
@@ -99,7 +103,7 @@ export function launchBinary(run: Run, name: BinaryName, a: Operand, b: Operand)
 }
 
 function launchNumber(run: Run, name: BinaryName, a: Tensor, number: number, swap: number): Tensor {
-  const y = run.empty(a.shape)
+  const y = run.empty(a.shape, a.dtype)
   const count = Math.ceil(a.size / 4)
   run.launch({
     kernel: binary,
@@ -121,15 +125,17 @@ export type Gradients = (
 interface Attrs {
   readonly a: number | undefined
   readonly b: number | undefined
+  readonly computes: BinaryName
 }
 
 /**
  * A broadcasting op of two operands, by its function's name. Shapes broadcast as in NumPy, either operand may be a
- * number, tensors are of float32.
+ * number, tensors are of float32. `computes`: the kernel's function, where it has another name.
  */
 export function defineBinary(
   name: BinaryName,
   gradients: Gradients | { readonly because: string },
+  computes: BinaryName = name,
 ): (a: Operand, b: Operand) => Tensor {
   const operands = (inputs: readonly Tensor[], { a, b }: Attrs): [Operand, Operand] => [
     a ?? inputs[0]!,
@@ -137,9 +143,10 @@ export function defineBinary(
   ]
   const apply = defineUnaryResult<Attrs>({
     name,
+    ...(HALF.has(name) ? { half: { inputs: 'all' } as const } : {}),
     forward(run, inputs, attrs) {
       requireFloat(name, inputs.length === 2 ? { a: inputs[0]!, b: inputs[1]! } : { x: inputs[0]! })
-      return launchBinary(run, name, ...operands(inputs, attrs))
+      return launchBinary(run, computes, ...operands(inputs, attrs))
     },
     ...(typeof gradients === 'function'
       ? {
@@ -154,9 +161,10 @@ export function defineBinary(
       : { nonDifferentiable: gradients.because }),
   })
   return (a, b) => {
-    if (a instanceof Tensor && b instanceof Tensor) return apply([a, b], { a: undefined, b: undefined })
-    if (a instanceof Tensor && typeof b === 'number') return apply([a], { a: undefined, b })
-    if (b instanceof Tensor && typeof a === 'number') return apply([b], { a, b: undefined })
+    if (a instanceof Tensor && b instanceof Tensor)
+      return apply([a, b], { a: undefined, b: undefined, computes })
+    if (a instanceof Tensor && typeof b === 'number') return apply([a], { a: undefined, b, computes })
+    if (b instanceof Tensor && typeof a === 'number') return apply([b], { a, b: undefined, computes })
     throw new ShapeError(name, 'needs two operands, at least one of them a tensor, the other may be a number')
   }
 }

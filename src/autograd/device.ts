@@ -1,15 +1,23 @@
 import { FoveaError, GradientError, ShapeError } from '../gpu/errors.ts'
 import { type DebugOptions, Gpu } from '../gpu/gpu.ts'
-import type { Program } from '../gpu/program.ts'
-import type { Storage } from '../gpu/storage.ts'
+import type { Capture, Program, StepMemory } from '../gpu/program.ts'
+import type { Place, Storage } from '../gpu/storage.ts'
+import { measureOpen } from '../gpu/tune.ts'
+import { tunerOf } from '../gpu/tuner.ts'
+import type { Applied } from './op.ts'
 import type { ParameterBlock } from './parameters.ts'
+import { Recomputation } from './recomputation.ts'
+import { type ArgumentPattern, fits, patternOf } from './step-arguments.ts'
 import {
-  BYTES_PER_ELEMENT,
+  bytesOf,
+  type Channels,
   checkShape,
   type DType,
   dtypeOf,
   elements,
+  encode,
   formatShape,
+  isFloat,
   type Shape,
   Tensor,
   type TypedArray,
@@ -18,6 +26,8 @@ import {
 export interface TensorOptions {
   /** Leaf whose gradient `backward` computes. Float tensors only. */
   readonly requiresGrad?: boolean
+  /** 'float16' rounds float data to half precision; needs an adapter with `shader-f16`. */
+  readonly dtype?: DType
 }
 
 /** The tensors of a tree, in order. */
@@ -40,30 +50,56 @@ function mapTensors(tree: unknown, f: (t: Tensor) => Tensor): unknown {
 /** A step captured by `device.compile`. Call it like the function; `dispose` frees what it holds. */
 export interface CompiledStep<A extends readonly unknown[], R> {
   (...args: A): R
-  /** Kernel launches, intermediate bytes without and with sharing, of each captured set of shapes. */
-  readonly captures: readonly {
-    readonly dispatches: number
-    readonly unshared: number
-    readonly planned: number
-  }[]
+  /** Kernel launches and memory, of each captured set of shapes. */
+  readonly captures: readonly { readonly dispatches: number; readonly memory: StepMemory }[]
+  /** What it will hold on the GPU for these arguments. Captures it, if that was not done; makes no buffer, runs nothing. */
+  plan(...args: A): StepMemory
+  /**
+   * Makes everything ready for these arguments, so that the first call takes no longer than the others: the
+   * step is captured, its buffers are made, its kernels compile side by side while the program goes on.
+   * Runs nothing. Rejects with a ShaderError where a kernel does not compile.
+   */
+  prepare(...args: A): Promise<void>
   dispose(): void
 }
 
+/** What a function gave that must have done its work when it returns. */
+function synchronous<R>(name: string, result: R): R {
+  if (!(result instanceof Promise)) return result
+  throw new FoveaError(`${name}: the function must not be async: what it awaits would run outside`)
+}
+
+/** A function and the arguments that it is to be called with. */
+// biome-ignore lint/suspicious/noExplicitAny: each has arguments of its own
+export type PlannedUse = readonly [fn: (...args: any[]) => unknown, args: readonly unknown[]]
+
+/** A step for one set of shapes: captured, and from its first run on with buffers. */
 interface Captured {
-  readonly program: Program
+  readonly pattern: ArgumentPattern
+  readonly capture: Capture
   readonly inputs: readonly Tensor[]
   readonly result: unknown
+  program: Program | undefined
+  /** Settled when its kernels are compiled, if that was asked for before the first call. */
+  prepared: Promise<void> | undefined
+  /** Copies of the arguments into the inputs; made with the buffers, their sources change with each call. */
+  copies: { kind: 'copy'; from: Place; to: Place; bytes: number }[]
 }
 
 /** A GPU device with tensors, scopes and a tape on it. Open it with `openDevice`. */
 export class Device extends Gpu {
+  /** Where `recompute` stands on this device. */
+  readonly recomputation = new Recomputation()
   #gradEnabled = true
+  #autocasting = false
+  /** Told of each op while `trace` runs. */
+  onApply: ((applied: Applied) => void) | undefined
   readonly #scopes: Set<Tensor>[] = []
   readonly #blocks = new WeakMap<Tensor, ParameterBlock>()
   readonly #collected: FinalizationRegistry<{ readonly storage: Storage; readonly op: string }>
 
-  constructor(adapter: GPUAdapter, device: GPUDevice, debug: DebugOptions = {}) {
-    super(adapter, device, debug)
+  constructor(adapter: GPUAdapter, device: GPUDevice, debug: DebugOptions = {}, memoryLimit?: number) {
+    super(adapter, device, debug, memoryLimit)
     this.#collected = new FinalizationRegistry(({ storage, op }) => {
       if (storage.freed) return
       this.countLeak(op)
@@ -74,6 +110,11 @@ export class Device extends Gpu {
   /** False inside `noGrad`. */
   get gradEnabled(): boolean {
     return this.#gradEnabled
+  }
+
+  /** True inside `autocast`. */
+  get autocasting(): boolean {
+    return this.#autocasting
   }
 
   /**
@@ -87,7 +128,10 @@ export class Device extends Gpu {
         : ArrayBuffer.isView(data)
           ? data
           : Float32Array.from(data)
-    const dtype = dtypeOf('tensor', values)
+    const found = dtypeOf('tensor', values)
+    const dtype = options.dtype ?? found
+    if (dtype !== found && !(isFloat(dtype) && isFloat(found)))
+      throw new ShapeError('tensor', `a ${values.constructor.name} makes ${found}, dtype asks for ${dtype}`)
     const dims = shape ?? (typeof data === 'number' ? [] : [values.length])
     checkShape('tensor', dims)
     if (elements(dims) !== values.length) {
@@ -96,21 +140,33 @@ export class Device extends Gpu {
         `shape ${formatShape(dims)} wants ${elements(dims)} values, got ${values.length}`,
       )
     }
-    if (options.requiresGrad && dtype !== 'float32') {
-      throw new GradientError(`tensor: only float32 tensors can have a gradient, this one is ${dtype}`)
-    }
-    const t = this.wrap(dims, dtype, this.upload(values, 'tensor'), options.requiresGrad ?? false)
+    this.#checkType('tensor', dtype, options)
+    const t = this.wrap(
+      dims,
+      dtype,
+      this.upload(encode(values, dtype), 'tensor'),
+      options.requiresGrad ?? false,
+    )
     this.enterScope(t)
     return t
   }
 
-  zeros(shape: Shape, options: TensorOptions & { readonly dtype?: DType } = {}): Tensor {
+  /** Leaves hold float32, also where they are computed with in half precision: their updates are too small for it. */
+  #checkType(op: string, dtype: DType, { requiresGrad }: TensorOptions): void {
+    if (dtype === 'float16') this.assertHalf(op)
+    if (!requiresGrad || dtype === 'float32') return
+    const advice = dtype === 'float16' ? '; make it float32 and cast it' : ''
+    throw new GradientError(`${op}: only float32 tensors can want a gradient, this one is ${dtype}${advice}`)
+  }
+
+  zeros(shape: Shape, options: TensorOptions = {}): Tensor {
     checkShape('zeros', shape)
     const dtype = options.dtype ?? 'float32'
+    this.#checkType('zeros', dtype, options)
     const t = this.wrap(
       shape,
       dtype,
-      this.allocate(elements(shape) * BYTES_PER_ELEMENT, 'zeros'),
+      this.allocate(bytesOf(elements(shape), dtype), 'zeros'),
       options.requiresGrad ?? false,
     )
     this.clear('zeros', t.storage)
@@ -118,7 +174,7 @@ export class Device extends Gpu {
     return t
   }
 
-  /** A float32 tensor with one value everywhere. */
+  /** A tensor with one value everywhere, of float32 unless options say float16. */
   full(shape: Shape, value: number, options: TensorOptions = {}): Tensor {
     checkShape('full', shape)
     return this.tensor(new Float32Array(elements(shape)).fill(value), shape, options)
@@ -138,19 +194,33 @@ export class Device extends Gpu {
     storage: Storage,
     requiresGrad: boolean,
     tracked = !this.capturing,
+    channels?: Channels,
   ): Tensor {
-    const t = new Tensor(this, shape, dtype, storage, requiresGrad, (gone) => {
+    const onDispose = (gone: Tensor) => {
       this.#collected.unregister(gone)
       for (const scope of this.#scopes) scope.delete(gone)
-    })
+    }
+    const t = new Tensor(this, shape, dtype, storage, requiresGrad, onDispose, channels)
     if (tracked) this.#collected.register(t, { storage, op: storage.op }, t)
     return t
   }
 
+  /** Copies a tensor that is channels of a larger array into bytes of its own and gives these. For `Tensor`. */
+  gather(t: Tensor, from: Storage, { offset, stride }: Channels): Storage {
+    const bytes = t.bytes / t.shape[0]!
+    const width = t.bytes / t.size
+    const to = this.allocate(t.bytes, from.op)
+    for (let n = 0; n < t.shape[0]!; n++)
+      this.copy('gather channels', from, to, bytes, (offset + n * stride) * width, n * bytes)
+    if (this.#collected.unregister(t)) this.#collected.register(t, { storage: to, op: to.op }, t)
+    from.release('its channels were copied')
+    return to
+  }
+
   /** The tensor as a result that wants a gradient (if it is of floats). For `defineOp`. */
   regrade(t: Tensor): Tensor {
-    if (t.dtype !== 'float32') return t
-    const y = this.wrap(t.shape, t.dtype, t.storage.retain(), true)
+    if (!isFloat(t.dtype)) return t
+    const y = t.alias(true)
     y.isLeaf = false
     t.dispose('it became a result')
     return y
@@ -169,7 +239,7 @@ export class Device extends Gpu {
         `shape ${formatShape(shape)} wants ${elements(shape)} values, got ${data.length}`,
       )
     }
-    const storage = this.allocatePersistent(data.byteLength, options.name ?? 'parameter')
+    const storage = this.allocatePersistent(data.byteLength, options.name ?? 'parameter', 'parameters')
     const t = this.wrap(shape, 'float32', storage, options.requiresGrad ?? true, false)
     t.name = options.name
     this.write(storage, data)
@@ -191,9 +261,25 @@ export class Device extends Gpu {
     const block = this.#blocks.get(leaf)
     const storage = block
       ? block.gradOf(leaf)
-      : this.allocatePersistent(leaf.bytes, `gradient of ${leaf.name ?? 'a leaf'}`)
+      : this.allocatePersistent(leaf.bytes, `gradient of ${leaf.name ?? 'a leaf'}`, 'gradients')
     leaf.grad = this.wrap(leaf.shape, 'float32', storage, false, false)
     return leaf.grad
+  }
+
+  /** Runs `fn` with gradients recorded, also inside `noGrad`. */
+  withGrad<R>(fn: () => R): R {
+    const before = this.#gradEnabled
+    this.#gradEnabled = true
+    try {
+      return fn()
+    } finally {
+      this.#gradEnabled = before
+    }
+  }
+
+  /** True while `trace` runs. */
+  get tracing(): boolean {
+    return this.onApply !== undefined
   }
 
   /** Runs `fn` without recording gradients. */
@@ -201,13 +287,27 @@ export class Device extends Gpu {
     const before = this.#gradEnabled
     this.#gradEnabled = false
     try {
-      const result = fn()
-      if (result instanceof Promise) {
-        throw new FoveaError('noGrad: the function must not be async: what it awaits would run outside')
-      }
-      return result
+      return synchronous('noGrad', fn())
     } finally {
       this.#gradEnabled = before
+    }
+  }
+
+  /**
+   * Runs `fn` in mixed precision: convolutions cast their input to float16, what follows them stays in it, and
+   * ops that want more digits (losses, sigmoid, softmax, sums …) cast back by themselves. Sums, statistics,
+   * weights and their gradients are float32 throughout. `backward` may be called outside. Scale the loss with a
+   * GradScaler when training. `enabled: false` switches it off for a part inside. Throws an AdapterError where the
+   * adapter lacks `shader-f16`.
+   */
+  autocast<R>(fn: () => R, { enabled = true }: { readonly enabled?: boolean } = {}): R {
+    if (enabled) this.assertHalf('autocast')
+    const before = this.#autocasting
+    this.#autocasting = enabled
+    try {
+      return synchronous('autocast', fn())
+    } finally {
+      this.#autocasting = before
     }
   }
 
@@ -256,22 +356,20 @@ export class Device extends Gpu {
    * Results stay valid until the next call.
    */
   compile<A extends readonly unknown[], R>(fn: (...args: A) => R): CompiledStep<A, R> {
-    const captured = new Map<string, Captured>()
+    const entries: Captured[] = []
+    const entryOf = (args: A): Captured => {
+      const known = entries.find(({ pattern }) => fits(pattern, args))
+      if (known) return known
+      const entry = this.#capture(fn, args)
+      entries.push(entry)
+      return entry
+    }
     const call = (...args: A): R => {
-      const key = args
-        .map((a) => (a instanceof Tensor ? `${a.dtype}${formatShape(a.shape)}` : JSON.stringify(a)))
-        .join(';')
-      const tensors = args.filter((a): a is Tensor & A[number] => a instanceof Tensor)
-      const entry = captured.get(key) ?? this.#captureStep(fn, args)
-      captured.set(key, entry)
-      const { inputs, program } = entry
-      program.run(
-        tensors.flatMap((t, i) =>
-          t.bytes > 0
-            ? [{ kind: 'copy', from: t.storage.place, to: inputs[i]!.storage.place, bytes: t.bytes } as const]
-            : [],
-        ),
-      )
+      const entry = entryOf(args)
+      entry.program ??= this.#placeStep(entry)
+      let i = 0
+      for (const a of args) if (a instanceof Tensor && a.bytes > 0) entry.copies[i++]!.from = a.storage.place
+      entry.program.run(entry.copies)
       return mapTensors(entry.result, (t) =>
         this.wrap(t.shape, t.dtype, t.storage.retain(), false, false),
       ) as R
@@ -279,48 +377,153 @@ export class Device extends Gpu {
     return Object.defineProperties(call, {
       captures: {
         get: () =>
-          [...captured.values()].map(({ program }) => ({
-            dispatches: program.dispatches,
-            ...program.intermediateBytes,
-          })),
+          entries.flatMap(({ program }) =>
+            program ? [{ dispatches: program.dispatches, memory: program.memory }] : [],
+          ),
+      },
+      plan: {
+        value: (...args: A) => {
+          const { program, capture } = entryOf(args)
+          return program?.memory ?? this.planSteps([capture])[0]!.memory
+        },
+      },
+      prepare: {
+        value: async (...args: A) => {
+          let entry = entryOf(args)
+          const tuner = tunerOf(this)
+          if (!entry.program && tuner.mode === 'measure' && tuner.open.length > 0) {
+            await measureOpen(this)
+            // Captured anew with what was found, unless it was called meanwhile.
+            if (!entry.program && entries.includes(entry)) {
+              this.#giveUp(entry)
+              entries.splice(entries.indexOf(entry), 1)
+            }
+            entry = entryOf(args)
+          }
+          if (!entry.program) {
+            entry.prepared = entry.capture.compile()
+            // Awaited below, if the buffers can be had.
+            entry.prepared.catch(() => undefined)
+            entry.program = this.#placeStep(entry)
+          }
+          try {
+            await entry.prepared
+          } catch (error) {
+            this.stream.assertUsable()
+            throw error
+          }
+        },
       },
       dispose: {
         value: () => {
-          for (const { program, inputs } of captured.values()) {
-            program.dispose()
-            for (const t of inputs) t.dispose('its compiled step was disposed')
-          }
-          captured.clear()
+          for (const entry of entries) this.#giveUp(entry)
+          entries.length = 0
         },
       },
     }) as CompiledStep<A, R>
   }
 
-  #captureStep<A extends readonly unknown[], R>(fn: (...args: A) => R, args: A): Captured {
+  /**
+   * Runs `fn` on an input of this shape without doing its work: shapes are checked, nothing reaches the GPU, no
+   * gradient is recorded. Lists the ops that were applied, in order. Constants made in `fn` can be read until
+   * `release` is called; all else in the list has no values.
+   */
+  trace<R>(
+    shape: Shape,
+    fn: (x: Tensor) => R,
+  ): { input: Tensor; result: R; applied: Applied[]; release(): void } {
+    const applied: Applied[] = []
+    const outside = this.#scopes.splice(0)
+    // As in a scope: what a network makes in its forward pass and means to hold on to, it keeps.
+    const made = new Set<Tensor>()
+    this.#scopes.push(made)
+    this.onApply = (a) => applied.push(a)
+    try {
+      const { result: ran, release } = this.dryRun(() => {
+        const bytes = bytesOf(elements(shape), 'float32')
+        const input = this.wrap(shape, 'float32', this.allocate(bytes, 'input of a trace'), false)
+        return { input, result: this.noGrad(() => fn(input)) }
+      })
+      const releaseAll = () => {
+        for (const t of made) t.dispose('its trace was released')
+        release()
+      }
+      return { ...ran, applied, release: releaseAll }
+    } catch (error) {
+      for (const t of made) t.dispose('its trace failed')
+      throw error
+    } finally {
+      this.onApply = undefined
+      this.#scopes.splice(0, this.#scopes.length, ...outside)
+    }
+  }
+
+  /**
+   * What `fn` as a compiled step would hold on the GPU for these arguments. It is captured and forgotten: nothing
+   * runs, and no buffer is made for it (gradients of parameters are, if there are none yet).
+   */
+  plan<A extends readonly unknown[]>(fn: (...args: A) => unknown, ...args: A): StepMemory {
+    return this.planAll([[fn, args]])[0]!
+  }
+
+  /** What several functions would hold as compiled steps, each beside those before it, with which it shares intermediates. */
+  planAll(steps: Iterable<PlannedUse>): StepMemory[] {
+    const captured: Captured[] = []
+    try {
+      for (const [fn, args] of steps) captured.push(this.#capture(fn, [...args]))
+      return this.planSteps(captured.map((c) => c.capture)).map((p) => p.memory)
+    } finally {
+      for (const entry of captured) this.#giveUp(entry)
+    }
+  }
+
+  #placeStep(entry: Captured): Program {
+    const program = this.place(entry.capture)
+    entry.copies = entry.inputs
+      .filter((t) => t.bytes > 0)
+      .map((t) => ({ kind: 'copy', from: t.storage.place, to: t.storage.place, bytes: t.bytes }))
+    return program
+  }
+
+  #giveUp({ program, capture, inputs }: Captured): void {
+    if (program) program.dispose()
+    else capture.abandon()
+    for (const t of inputs) {
+      t.grad?.dispose('its compiled step was disposed')
+      t.dispose('its compiled step was disposed')
+    }
+  }
+
+  #capture<A extends readonly unknown[], R>(fn: (...args: A) => R, args: A): Captured {
     const inputs: Tensor[] = []
-    const given = args.map((a) => {
-      if (!(a instanceof Tensor)) return a
-      const t = this.wrap(
-        a.shape,
-        a.dtype,
-        this.allocatePersistent(a.bytes, 'argument of a compiled step'),
-        a.requiresGrad,
-      )
-      inputs.push(t)
-      return t
-    }) as unknown as A
     const outside = this.#scopes.splice(0)
     try {
-      const { result, program } = this.captureProgram(
+      const { result, capture } = this.captureStep(
         () => {
+          const given = args.map((a) => {
+            if (!(a instanceof Tensor)) return a
+            const storage = this.captureInput(a.bytes, 'argument of a compiled step')
+            inputs.push(this.wrap(a.shape, a.dtype, storage, a.requiresGrad))
+            return inputs.at(-1)
+          }) as unknown as A
           const made = fn(...given)
           if (made instanceof Promise)
             throw new FoveaError('compile: the function must not be async: a captured step cannot wait')
+          // Results are read as dense arrays: gathered here, while commands are still recorded.
+          for (const t of tensorsIn(made)) void t.storage
           return made
         },
         (made) => tensorsIn(made).map((t) => t.storage),
       )
-      return { program, inputs, result }
+      return {
+        pattern: patternOf(args),
+        capture,
+        inputs,
+        result,
+        program: undefined,
+        prepared: undefined,
+        copies: [],
+      }
     } catch (error) {
       for (const t of inputs) t.dispose('its compiled step failed')
       throw error

@@ -21,6 +21,9 @@ const OPS = {
 } as const
 type Name = keyof typeof OPS
 
+/** Exact on halves, or as good as: the others want float32's digits, as in PyTorch's autocast. */
+const HALF: ReadonlySet<Name> = new Set(['neg', 'abs', 'relu', 'clamp'])
+
 export interface Constants {
   readonly a: number
   readonly b: number
@@ -28,7 +31,7 @@ export interface Constants {
 
 /** Launches one function over `x` alone (`apply`), or its gradient over `x` and `dy`. */
 function launch(run: Run, name: Name, x: Tensor, { a, b }: Constants, dy?: Tensor): Tensor {
-  const y = run.empty(x.shape)
+  const y = run.empty(x.shape, x.dtype)
   const count = Math.ceil(x.size / 4)
   run.launch({
     kernel: elementwise,
@@ -51,12 +54,13 @@ export function defineElementwise(
 ): (x: Tensor, constants?: Constants) => Tensor {
   const apply = defineUnaryResult<Constants>({
     name,
+    ...(HALF.has(name) ? { half: { inputs: 'all' } as const } : {}),
     forward(run, [x], constants) {
       requireFloat(name, { x: x! })
       return launch(run, name, x!, constants)
     },
     backward(run, { inputs: [x], outputs: [y], grads: [dy], attrs }) {
-      if (name === 'pow' && attrs.a === 0) return [run.zeros(x!.shape)]
+      if (name === 'pow' && attrs.a === 0) return [run.zeros(x!.shape, x!.dtype)]
       return [launch(run, name, from === 'input' ? x! : y!, attrs, dy!)]
     },
   })

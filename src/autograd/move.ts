@@ -1,18 +1,34 @@
 import source from '../../kernels/move.wgsl'
 import { kernel } from '../gpu/kernel.ts'
+import type { Storage } from '../gpu/storage.ts'
 import { MAX_RANK } from './accumulate.ts'
 import type { Run } from './op.ts'
 import { broadcastStrides, collapse, gridOf, requireRank, stridesOf, type Walk, walkParams } from './shape.ts'
-import { elements, type Shape, type Tensor } from './tensor.ts'
+import { type DType, elements, type Shape, type Tensor } from './tensor.ts'
 
 const move = kernel('move', source)
 
 /** A box inside an array: where it begins and its strides, in elements. */
 export interface Box {
-  readonly tensor: Tensor
+  readonly storage: Storage
   readonly offset: number
   readonly strides: readonly number[]
 }
+
+/** Where a box is written, and in which type it is moved. */
+export interface Target extends Box {
+  readonly dtype: DType
+}
+
+/** A whole tensor, which may be channels of a larger array. */
+export function boxOf(x: Tensor): Target {
+  const { storage, offset, gap } = x.span
+  const { dtype } = x
+  return { storage, dtype, offset, strides: stridesOf(x.shape).map((s, k) => (k === 0 ? s + gap : s)) }
+}
+
+/** Copies x to y, of the same shape. Either may be channels of a larger array. By bits: any dtype. */
+export const copyTensor = (run: Run, x: Tensor, y: Tensor): void => copyBox(run, x.shape, boxOf(x), boxOf(y))
 
 const noPad = Object.fromEntries(Array.from({ length: MAX_RANK }, (_, k) => [`m${k}`, 1]))
 
@@ -23,7 +39,7 @@ const wideStrides = (strides: readonly number[], offset: number): boolean =>
   strides.at(-1) === 1 && offset % 4 === 0 && strides.slice(0, -1).every((s) => s % 4 === 0)
 
 /** Copies a box of `sizes` from one array into another. By bits: any dtype. */
-export function copyBox(run: Run, sizes: Shape, from: Box, to: Box): void {
+export function copyBox(run: Run, sizes: Shape, from: Box, to: Target): void {
   const walk = collapse({ sizes, strides: [from.strides, to.strides] })
   requireRank(run.op, walk.sizes, MAX_RANK, sizes)
   const [fromStrides, toStrides] = walk.strides as [number[], number[]]
@@ -48,8 +64,9 @@ export function copyBox(run: Run, sizes: Shape, from: Box, to: Box): void {
   run.launch({
     kernel: move,
     entry,
-    bindings: { x: from.tensor, wide_x: from.tensor, y: to.tensor, wide_y: to.tensor },
+    bindings: { x: from.storage, wide_x: from.storage, y: to.storage, wide_y: to.storage },
     overrides: grid ? { GRID: 1 } : { AXES: Math.max(1, used.sizes.length) },
+    half: to.dtype === 'float16',
     params: {
       count,
       x_offset: entry === 'copy_wide' ? from.offset / 4 : from.offset,
@@ -65,19 +82,17 @@ export function copyBox(run: Run, sizes: Shape, from: Box, to: Box): void {
 /** x stretched to the larger `shape` by broadcasting. */
 export function expandTo(run: Run, x: Tensor, shape: Shape): Tensor {
   const y = run.empty(shape, x.dtype)
-  const from = { tensor: x, offset: 0, strides: broadcastStrides(x.shape, shape) }
-  copyBox(run, shape, from, { tensor: y, offset: 0, strides: stridesOf(shape) })
+  const from = { storage: x.storage, offset: 0, strides: broadcastStrides(x.shape, shape) }
+  copyBox(run, shape, from, boxOf(y))
   return y
 }
 
 /** The box of x from `starts`, of shape `sizes`. */
 export function cut(run: Run, x: Tensor, starts: Shape, sizes: Shape): Tensor {
   const y = run.empty(sizes, x.dtype)
-  const strides = stridesOf(x.shape)
-  const offset = starts.reduce((sum, s, k) => sum + s * strides[k]!, 0)
-  if (y.size > 0) {
-    copyBox(run, sizes, { tensor: x, offset, strides }, { tensor: y, offset: 0, strides: stridesOf(sizes) })
-  }
+  const { storage, offset, strides } = boxOf(x)
+  const start = starts.reduce((sum, s, k) => sum + s * strides[k]!, offset)
+  if (y.size > 0) copyBox(run, sizes, { storage, offset: start, strides }, boxOf(y))
   return y
 }
 

@@ -31,9 +31,11 @@ export class ParameterBlock {
       this.#offsets.set(p, offset)
       offset += Math.ceil(Math.max(1, p.size * BYTES_PER_ELEMENT) / ALIGN) * ALIGN
     }
-    this.data = device.allocatePersistent(offset, 'parameters')
+    this.data = device.allocatePersistent(offset, 'parameters', 'parameters')
+    for (const [p, at] of this.#offsets) device.copy('parameters', p.storage, this.data, p.bytes, 0, at)
+    // All copies are recorded before the first old buffer is destroyed, which submits them: one submission, not one
+    // a parameter.
     for (const [p, at] of this.#offsets) {
-      device.copy('parameters', p.storage, this.data, p.bytes, 0, at)
       p.rehome(this.data.slice(at, p.bytes))
       device.joinBlock(p, this)
     }
@@ -53,7 +55,7 @@ export class ParameterBlock {
 
   /** All gradients, made (zero) on first use; same layout as `data`. */
   get grads(): Storage {
-    this.#grads ??= this.device.allocatePersistent(this.data.bytes, 'gradients')
+    this.#grads ??= this.device.allocatePersistent(this.data.bytes, 'gradients', 'gradients')
     return this.#grads
   }
 

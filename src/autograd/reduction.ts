@@ -1,11 +1,16 @@
 import source from '../../kernels/reduce.wgsl'
+import subgroupSource from '../../kernels/reduce_subgroups.wgsl'
 import { ShapeError } from '../gpu/errors.ts'
 import { kernel } from '../gpu/kernel.ts'
-import type { Run } from './op.ts'
+import { tunerOf } from '../gpu/tuner.ts'
+import type { Device } from './device.ts'
+import { Run } from './op.ts'
 import { collapse, reducedShape, stridesOf } from './shape.ts'
 import { elements, formatShape, type Shape, type Tensor } from './tensor.ts'
 
 const reduce = kernel('reduce', source)
+/** The forms of a workgroup a result, without its seven barriers. */
+const reduceSubgroups = kernel('reduce_subgroups', subgroupSource)
 
 const FOLDS = {
   sum: { number: 0, start: 0 },
@@ -14,7 +19,7 @@ const FOLDS = {
 } as const
 export type Fold = keyof typeof FOLDS
 
-/** Lanes of a workgroup in kernels/reduce.wgsl. */
+/** Lanes of a workgroup in kernels/reduce.wgsl and reduce_subgroups.wgsl. */
 const LANES = 128
 
 /** How a reduction is walked: kept and reduced axes (innermost first) with their strides, and the kernel's form. */
@@ -96,7 +101,13 @@ export function planReduction(
   }
 }
 
-/** Folds x over `axes` (normalised) and multiplies the result by `scale`. */
+/** Which kernels a reduction takes; by default those that suit the adapter, or that the tuner chose. */
+interface ReductionForm {
+  readonly cpu: boolean
+  readonly subgroups: boolean
+}
+
+/** Folds x over `axes` (normalised) and multiplies the result by `scale`. The result is float32. */
 export function launchReduction(
   run: Run,
   fold: Fold,
@@ -105,12 +116,53 @@ export function launchReduction(
   {
     keepDims = false,
     scale = 1,
-    cpu = run.device.adapter.cpu,
-  }: { keepDims?: boolean; scale?: number; cpu?: boolean } = {},
+    cpu,
+    subgroups,
+  }: { keepDims?: boolean; scale?: number } & Partial<ReductionForm> = {},
 ): Tensor {
   const y = run.empty(reducedShape(x.shape, axes, keepDims))
-  launchInto(run, fold, x, axes, y, scale, cpu)
+  const { adapter } = run.device
+  const form =
+    cpu === undefined && subgroups === undefined
+      ? chosenForm(run.device, fold, x, axes)
+      : { cpu: cpu ?? adapter.cpu, subgroups: subgroups ?? adapter.subgroups }
+  launchInto(run, fold, x, axes, y, scale, form)
   return y
+}
+
+/** The forms that differ for these axes, that of the adapter first; the tuner takes one. */
+function chosenForm(
+  device: Device,
+  fold: Fold,
+  { shape, dtype }: Tensor,
+  axes: readonly number[],
+): ReductionForm {
+  const { cpu, subgroups } = device.adapter
+  const lanes = { name: 'lanes', cpu: true, subgroups: false }
+  const workgroups = { name: 'workgroups', cpu: false, subgroups: false }
+  const inSubgroups = subgroups ? [{ name: 'subgroups', cpu: false, subgroups: true }] : []
+  const forms = cpu ? [lanes, workgroups, ...inSubgroups] : [...inSubgroups, workgroups, lanes]
+  const walks = forms.map((f) => {
+    const { form, splits } = planReduction(fold, shape, axes, f.cpu)
+    return `${form} ${splits} ${f.subgroups && form.startsWith('rows')}`
+  })
+  return tunerOf(device).choose({
+    key: `${fold} of ${dtype} ${shape.join('x')} over axes ${axes.join(',')}`,
+    candidates: forms.filter((_, i) => walks.indexOf(walks[i]!) === i),
+    kernelsOf: (f) => [f.subgroups ? reduceSubgroups : reduce],
+    rehearse: () => {
+      const outer = new Run(device, 'tune reduction')
+      const x = outer.zeros(shape, dtype)
+      return {
+        run: ({ cpu, subgroups }) => {
+          const inner = new Run(device, 'tune reduction')
+          launchReduction(inner, fold, x, axes, { cpu, subgroups })
+          inner.finish([])
+        },
+        dispose: () => void outer.finish([]),
+      }
+    },
+  })
 }
 
 function launchInto(
@@ -120,16 +172,17 @@ function launchInto(
   axes: readonly number[],
   y: Tensor,
   scale: number,
-  cpu: boolean,
+  requested: ReductionForm,
 ): void {
   if (y.size === 0) return
+  const { cpu, subgroups } = requested
   const plan = planReduction(run.op, x.shape, axes, cpu)
   const { form, kept, reduced, outputs, splits } = plan
   const target = splits === 1 ? y : run.empty([splits, y.size])
   const groups = outputs * splits
   const rows = Math.ceil(groups / 65_535)
   run.launch({
-    kernel: reduce,
+    kernel: subgroups && form.startsWith('rows') ? reduceSubgroups : reduce,
     entry: form,
     bindings: { x, wide_x: x, y: target, wide_y: target },
     overrides: {
@@ -159,5 +212,5 @@ function launchInto(
       ? { workgroups: [Math.ceil(groups / rows), rows] as const }
       : { threads: groups }),
   })
-  if (target !== y) launchInto(run, fold, target, [0], y, scale, cpu)
+  if (target !== y) launchInto(run, fold, target, [0], y, scale, requested)
 }

@@ -1,5 +1,5 @@
 import { ShapeError } from '../gpu/errors.ts'
-import { elements, formatShape, type Shape, type Tensor } from './tensor.ts'
+import { elements, formatShape, isFloat, type Shape, type Tensor } from './tensor.ts'
 
 /** Shape and index algebra that ops share. Nothing here needs a GPU. */
 
@@ -44,10 +44,10 @@ export function normalizeAxes(op: string, axes: readonly number[] | undefined, r
   return found
 }
 
-/** Refuses tensors that are not of float32. */
+/** Refuses tensors that are not of floats. */
 export function requireFloat(op: string, named: Readonly<Record<string, Tensor>>): void {
   for (const [name, t] of Object.entries(named)) {
-    if (t.dtype !== 'float32') {
+    if (!isFloat(t.dtype)) {
       throw new ShapeError(op, `${name} is ${t.dtype}; pass a float32 tensor`)
     }
   }

@@ -1,6 +1,7 @@
 import { GradientError, ShapeError } from '../gpu/errors.ts'
 import type { Storage } from '../gpu/storage.ts'
 import { addInto, sumTo } from './accumulate.ts'
+import { launchCast } from './cast.ts'
 import type { OpRule } from './op.ts'
 import { Run } from './op.ts'
 import { formatShape, sameShape, type Tensor } from './tensor.ts'
@@ -35,14 +36,20 @@ export interface Cotangents<A> {
    * undefined for that input. Undefined if input i is no leaf.
    */
   sink(i: number): Storage | undefined
+  /**
+   * The gradient of input i so far, if it may be overwritten: that of a leaf, or what another consumer of the input
+   * left. A rule may add to it instead of returning a gradient for that input, which saves the tape a pass.
+   */
+  partial(i: number): Tensor | undefined
 }
 
-function reachable(root: Node): Node[] {
-  const seen = new Set<Node>([root])
-  const stack = [root]
+/** The nodes behind `roots`, latest first; none older than `from`. */
+function reachable(roots: readonly Node[], from: number): Node[] {
+  const seen = new Set<Node>(roots)
+  const stack = [...seen]
   for (let node = stack.pop(); node; node = stack.pop()) {
     for (const input of node.inputs) {
-      if (!input.node || seen.has(input.node)) continue
+      if (!input.node || input.node.id < from || seen.has(input.node)) continue
       seen.add(input.node)
       stack.push(input.node)
     }
@@ -51,11 +58,11 @@ function reachable(root: Node): Node[] {
 }
 
 /** Frees what a node made, except what the user holds on to. */
-function release(node: Node, root: Tensor, why: string): void {
+function release(node: Node, roots: ReadonlySet<Tensor>, why: string): void {
   for (const t of node.saved) t.dispose(why)
   for (const t of node.outputs) {
     t.node = undefined
-    if (t !== root && !t.kept) t.dispose(why)
+    if (!roots.has(t) && !t.kept) t.dispose(why)
   }
 }
 
@@ -88,15 +95,46 @@ export function backward(root: Tensor, upstream: Tensor | undefined): void {
       `the tensor is ${formatShape(root.shape)}; pass an upstream gradient of that shape, or reduce to one element`,
     )
   }
-  const nodes = reachable(root.node)
-  const grads = new Map<Tensor, Tensor>()
   device.noGrad(() => {
-    grads.set(root, upstream ? upstream.detach() : device.full(root.shape, 1))
-    for (const node of nodes) {
-      step(node, grads)
-      release(node, root, 'by backward()')
-    }
+    const first = upstream
+      ? launchCast(new Run(device, 'backward'), upstream, root.dtype)
+      : device.full(root.shape, 1, { dtype: root.dtype })
+    reverse([root], new Map([[root, first]]))
   })
+}
+
+/** Walks back from `roots`, whose gradients lie in `grads`, as far as nodes of id `from`. */
+function reverse(roots: readonly Tensor[], grads: Map<Tensor, Tensor>, from = 0): void {
+  const results = new Set(roots)
+  for (const node of reachable(
+    roots.flatMap((y) => y.node ?? []),
+    from,
+  )) {
+    step(node, grads)
+    release(node, results, 'by backward()')
+  }
+}
+
+/**
+ * The reverse pass through a part of a graph: what was recorded since node id `from`. Gradients of leaves are
+ * added to their `grad`; returned are those of tensors that were there before the part and are no leaves.
+ */
+export function backwardThrough(
+  results: readonly Tensor[],
+  upstreams: readonly (Tensor | undefined)[],
+  from: number,
+): Map<Tensor, Tensor> {
+  const grads = new Map<Tensor, Tensor>()
+  results.forEach((y, i) => {
+    const dy = upstreams[i]
+    if (dy && y.requiresGrad) accumulate(y, dy.detach(), grads)
+  })
+  reverse(
+    results.filter((y) => y.node && y.node.id >= from),
+    grads,
+    from,
+  )
+  return grads
 }
 
 function step(node: Node, grads: Map<Tensor, Tensor>): void {
@@ -115,7 +153,13 @@ function step(node: Node, grads: Map<Tensor, Tensor>): void {
     const x = inputs[i]!
     return x.isLeaf && x.requiresGrad ? x.device.gradOf(x).storage : undefined
   }
-  const dxs = rule.backward(run, { inputs, outputs, saved, attrs, grads: dys, needs, sink })
+  const partial = (i: number): Tensor | undefined => {
+    const x = inputs[i]!
+    if (x.isLeaf) return x.requiresGrad ? x.device.gradOf(x) : undefined
+    const known = grads.get(x)
+    return known?.exclusive ? known : undefined
+  }
+  const dxs = rule.backward(run, { inputs, outputs, saved, attrs, grads: dys, needs, sink, partial })
   run.finish(dxs.filter((g): g is Tensor => g !== undefined))
   inputs.forEach((x, i) => {
     let dx = dxs[i]
@@ -125,6 +169,7 @@ function step(node: Node, grads: Map<Tensor, Tensor>): void {
       return
     }
     if (!sameShape(dx.shape, x.shape)) dx = unbroadcast(rule.name, i, dx, x)
+    if (dx.dtype !== x.dtype) throw wrongGradient(rule.name, i, dx, x)
     accumulate(x, dx, grads)
   })
   for (const g of dys) g?.dispose('by backward()')
@@ -143,7 +188,7 @@ function unbroadcast(op: string, i: number, dx: Tensor, x: Tensor): Tensor {
 
 const wrongGradient = (op: string, i: number, dx: Tensor, x: Tensor): GradientError =>
   new GradientError(
-    `${op}: the gradient of input ${i} is ${formatShape(dx.shape)}, the input is ${formatShape(x.shape)}`,
+    `${op}: the gradient of input ${i} is ${dx.dtype} ${formatShape(dx.shape)}, the input is ${x.dtype} ${formatShape(x.shape)}`,
     { op },
   )
 
@@ -161,7 +206,7 @@ function accumulate(x: Tensor, dx: Tensor, grads: Map<Tensor, Tensor>): void {
     return
   }
   // A cotangent may be shared (add passes the same one to both inputs): then it must not be written.
-  if (known.storage.root.refs === 1) {
+  if (known.exclusive) {
     addInto(known, dx)
   } else {
     const sum = new Run(device, 'backward').copyOf(known)

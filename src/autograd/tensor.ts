@@ -1,17 +1,22 @@
 import { FoveaError, FreedTensorError, ShapeError } from '../gpu/errors.ts'
 import type { Storage } from '../gpu/storage.ts'
 import type { Device } from './device.ts'
+import { bytesOf, type DType } from './dtype.ts'
+import { fromHalves, toHalves } from './float16.ts'
+import type { Slot } from './slots.ts'
 import type { Node } from './tape.ts'
 import { backward } from './tape.ts'
 
-export type DType = 'float32' | 'int32' | 'uint32'
+export { BYTES_PER_ELEMENT, bytesOf, type DType, isFloat } from './dtype.ts'
+
 export type Shape = readonly number[]
 export type TypedArray = Float32Array | Int32Array | Uint32Array
 
-/** Every dtype is four bytes wide. */
-export const BYTES_PER_ELEMENT = 4
-
 const arrays = { float32: Float32Array, int32: Int32Array, uint32: Uint32Array } as const
+
+/** Host values as they lie on the GPU: halves are rounded to the nearest. */
+export const encode = (data: TypedArray, dtype: DType): TypedArray | Uint16Array =>
+  dtype === 'float16' ? toHalves(data) : data
 
 /** Product of the sizes; 1 for a scalar. */
 export const elements = (shape: Shape): number => shape.reduce((n, d) => n * d, 1)
@@ -28,7 +33,7 @@ export function checkShape(op: string, shape: Shape): void {
 }
 
 /** Float32Array, Int32Array or Uint32Array to its dtype. */
-export function dtypeOf(op: string, data: TypedArray): DType {
+export function dtypeOf(op: string, data: TypedArray): Exclude<DType, 'float16'> {
   if (data instanceof Float32Array) return 'float32'
   if (data instanceof Int32Array) return 'int32'
   if (data instanceof Uint32Array) return 'uint32'
@@ -38,8 +43,28 @@ export function dtypeOf(op: string, data: TypedArray): DType {
   )
 }
 
+/** Channels of a larger (N, C, H, W) array, made by ops that write into a `Slot` and by the gradient of `concat`. */
+export interface Channels {
+  /** Elements of the storage before image 0. */
+  readonly offset: number
+  /** Elements from one image to the next. */
+  readonly stride: number
+  /** The slot in which it lies, if it was written for a later `concat`. */
+  readonly slot: Slot | undefined
+}
+
 /**
- * A dense, row-major array on the GPU. Immutable as far as ops go; `set` and optimisers write in place.
+ * Where elements lie, for kernels that read or write channels of a larger array in place: element i of image n
+ * at i + offset + n·gap, i counted as in a dense array. Both are multiples of 4; 0 for dense tensors.
+ */
+export interface Span {
+  readonly storage: Storage
+  readonly offset: number
+  readonly gap: number
+}
+
+/**
+ * A row-major array on the GPU. Immutable as far as ops go; `set` and optimisers write in place.
  *
  * Who frees it: the tape, for intermediates of a differentiated graph, when `backward` has used them; else
  * the `device.scope` in which it was made; else you, by `dispose()` or `using`.
@@ -64,6 +89,7 @@ export class Tensor {
     private storageRef: Storage,
     readonly requiresGrad: boolean,
     private readonly onDispose: ((tensor: Tensor) => void) | undefined,
+    private channelsOf?: Channels,
   ) {
     this.shape = Object.freeze([...shape])
   }
@@ -79,7 +105,7 @@ export class Tensor {
 
   /** Bytes on the GPU. */
   get bytes(): number {
-    return this.size * BYTES_PER_ELEMENT
+    return bytesOf(this.size, this.dtype)
   }
 
   /** False for results of differentiated ops; gradients are kept for leaves only. */
@@ -95,10 +121,36 @@ export class Tensor {
     return this.#kept
   }
 
-  /** The bytes behind it, for ops. Throws if freed. */
+  /**
+   * The bytes behind it, dense, for ops. Throws if freed. Channels of a larger array are copied into bytes of their
+   * own first, so that an op that knows nothing of them is right.
+   */
   get storage(): Storage {
     this.assertAlive('tensor')
+    if (this.channelsOf) {
+      this.storageRef = this.device.gather(this, this.storageRef, this.channelsOf)
+      this.channelsOf = undefined
+    }
     return this.storageRef
+  }
+
+  /** Where its elements lie, for ops that handle channels of a larger array. Throws if freed. */
+  get span(): Span {
+    this.assertAlive('tensor')
+    const storage = this.storageRef
+    if (!this.channelsOf) return { storage, offset: 0, gap: 0 }
+    const { offset, stride } = this.channelsOf
+    return { storage, offset, gap: stride - this.size / this.shape[0]! }
+  }
+
+  /** Set while it is channels of a larger array. */
+  get channels(): Channels | undefined {
+    return this.channelsOf
+  }
+
+  /** True if no other tensor shares its memory: it may be overwritten. */
+  get exclusive(): boolean {
+    return this.storageRef.refs === 1 && this.storageRef.root.refs === 1
   }
 
   /** Moves a parameter into a shared block of parameters. */
@@ -127,11 +179,14 @@ export class Tensor {
     return this
   }
 
-  /** The values, copied to the host. Waits for the GPU. Throws what the GPU had to say against the work before. */
+  /**
+   * The values, copied to the host; those of float16 as a Float32Array. Waits for the GPU. Throws what the GPU
+   * had to say against the work before.
+   */
   async data(): Promise<TypedArray & { readonly length: number }> {
     this.assertAlive('data')
-    const bytes = await this.device.read(this.storageRef, this.bytes)
-    return new arrays[this.dtype](bytes)
+    const bytes = await this.device.read(this.storage, this.bytes)
+    return this.dtype === 'float16' ? fromHalves(new Uint16Array(bytes)) : new arrays[this.dtype](bytes)
   }
 
   /** The one value of a tensor with one element. */
@@ -141,16 +196,20 @@ export class Tensor {
     return (await this.data())[0]!
   }
 
-  /** Overwrites the values: a batch into the input of a compiled step, weights into a parameter. */
+  /**
+   * Overwrites the values: a batch into the input of a compiled step, weights into a parameter. A tensor of
+   * float16 takes a Float32Array, whose values are rounded.
+   */
   set(data: TypedArray): void {
     this.assertAlive('set')
-    if (dtypeOf('set', data) !== this.dtype || data.length !== this.size) {
+    const wanted = this.dtype === 'float16' ? 'float32' : this.dtype
+    if (dtypeOf('set', data) !== wanted || data.length !== this.size) {
       throw new ShapeError(
         'set',
         `the tensor holds ${this.size} values of ${this.dtype} ${formatShape(this.shape)}, got ${data.length} of ${dtypeOf('set', data)}`,
       )
     }
-    this.device.write(this.storageRef, data)
+    this.device.write(this.storage, encode(data, this.dtype))
   }
 
   /**
@@ -164,7 +223,13 @@ export class Tensor {
   /** The same values, without history. Shares memory. */
   detach(): Tensor {
     this.assertAlive('detach')
-    return this.device.wrap(this.shape, this.dtype, this.storageRef.retain(), false)
+    return this.alias(false)
+  }
+
+  /** Another tensor over the same elements. For ops. */
+  alias(requiresGrad: boolean): Tensor {
+    const { shape, dtype, storageRef, channelsOf } = this
+    return this.device.wrap(shape, dtype, storageRef.retain(), requiresGrad, undefined, channelsOf)
   }
 
   /** Frees its memory (shared memory once the last holder is freed). Freeing twice is harmless. */

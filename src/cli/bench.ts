@@ -1,98 +1,200 @@
 import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import type { Command } from 'commander'
-import { measureCeiling } from '../../bench/ceiling.ts'
-import { type Comparison, compare, type PeerReport } from '../../bench/compare.ts'
+import { type Command, Option } from 'commander'
+import { NETWORKS } from '../../bench/catalog.ts'
+import { type Ceiling, launchOverhead, measureCeiling } from '../../bench/ceiling.ts'
+import { compare, type PeerReport } from '../../bench/compare.ts'
+import { environmentOf } from '../../bench/environment.ts'
 import { benchKernels, type KernelRow } from '../../bench/kernels.ts'
-import { benchNetworks, type WorkRow } from '../../bench/networks.ts'
+import { benchNetworks, buildNetwork, type NetworkCase, type WorkRow } from '../../bench/networks.ts'
+import { type NetworkProfile, profileNetwork } from '../../bench/profile.ts'
+import { firstSteps, startTimes } from '../../bench/start.ts'
 import { DataError } from '../gpu/errors.ts'
+import { tune, type VariantTiming } from '../gpu/tune.ts'
 import { openDevice } from '../node/open.ts'
-
-interface BenchOptions {
-  readonly adapter?: string
-  readonly only?: string
-  readonly kernels: boolean
-  readonly networks: boolean
-  readonly peers?: boolean
-  readonly features: string
-  readonly batch: string
-  readonly size: string
-  readonly json?: boolean
-}
-
-const cell = (text: string | number, width: number): string => String(text).padStart(width)
-
-const kernelLine = (r: KernelRow): string =>
-  `${r.name.padEnd(52)}${cell(r.min.toFixed(3), 10)}${cell(r.gflops.toFixed(2), 10)}${cell(r.gbs.toFixed(2), 9)}${cell(`${(100 * r.share).toFixed(0)} %`, 8)}${r.nsPerPixel ? cell(`${r.nsPerPixel.toFixed(2)} ns/px`, 14) : ''}`
-
-const workLine = (r: WorkRow): string =>
-  `${r.name.padEnd(46)}${cell(r.ms.toFixed(1), 10)}${cell(r.min.toFixed(1), 9)}${cell(r.dispatches, 9)}${cell(r.submissions, 9)}${cell(r.newBuffers, 9)}${cell(r.jsMs.toFixed(2), 8)}${cell(r.firstMs.toFixed(0), 9)}`
+import {
+  type BenchOptions,
+  casesOf,
+  checkTogether,
+  count,
+  counts,
+  kernelPart,
+  networks,
+} from './bench-options.ts'
+import {
+  ceilingLine,
+  comparisonText,
+  kernelHead,
+  kernelLine,
+  profileText,
+  startText,
+  workHead,
+  workLine,
+} from './bench-tables.ts'
+import type { Io } from './io.ts'
+import { adapterOption, precisionOption } from './settings.ts'
 
 /** `fovea bench`: kernels and networks against the adapter's ceiling and, in the same run, against peers. */
-export function benchCommand(program: Command): void {
+export function benchCommand(program: Command, io: Io): void {
   program
     .command('bench')
     .description(
       'time kernels and networks, beside what the adapter gives at most and beside other libraries',
     )
-    .option('--adapter <name>', 'auto, hardware, software, lavapipe, swiftshader or a part of a name')
-    .option('--only <text>', 'kernels whose name contains this')
+    .addOption(adapterOption())
+    .option('--only <text>', 'kernels whose name contains this', kernelPart, '')
     .option('--no-kernels', 'leave the kernels out')
     .option('--no-networks', 'leave the networks out')
+    .option(
+      '--profile',
+      'time by kernel of the networks, each launch against its floor; in place of the rest',
+    )
+    .option('--start', 'time from the start of a process to the first training step; in place of the rest')
+    .addOption(new Option('--first-steps', 'what --start runs in processes of their own').hideHelp())
     .option('--peers', 'run tfjs, jax-js and ONNX Runtime on the same work (npm ci --prefix bench/peers)')
-    .option('--features <n>', 'features of the U-Net', '16')
-    .option('--batch <n>', 'images a batch', '4')
-    .option('--size <n>', 'side of the images, pixels', '64')
+    .option('--tune', 'measure every variant of every op first and take the fastest')
+    .option('--large', 'convolutions large enough for a graphics processor, too')
+    .option('--network <names>', `of ${Object.keys(NETWORKS).join(', ')}`, networks, ['unet'])
+    .option('--features <n,…>', 'channels of the first level, for networks that have a width', counts, [16])
+    .option('--channels <n>', 'channels of the images', count, 1)
+    .option('--batch <n,…>', 'images a batch', counts, [4])
+    .option('--size <px,…>', 'sides of the images, pixels', counts, [64])
+    .addOption(precisionOption('arithmetic of the networks').default('float32'))
     .option('--json', 'print JSON on standard output')
     .addHelpText(
       'after',
       `
+Times are medians and least values of several runs, in milliseconds. Lists have commas between their values.
+
 Examples:
   fovea bench                                  every kernel and the U-Net
   fovea bench --only conv2d --no-networks      convolutions alone
-  fovea bench --no-kernels --peers             the U-Net beside tfjs, jax-js and ONNX Runtime`,
+  fovea bench --no-kernels --peers             the U-Net beside tfjs, jax-js and ONNX Runtime
+  fovea bench --profile --size 64,128,256      by kernel against its floor, and time a pixel
+  fovea bench --start                          compile time: shader cache of the driver empty and full`,
     )
-    .action(runBench)
+    .action((options: BenchOptions) => runBench(options, io))
 }
 
-async function runBench(options: BenchOptions): Promise<void> {
-  const say = (line: string) => (options.json ? undefined : console.log(line))
-  const device = await openDevice({ adapter: options.adapter ?? 'auto' })
-  const adapter = device.adapter.name
-  say(`adapter: ${adapter}`)
+async function runBench(options: BenchOptions, io: Io): Promise<void> {
+  checkTogether(options)
+  const cases = casesOf('bench', options)
+  const say = (line: string) => {
+    if (!options.json && !options.firstSteps) io.out(`${line}\n`)
+  }
+  const device = await openDevice({ adapter: options.adapter })
+  try {
+    if (options.firstSteps) {
+      io.out(`${JSON.stringify(await firstSteps(device, cases[0]!))}\n`)
+      return
+    }
+    const environment = environmentOf(device)
+    say(`adapter: ${environment.adapter}`)
+    const result = { ...environment, ...(await measureAll(device, options, cases, say)) }
+    if (options.json) io.out(`${JSON.stringify(result, rounded, 1)}\n`)
+  } finally {
+    device.destroy()
+  }
+}
+
+/** Five digits are more than any of these numbers has. */
+const rounded = (_: string, value: unknown): unknown =>
+  typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(5)) : value
+
+type OpenDevice = Awaited<ReturnType<typeof openDevice>>
+type Say = (line: string) => void
+
+async function measureAll(
+  device: OpenDevice,
+  options: BenchOptions,
+  cases: readonly NetworkCase[],
+  say: Say,
+): Promise<object> {
+  if (options.start) {
+    const start = startOf(options, cases[0]!)
+    say(`\n${startText(start)}`)
+    return { start }
+  }
   const ceiling = await measureCeiling(device)
-  say(`ceiling: ${ceiling.gflops.toFixed(1)} GFLOP/s multiply-adds, ${ceiling.gbs.toFixed(2)} GB/s copy\n`)
-  let kernels: KernelRow[] = []
-  if (options.kernels) {
-    say(
-      `${'kernel'.padEnd(52)}${cell('ms', 10)}${cell('GFLOP/s', 10)}${cell('GB/s', 9)}${cell('ceiling', 8)}`,
-    )
-    kernels = await benchKernels(device, ceiling, options.only, (r) => say(kernelLine(r)))
-    say('')
+  say(ceilingLine(ceiling))
+  if (options.profile) {
+    const overheadUs = await launchOverhead(device)
+    say(`launch: ${overheadUs.toFixed(1)} µs for one more of a kernel that does nothing\n`)
+    return { ceiling, overheadUs, profiles: await profileAll(options, ceiling, cases, say) }
   }
-  let networks: WorkRow[] = []
-  if (options.networks) {
-    say(
-      `${'work'.padEnd(46)}${cell('median ms', 10)}${cell('min', 9)}${cell('launches', 9)}${cell('submits', 9)}${cell('buffers', 9)}${cell('JS ms', 8)}${cell('first ms', 9)}`,
-    )
-    networks = await benchNetworks(device, {
-      features: Number(options.features),
-      batch: Number(options.batch),
-      side: Number(options.size),
-      onRow: (r) => say(workLine(r)),
-    })
+  say('')
+  if (options.tune && options.networks) await tuneAll(device, cases, say)
+  const kernels: KernelRow[] = options.kernels ? await kernelsOf(device, options, ceiling, say) : []
+  const rows: WorkRow[] = options.networks ? await networksOf(device, cases, say) : []
+  const peers = options.peers ? await runPeers(device.adapter.name, say) : []
+  const comparison = compare(rows, peers)
+  if (options.peers) say(comparisonText(comparison, peers))
+  return { ceiling, kernels, networks: rows, peers, comparison }
+}
+
+async function kernelsOf(
+  device: OpenDevice,
+  { only, tune, large }: BenchOptions,
+  ceiling: Ceiling,
+  say: Say,
+) {
+  say(kernelHead)
+  const rows = await benchKernels(device, ceiling, { only, tune, large, onRow: (r) => say(kernelLine(r)) })
+  say('')
+  return rows
+}
+
+function networksOf(device: OpenDevice, cases: readonly NetworkCase[], say: Say): Promise<WorkRow[]> {
+  say(workHead)
+  return benchNetworks(device, cases, { onRow: (r) => say(workLine(r)) })
+}
+
+/** Each case on a device of its own: memory and first calls are its own, too. */
+async function profileAll(
+  options: BenchOptions,
+  ceiling: Ceiling,
+  cases: readonly NetworkCase[],
+  say: Say,
+): Promise<NetworkProfile[]> {
+  const profiles: NetworkProfile[] = []
+  for (const each of cases) {
+    const device = await openDevice({ adapter: options.adapter })
+    try {
+      if (options.tune) await tuneAll(device, [each], say)
+      const onProfile = (p: NetworkProfile) => say(profileText(p))
+      profiles.push(...(await profileNetwork(device, ceiling, each, { onProfile })))
+    } finally {
+      device.destroy()
+    }
   }
-  const peers = options.peers ? await runPeers(adapter, say) : []
-  const comparison = compare(networks, peers)
-  if (options.peers) sayComparison(comparison, peers, say)
-  if (options.json)
-    console.log(JSON.stringify({ adapter, ceiling, kernels, networks, peers, comparison }, null, 2))
-  device.destroy()
+  return profiles
+}
+
+/** Lets the tuner choose the convolutions of these networks by measurement. */
+async function tuneAll(device: OpenDevice, cases: readonly NetworkCase[], say: Say): Promise<void> {
+  const timings: VariantTiming[] = []
+  for (const each of cases) {
+    const built = buildNetwork(device, each)
+    timings.push(...(await tune(device, built.phase('training step'))))
+    built.dispose()
+  }
+  say(`tuned: ${timings.filter((t) => t.chosen).length} ops\n`)
+}
+
+function startOf(options: BenchOptions, { network, features, inChannels, batch, side }: NetworkCase) {
+  const script = resolve('dist/cli.js')
+  if (!existsSync(script))
+    throw new DataError(
+      'bench --start: it runs dist/cli.js; run it from a clone of fovea, after npm run build',
+    )
+  const size = { network, features, channels: inChannels, batch, size: side, adapter: options.adapter }
+  const flags = Object.entries(size).flatMap(([name, value]) => [`--${name}`, String(value)])
+  return startTimes([script, 'bench', '--first-steps', ...flags])
 }
 
 /** Runs bench/peers in processes of their own, on the same driver. */
-async function runPeers(adapter: string, say: (line: string) => void): Promise<PeerReport[]> {
+async function runPeers(adapter: string, say: Say): Promise<PeerReport[]> {
   const script = resolve('bench/peers/run.mjs')
   if (!existsSync(script))
     throw new DataError('bench --peers: bench/peers is part of the repository; run it from a clone of fovea')
@@ -103,19 +205,4 @@ async function runPeers(adapter: string, say: (line: string) => void): Promise<P
     adapter: /llvmpipe/i.test(adapter) ? 'lavapipe' : 'auto',
     onReport: (r: PeerReport) => say(`${r.peer} ${r.version ?? ''}: ${r.error ?? 'done'}`),
   })
-}
-
-function sayComparison(
-  rows: readonly Comparison[],
-  peers: readonly PeerReport[],
-  say: (line: string) => void,
-): void {
-  say(`\n${'median ms'.padEnd(46)}${cell('fovea', 10)}${peers.map((p) => cell(p.peer, 28)).join('')}`)
-  for (const r of rows) {
-    const others = peers.map((p) => {
-      const found = r.peers.find((x) => x.peer === p.peer)
-      return cell(found ? `${found.ms.toFixed(1)} (${found.ratio.toFixed(1)}×)` : '–', 28)
-    })
-    say(`${r.name.padEnd(46)}${cell(r.fovea.toFixed(1), 10)}${others.join('')}`)
-  }
 }

@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import { DataError } from '../gpu/errors.ts'
+import type { Precision } from '../pipelines/precision.ts'
 import type { Io } from './io.ts'
 import { scoreMethod } from './methods.ts'
 import { type RunContext, withNetworks } from './networks.ts'
@@ -7,12 +8,13 @@ import { type DataEntry, type DataPlan, planData, planWhole } from './plan.ts'
 import { type DataResult, printedTables, resultsJson } from './results.ts'
 import { entryNamed, readRun, type SavedRun } from './saved-run.ts'
 import { recoveringDevice } from './session.ts'
-import { adapterOption } from './settings.ts'
+import { adapterOption, precisionOption } from './settings.ts'
 
 interface EvaluateArguments {
   readonly run: string
   readonly data?: string
   readonly dataset?: string
+  readonly precision?: Precision
   readonly adapter: string
   readonly json?: boolean
 }
@@ -25,6 +27,7 @@ export function evaluateCommand(program: Command, io: Io): void {
     .requiredOption('--run <folder>', 'run folder, the --out of fovea train')
     .option('--data <folder>', 'score all images of this folder instead of the held-out ones')
     .option('--dataset <name>', "which of the run's data sets (needed with --data where there are several)")
+    .addOption(precisionOption("arithmetic, instead of the run's own"))
     .addOption(adapterOption())
     .option('--json', 'print the results as JSON on standard output')
     .addHelpText(
@@ -42,15 +45,16 @@ async function runEvaluation(args: EvaluateArguments, io: Io): Promise<void> {
   const started = performance.now()
   const run = await readRun(args.run)
   const plans = await plansOf(run, args)
+  const settings = { ...run.settings, ...(args.precision ? { precision: args.precision } : {}) }
   const device = recoveringDevice(args.adapter, io)
   try {
     const adapter = (await device.get()).adapter.name
     io.err(`adapter: ${adapter}\n`)
-    const context: RunContext = { io, out: args.run, settings: run.settings, device }
+    const context: RunContext = { io, out: args.run, settings, device }
     const results: DataResult[] = []
     for (const { entry, plan } of plans) {
       const scored = await withNetworks(context, entry, (gpu, nets) =>
-        scoreMethod(gpu, entry.method, run.settings, nets, plan.test),
+        scoreMethod(gpu, entry.method, settings, nets, plan.test),
       )
       results.push({ plan, networks: [], scored })
     }

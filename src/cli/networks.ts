@@ -2,8 +2,8 @@ import { join } from 'node:path'
 import type { Device } from '../autograd/device.ts'
 import { CheckpointError } from '../gpu/errors.ts'
 import type { Module } from '../nn/module.ts'
-import { UNet } from '../nn/networks/unet.ts'
 import { cosineSchedule } from '../nn/optim/schedulers.ts'
+import { loadPretrained } from '../node/pretrained.ts'
 import { RunFolder } from '../node/run-folder.ts'
 import { readWeights } from '../node/safetensors.ts'
 import { readCheckpoint } from '../pipelines/checkpoint.ts'
@@ -11,6 +11,7 @@ import type { RecoveringDevice } from '../pipelines/recover.ts'
 import { type TrainResult, train } from '../pipelines/training.ts'
 import { Interrupted, type Io } from './io.ts'
 import { type NetworkPlan, type Networks, networksOf } from './methods.ts'
+import { kindOf } from './network-kinds.ts'
 import { type DataPlan, networkFolder } from './plan.ts'
 import { trainingDisplay } from './progress.ts'
 import { epochsFor, type MethodName, type Settings } from './settings.ts'
@@ -30,6 +31,8 @@ export interface RunContext {
   readonly out: string
   readonly settings: Settings
   readonly device: RecoveringDevice
+  /** In training. */
+  readonly activationCheckpointing?: boolean
 }
 
 /** Loads the best weights that a run has for one of its networks. Throws a CheckpointError. */
@@ -38,8 +41,16 @@ async function loadBest(device: Device, net: Module, folder: string): Promise<vo
   await readCheckpoint(device, await readWeights(file), file, net)
 }
 
-function build(device: Device, channels: number, { features, seed }: Settings): UNet {
-  return new UNet(device, { inChannels: channels, features, seed })
+const build = (device: Device, channels: number, { network, features, seed }: Settings): Module =>
+  kindOf(network).build(device, { inChannels: channels, features, seed })
+
+/** Fills a network from the file of `--pretrained` and says what fitted. Throws a CheckpointError where nothing did. */
+async function pretrain(net: Module, file: string, io: Io): Promise<void> {
+  const { matched, skipped, kept } = await loadPretrained(net, file, { extraChannels: 'zero' })
+  const because = skipped[0] ? ` (${skipped[0].name}: ${skipped[0].why})` : ''
+  io.err(
+    `${file}: ${matched.length} weights taken, ${skipped.length} skipped${because}, ${kept.length} stay as they begin\n`,
+  )
 }
 
 /**
@@ -52,33 +63,39 @@ export async function trainNetwork(
   network: NetworkPlan,
 ): Promise<TrainedNetwork> {
   const { io, out, settings, device: recovering } = context
-  const { size, features, batch, lr, schedule, weightDecay, seed, share, augment } = settings
+  const { size, features, batch, lr, schedule, weightDecay, seed, share, augment, pretrained } = settings
+  const precision = settings.precision ? { precision: settings.precision } : {}
   const folder = networkFolder(out, plan.name, network.name)
   const epochs = epochsFor(plan.train.length * share, settings)
   const { channels } = plan.dataset
   const store = await RunFolder.open(folder, {
-    network: 'UNet',
+    network: kindOf(settings.network).network,
     task: network.task.name,
-    ...(network.from ? { from: network.from } : {}),
+    ...(network.from ? { from: network.from } : pretrained ? { pretrained } : {}),
     ...{ channels, size, features, epochs, batch, lr, schedule, weightDecay, seed, share, augment },
+    ...precision,
   })
   const title = `${plan.name}, ${network.title}`
   const display = await trainingDisplay(io, title, epochs)
   try {
     const result = await recovering.run(async (device) => {
       const net = build(device, channels, settings)
+      net.activationCheckpointing = context.activationCheckpointing ?? false
       try {
         if (network.from) await loadBest(device, net, networkFolder(out, plan.name, network.from))
+        else if (pretrained) await pretrain(net, pretrained, io)
         return await train(net, device, {
           task: network.task,
           train: plan.train,
           validation: network.validationOf?.(plan.validation) ?? plan.validation,
-          ...{ epochs, lr, weightDecay, seed, share, store },
+          ...{ epochs, lr, weightDecay, seed, share, store, ...precision },
           batchSize: batch,
           ...(settings.patience === null ? {} : { patience: settings.patience }),
           ...(schedule === 'cosine' ? { schedule: cosineSchedule({ epochs }) } : {}),
           ...(settings.plateau === null ? {} : { plateau: settings.plateau }),
           signal: io.signal,
+          onStart: display.start,
+          onFirstStep: display.firstStep,
           onProgress: display.progress,
           onEpoch: display.epoch,
         })

@@ -11,19 +11,21 @@ import { readImage } from '../node/image.ts'
 import { findImages } from '../node/layouts.ts'
 import { writeMask } from '../node/png.ts'
 import { overlayPng } from '../node/report.ts'
+import type { Precision } from '../pipelines/precision.ts'
 import { Interrupted, type Io } from './io.ts'
 import { type Networks, predictMasks } from './methods.ts'
 import { type RunContext, withNetworks } from './networks.ts'
 import type { DataEntry } from './plan.ts'
 import { entryNamed, readRun } from './saved-run.ts'
 import { recoveringDevice } from './session.ts'
-import { adapterOption, type Settings } from './settings.ts'
+import { adapterOption, precisionOption, type Settings } from './settings.ts'
 
 interface PredictArguments {
   readonly run: string
   readonly out: string
   readonly dataset?: string
   readonly overlay?: boolean
+  readonly precision?: Precision
   readonly adapter: string
   readonly json?: boolean
 }
@@ -44,6 +46,7 @@ export function predictCommand(program: Command, io: Io): void {
     .requiredOption('--out <folder>', 'where NAME_mask.png goes, black and white, in the size of the image')
     .option('--dataset <name>', "which of the run's data sets, where there are several")
     .option('--overlay', 'write NAME_overlay.png, too: the outline over the image')
+    .addOption(precisionOption("arithmetic, instead of the run's own"))
     .addOption(adapterOption())
     .option('--json', 'print the list of masks as JSON on standard output')
     .addHelpText(
@@ -61,15 +64,16 @@ Examples:
 
 async function runPrediction(path: string, args: PredictArguments, io: Io): Promise<void> {
   const run = await readRun(args.run)
+  const settings = { ...run.settings, ...(args.precision ? { precision: args.precision } : {}) }
   const entry = entryNamed(run, args.run, args.dataset)
   const files = await findImages(path)
   refuseSameNames(files)
   const device = recoveringDevice(args.adapter, io)
   try {
     io.err(`adapter: ${(await device.get()).adapter.name}\n`)
-    const context: RunContext = { io, out: args.run, settings: run.settings, device }
+    const context: RunContext = { io, out: args.run, settings, device }
     const masks = await withNetworks(context, entry, (gpu, nets) =>
-      predictAll(gpu, nets, { files, entry, settings: run.settings, args, io }),
+      predictAll(gpu, nets, { files, entry, settings, args, io }),
     )
     if (args.json) io.out(`${JSON.stringify({ masks }, null, 2)}\n`)
     else io.out(`${masks.length} ${masks.length === 1 ? 'mask' : 'masks'} in ${args.out}\n`)

@@ -91,8 +91,10 @@ export function prepareSample(raw: RawSample, options: PrepareOptions): SampleDa
 }
 
 /**
- * Keeps loaded samples in memory up to a number of bytes, dropping those unused for longest. Two calls for
- * one key at the same time decode once; a failure is not kept.
+ * Keeps loaded samples in memory up to a number of bytes: those that came first, for good. In shuffled epochs over
+ * more samples than fit, a share c of them in memory is then a share c of hits; dropping those unused for longest
+ * gives c + (1 − c)·ln(1 − c), 0.15 for one half. Two calls for one key at the same time decode once; a failure is
+ * not kept.
  *
  * @param maxBytes 0 keeps nothing
  * @returns a function that gives the kept sample of a key, or loads it
@@ -104,22 +106,13 @@ export function sampleCache(
   const kept = new Map<string, SampleData>()
   let bytes = 0
   const keep = (key: string, data: SampleData): void => {
-    if (bytesOf(data) > maxBytes) return
+    if (bytes + bytesOf(data) > maxBytes) return
     kept.set(key, data)
     bytes += bytesOf(data)
-    for (const [oldest, old] of kept) {
-      if (bytes <= maxBytes) break
-      kept.delete(oldest)
-      bytes -= bytesOf(old)
-    }
   }
   return (key, load) => {
     const known = kept.get(key)
-    if (known) {
-      kept.delete(key)
-      kept.set(key, known)
-      return Promise.resolve(known)
-    }
+    if (known) return Promise.resolve(known)
     let loading = pending.get(key)
     if (!loading) {
       loading = load()
@@ -134,6 +127,7 @@ export function sampleCache(
   }
 }
 
-function bytesOf(data: SampleData): number {
+/** Bytes of a decoded sample. */
+export function bytesOf(data: SampleData): number {
   return data.image.byteLength + data.mask.byteLength + (data.instances?.byteLength ?? 0)
 }

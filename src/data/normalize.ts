@@ -9,17 +9,24 @@ export type Normalization = (data: Float32Array, max: number) => Float32Array
 /** Names that options take for the functions of this file. */
 export type NormalizationName = 'rgb' | 'windowed' | 'unit' | 'none' | 'liver' | 'fat' | 'aorta'
 
+/** v / max − shift. A loop: TypedArray.map takes four times as long, and this is most of what a cold image costs. */
+function scaled(data: Float32Array, max: number, shift: number): Float32Array {
+  const out = new Float32Array(data.length)
+  for (let i = 0; i < out.length; i++) out[i] = data[i]! / max - shift
+  return out
+}
+
 /** 0…max to [−0.5, 0.5]: polyps, lesions, cells (sections 4.3.3 and 5.1.2 of the thesis). */
-export const rgbToSigned: Normalization = (data, max) => data.map((v) => v / max - 0.5)
+export const rgbToSigned: Normalization = (data, max) => scaled(data, max, 0.5)
 
 /** 0…max to [0, 1]. */
-export const toUnit: Normalization = (data, max) => data.map((v) => v / max)
+export const toUnit: Normalization = (data, max) => scaled(data, max, 0)
 
 /**
  * 0…max to [0, 1] less 0.1, the mean of the thesis's training slices: for CT slices that were windowed
  * before they were saved as 8-bit images (the Cardiac Fat slices of section 6).
  */
-export const windowedToCentred: Normalization = (data, max) => data.map((v) => v / max - 0.1)
+export const windowedToCentred: Normalization = (data, max) => scaled(data, max, 0.1)
 
 /**
  * Intensity window: `low` and below to 0, `high` and above to 1, linear between.

@@ -1,3 +1,4 @@
+import { formatBytes } from './bytes.ts'
 import { FoveaError, GpuOutOfMemoryError } from './errors.ts'
 import { BufferUsage } from './flags.ts'
 import { boundBytes, type Place, Storage } from './storage.ts'
@@ -32,8 +33,6 @@ function sizeClass(bytes: number): number {
   return Math.ceil(bytes / step) * step
 }
 
-const megabytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MB`
-
 /** Creates, pools and counts storage buffers. The pool never exceeds what is in use, or 256 MB. */
 export class Allocator {
   readonly #pool = new Map<number, GPUBuffer[]>()
@@ -48,9 +47,11 @@ export class Allocator {
 
   constructor(
     private readonly device: GPUDevice,
-    private readonly limits: { readonly binding: number; readonly buffer: number },
+    /** Bytes: of one binding, of one buffer, of all buffers together. */
+    private readonly limits: { readonly binding: number; readonly buffer: number; readonly total: number },
     private readonly guardBytes: number,
-    private readonly beforeDestroy: () => void,
+    /** Commands that were recorded and not submitted may need a buffer that is given up. */
+    private readonly stream: { whenSubmitted(job: () => void): void; flush(): void },
     private readonly onError: (pending: Promise<Error | undefined>) => void,
   ) {}
 
@@ -77,7 +78,7 @@ export class Allocator {
   assertFits(bytes: number, op: string): void {
     if (boundBytes(bytes) + this.guardBytes <= this.limits.buffer) return
     throw new GpuOutOfMemoryError(
-      `${op}: a tensor of ${megabytes(bytes)} is needed, a buffer of this adapter holds at most ${megabytes(this.limits.buffer)}; use a smaller batch or image`,
+      `${op}: a tensor of ${formatBytes(bytes)} is needed, a buffer of this adapter holds at most ${formatBytes(this.limits.buffer)}; use a smaller batch or image`,
       { op },
     )
   }
@@ -87,7 +88,7 @@ export class Allocator {
     const guard = storage.root === storage ? this.guardBytes : 0
     if (storage.boundBytes + guard <= this.limits.binding) return
     throw new GpuOutOfMemoryError(
-      `${op}: a tensor of ${megabytes(storage.bytes)} is needed, this adapter binds at most ${megabytes(this.limits.binding)}; use a smaller batch or image`,
+      `${op}: a tensor of ${formatBytes(storage.bytes)} is needed, this adapter binds at most ${formatBytes(this.limits.binding)}; use a smaller batch or image`,
       { op },
     )
   }
@@ -132,6 +133,13 @@ export class Allocator {
 
   /** A new buffer; its errors arrive as typed errors at the next wait for the GPU. */
   create(size: number, op: string, usage: number = STORAGE_USAGE): GPUBuffer {
+    if (this.#held + size > this.limits.total) this.trim()
+    if (this.#held + size > this.limits.total) {
+      throw new GpuOutOfMemoryError(
+        `${op}: ${formatBytes(size)} are wanted beside ${formatBytes(this.#held)} that are held, the memory limit is ${formatBytes(this.limits.total)}; use a smaller batch or image`,
+        { op, room: this.limits.total },
+      )
+    }
     this.device.pushErrorScope('validation')
     this.device.pushErrorScope('out-of-memory')
     const buffer = this.device.createBuffer({ size, usage, label: op })
@@ -140,8 +148,8 @@ export class Allocator {
       Promise.all([this.device.popErrorScope(), this.device.popErrorScope()]).then(([memory, validation]) => {
         if (memory) {
           return new GpuOutOfMemoryError(
-            `${op}: no room on the GPU for ${megabytes(size)}, ${megabytes(held)} are held; use a smaller batch or image. ${memory.message}`,
-            { op },
+            `${op}: no room on the GPU for ${formatBytes(size)}, ${formatBytes(held)} are held; use a smaller batch or image. ${memory.message}`,
+            { op, room: held },
           )
         }
         return validation ? new FoveaError(`${op}: createBuffer: ${validation.message}`, { op }) : undefined
@@ -157,10 +165,9 @@ export class Allocator {
   destroy(buffer: GPUBuffer): void {
     const size = this.#sizes.get(buffer)
     if (size === undefined) return
-    this.beforeDestroy()
     this.#sizes.delete(buffer)
     this.#held -= size
-    buffer.destroy()
+    this.stream.whenSubmitted(() => buffer.destroy())
   }
 
   /** Gives pooled buffers back to the driver. */
@@ -168,5 +175,6 @@ export class Allocator {
     for (const list of this.#pool.values()) for (const buffer of list) this.destroy(buffer)
     this.#pool.clear()
     this.#pooled = 0
+    this.stream.flush()
   }
 }

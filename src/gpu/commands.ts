@@ -43,7 +43,7 @@ export interface BoundDispatch {
   readonly group: GPUBindGroup
   readonly workgroups: readonly [number, number, number]
   readonly flops: number
-  /** Bytes of everything bound: a lower bound of the traffic if each is touched once. */
+  /** Bytes of every tensor bound, each once: a lower bound of the traffic if all of them is touched. */
   readonly bytes: number
 }
 
@@ -66,6 +66,16 @@ export type BoundCommand = BoundDispatch | BoundCopy | BoundClear
 export function touched(command: Command): Storage[] {
   if (command.kind === 'dispatch') return command.storages.map((b) => b.storage)
   return command.kind === 'copy' ? [command.from, command.to] : [command.target]
+}
+
+/** Storages that a command may write. */
+export function written(command: Command): Storage[] {
+  if (command.kind === 'copy') return [command.to]
+  if (command.kind === 'clear') return [command.target]
+  const { bindings } = command.pipeline.entry
+  return command.storages
+    .filter(({ index }) => bindings.some((b) => b.index === index && b.access === 'read_write'))
+    .map((b) => b.storage)
 }
 
 /** Uniform slots: WebGPU wants bindings at multiples of 256 bytes. */
@@ -100,9 +110,9 @@ export function bind(
     }
   }
   const { pipeline } = command
-  let bytes = 0
+  // The tensors' own bytes, not those of the buffers they share; a tensor bound under two names counts once.
+  const bytes = [...new Set(command.storages.map((b) => b.storage))].reduce((sum, s) => sum + s.bytes, 0)
   const entries: GPUBindGroupEntry[] = command.storages.map(({ index, storage }, i) => {
-    bytes += storage.bytes
     const { buffer, offset } = places[i]!
     const size = storage.boundBytes + (storage.root === storage ? extra : 0)
     return { binding: index, resource: { buffer, offset, size } }
@@ -113,7 +123,7 @@ export function bind(
     const resource = { buffer: uniforms!, offset: slot * UNIFORM_SLOT, size: UNIFORM_SLOT }
     entries.push({ binding: b.index, resource })
   }
-  const group = device.createBindGroup({ label: `op ${command.op}`, layout: pipeline.layout, entries })
+  const group = device.createBindGroup({ label: `op ${command.op}`, layout: pipeline.layout.bind, entries })
   return {
     kind: 'dispatch',
     op: command.op,
@@ -125,41 +135,57 @@ export function bind(
   }
 }
 
-/** Encodes commands; neighbouring dispatches share a compute pass unless each is to be timed by itself. */
-export function encode(
-  encoder: GPUCommandEncoder,
-  commands: readonly BoundCommand[],
-  timer?: (command: BoundDispatch) => GPUComputePassTimestampWrites | undefined,
-): void {
-  let pass: GPUComputePassEncoder | undefined
-  let current: GPUComputePipeline | undefined
-  const end = () => {
-    pass?.end()
-    pass = undefined
-    current = undefined
-  }
-  for (const command of commands) {
-    if (command.kind === 'dispatch') {
-      if (timer) {
-        end()
-        const timestampWrites = timer(command)
-        pass = encoder.beginComputePass(timestampWrites ? { timestampWrites } : {})
+/** Where `encode` stands: dispatches of several lists share a compute pass, too. */
+export class Encoding {
+  #pass: GPUComputePassEncoder | undefined
+  #pipeline: Pipeline | undefined
+  dispatches = 0
+
+  constructor(
+    private readonly encoder: GPUCommandEncoder,
+    /** Each dispatch gets a pass of its own with these timestamps. */
+    private readonly timer?: () => GPUComputePassTimestampWrites | undefined,
+  ) {}
+
+  /** Encodes commands; neighbouring dispatches share a compute pass unless each is to be timed by itself. */
+  add(commands: readonly BoundCommand[]): void {
+    for (const command of commands) {
+      if (command.kind === 'dispatch') this.#dispatch(command)
+      else if (command.kind === 'copy') {
+        this.end()
+        const { from, to, bytes } = command
+        this.encoder.copyBufferToBuffer(from.buffer, from.offset, to.buffer, to.offset, bytes)
+      } else {
+        this.end()
+        this.encoder.clearBuffer(command.place.buffer, command.place.offset, command.bytes)
       }
-      pass ??= encoder.beginComputePass()
-      if (current !== command.pipeline.gpu) {
-        current = command.pipeline.gpu
-        pass.setPipeline(current)
-      }
-      pass.setBindGroup(0, command.group)
-      pass.dispatchWorkgroups(command.workgroups[0], command.workgroups[1], command.workgroups[2])
-    } else if (command.kind === 'copy') {
-      end()
-      const { from, to, bytes } = command
-      encoder.copyBufferToBuffer(from.buffer, from.offset, to.buffer, to.offset, bytes)
-    } else {
-      end()
-      encoder.clearBuffer(command.place.buffer, command.place.offset, command.bytes)
     }
   }
-  end()
+
+  #dispatch({ pipeline, group, workgroups }: BoundDispatch): void {
+    if (this.timer) {
+      this.end()
+      const timestampWrites = this.timer()
+      this.#pass = this.encoder.beginComputePass(timestampWrites ? { timestampWrites } : {})
+    }
+    this.#pass ??= this.encoder.beginComputePass()
+    const pass = this.#pass
+    if (this.#pipeline !== pipeline) {
+      this.#pipeline = pipeline
+      pass.setPipeline(pipeline.gpu)
+    }
+    pass.setBindGroup(0, group)
+    this.dispatches++
+    // Every argument is converted on its way to the driver.
+    if (workgroups[2] > 1) pass.dispatchWorkgroups(workgroups[0], workgroups[1], workgroups[2])
+    else if (workgroups[1] > 1) pass.dispatchWorkgroups(workgroups[0], workgroups[1])
+    else pass.dispatchWorkgroups(workgroups[0])
+  }
+
+  /** Ends the open compute pass. */
+  end(): void {
+    this.#pass?.end()
+    this.#pass = undefined
+    this.#pipeline = undefined
+  }
 }

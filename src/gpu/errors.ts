@@ -43,6 +43,15 @@ export class GpuValidationError extends FoveaError {
 /** The GPU has no room, or a limit of the adapter is too small for what was asked. */
 export class GpuOutOfMemoryError extends FoveaError {
   override name = 'GpuOutOfMemoryError'
+  /** Bytes that there is room for in all, where that is known: the limit, or what was held when the driver refused. */
+  readonly room: number | undefined
+  constructor(
+    message: string,
+    options?: { op?: string | undefined; room?: number | undefined; cause?: unknown },
+  ) {
+    super(message, options)
+    this.room = options?.room
+  }
 }
 
 /** The device is gone. Nothing computed since is valid; open a new one and go on from a checkpoint. */

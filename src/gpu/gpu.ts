@@ -1,11 +1,12 @@
 import fillSource from '../../kernels/fill.wgsl'
 import { Allocator, GUARD_BYTES, type MemoryReport } from './allocator.ts'
-import type { Command, ParamValues } from './commands.ts'
-import { AdapterError, FoveaError, GpuValidationError } from './errors.ts'
+import { formatBytes } from './bytes.ts'
+import { type Command, type ParamValues, written } from './commands.ts'
+import { AdapterError, FoveaError, GpuOutOfMemoryError, GpuValidationError } from './errors.ts'
 import { BufferUsage, MAP_MODE_READ } from './flags.ts'
 import { type Kernel, kernel, PipelineCache } from './kernel.ts'
 import { formatProfile, type Profile, type Profiler } from './profile.ts'
-import { Capture, Program, Scratch } from './program.ts'
+import { Capture, type Plan, Program, planStep, Scratch, type StepMemory } from './program.ts'
 import { Storage } from './storage.ts'
 import { Stream } from './stream.ts'
 
@@ -35,6 +36,8 @@ export interface LaunchOptions {
   readonly threads?: number | readonly [number, number?, number?]
   /** … or workgroups. */
   readonly workgroups?: readonly [number, number?, number?]
+  /** The kernel's half form: its `elem` arrays hold float16. */
+  readonly half?: boolean
   /** Floating-point operations, for profiles. */
   readonly flops?: number
 }
@@ -45,7 +48,8 @@ export interface DebugOptions {
 }
 
 const fill = kernel('fill', fillSource)
-const NAN_BITS = 0x7fc0dead
+/** NaN as a float and as two halves. */
+const NAN_BITS = 0x7fde7fde
 const GUARD_BITS = 0xfeedface
 /** WebGPU's limit of workgroups in one dimension. */
 const MAX_WORKGROUPS = 65_535
@@ -82,7 +86,13 @@ export class Gpu {
   #profiler: Profiler | undefined
   #destroyed = false
 
-  constructor(adapter: GPUAdapter, device: GPUDevice, debug: DebugOptions = {}) {
+  constructor(
+    adapter: GPUAdapter,
+    device: GPUDevice,
+    debug: DebugOptions = {},
+    /** Most bytes that buffers may take together. */
+    readonly memoryLimit = Number.POSITIVE_INFINITY,
+  ) {
     this.native = device
     this.adapter = describe(adapter, device)
     this.#guard = debug.guard ? GUARD_BYTES : 0
@@ -90,9 +100,13 @@ export class Gpu {
     const watch = (pending: Promise<Error | undefined>) => this.stream.watch(pending)
     this.allocator = new Allocator(
       device,
-      { binding: device.limits.maxStorageBufferBindingSize, buffer: device.limits.maxBufferSize },
+      {
+        binding: device.limits.maxStorageBufferBindingSize,
+        buffer: device.limits.maxBufferSize,
+        total: memoryLimit,
+      },
       this.#guard,
-      () => this.stream.flush(),
+      this.stream,
       watch,
     )
     this.#pipelines = new PipelineCache(device, watch)
@@ -135,7 +149,7 @@ export class Gpu {
     this.stream.assertUsable()
     let storage: Storage
     if (this.#capture) {
-      this.allocator.assertFits(bytes, op)
+      if (!this.#capture.dry) this.allocator.assertFits(bytes, op)
       storage = new Storage(bytes, op, undefined, undefined)
       this.#capture.virtuals.add(storage)
     } else storage = this.allocator.allocate(bytes, op)
@@ -143,10 +157,11 @@ export class Gpu {
     return storage
   }
 
-  /** Zeroed bytes with a buffer of their own that outlive captured steps. */
-  allocatePersistent(bytes: number, op: string): Storage {
+  /** Zeroed bytes with a buffer of their own that outlive captured steps. `role`: what reports of memory count them as. */
+  allocatePersistent(bytes: number, op: string, role?: Storage['role']): Storage {
     this.stream.assertUsable()
     const storage = this.allocator.allocatePersistent(bytes, op)
+    storage.role = role
     if (this.#guard > 0) this.#markNow(storage, 0)
     return storage
   }
@@ -179,10 +194,20 @@ export class Gpu {
     this.stream.write(storage.place, words)
   }
 
+  /** Throws an AdapterError if the adapter has no half-precision arithmetic. */
+  assertHalf(op: string): void {
+    if (this.adapter.f16) return
+    throw new AdapterError(
+      `${op}: half precision needs shader-f16, which ${this.adapter.name} doesn't offer; use precision 'float32'`,
+    )
+  }
+
   /** Records a kernel launch for `op`. Bindings are matched to the WGSL by name. */
   launch(op: string, options: LaunchOptions): void {
+    if (this.#capture?.dry) return
     const { kernel, entry, bindings, overrides = {} } = options
-    const pipeline = this.#pipelines.get(kernel, entry, overrides)
+    if (options.half) this.assertHalf(op)
+    const pipeline = this.#pipelines.get(options.half ? kernel.half : kernel, entry, overrides)
     const workgroups = this.#workgroups(op, options, pipeline.workgroupSize)
     if (workgroups.includes(0)) return
     const storages = []
@@ -233,9 +258,10 @@ export class Gpu {
     return groups
   }
 
-  /** Records a copy of bytes from one storage to another. Offsets and length are multiples of 4. */
+  /** Records a copy of bytes from one storage to another, in whole words. Offsets are multiples of 4. */
   copy(op: string, from: Storage, to: Storage, bytes: number, fromOffset = 0, toOffset = 0): void {
-    if (bytes > 0) this.#record({ kind: 'copy', op, from, to, fromOffset, toOffset, bytes })
+    const words = Math.ceil(bytes / 4) * 4
+    if (bytes > 0) this.#record({ kind: 'copy', op, from, to, fromOffset, toOffset, bytes: words })
   }
 
   /** Records setting a storage to zero. */
@@ -245,8 +271,18 @@ export class Gpu {
 
   #record(command: Command): void {
     this.stream.assertUsable()
-    if (this.#capture) this.#capture.commands.push(command)
-    else this.stream.record(command)
+    if (this.#capture) {
+      this.#capture.commands.push(command)
+      return
+    }
+    for (const { root } of written(command)) root.version++
+    this.stream.record(command)
+  }
+
+  /** True if what was captured so far of a step writes one of `storages`. */
+  captureWrites(storages: readonly Storage[]): boolean {
+    const roots = new Set(storages.map((s) => s.root))
+    return this.#capture?.commands.some((c) => written(c).some((s) => roots.has(s.root))) ?? false
   }
 
   /** Runs host work now, or, inside a captured step, at every replay before the step's submission. */
@@ -259,10 +295,16 @@ export class Gpu {
   upload(data: ArrayBufferView, op: string): Storage {
     this.stream.assertUsable()
     const capture = this.#capture
+    if (capture && !capture.dry) {
+      const storage = this.#captureOwn(data.byteLength, op)
+      const { buffer, byteOffset, byteLength } = data
+      capture.constants.set(storage, new Uint8Array(buffer, byteOffset, byteLength).slice())
+      return storage
+    }
     const storage = capture
       ? this.allocatePersistent(data.byteLength, op)
       : this.allocate(data.byteLength, op)
-    if (capture) capture.constants.push(storage.retain())
+    capture?.uploads.push(storage.retain())
     this.stream.write(storage.place, data)
     return storage
   }
@@ -272,6 +314,7 @@ export class Gpu {
     if (this.#capture)
       throw new FoveaError('write: data cannot be written inside a captured step; pass it as an argument')
     storage.assertAlive('write')
+    storage.root.version++
     this.stream.write(storage.place, data)
   }
 
@@ -329,23 +372,103 @@ export class Gpu {
   }
 
   /** Captures what `fn` records instead of running it. `outputs` picks the storages that stay readable. */
-  protected captureProgram<T>(
+  protected captureStep<T>(
     fn: () => T,
     outputs: (result: T) => Iterable<Storage>,
-  ): { result: T; program: Program } {
+  ): { result: T; capture: Capture } {
     if (this.#capture) throw new FoveaError('compile: a captured step cannot be captured inside another')
     this.stream.flush()
     const capture = new Capture()
     this.#capture = capture
-    let result: T
     try {
-      result = fn()
+      const result = fn()
+      for (const { root } of outputs(result)) {
+        if (capture.virtuals.has(root) && !capture.own(root)) capture.outputs.add(root)
+      }
+      return { result, capture }
+    } catch (error) {
+      capture.abandon()
+      throw error
     } finally {
       this.#capture = undefined
     }
-    const keep = new Set([...outputs(result)].map((s) => s.root))
-    const program = new Program(this.native, this.stream, this.#scratch, capture, keep, this.#guard)
-    return { result, program }
+  }
+
+  /** Bytes that the captured step is given at each run. */
+  protected captureInput(bytes: number, op: string): Storage {
+    const storage = this.#captureOwn(bytes, op)
+    this.#capture!.inputs.add(storage)
+    return storage
+  }
+
+  /** A virtual storage that is to have a buffer of its own. */
+  #captureOwn(bytes: number, op: string): Storage {
+    this.allocator.assertFits(bytes, op)
+    const storage = new Storage(bytes, op, undefined, undefined)
+    this.#capture!.virtuals.add(storage)
+    return storage
+  }
+
+  /** The buffers that captured steps will take, each beside those before it; makes none. */
+  protected planSteps(captures: readonly Capture[]): Plan[] {
+    let existing: readonly number[] = this.#scratch.buffers.map((b) => b.size)
+    let held = this.memory().bytesHeld
+    return captures.map((capture) => {
+      const plan = planStep(capture, existing, held, this.#guard)
+      existing = plan.sharing.sizes
+      held += plan.memory.fresh
+      return plan
+    })
+  }
+
+  /** Gives a captured step its buffers. Throws a GpuOutOfMemoryError if they would pass the memory limit; none is made then. */
+  protected place(capture: Capture): Program {
+    let plan = this.planSteps([capture])[0]!
+    if (plan.memory.peak > this.memoryLimit) {
+      this.trim()
+      plan = this.planSteps([capture])[0]!
+    }
+    this.#assertRoom(plan.memory)
+    const held = [...capture.inputs, ...capture.constants.keys()].map((s) => {
+      const own = this.allocatePersistent(s.bytes, s.op)
+      s.assign(own.place)
+      const data = capture.constants.get(s)
+      if (data) this.stream.write(own.place, data)
+      return own
+    })
+    const program = new Program(this.native, this.stream, this.#scratch, capture, plan, held, this.#guard)
+    // Their data are on the GPU now; `Capture.own` was asked for the last time.
+    capture.constants.clear()
+    return program
+  }
+
+  #assertRoom({ peak, intermediates }: StepMemory): void {
+    if (peak <= this.memoryLimit) return
+    throw new GpuOutOfMemoryError(
+      `compile: the step needs ${formatBytes(peak)}, ${formatBytes(intermediates.planned)} of it for intermediates; the memory limit is ${formatBytes(this.memoryLimit)}. ` +
+        'Use a smaller batch or image, or activation checkpointing',
+      { op: 'compile', room: this.memoryLimit },
+    )
+  }
+
+  /** Gives the buffers of freed tensors, which are kept to be used again, back to the driver. */
+  trim(): void {
+    this.allocator.trim()
+  }
+
+  /** Runs `fn` as if captured, and records nothing. Constants made in it live until `release`. */
+  protected dryRun<T>(fn: () => T): { result: T; release(): void } {
+    if (this.#capture) throw new FoveaError('trace: it cannot run inside a captured step')
+    const capture = new Capture(true)
+    this.#capture = capture
+    try {
+      return { result: fn(), release: () => capture.abandon() }
+    } catch (error) {
+      capture.abandon()
+      throw error
+    } finally {
+      this.#capture = undefined
+    }
   }
 
   /** Submits what was recorded. Reading back does it too. */

@@ -13,6 +13,17 @@ export class Kernel {
     this.meta = parseWgsl(`kernels/${name}.wgsl`, source)
   }
 
+  #half: Kernel | undefined
+
+  /**
+   * The same kernel with its activations in half precision: `elem` and `elem4` stand for f16 and vec4h (`full` for
+   * f32) instead of what the file says. Throws a FoveaError if the file has no such aliases.
+   */
+  get half(): Kernel {
+    this.#half ??= new Kernel(`${this.name}@f16`, halfForm(this.name, this.source))
+    return this.#half
+  }
+
   entry(name: string): EntryPoint {
     const entry = this.meta.entries.get(name)
     if (entry) return entry
@@ -35,25 +46,74 @@ export class Kernel {
   }
 }
 
+/** Lines keep their numbers, so that compile errors point into the file. */
+function halfForm(name: string, source: string): string {
+  const text = source
+    .replace(/^alias elem = \w+;/m, 'alias elem = f16;')
+    .replace(/^alias elem4 = \w+;/m, 'alias elem4 = vec4h;')
+    .replace(/^alias full = \w+;/m, 'alias full = f32;')
+  if (text === source) {
+    throw new FoveaError(
+      `kernels/${name}.wgsl has no half form; cast its inputs to float32, or declare \`alias elem = f32;\` in it`,
+    )
+  }
+  return `enable f16; ${text}`
+}
+
 /** Declares a kernel from its imported text: `const relu = kernel('elementwise', source)`. */
 export const kernel = (name: string, source: string): Kernel => new Kernel(name, source)
 
-export interface Pipeline {
-  readonly kernel: Kernel
-  readonly entry: EntryPoint
-  readonly gpu: GPUComputePipeline
-  readonly layout: GPUBindGroupLayout
-  readonly workgroupSize: readonly [number, number, number]
+/** An entry point of a kernel under given overrides. Compiled at its first use, or ahead of it by `compile`. */
+export class Pipeline {
+  #gpu: GPUComputePipeline | undefined
+  #ahead: Promise<void> | undefined
+
+  constructor(
+    private readonly cache: PipelineCache,
+    readonly kernel: Kernel,
+    readonly entry: EntryPoint,
+    readonly overrides: Readonly<Record<string, number>>,
+    readonly layout: Layout,
+    readonly workgroupSize: readonly [number, number, number],
+  ) {}
+
   /** `file/entry`, as profiles print it. */
-  readonly label: string
+  get label(): string {
+    return `${this.kernel.name}/${this.entry.name}`
+  }
+
+  /** The compiled pipeline. Compiles it now, which blocks, if nobody did. */
+  get gpu(): GPUComputePipeline {
+    this.#gpu ??= this.cache.compileNow(this)
+    return this.#gpu
+  }
+
+  /** Compiles it beside others without blocking. Rejects with a ShaderError. */
+  compile(): Promise<void> {
+    if (this.#gpu) return Promise.resolve()
+    this.#ahead ??= this.cache
+      .compileAhead(this)
+      .then((gpu) => {
+        this.#gpu ??= gpu
+      })
+      .finally(() => {
+        this.#ahead = undefined
+      })
+    return this.#ahead
+  }
+}
+
+interface Layout {
+  readonly bind: GPUBindGroupLayout
+  readonly pipeline: GPUPipelineLayout
 }
 
 const bufferType = { uniform: 'uniform', read: 'read-only-storage', read_write: 'storage' } as const
 
-/** Compiles pipelines once per (file, entry point, overrides) and shares layouts between them. */
+/** Makes pipelines once per (file, entry point, overrides) and shares modules and layouts between them. */
 export class PipelineCache {
   readonly #modules = new Map<Kernel, GPUShaderModule>()
-  readonly #layouts = new Map<string, { bind: GPUBindGroupLayout; pipeline: GPUPipelineLayout }>()
+  readonly #layouts = new Map<string, Layout>()
   readonly #pipelines = new Map<Kernel, Map<string, Pipeline>>()
   #count = 0
 
@@ -71,45 +131,73 @@ export class PipelineCache {
     const byKey = this.#pipelines.get(kernel) ?? new Map<string, Pipeline>()
     this.#pipelines.set(kernel, byKey)
     const key = `${entryName} ${JSON.stringify(overrides)}`
-    const pipeline = byKey.get(key) ?? this.#compile(kernel, entryName, overrides)
+    const pipeline = byKey.get(key) ?? this.#make(kernel, entryName, overrides)
     byKey.set(key, pipeline)
     return pipeline
   }
 
-  #compile(kernel: Kernel, entryName: string, overrides: Readonly<Record<string, number>>): Pipeline {
+  #make(kernel: Kernel, entryName: string, overrides: Readonly<Record<string, number>>): Pipeline {
     const entry = kernel.entry(entryName)
     for (const name of Object.keys(overrides)) {
       if (!kernel.meta.overrides.has(name)) {
         throw new FoveaError(`kernels/${kernel.name}.wgsl has no override '${name}'`)
       }
     }
-    const label = `${kernel.name}/${entryName}`
+    const size = kernel.workgroupSize(entry, overrides)
+    return new Pipeline(this, kernel, entry, { ...overrides }, this.#layout(entry.bindings), size)
+  }
+
+  /** Compiles while the caller waits; what the compiler says against it arrives at the next wait for the GPU. */
+  compileNow(pipeline: Pipeline): GPUComputePipeline {
     this.device.pushErrorScope('validation')
+    const gpu = this.device.createComputePipeline(this.#descriptor(pipeline))
+    this.#count++
+    const scope = this.device.popErrorScope()
+    this.onError(scope.then((error) => (error ? this.#explain(pipeline, error.message) : undefined)))
+    return gpu
+  }
+
+  /** Compiles on the driver's own threads. Rejects with a ShaderError. */
+  async compileAhead(pipeline: Pipeline): Promise<GPUComputePipeline> {
+    this.device.pushErrorScope('validation')
+    const compiled = this.device.createComputePipelineAsync(this.#descriptor(pipeline))
+    this.#count++
+    const scope = this.device.popErrorScope()
+    try {
+      return await compiled
+    } catch (cause) {
+      const error = await scope.catch(() => null)
+      throw await this.#explain(pipeline, (error ?? (cause as Error)).message)
+    }
+  }
+
+  #descriptor(pipeline: Pipeline): GPUComputePipelineDescriptor {
+    return {
+      label: pipeline.label,
+      layout: pipeline.layout.pipeline,
+      compute: {
+        module: this.#module(pipeline.kernel),
+        entryPoint: pipeline.entry.name,
+        constants: { ...pipeline.overrides },
+      },
+    }
+  }
+
+  #module(kernel: Kernel): GPUShaderModule {
     let module = this.#modules.get(kernel)
     if (!module) {
       module = this.device.createShaderModule({ label: `kernels/${kernel.name}.wgsl`, code: kernel.source })
       this.#modules.set(kernel, module)
     }
-    const layout = this.#layout(entry.bindings)
-    const gpu = this.device.createComputePipeline({
-      label,
-      layout: layout.pipeline,
-      compute: { module, entryPoint: entryName, constants: { ...overrides } },
-    })
-    const compiled = module
-    this.onError(
-      this.device.popErrorScope().then(async (error) => {
-        if (!error) return undefined
-        const at = (await compilationMessage(kernel, compiled)) ?? error.message
-        return new ShaderError(`kernels/${kernel.name}.wgsl, entry point ${entryName}: ${at}`, { op: label })
-      }),
-    )
-    this.#count++
-    const workgroupSize = kernel.workgroupSize(entry, overrides)
-    return { kernel, entry, gpu, layout: layout.bind, workgroupSize, label }
+    return module
   }
 
-  #layout(bindings: readonly Binding[]) {
+  async #explain({ kernel, entry, label }: Pipeline, message: string): Promise<ShaderError> {
+    const at = (await compilationMessage(kernel, this.#module(kernel))) ?? message
+    return new ShaderError(`kernels/${kernel.name}.wgsl, entry point ${entry.name}: ${at}`, { op: label })
+  }
+
+  #layout(bindings: readonly Binding[]): Layout {
     const key = bindings.map((b) => `${b.index}${b.access}`).join(' ')
     let layout = this.#layouts.get(key)
     if (!layout) {

@@ -15,11 +15,22 @@ export interface KernelProfile {
   readonly gbs: number
 }
 
+/** One launch of a kernel, in the order of submission. */
+export interface LaunchProfile {
+  readonly kernel: string
+  readonly op: string
+  readonly ms: number
+  readonly flops: number
+  /** Bytes of the tensors bound, each tensor once. */
+  readonly bytes: number
+}
+
 export interface Profile {
   readonly adapter: string
   /** 'timestamps' of the GPU, or 'wall': each kernel was submitted and awaited alone. */
   readonly clock: 'timestamps' | 'wall'
   readonly kernels: readonly KernelProfile[]
+  readonly launches: readonly LaunchProfile[]
   readonly totalMs: number
   readonly dispatches: number
   readonly submissions: number
@@ -41,7 +52,7 @@ const CAPACITY = 4096
 /** Collects the time of every dispatch while a profile is taken. */
 export class Profiler {
   readonly #rows = new Map<string, Row>()
-  #dispatches = 0
+  readonly #launches: LaunchProfile[] = []
   submissions = 0
 
   constructor(
@@ -60,7 +71,8 @@ export class Profiler {
     row.ms += ms
     row.flops += command.flops
     row.bytes += command.bytes
-    this.#dispatches++
+    const { op, flops, bytes } = command
+    this.#launches.push({ kernel: command.pipeline.label, op, ms, flops, bytes })
   }
 
   /** Timestamp writes for the dispatches of one submission, and how to collect them afterwards. */
@@ -104,9 +116,10 @@ export class Profiler {
       adapter,
       clock: this.clock,
       totalMs,
-      dispatches: this.#dispatches,
+      dispatches: this.#launches.length,
       submissions: this.submissions,
       bytesHeld,
+      launches: this.#launches,
       kernels: rows.map((r) => ({
         kernel: r.kernel,
         op: r.op,

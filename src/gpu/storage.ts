@@ -17,6 +17,10 @@ export class Storage {
   #refs = 1
   #freed: string | undefined
   #place: Place | undefined
+  /** How often it was written, on a root storage: what is derived from it is up to date while this stays. */
+  version = 0
+  /** What it holds, for reports of memory; undefined for everything else. */
+  role: 'parameters' | 'gradients' | 'optimizer' | undefined
 
   constructor(
     /** Bytes asked for. */

@@ -1,9 +1,8 @@
 import {
   type BoundCommand,
-  type BoundDispatch,
   bind,
   type Command,
-  encode,
+  Encoding,
   touched,
   UNIFORM_SLOT,
   usesParams,
@@ -29,6 +28,7 @@ interface Recorded {
 /** Records commands, submits them together, and turns what the GPU reports into typed errors. */
 export class Stream {
   #pending: Recorded[] = []
+  #afterSubmission: (() => void)[] = []
   #uniforms: GPUBuffer | undefined
   #uniformData = new DataView(new ArrayBuffer(0))
   readonly #checks = new Set<Promise<void>>()
@@ -95,20 +95,37 @@ export class Stream {
     if (this.#pending.length >= FLUSH_AT) this.flush()
   }
 
+  /** Runs `job` when everything recorded so far is submitted: now, if nothing waits. */
+  whenSubmitted(job: () => void): void {
+    if (this.#pending.length > 0 && !this.#lost) this.#afterSubmission.push(job)
+    else this.#chained(job)
+  }
+
+  /** With the wall clock behind the submissions that wait, else now. */
+  #chained(job: () => void): void {
+    if (this.#profiler?.clock === 'wall') this.#chain = this.#chain.then(job)
+    else job()
+  }
+
   /** Submits what was recorded, as one submission. */
   flush(): void {
     if (this.#pending.length > 0) this.submit([])
   }
 
   /**
-   * Submits what was recorded and, behind it in the same submission, commands whose buffers are bound
-   * already: the replay of a captured step.
+   * Submits what was recorded and, behind it in the same submission, lists of commands whose buffers are
+   * bound already: the replay of a captured step.
    */
-  submit(commands: readonly BoundCommand[]): void {
+  submit(lists: readonly (readonly BoundCommand[])[]): void {
     this.assertUsable()
     this.device.pushErrorScope('validation')
     const { bound, write } = this.#bindPending()
-    this.#submitChecked(bound.length > 0 ? [...bound, ...commands] : commands, write)
+    this.#submitChecked(bound.length > 0 ? [bound, ...lists] : lists, write)
+    if (this.#afterSubmission.length > 0) {
+      const jobs = this.#afterSubmission
+      this.#afterSubmission = []
+      for (const job of jobs) this.#chained(job)
+    }
   }
 
   /** Binds what was recorded. `write` brings its uniforms to the GPU. */
@@ -140,30 +157,31 @@ export class Stream {
   }
 
   /** Encodes and submits inside the error scope that the caller has opened. */
-  #submitChecked(commands: readonly BoundCommand[], before: () => void): void {
+  #submitChecked(lists: readonly (readonly BoundCommand[])[], before: () => void): void {
     if (this.#underWay.length >= MAX_UNDER_WAY) {
       this.device.popErrorScope().catch(() => undefined)
       throw new FoveaError(
         `${MAX_UNDER_WAY} submissions wait for the GPU: await device.ready() (or a tensor's data()) in the loop`,
       )
     }
-    const dispatches = commands.filter((c): c is BoundDispatch => c.kind === 'dispatch')
     this.submissions++
-    this.dispatches += dispatches.length
     const profiler = this.#profiler
     if (profiler) profiler.submissions++
     if (profiler?.clock === 'wall') {
-      this.#popValidation(dispatches)
-      this.#chain = this.#chain.then(() => this.#runOneByOne(profiler, commands, before))
+      this.#popValidation(lists)
+      this.#chain = this.#chain.then(() => this.#runOneByOne(profiler, lists.flat(), before))
       return
     }
     before()
     const encoder = this.device.createCommandEncoder()
-    const timing = profiler?.timestamps(dispatches)
-    encode(encoder, commands, timing?.timer)
+    const timing = profiler?.timestamps(lists.flat().filter((c) => c.kind === 'dispatch'))
+    const encoding = new Encoding(encoder, timing?.timer)
+    for (const list of lists) encoding.add(list)
+    encoding.end()
+    this.dispatches += encoding.dispatches
     timing?.resolve(encoder)
     this.device.queue.submit([encoder.finish()])
-    this.#popValidation(dispatches)
+    this.#popValidation(lists)
     if (timing) this.#chain = Promise.all([this.#chain, timing.collect()]).then(() => undefined)
     const done: Promise<void> = this.device.queue.onSubmittedWorkDone().then(
       () => this.#settle(done),
@@ -177,10 +195,11 @@ export class Stream {
     if (i >= 0) this.#underWay.splice(i, 1)
   }
 
-  #popValidation(dispatches: readonly BoundDispatch[]): void {
+  #popValidation(lists: readonly (readonly BoundCommand[])[]): void {
     this.watch(
       this.device.popErrorScope().then((error) => {
         if (!error) return undefined
+        const dispatches = lists.flat().filter((c) => c.kind === 'dispatch')
         const ops = [...new Set(dispatches.map((d) => d.op))].sort((a, b) => b.length - a.length)
         const op = ops.find((name) => error.message.includes(`op ${name}"`)) ?? ops.join(', ')
         return new GpuValidationError(`${op}: the GPU refused the command: ${error.message}`, { op })
@@ -196,7 +215,10 @@ export class Stream {
     before()
     for (const command of commands) {
       const encoder = this.device.createCommandEncoder()
-      encode(encoder, [command])
+      const encoding = new Encoding(encoder)
+      encoding.add([command])
+      encoding.end()
+      this.dispatches += encoding.dispatches
       const buffer = encoder.finish()
       await this.device.queue.onSubmittedWorkDone()
       const start = performance.now()

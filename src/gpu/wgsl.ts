@@ -11,6 +11,8 @@ export interface Binding {
   readonly name: string
   readonly index: number
   readonly access: Access
+  /** An array of `elem` or `elem4`, which may hold half-precision values. */
+  readonly elem: boolean
 }
 
 export type ScalarType = 'u32' | 'i32' | 'f32'
@@ -108,10 +110,12 @@ function paramsOf(file: string, text: string): ParamField[] {
 export function parseWgsl(file: string, source: string): WgslMetadata {
   const text = withoutComments(source)
   const bindings = [
-    ...text.matchAll(/@group\(0\)\s*@binding\((\d+)\)\s*var<\s*(\w+)\s*(?:,\s*(\w+)\s*)?>\s*(\w+)\s*:/g),
+    ...text.matchAll(
+      /@group\(0\)\s*@binding\((\d+)\)\s*var<\s*(\w+)\s*(?:,\s*(\w+)\s*)?>\s*(\w+)\s*:\s*([^;]+);/g,
+    ),
   ].map((m): Binding => {
     const access = m[2] === 'uniform' ? 'uniform' : m[3] === 'read_write' ? 'read_write' : 'read'
-    return { name: m[4]!, index: Number(m[1]), access }
+    return { name: m[4]!, index: Number(m[1]), access, elem: /^array<elem4?\b/.test(m[5]!) }
   })
   const overrides = new Map(
     [...text.matchAll(/override\s+(\w+)\s*(?::\s*(\w+))?\s*(?:=\s*([^;]+))?;/g)].map(

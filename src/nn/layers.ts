@@ -2,8 +2,10 @@ import type { Device } from '../autograd/device.ts'
 import { batchNorm } from '../autograd/ops/batch-norm.ts'
 import { convTranspose2d } from '../autograd/ops/conv-transpose2d.ts'
 import { conv2d } from '../autograd/ops/conv2d.ts'
-import type { Tensor } from '../autograd/tensor.ts'
-import { constantParameter, type Uniform, uniformParameter } from './init.ts'
+import type { Slot } from '../autograd/slots.ts'
+import type { Shape, Tensor } from '../autograd/tensor.ts'
+import { FoldedWeights } from './fold.ts'
+import { type ConvInit, constantParameter, type Uniform, uniformParameter } from './init.ts'
 import { Module } from './module.ts'
 
 export interface Conv2dOptions {
@@ -13,9 +15,20 @@ export interface Conv2dOptions {
   readonly dilation?: number
   readonly groups?: number
   readonly bias?: boolean
+  /** Computed in the same launch. */
+  readonly activation?: 'relu'
 }
 
-/** Convolution with its weight (out, in/groups, k, k) and, by default, a bias. */
+/** What `Conv2d` computes with instead of its own weights. */
+interface ConvWeights {
+  readonly weight?: Tensor
+  readonly bias?: Tensor | undefined
+  readonly activation?: 'relu' | undefined
+  /** Where the result is to lie, for a later `concat`. */
+  readonly into?: Slot | undefined
+}
+
+/** Convolution with its weight (out, in/groups, k, k) and, by default, a bias. They begin as PyTorch's, or by `init`. */
 export class Conv2d extends Module {
   readonly weight: Tensor
   readonly bias: Tensor | undefined
@@ -25,27 +38,29 @@ export class Conv2d extends Module {
     inChannels: number,
     outChannels: number,
     private readonly options: Conv2dOptions,
-    uniform: Uniform,
+    init: Uniform | ConvInit,
   ) {
     super()
     const { kernelSize: k, groups = 1 } = options
     const fanIn = (inChannels / groups) * k * k
-    this.weight = this.addParameter(
-      'weight',
-      uniformParameter(device, [outChannels, inChannels / groups, k, k], fanIn, uniform),
-    )
-    if (options.bias ?? true)
-      this.bias = this.addParameter('bias', uniformParameter(device, [outChannels], fanIn, uniform))
+    const begin = (name: 'weight' | 'bias', shape: Shape) =>
+      typeof init === 'function'
+        ? uniformParameter(device, shape, fanIn, init)
+        : device.parameter(init[name](shape), shape)
+    this.weight = this.addParameter('weight', begin('weight', [outChannels, inChannels / groups, k, k]))
+    if (options.bias ?? true) this.bias = this.addParameter('bias', begin('bias', [outChannels]))
   }
 
-  forward(x: Tensor): Tensor {
+  forward(x: Tensor, { weight = this.weight, bias = this.bias, activation, into }: ConvWeights = {}): Tensor {
     const { stride = 1, padding = 0, dilation = 1, groups = 1 } = this.options
-    return conv2d(x, this.weight, {
-      ...(this.bias ? { bias: this.bias } : {}),
+    return conv2d(x, weight, {
+      bias,
       stride,
       padding,
       dilation,
       groups,
+      activation: activation ?? this.options.activation,
+      into,
     })
   }
 }
@@ -59,7 +74,11 @@ export class ConvTranspose2d extends Module {
     device: Device,
     inChannels: number,
     outChannels: number,
-    private readonly options: { readonly kernelSize: number; readonly stride: number },
+    private readonly options: {
+      readonly kernelSize: number
+      readonly stride: number
+      readonly activation?: 'relu'
+    },
     uniform: Uniform,
   ) {
     super()
@@ -72,13 +91,16 @@ export class ConvTranspose2d extends Module {
     this.bias = this.addParameter('bias', uniformParameter(device, [outChannels], fanIn, uniform))
   }
 
-  forward(x: Tensor): Tensor {
-    return convTranspose2d(x, this.weight, { bias: this.bias, stride: this.options.stride })
+  /** `into`: where the result is to lie, for a later `concat`. */
+  forward(x: Tensor, into?: Slot): Tensor {
+    const { stride, activation } = this.options
+    return convTranspose2d(x, this.weight, { bias: this.bias, stride, activation, into })
   }
 }
 
 /** Batch normalisation over (N, H, W), with an optional ReLU in the same launch. */
 export class BatchNorm2d extends Module {
+  readonly #folded = new Map<Conv2d, FoldedWeights>()
   readonly weight: Tensor
   readonly bias: Tensor
   readonly runningMean: Tensor
@@ -100,9 +122,11 @@ export class BatchNorm2d extends Module {
     this.runningVar = this.addBuffer('running_var', constantParameter(device, [channels], 1, false))
   }
 
-  forward(x: Tensor): Tensor {
+  /** `into`: where the result is to lie, for a later `concat`. */
+  forward(x: Tensor, into?: Slot): Tensor {
     const { weight, bias, runningMean, runningVar, training } = this
     return batchNorm(x, {
+      into,
       weight,
       bias,
       runningMean,
@@ -112,5 +136,32 @@ export class BatchNorm2d extends Module {
       eps: 1e-5,
       ...this.options,
     })
+  }
+
+  /**
+   * `forward` of what `conv` makes of x. In evaluation without gradients (`eval()`, `noGrad`) it is one convolution:
+   * the batch norm is folded into its weights, which follow when weights or running statistics change.
+   */
+  behind(conv: Conv2d, x: Tensor, into?: Slot): Tensor {
+    const { gradEnabled, tracing, recomputation } = x.device
+    const unfolded = this.training || gradEnabled || tracing || recomputation.watching
+    if (unfolded || !this.#fold(conv).refresh()) return this.forward(conv.forward(x), into)
+    const { weight, bias } = this.#fold(conv)
+    return conv.forward(x, { weight, bias, activation: this.options.activation, into })
+  }
+
+  #fold(conv: Conv2d): FoldedWeights {
+    const known = this.#folded.get(conv)
+    if (known) return known
+    const { weight: gamma, bias: beta, runningMean: mean, runningVar: variance } = this
+    const { weight, bias } = conv
+    const made = new FoldedWeights({ weight, bias, gamma, beta, mean, variance }, this.options.eps ?? 1e-5)
+    this.#folded.set(conv, made)
+    return made
+  }
+
+  protected override release(): void {
+    for (const folded of this.#folded.values()) folded.dispose()
+    this.#folded.clear()
   }
 }

@@ -1,9 +1,13 @@
+import { halfValue } from '../autograd/float16.ts'
 import { type DType, elements, type Shape, type TypedArray } from '../autograd/tensor.ts'
 import { CheckpointError } from '../gpu/errors.ts'
 
+/** What arrays of a file are read as: halves become float32. */
+type SafeType = Exclude<DType, 'float16'>
+
 /** One array of a safetensors file. */
 export interface SafeArray {
-  readonly dtype: DType
+  readonly dtype: SafeType
   readonly shape: Shape
   readonly data: TypedArray
 }
@@ -17,21 +21,12 @@ const broken = (what: string, file: string): CheckpointError =>
     `${file}: not a usable safetensors file: ${what}; it may be truncated or damaged, use another copy`,
   )
 
-const halfToFloat = (h: number): number => {
-  const sign = h & 0x8000 ? -1 : 1
-  const exponent = (h >> 10) & 0x1f
-  const fraction = h & 0x3ff
-  if (exponent === 0) return sign * 2 ** -14 * (fraction / 1024)
-  if (exponent === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY
-  return sign * 2 ** (exponent - 15) * (1 + fraction / 1024)
-}
-
 /** Converts the bytes of one entry. F64, F16, BF16 become float32; I64 and smaller integers become int32. */
 function decode(
   dtype: string,
   bytes: Uint8Array,
   count: number,
-): { dtype: DType; data: TypedArray } | undefined {
+): { dtype: SafeType; data: TypedArray } | undefined {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const floats = (at: (i: number) => number) => ({
     dtype: 'float32' as const,
@@ -51,7 +46,7 @@ function decode(
     case 'F64':
       return floats((i) => view.getFloat64(8 * i, true))
     case 'F16':
-      return floats((i) => halfToFloat(view.getUint16(2 * i, true)))
+      return floats((i) => halfValue(view.getUint16(2 * i, true)))
     case 'BF16': {
       const word = new DataView(new ArrayBuffer(4))
       return floats((i) => {

@@ -1,6 +1,6 @@
 import type { Device } from '../autograd/device.ts'
-import type { Tensor, TypedArray } from '../autograd/tensor.ts'
-import { formatSafetensors, parseSafetensors } from './safetensors.ts'
+import { dtypeOf, type Tensor } from '../autograd/tensor.ts'
+import { formatSafetensors, parseSafetensors, type SafeArray } from './safetensors.ts'
 
 /** Tensors by name. */
 export type TensorRecord = Record<string, Tensor>
@@ -24,13 +24,15 @@ export function tensorsFromSafetensors(
   return result
 }
 
-/** Reads tensors back and writes them in the safetensors format, which PyTorch reads as it is. */
+/** Reads tensors back and writes them in the safetensors format, which PyTorch reads as it is. Halves become float32. */
 export async function safetensorsFrom(
   tensors: Readonly<TensorRecord>,
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<Uint8Array> {
-  const arrays: [string, { dtype: Tensor['dtype']; shape: readonly number[]; data: TypedArray }][] = []
-  for (const [name, t] of Object.entries(tensors))
-    arrays.push([name, { dtype: t.dtype, shape: t.shape, data: await t.data() }])
+  const arrays: [string, SafeArray][] = []
+  for (const [name, t] of Object.entries(tensors)) {
+    const data = await t.data()
+    arrays.push([name, { dtype: dtypeOf('safetensors', data), shape: t.shape, data }])
+  }
   return formatSafetensors(arrays, metadata)
 }

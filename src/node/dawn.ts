@@ -1,5 +1,6 @@
 import { tmpdir } from 'node:os'
 import { AdapterError } from '../gpu/errors.ts'
+import { paceDawn } from './pace.ts'
 
 /** Adapters that fovea tells apart. `warp` is Windows' own software adapter. */
 export type AdapterKind = 'hardware' | 'lavapipe' | 'swiftshader' | 'warp'
@@ -50,6 +51,7 @@ async function loadDawn(): Promise<Dawn> {
       if (!(name in globalThis))
         Object.defineProperty(globalThis, name, { value, writable: true, configurable: true })
     }
+    paceDawn(dawn.globals)
     return dawn
   } catch (error) {
     throw new AdapterError(
@@ -60,6 +62,9 @@ async function loadDawn(): Promise<Dawn> {
     )
   }
 }
+
+/** Browsers round the GPU's clock so that pages cannot spy by it; a program of one's own wants a launch's microseconds. */
+const EXACT_CLOCK = 'disable-dawn-features=timestamp_quantization'
 
 /** Dawn dies when what `create()` gave is collected while anything of it lives: it stays for the process. */
 const held = globalThis as typeof globalThis & { foveaDawn?: Map<string, GPU> }
@@ -78,7 +83,7 @@ export async function openDawn(
   const drivers = manifests?.join(':')
   held.foveaDawn ??= new Map()
   const key = JSON.stringify([options, drivers])
-  const gpu = held.foveaDawn.get(key) ?? dawn.create([...options])
+  const gpu = held.foveaDawn.get(key) ?? dawn.create([...options, EXACT_CLOCK])
   held.foveaDawn.set(key, gpu)
   const forced: Record<string, string> =
     drivers === undefined ? {} : { VK_DRIVER_FILES: drivers, VK_ICD_FILENAMES: drivers }

@@ -9,13 +9,18 @@ import {
 } from '../data/dataset.ts'
 import type { Normalization, NormalizationName } from '../data/normalize.ts'
 import { DataError } from '../gpu/errors.ts'
-import { readImage, readImageSize, readMask } from './image.ts'
-import { type Entry, findEntries, type Layout } from './layouts.ts'
+import { readImage, readImageSize, readMask, readRedMask } from './image.ts'
+import { recognise } from './known/index.ts'
+import type { KnownName, Scan } from './known/known.ts'
+import { cutScan } from './known/slices.ts'
+import { type Entry, findEntries, type Layout, refuseUnpaired } from './layouts.ts'
 
 /** Options of `openDataset`. */
 export interface OpenOptions {
-  /** `auto` (default) tries folders, then flat or instances, then patients. */
-  layout?: Layout | 'auto'
+  /** `auto` (default) tries the data sets of the thesis, then folders, flat or instances, patients. */
+  layout?: Layout | KnownName | 'auto'
+  /** Part of a data set that has parts: `dermis` or `dermquest`. */
+  collection?: string
   /** Size of every loaded image, px; a number is a square. Default: each keeps its own. */
   size?: number | readonly [height: number, width: number]
   /** 1 (grey) or 3 (RGB). Default: 1 when every image of the folder is grey, else 3. */
@@ -26,11 +31,19 @@ export interface OpenOptions {
   depthChannel?: boolean
   /** Memory for decoded samples, bytes; default 512 MiB. 0 decodes anew each time. */
   cacheBytes?: number
+  /** Told of each scan before it is cut into slices, which takes seconds a scan, the first time. */
+  onScan?: (scan: { readonly id: string; readonly index: number; readonly scans: number }) => void
+}
+
+const NORMALIZATION: Readonly<Record<string, NormalizationName>> = {
+  patients: 'windowed',
+  'cardiac-fat': 'windowed',
+  lits: 'liver',
+  avt: 'aorta',
 }
 
 /** How images of a layout are normalised where nothing is said. */
-export const defaultNormalization = (layout: string): NormalizationName =>
-  layout === 'patients' ? 'windowed' : 'rgb'
+export const defaultNormalization = (layout: string): NormalizationName => NORMALIZATION[layout] ?? 'rgb'
 
 /**
  * Opens a folder of images and masks (PNG, JPEG, TIFF, BMP). Headers are read and checked at once, pixels
@@ -39,14 +52,18 @@ export const defaultNormalization = (layout: string): NormalizationName =>
  * - `flat`: `X.ext` or `X_image.ext` with `X_mask.ext` (or `X_segmentation.ext`) in one folder
  * - `instances`: the same with `X_instances.ext`, a label image: 0 background, 1…n objects
  * - `patients`: a subfolder a patient, each flat; slices in numeric order, depth = index / number of slices
+ * - the data sets of the thesis as they are distributed: `cvc-clinicdb`, `isic`, `lits`, `cardiac-fat`, `avt`,
+ *   `dsb-2018`, `kvasir-seg`, `waterloo` (`fovea data check` tells what is seen in a folder)
  *
  * @param folder path
  * @throws DataError when there are no pairs (says what was expected), an image or a mask lacks the other,
  *   a mask has another size than its image (names both files and sizes), or a file is damaged
  */
 export async function openDataset(folder: string, options: OpenOptions = {}): Promise<Dataset> {
-  const { layout, entries } = await findEntries(folder, options.layout ?? 'auto')
-  if (options.depthChannel && layout !== 'patients') {
+  const { layout, entries: all, scans } = await contents(folder, options.layout ?? 'auto')
+  if (scans) return openScans(folder, layout, scans, options)
+  const entries = chosen(folder, all, options.collection)
+  if (options.depthChannel && entries.some((entry) => entry.depth === undefined)) {
     throw new DataError(`${folder}: depthChannel needs slices by patient, this folder's layout is ${layout}`)
   }
   const sizes = await checkSizes(entries)
@@ -75,16 +92,88 @@ export async function openDataset(folder: string, options: OpenOptions = {}): Pr
   return { name: basename(resolve(folder)), layout, channels: loaded, samples, ...(size ? { size } : {}) }
 }
 
+interface Contents {
+  readonly layout: string
+  readonly entries: readonly Entry[]
+  readonly scans?: readonly Scan[]
+}
+
+/** What a folder holds: a data set of the thesis, or one of the plain layouts. */
+async function contents(folder: string, wanted: Layout | KnownName | 'auto'): Promise<Contents> {
+  const plain = wanted === 'folders' || wanted === 'flat' || wanted === 'instances' || wanted === 'patients'
+  if (!plain) {
+    const known = await recognise(folder, wanted === 'auto' ? undefined : wanted)
+    if (known) {
+      refuseUnpaired(folder, known.found.entries)
+      return { layout: known.dataset.name, ...known.found }
+    }
+    if (wanted !== 'auto')
+      throw new DataError(`${folder}: not the layout of ${wanted}; try \`fovea data check\``)
+  }
+  return findEntries(folder, plain ? wanted : 'auto')
+}
+
+function chosen(folder: string, entries: readonly Entry[], collection: string | undefined): readonly Entry[] {
+  if (collection === undefined) return entries
+  const kept = entries.filter((entry) => entry.collection === collection)
+  if (kept.length > 0) return kept
+  const known = [...new Set(entries.flatMap((entry) => entry.collection ?? []))]
+  throw new DataError(
+    `${folder}: no images of collection ${collection}; it has ${known.length > 0 ? known.join(', ') : 'none'}`,
+  )
+}
+
+/** Slices of scans as samples; the scans are cut here, the first time. */
+async function openScans(
+  folder: string,
+  layout: string,
+  scans: readonly Scan[],
+  options: OpenOptions,
+): Promise<Dataset> {
+  const size = pairOf(options.size)
+  const cache = sampleCache(options.cacheBytes ?? 512 * 2 ** 20)
+  const normalize = options.normalize ?? defaultNormalization(layout)
+  const samples: Sample[] = []
+  for (const [index, scan] of scans.entries()) {
+    options.onScan?.({ id: scan.id, index, scans: scans.length })
+    const slices = await cutScan(scan, size)
+    for (const [k, z] of slices.indices.entries()) {
+      const id = `${scan.id}/${String(z).padStart(3, '0')}`
+      // In the scan cropped to the slices that hold the object: section 6 of the thesis.
+      const depth = k / slices.indices.length
+      const load = async () => {
+        const { image, mask } = await slices.slice(k)
+        const shape: [number, number, number] = [1, slices.height, slices.width]
+        const raw = { image: { data: image, shape, max: 1 }, mask }
+        return prepareSample(raw, { channels: 1, normalize, depth: options.depthChannel ? depth : undefined })
+      }
+      samples.push({
+        id,
+        group: scan.id,
+        imagePath: scan.image,
+        maskPath: scan.mask,
+        depth,
+        originalSize: slices.originalSize,
+        load: () => cache(id, load),
+      })
+    }
+  }
+  const channels = 1 + (options.depthChannel ? 1 : 0)
+  return { name: basename(resolve(folder)), layout, channels, samples, ...(size ? { size } : {}) }
+}
+
 async function checkSizes(entries: readonly Entry[]) {
   const sizes: { height: number; width: number; channels: number }[] = []
   for (const entry of entries) {
-    const truth = entry.instances ?? entry.mask!
+    const truth = truthOf(entry)
     const [size, other] = await Promise.all([readImageSize(entry.image!), readImageSize(truth)])
     refuseOtherSize(entry, size, other)
     sizes.push(size)
   }
   return sizes
 }
+
+const truthOf = (entry: Entry): string => entry.instances ?? entry.mask ?? entry.objects![0]!
 
 function refuseOtherSize(
   entry: Entry,
@@ -93,7 +182,7 @@ function refuseOtherSize(
 ): void {
   if (image.height === truth.height && image.width === truth.width) return
   throw new DataError(
-    `${entry.instances ?? entry.mask} is ${truth.width}×${truth.height} px, its image ${entry.image} is ` +
+    `${truthOf(entry)} is ${truth.width}×${truth.height} px, its image ${entry.image} is ` +
       `${image.width}×${image.height} px (width×height); they must match: remake the mask, or remove both`,
   )
 }
@@ -107,9 +196,25 @@ async function readSample(entry: Entry): Promise<RawSample> {
     if (labels.shape[0] !== 1) throw new DataError(`${entry.instances}: a label image has one grey channel`)
     return { image, instances: Int32Array.from(labels.data) }
   }
-  const truth = await readMask(entry.mask!)
+  if (entry.objects) return { image, instances: await joinObjects(entry, size) }
+  const truth = entry.redMask ? await readRedMask(entry.mask!) : await readMask(entry.mask!)
   refuseOtherSize(entry, size, truth)
   return { image, mask: truth.mask }
+}
+
+/** One label image of masks of single objects; where two overlap, the later one lies on top. */
+async function joinObjects(
+  entry: Entry,
+  size: { readonly height: number; readonly width: number },
+): Promise<Int32Array> {
+  const labels = new Int32Array(size.height * size.width)
+  for (const [n, path] of entry.objects!.entries()) {
+    const { mask, ...own } = await readMask(path)
+    if (own.height !== size.height || own.width !== size.width)
+      refuseOtherSize({ ...entry, mask: path }, size, own)
+    for (let i = 0; i < labels.length; i++) if (mask[i]) labels[i] = n + 1
+  }
+  return labels
 }
 
 function pairOf(size: OpenOptions['size']): readonly [number, number] | undefined {

@@ -4,18 +4,21 @@ import { DataError } from '../gpu/errors.ts'
 import { bmpSize, decodeBmp } from './bmp.ts'
 import { detectFormat, type ImageFormat } from './image-format.ts'
 import { loadSharp } from './sharp.ts'
+import { decodeDicom } from './volume/dicom.ts'
 
+const READ: ReadonlySet<ImageFormat> = new Set(['png', 'jpeg', 'tiff', 'bmp', 'dicom'])
 /** More pixels than this (16,384²) are refused, so that a damaged header cannot eat the memory. */
 const MAX_PIXELS = 2 ** 28
 const HEADER_BYTES = 64 * 1024
 
 /**
- * Reads one image: PNG, JPEG, TIFF (one page) or BMP, told apart by content, not by name.
+ * Reads one image: PNG, JPEG, TIFF (one page), BMP or one DICOM frame, told apart by content, not by name.
  *
  * Grey files give 1 channel, colour files 3 (red, green, blue). Alpha is dropped, not blended. A palette is
  * expanded: to 1 channel when all pixels are grey, else to 3. The EXIF orientation is applied. A colour
  * profile is ignored: samples are as stored. 8-bit samples are 0…255, 16-bit ones 0…65535 and exact;
- * 1, 2 and 4-bit files are spread over 0…255.
+ * 1, 2 and 4-bit files are spread over 0…255. DICOM gives values after slope and intercept (HU in CT), colour as
+ * RGB; MONOCHROME1 stays as stored, low values bright.
  *
  * @param source path, or the file's bytes
  * @returns `data` in (C, H, W) order, `shape` [c, h, w], and `max`, the largest value of the sample type
@@ -41,6 +44,24 @@ export async function readMask(path: string): Promise<{ mask: Float32Array; heig
 }
 
 /**
+ * Reads a mask that may be painted: grey as `readMask` does; in colour, what is red (red over half, green and blue under).
+ *
+ * @throws DataError as `readImage` does
+ */
+export async function readRedMask(
+  path: string,
+): Promise<{ mask: Float32Array; height: number; width: number }> {
+  const { data, shape, max } = await readImage(path)
+  const [channels, height, width] = shape
+  if (channels === 1) return readMask(path)
+  const plane = height * width
+  const mask = new Float32Array(plane)
+  for (let i = 0; i < plane; i++)
+    mask[i] = data[i]! > max / 2 && data[plane + i]! < max / 2 && data[2 * plane + i]! < max / 2 ? 1 : 0
+  return { mask, height, width }
+}
+
+/**
  * Reads only the header of an image file: quick enough to check a whole folder before training.
  *
  * @param path a PNG, JPEG, TIFF or BMP
@@ -55,6 +76,10 @@ export async function readImageSize(
   const format = imageFormat(bytes, path)
   try {
     if (format === 'bmp') return { ...bmpSize(bytes), channels: 0 }
+    if (format === 'dicom') {
+      const { shape } = await decodeDicomFrame(await readBytes(path), path)
+      return { height: shape[1], width: shape[2], channels: shape[0] }
+    }
     const sharp = await loadSharp()
     // A TIFF's directory may lie at its end, so sharp gets the path.
     const meta = await sharp(format === 'tiff' ? path : Buffer.from(bytes), { failOn: 'none' }).metadata()
@@ -68,10 +93,26 @@ export async function readImageSize(
 async function decode(bytes: Uint8Array, name: string): Promise<Image> {
   const format = imageFormat(bytes, name)
   try {
+    if (format === 'dicom') return await decodeDicomFrame(bytes, name)
     return format === 'bmp' ? await decodeBmp(bytes) : await decodeWithSharp(bytes)
   } catch (cause) {
     throw damaged(name, format, cause)
   }
+}
+
+async function decodeDicomFrame(bytes: Uint8Array, name: string): Promise<Image> {
+  const { frames, rows, columns, channels, max } = await decodeDicom(bytes, name)
+  if (frames.length > 1) {
+    throw new DataError(
+      `${name}: it holds ${frames.length} frames, one image is wanted; read it with readVolume`,
+    )
+  }
+  const plane = rows * columns
+  const data = new Float32Array(channels * plane)
+  for (let c = 0; c < channels; c++) {
+    for (let i = 0; i < plane; i++) data[c * plane + i] = frames[0]![i * channels + c]!
+  }
+  return { data, shape: [channels, rows, columns], max }
 }
 
 async function decodeWithSharp(bytes: Uint8Array): Promise<Image> {
@@ -116,13 +157,13 @@ function imageFormat(bytes: Uint8Array, name: string): ImageFormat {
     throw new DataError(`${name}: the file is empty; copy it again from its source, or remove it`)
   }
   const format = detectFormat(bytes)
-  if (format === 'png' || format === 'jpeg' || format === 'tiff' || format === 'bmp') return format
+  if (READ.has(format)) return format
   const what = format === 'unknown' ? 'is no image that fovea knows' : `is ${format.toUpperCase()}`
   const todo =
-    format === 'dicom' || format === 'nifti' || format === 'gzip'
-      ? 'export its slices as 16-bit PNG'
+    format === 'nifti' || format === 'gzip'
+      ? 'read it with readVolume, or export its slices'
       : 'convert it to PNG, or remove it'
-  throw new DataError(`${name}: ${what}; PNG, JPEG, TIFF and BMP are read: ${todo}`)
+  throw new DataError(`${name}: ${what}; PNG, JPEG, TIFF, BMP and DICOM are read: ${todo}`)
 }
 
 function damaged(name: string, format: string, cause: unknown): DataError {

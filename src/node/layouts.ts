@@ -18,21 +18,29 @@ export interface Entry extends Pair {
   id: string
   group: string
   depth?: number
+  /** One mask an object, instead of `mask` or `instances`. */
+  objects?: string[]
+  /** The mask is what is red in a picture in colour. */
+  redMask?: boolean
+  /** Part of the data set that can be chosen by itself, such as DermIS. */
+  collection?: string
 }
 
 /**
  * Finds the pairs of a folder.
  *
  * @param wanted a layout, or `auto` to try them in the order of `Layout`
+ * @param options.pairedOnly false: images and masks that lack the other are listed, too; default: they are refused
  * @throws DataError when there are none, or an image or a mask lacks the other
  */
 export async function findEntries(
   folder: string,
   wanted: Layout | 'auto',
+  options: { readonly pairedOnly?: boolean } = {},
 ): Promise<{ layout: Layout; entries: Entry[] }> {
   const { files, folders } = await listFolder(folder)
   const found = (layout: Layout, entries: Entry[]) => {
-    refuseUnpaired(folder, entries)
+    if (options.pairedOnly ?? true) refuseUnpaired(folder, entries)
     return { layout, entries }
   }
   const tries = (layout: Layout): boolean => wanted === 'auto' || wanted === layout
@@ -71,15 +79,16 @@ export async function findEntries(
   )
 }
 
-function whole(pair: Pair): boolean {
-  return pair.image !== undefined && (pair.mask ?? pair.instances) !== undefined
+function whole(pair: Pair & { readonly objects?: readonly string[] }): boolean {
+  return pair.image !== undefined && (pair.mask ?? pair.instances ?? pair.objects) !== undefined
 }
 
 function alone(pairs: Pair[]): Entry[] {
   return pairs.map((pair) => ({ ...pair, id: pair.key, group: pair.key }))
 }
 
-function refuseUnpaired(folder: string, entries: readonly Entry[]): void {
+/** @throws DataError when an image or a mask lacks the other, naming the first few */
+export function refuseUnpaired(folder: string, entries: readonly Entry[]): void {
   const list = (lonely: readonly Entry[], which: (entry: Entry) => string | undefined): string =>
     lonely.slice(0, 5).map(which).join(', ') + (lonely.length > 5 ? `, and ${lonely.length - 5} more` : '')
   const unmasked = entries.filter((entry) => entry.image && !whole(entry))
@@ -91,7 +100,7 @@ function refuseUnpaired(folder: string, entries: readonly Entry[]): void {
   }
   const orphans = entries.filter((entry) => !entry.image)
   if (orphans.length > 0) {
-    const names = list(orphans, (entry) => entry.mask ?? entry.instances)
+    const names = list(orphans, (entry) => entry.mask ?? entry.instances ?? entry.objects?.[0])
     throw new DataError(
       `${folder}: ${orphans.length} masks have no image: ${names}; add it or remove the mask`,
     )

@@ -11,7 +11,7 @@ export interface Pair {
   instances?: string
 }
 
-const EXTENSION = /\.(png|jpe?g|tiff?|bmp)$/i
+const EXTENSION = /\.(png|jpe?g|tiff?|bmp|dcm)$/i
 const ROLES: readonly [suffix: string, role: 'image' | 'mask' | 'instances'][] = [
   ['_image', 'image'],
   ['_mask', 'mask'],
@@ -22,10 +22,13 @@ const ROLES: readonly [suffix: string, role: 'image' | 'mask' | 'instances'][] =
 /**
  * Lists a folder.
  *
- * @returns names of image files and of subfolders, each in numeric order; hidden ones are left out
+ * @returns names of image files, of subfolders and of all files that are no image, each in numeric order; hidden
+ *   ones are left out
  * @throws DataError when the folder is missing or is a file
  */
-export async function listFolder(folder: string): Promise<{ files: string[]; folders: string[] }> {
+export async function listFolder(
+  folder: string,
+): Promise<{ files: string[]; folders: string[]; others: string[] }> {
   let entries: Dirent[]
   try {
     entries = await readdir(folder, { withFileTypes: true })
@@ -36,8 +39,10 @@ export async function listFolder(folder: string): Promise<{ files: string[]; fol
   const order = new Intl.Collator('en', { numeric: true })
   const visible = entries.filter((entry) => !entry.name.startsWith('.'))
   const names = (kept: Dirent[]): string[] => kept.map((entry) => entry.name).sort(order.compare)
+  const plain = visible.filter((entry) => !entry.isDirectory())
   return {
-    files: names(visible.filter((entry) => !entry.isDirectory() && EXTENSION.test(entry.name))),
+    files: names(plain.filter((entry) => EXTENSION.test(entry.name))),
+    others: names(plain.filter((entry) => !EXTENSION.test(entry.name))),
     folders: names(visible.filter((entry) => entry.isDirectory())),
   }
 }

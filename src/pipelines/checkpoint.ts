@@ -2,7 +2,10 @@ import type { Device } from '../autograd/device.ts'
 import { generatorOf } from '../autograd/random.ts'
 import type { Tensor } from '../autograd/tensor.ts'
 import { CheckpointError } from '../gpu/errors.ts'
+import { tunerOf } from '../gpu/tuner.ts'
+import type { TunerTable } from '../gpu/tuner-table.ts'
 import type { Module } from '../nn/module.ts'
+import type { GradScaler } from '../nn/optim/grad-scaler.ts'
 import type { Optimizer } from '../nn/optim/optimizer.ts'
 import { parseSafetensors } from '../nn/safetensors.ts'
 import { safetensorsFrom, type TensorRecord, tensorsFromSafetensors } from '../nn/state.ts'
@@ -38,21 +41,28 @@ const prefixed = (prefix: string, tensors: Readonly<TensorRecord>): TensorRecord
   Object.fromEntries(Object.entries(tensors).map(([name, t]) => [`${prefix}${name}`, t]))
 
 /**
- * A checkpoint as one safetensors file: weights under their own names, moments under `optimizer.`, the state
- * as JSON in the metadata. Without an optimiser: weights alone, which PyTorch reads as they are.
+ * A checkpoint as one safetensors file: weights under their own names, moments under `optimizer.`, the sum of
+ * the epoch's losses and the loss scale under `loss.`, the state and the kernels that were chosen as JSON in the
+ * metadata. Without an optimiser: weights alone, which PyTorch reads as they are.
  */
 export async function writeCheckpoint(
   net: Module,
   optimizer?: Optimizer,
   lossSum?: Tensor,
   state?: TrainingState,
+  scaler?: GradScaler,
 ): Promise<Uint8Array> {
   const weights = net.stateDict()
   if (!optimizer || !lossSum || !state) return safetensorsFrom(weights)
   const { tensors, step, lr } = optimizer.stateDict()
   const random = generatorOf(optimizer.device).state()
-  const metadata = { fovea: JSON.stringify({ state, optimizer: { step, lr }, random }) }
-  return safetensorsFrom({ ...weights, ...prefixed('optimizer.', tensors), 'loss.sum': lossSum }, metadata)
+  const choices = tunerOf(optimizer.device).export()
+  const metadata = { fovea: JSON.stringify({ state, optimizer: { step, lr }, random, choices }) }
+  const scale: TensorRecord = scaler ? { 'loss.scale': scaler.state() } : {}
+  return safetensorsFrom(
+    { ...weights, ...prefixed('optimizer.', tensors), 'loss.sum': lossSum, ...scale },
+    metadata,
+  )
 }
 
 /**
@@ -66,12 +76,13 @@ export async function readCheckpoint(
   net: Module,
   optimizer?: Optimizer,
   lossSum?: Tensor,
+  scaler?: GradScaler,
 ): Promise<TrainingState | undefined> {
   const { metadata } = parseSafetensors(bytes, file)
   const tensors = tensorsFromSafetensors(device, bytes, file)
   try {
     const weights = Object.fromEntries(
-      Object.entries(tensors).filter(([name]) => !name.startsWith('optimizer.') && name !== 'loss.sum'),
+      Object.entries(tensors).filter(([name]) => !/^(optimizer|loss)\./.test(name)),
     )
     net.loadStateDict(weights)
     if (!optimizer || !lossSum || !metadata.fovea) return undefined
@@ -85,7 +96,11 @@ export async function readCheckpoint(
     const sum = tensors['loss.sum']
     if (!sum) throw new CheckpointError(`${file}: it lacks loss.sum; it is damaged`)
     device.copy('checkpoint', sum.storage, lossSum.storage, lossSum.bytes)
+    // A run in float32 that goes on in mixed precision begins with a fresh scale.
+    if (tensors['loss.scale']) scaler?.restore(tensors['loss.scale'])
     generatorOf(device).restore(saved.random)
+    // Other kernels would give other last bits.
+    if (saved.choices?.choices) tunerOf(device).import(saved.choices)
     return saved.state
   } finally {
     for (const t of Object.values(tensors)) t.dispose()
@@ -96,6 +111,8 @@ interface Saved {
   state: TrainingState
   optimizer: { step: number; lr: number }
   random: ReturnType<ReturnType<typeof generatorOf>['state']>
+  /** Kernels that the run's work was done with. */
+  choices?: TunerTable
 }
 
 function parseState(text: string, file: string): Saved {

@@ -3,12 +3,15 @@ import { centerOfMass } from '../autograd/ops/center-of-mass.ts'
 import { polarWarp } from '../autograd/ops/polar-warp.ts'
 import type { Tensor } from '../autograd/tensor.ts'
 import type { Sample, SampleData } from '../data/dataset.ts'
+import { BatchLoader } from '../data/loader.ts'
 import type { Module } from '../nn/module.ts'
-import { centreOfMap, segmentLocalised } from './localise.ts'
+import { segmentLocalised } from './localise.ts'
+import { inPrecision, type Precision } from './precision.ts'
 import { type Scores, scoreMask } from './scores.ts'
 import { type SegmentThenSegmentOptions, segmentThenSegment } from './segment-then-segment.ts'
-import { type PolarOptions, stackSamples } from './tasks.ts'
-import { polarTransform } from './transforms.ts'
+import { stackSamples } from './tasks.ts'
+import { centreOfMap } from './transforms/parameters.ts'
+import { type PolarOptions, polarTransform } from './transforms/polar.ts'
 
 /** What a method made of one image. */
 export interface Evaluated {
@@ -32,21 +35,31 @@ const BATCH = 8
 
 /** Networks are called in evaluation mode and without a tape. */
 const inference =
-  (net: Module) =>
+  (net: Module, precision: Precision = 'float32') =>
   (x: Tensor): Tensor =>
-    net.forward(x) as Tensor
+    inPrecision(x.device, precision, () => net.forward(x) as Tensor)
+
+export interface InferenceOptions {
+  /** 'mixed' runs the networks in float16, if the adapter has it. Default 'float32'. */
+  readonly precision?: Precision | undefined
+}
 
 async function inBatches<R>(
   samples: readonly Sample[],
   size: number,
-  f: (batch: readonly Sample[], data: SampleData[]) => Promise<R[]>,
+  f: (batch: readonly Sample[], data: readonly SampleData[]) => Promise<R[]>,
 ): Promise<R[]> {
-  const results: R[] = []
-  for (let i = 0; i < samples.length; i += size) {
-    const batch = samples.slice(i, i + size)
-    results.push(...(await f(batch, await Promise.all(batch.map((s) => s.load())))))
+  const batches = Array.from({ length: Math.ceil(samples.length / size) }, (_, i) =>
+    samples.slice(i * size, (i + 1) * size),
+  )
+  const loader = new BatchLoader(batches)
+  try {
+    const results: R[] = []
+    for (const batch of batches) results.push(...(await f(batch, (await loader.next())!)))
+    return results
+  } finally {
+    await loader.close()
   }
-  return results
 }
 
 const row = (values: ArrayLike<number>, i: number, length: number): Float32Array =>
@@ -57,13 +70,14 @@ export async function evaluateCartesian(
   device: Device,
   net: Module,
   samples: readonly Sample[],
+  { precision }: InferenceOptions = {},
 ): Promise<Evaluated[]> {
   net.eval()
   return inBatches(samples, BATCH, async (batch, data) => {
     const p = device.noGrad(() =>
       device.scope(() => {
         const { x } = stackSamples(device, data)
-        return inference(net)(x)
+        return inference(net, precision)(x)
       }),
     )
     const values = await p.data()
@@ -78,7 +92,7 @@ function evaluated(sample: Sample, data: SampleData, prediction: Float32Array): 
   return { id, group, scores: scoreMask(prediction, mask), prediction, height, width }
 }
 
-export interface PolarEvaluation extends PolarOptions {
+export interface PolarEvaluation extends PolarOptions, InferenceOptions {
   /** Where the origins come from: the ground truth, or the prediction of a Cartesian network (approach A). */
   readonly origins: 'truth' | { readonly cartesian: Module }
 }
@@ -90,7 +104,7 @@ export async function evaluatePolar(
   samples: readonly Sample[],
   options: PolarEvaluation,
 ): Promise<Evaluated[]> {
-  const { origins, ...polar } = options
+  const { origins, precision, ...polar } = options
   net.eval()
   if (origins !== 'truth') origins.cartesian.eval()
   return inBatches(samples, BATCH, async (batch, data) => {
@@ -98,10 +112,10 @@ export async function evaluatePolar(
       device.scope(() => {
         const { x, y } = stackSamples(device, data)
         const parts = {
-          localise: origins === 'truth' ? () => y : inference(origins.cartesian),
+          localise: origins === 'truth' ? () => y : inference(origins.cartesian, precision),
           parameters: centreOfMap(),
           transform: polarTransform(polar),
-          segment: inference(net),
+          segment: inference(net, precision),
         }
         const { mask, segmented, parameters } = segmentLocalised(parts, x)
         // Truth in polar space about the same origin.
@@ -131,7 +145,7 @@ export async function evaluateCrops(
   rough: Module,
   fine: Module,
   samples: readonly Sample[],
-  options: Omit<SegmentThenSegmentOptions, 'rough' | 'fine'>,
+  { precision, ...options }: Omit<SegmentThenSegmentOptions, 'rough' | 'fine'> & InferenceOptions,
 ): Promise<{ rough: Evaluated[]; fine: Evaluated[] }> {
   rough.eval()
   fine.eval()
@@ -139,8 +153,8 @@ export async function evaluateCrops(
     const images = data.map((d) => device.tensor(d.image, [1, d.channels, d.height, d.width]))
     const results = await segmentThenSegment(device, images, {
       ...options,
-      rough: inference(rough),
-      fine: inference(fine),
+      rough: inference(rough, precision),
+      fine: inference(fine, precision),
     })
     const read = await Promise.all(
       results.map(async (r) => ({ rough: await r.rough.data(), mask: await r.mask.data() })),

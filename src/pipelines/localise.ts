@@ -1,7 +1,6 @@
-import { centerOfMass } from '../autograd/ops/center-of-mass.ts'
-import { gt } from '../autograd/ops/comparison.ts'
 import type { Tensor } from '../autograd/tensor.ts'
-import type { Transform } from './transforms.ts'
+import { checkParameters, type ParameterFunction } from './transforms/parameters.ts'
+import type { Transform } from './transforms/transform.ts'
 
 /**
  * The idea of the thesis (4.2) in parts that plug in:
@@ -11,8 +10,8 @@ import type { Transform } from './transforms.ts'
 export interface LocalisedSegmentation {
   /** F_loc: images (N, C, H, W) to a rough map (N, 1, H, W). A network's forward, or anything else. */
   readonly localise: (x: Tensor) => Tensor
-  /** f_ϕ: the map to transform parameters, one row an image. */
-  readonly parameters: (map: Tensor) => Tensor
+  /** f_ϕ: the map (and the image) to transform parameters, one row an image. */
+  readonly parameters: ParameterFunction
   /** T_ϕ with its inverse. */
   readonly transform: Transform
   /** F_seg: transformed images to their masks. */
@@ -37,15 +36,10 @@ export interface LocalisedResult {
 export function segmentLocalised(parts: LocalisedSegmentation, x: Tensor): LocalisedResult {
   const [height, width] = [x.shape[2]!, x.shape[3]!]
   const map = parts.localise(x)
-  const parameters = parts.parameters(map)
+  const parameters = parts.parameters(map, x)
+  checkParameters(parts.transform, parameters)
   const transformed = parts.transform.apply(x, parameters)
   const segmented = parts.segment(transformed)
   const mask = parts.transform.invert(segmented, parameters, { height, width })
   return { map, parameters, transformed, segmented, mask }
 }
-
-/** f_ϕ of polar images: the centre of mass of the map's pixels above a threshold (4.8); the image's centre if there are none. */
-export const centreOfMap =
-  (threshold = 0.5) =>
-  (map: Tensor): Tensor =>
-    centerOfMass(gt(map, threshold))

@@ -7,4 +7,6 @@ export interface EpochMetrics {
   readonly lr: number
   readonly seconds: number
   readonly imagesPerSecond: number
+  /** Of the seconds, those in which training waited for images to be read and decoded. Runs before 0.2 lack it. */
+  readonly waitSeconds?: number
 }

@@ -5,13 +5,16 @@ import { centerOfMass } from '../autograd/ops/center-of-mass.ts'
 import { concat } from '../autograd/ops/concat.ts'
 import { cropResize } from '../autograd/ops/crop-resize.ts'
 import { gridWarp } from '../autograd/ops/grid-warp.ts'
-import { type PolarLayout, polarWarp } from '../autograd/ops/polar-warp.ts'
+import { polarWarp } from '../autograd/ops/polar-warp.ts'
 import type { Prng } from '../autograd/random.ts'
 import type { Tensor } from '../autograd/tensor.ts'
 import type { SampleData } from '../data/dataset.ts'
 import { DataError } from '../gpu/errors.ts'
 import { type AugmentOptions, drawAugmentation, NO_AUGMENTATION } from './augment.ts'
 import { type Box, jitterBox, squareBox } from './boxes.ts'
+import type { ParameterFunction } from './transforms/parameters.ts'
+import type { PolarOptions } from './transforms/polar.ts'
+import type { Transform } from './transforms/transform.ts'
 
 /** How samples become what a network is trained on. */
 export interface TrainingTask {
@@ -81,13 +84,6 @@ export function cartesianTask(augment: AugmentOptions = NO_AUGMENTATION): Traini
       return { input, target }
     },
   }
-}
-
-export interface PolarOptions {
-  readonly angles?: number
-  readonly radii?: number
-  readonly maxRadius?: number
-  readonly layout?: PolarLayout
 }
 
 export interface PolarTaskOptions extends PolarOptions {
@@ -176,3 +172,55 @@ export function cropTask(options: CropTaskOptions): TrainingTask {
 }
 
 const wholeImage = (s: SampleData): Box => [0, 0, s.width, s.height]
+
+/** Options of `transformedTask`. */
+export interface TransformedTaskOptions {
+  readonly transform: Transform
+  /** f_ϕ, applied to the ground truth. */
+  readonly parameters: ParameterFunction
+  /** z_ϕ: with this probability each parameter of an image moves uniformly within ± its `within`. */
+  readonly noise?: {
+    readonly probability: number
+    /** One for each parameter, in its unit. */
+    readonly within: readonly number[]
+  }
+  readonly augment?: AugmentOptions
+}
+
+/**
+ * Segmentation of transformed images (4.6), for any transform: T_ϕ(I) and T_ϕ(M_gt) with ϕ = f_ϕ(M_gt) + z_ϕ.
+ * Without noise in validation.
+ */
+export function transformedTask(options: TransformedTaskOptions): TrainingTask {
+  const { transform, parameters, noise, augment = NO_AUGMENTATION } = options
+  const count = transform.parameterCount
+  if (noise && noise.within.length !== count)
+    throw new DataError(
+      `transformedTask: ${transform.name} has ${count} parameters, the noise is given for ${noise.within.length}`,
+    )
+  return {
+    name: transform.name,
+    feed(device, samples, prng, training) {
+      const { x, y } = stackSamples(device, samples)
+      const n = samples.length
+      const moves = new Float32Array(count * n)
+      for (let i = 0; i < n; i++) {
+        const moved = prng.uniform() < (noise?.probability ?? 0)
+        for (let k = 0; k < count; k++) {
+          const move = (2 * prng.uniform() - 1) * (noise?.within[k] ?? 0)
+          if (moved && training) moves[count * i + k] = move
+        }
+      }
+      const z = device.tensor(moves, [n, count])
+      return training ? [x, y, z, ...feedAugmentation(device, augment, x, prng)] : [x, y, z]
+    },
+    prepare([x, y, z, ...augmentation]) {
+      const varied = applyAugmentation(x!, y!, augmentation)
+      const phi = add(parameters(varied.y, varied.x), z!)
+      return {
+        input: transform.apply(varied.x, phi),
+        target: transform.apply(varied.y, phi, { mode: 'nearest' }),
+      }
+    },
+  }
+}

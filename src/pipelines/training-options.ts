@@ -2,7 +2,9 @@ import type { Tensor } from '../autograd/tensor.ts'
 import type { Sample } from '../data/dataset.ts'
 import type { Schedule } from '../nn/optim/schedulers.ts'
 import type { CheckpointStore } from './checkpoint.ts'
+import type { TrainingMemory } from './memory.ts'
 import type { EpochMetrics } from './metrics.ts'
+import type { Precision } from './precision.ts'
 import type { TrainingTask } from './tasks.ts'
 
 /** What a progress bar shows. */
@@ -16,6 +18,14 @@ export interface Progress {
   readonly validationDice: number | undefined
   readonly imagesPerSecond: number
   readonly secondsLeft: number
+}
+
+/** How long training took to get going. */
+export interface Startup {
+  /** From the call of `train` until the first step was done on the GPU. */
+  readonly seconds: number
+  /** Kernels that were compiled for it. */
+  readonly pipelines: number
 }
 
 export interface TrainOptions {
@@ -36,8 +46,17 @@ export interface TrainOptions {
   /** Learning rate of each epoch, such as cosineSchedule; by itself or with none, not beside `plateau`. */
   readonly schedule?: Schedule
   readonly loss?: (prediction: Tensor, target: Tensor) => Tensor
+  /**
+   * 'mixed': the network runs in float16 with float32 sums, weights and updates, and a scaled loss. Needs an adapter
+   * with `shader-f16`. Default 'float32'.
+   */
+  readonly precision?: Precision
   /** Where checkpoints and metrics go; without one nothing is saved and nothing can be resumed. */
   readonly store?: CheckpointStore
+  /** Told before the first step what the run will hold on the GPU. */
+  readonly onStart?: (memory: TrainingMemory) => void
+  /** Told once, behind the first step. */
+  readonly onFirstStep?: (startup: Startup) => void
   readonly onProgress?: (progress: Progress) => void
   readonly onEpoch?: (metrics: EpochMetrics) => void
   /** Ends training at the next step, with a checkpoint. */
@@ -50,4 +69,6 @@ export interface TrainResult {
   readonly bestDice: number
   /** True if the signal ended it; it can be resumed. */
   readonly interrupted: boolean
+  /** What it was to hold on the GPU; undefined if there was nothing left to train, or nobody asked. */
+  readonly memory: TrainingMemory | undefined
 }

@@ -6,18 +6,23 @@ import { mul } from '../autograd/ops/mul.ts'
 import { sum } from '../autograd/ops/sum.ts'
 import { Prng } from '../autograd/random.ts'
 import type { Tensor } from '../autograd/tensor.ts'
-import type { Sample } from '../data/dataset.ts'
+import type { Sample, SampleData } from '../data/dataset.ts'
+import { BatchLoader } from '../data/loader.ts'
 import { shareOf, unitHash } from '../data/split.ts'
-import { DataError, TrainingError } from '../gpu/errors.ts'
+import { DataError, FoveaError, GpuOutOfMemoryError, TrainingError } from '../gpu/errors.ts'
 import type { Module } from '../nn/module.ts'
 import { Adam } from '../nn/optim/adam.ts'
+import { GradScaler } from '../nn/optim/grad-scaler.ts'
 import { ReduceLROnPlateau } from '../nn/optim/schedulers.ts'
+import { batchesOf } from './batches.ts'
 import { readCheckpoint, type TrainingState, writeCheckpoint } from './checkpoint.ts'
+import { misfit, planTraining, type TrainingMemory, type TrainingPlan } from './memory.ts'
 import type { EpochMetrics } from './metrics.ts'
+import { checkPrecision, inPrecision } from './precision.ts'
 import { scoresOfCounts } from './scores.ts'
 import type { TrainOptions, TrainResult } from './training-options.ts'
 
-export type { Progress, TrainOptions, TrainResult } from './training-options.ts'
+export type { Progress, Startup, TrainOptions, TrainResult } from './training-options.ts'
 
 const DEFAULT_LR = 1e-3
 
@@ -39,32 +44,39 @@ function shuffled<T>(items: readonly T[], prng: Prng): T[] {
   return result
 }
 
-const batchesOf = <T>(items: readonly T[], size: number): T[][] =>
-  Array.from({ length: Math.ceil(items.length / size) }, (_, i) => items.slice(i * size, (i + 1) * size))
-
 /**
  * Trains a segmentation network: shuffled batches, one compiled step (augmentation, forward, loss, backward,
  * optimiser in one submission), validation after every epoch, the best weights kept and loaded at the end.
  *
  * Everything random follows from `seed` and the place in the run, so a resumed run equals an uninterrupted
- * one bit for bit on the same adapter. Throws a TrainingError when the loss is not finite, a DataError when
- * there is nothing to train on, and what the device throws; checkpoints written before stay whole.
+ * one bit for bit on the same adapter. Images are loaded two batches ahead of their use. Throws a TrainingError
+ * when the loss is not finite, a DataError when there is nothing to train on, a GpuOutOfMemoryError that says which
+ * batch would fit (before the first step where the device has a memory limit), and what the device throws;
+ * checkpoints written before stay whole.
  */
 export async function train(net: Module, device: Device, options: TrainOptions): Promise<TrainResult> {
   const run = new TrainingRun(net, device, options)
   try {
     return await run.all()
+  } catch (error) {
+    throw run.explain(error)
   } finally {
-    run.dispose()
+    await run.dispose()
   }
 }
 
 class TrainingRun {
   readonly #samples: readonly Sample[]
   readonly #optimizer: Adam
+  /** Where the precision is mixed. */
+  readonly #scaler: GradScaler | undefined
   readonly #plateau: ReduceLROnPlateau
   readonly #step: CompiledStep<readonly Tensor[], Tensor>
   readonly #score: CompiledStep<readonly Tensor[], { both: Tensor; predicted: Tensor; actual: Tensor }>
+  #loader: BatchLoader | undefined
+  /** Samples of the first batch, on which memory is planned. */
+  #first: readonly SampleData[] | undefined
+  #memory: TrainingMemory | undefined
   /** Sum of the epoch's losses, on the GPU. */
   readonly #lossSum: Tensor
   readonly #seed: number
@@ -74,6 +86,8 @@ class TrainingRun {
   #lossError: Error | undefined
   #started = performance.now()
   #done = 0
+  readonly #pipelinesBefore: number
+  #firstStepReported = false
 
   constructor(
     private readonly net: Module,
@@ -88,47 +102,62 @@ class TrainingRun {
       batchSize = 8,
       lr = DEFAULT_LR,
       weightDecay = 0,
-      loss = diceLoss,
-      task,
+      precision = 'float32',
     } = options
     if (train.length === 0)
       throw new DataError('train: there are no training images; check the folder and the split')
     if (validation.length === 0)
       throw new DataError('train: there are no validation images; give the split a larger share')
+    checkPrecision('train', device, precision)
+    this.#pipelinesBefore = device.counters.pipelines
     this.#seed = seed
     this.#batchSize = batchSize
     this.#samples = share < 1 ? shareOf(train, share, seed) : train
     this.#optimizer = new Adam(net.parameters(), { lr, weightDecay })
+    this.#scaler = precision === 'mixed' ? new GradScaler(device) : undefined
     this.#plateau = new ReduceLROnPlateau(this.#optimizer, {
       mode: 'max',
       patience: options.plateau ?? Number.POSITIVE_INFINITY,
     })
     this.#lossSum = device.parameter(new Float32Array(1), [1], { requiresGrad: false, name: 'loss sum' })
-    this.#step = device.compile((...args: readonly Tensor[]) => {
-      const { input, target } = device.noGrad(() => task.prepare(args, true))
-      this.#optimizer.zeroGrad()
-      const value = loss(net.forward(input) as Tensor, target)
+    this.#step = device.compile(this.#train)
+    this.#score = device.compile(this.#evaluate)
+  }
+
+  readonly #train = (...args: readonly Tensor[]): Tensor => {
+    const { task, loss = diceLoss, precision = 'float32' } = this.options
+    const { input, target } = this.device.noGrad(() => task.prepare(args, true))
+    this.#optimizer.zeroGrad()
+    const value = inPrecision(this.device, precision, () => loss(this.net.forward(input) as Tensor, target))
+    if (this.#scaler) {
+      this.#scaler.backward(value)
+      this.#optimizer.step({ scaler: this.#scaler })
+      this.#scaler.update()
+    } else {
       value.backward()
       this.#optimizer.step()
-      addInto(this.#lossSum, value)
-      return value
-    })
-    this.#score = device.compile((...args: readonly Tensor[]) =>
-      device.noGrad(() => {
-        const { input, target } = task.prepare(args, false)
-        const predicted = gt(net.forward(input) as Tensor, 0.5)
-        const over = { axes: [1, 2, 3] }
-        return {
-          both: sum(mul(predicted, target), over),
-          predicted: sum(predicted, over),
-          actual: sum(target, over),
-        }
-      }),
-    )
+    }
+    addInto(this.#lossSum, value)
+    return value
   }
+
+  readonly #evaluate = (...args: readonly Tensor[]): { both: Tensor; predicted: Tensor; actual: Tensor } =>
+    this.device.noGrad(() => {
+      const { task, precision = 'float32' } = this.options
+      const { input, target } = task.prepare(args, false)
+      const map = inPrecision(this.device, precision, () => this.net.forward(input) as Tensor)
+      const predicted = gt(map, 0.5)
+      const over = { axes: [1, 2, 3] }
+      return {
+        both: sum(mul(predicted, target), over),
+        predicted: sum(predicted, over),
+        actual: sum(target, over),
+      }
+    })
 
   async all(): Promise<TrainResult> {
     await this.#resume()
+    this.#loader = new BatchLoader(this.#schedule())
     const { epochs, patience = Number.POSITIVE_INFINITY, store } = this.options
     let interrupted = false
     while (this.#state.epoch < epochs && this.#state.epoch - this.#state.bestEpoch < patience) {
@@ -142,7 +171,57 @@ class TrainingRun {
     }
     this.net.eval()
     const { history, bestEpoch, best } = this.#state
-    return { history, bestEpoch, bestDice: best, interrupted }
+    return { history, bestEpoch, bestDice: best, interrupted, memory: this.#memory }
+  }
+
+  /** The training batches of an epoch, in its order. */
+  #batches(epoch: number): Sample[][] {
+    const order = shuffled(this.#samples, generatorAt(this.#seed, 'order', epoch))
+    return batchesOf(order, this.#batchSize, this.net.leastTrainingBatch)
+  }
+
+  /** All batches from where the state stands, in the order in which they are used: of training, of validation, … */
+  *#schedule(): Generator<readonly Sample[]> {
+    const { epochs, validation } = this.options
+    let { epoch, step } = this.#state
+    for (; epoch < epochs; epoch++, step = 0) {
+      yield* this.#batches(epoch).slice(step)
+      yield* batchesOf(validation, this.#batchSize)
+    }
+  }
+
+  async #load(): Promise<readonly SampleData[]> {
+    const samples = await this.#loader!.next()
+    if (!samples) throw new FoveaError('train: the schedule of batches ended before the run')
+    return samples
+  }
+
+  #plan(samples: readonly SampleData[]): TrainingPlan {
+    const { net, device, options } = this
+    const { task, validation, store } = options
+    const counts = { training: this.#samples.length, validation: validation.length }
+    const steps = { step: this.#train, score: this.#evaluate }
+    return { net, device, task, samples, ...counts, ...steps, saves: store !== undefined }
+  }
+
+  /** Before the first step: says what memory the run takes, or that it doesn't fit. */
+  #start(samples: readonly SampleData[]): void {
+    this.#first = samples
+    const { onStart } = this.options
+    const { memoryLimit } = this.device
+    if (!onStart && memoryLimit === Number.POSITIVE_INFINITY) return
+    const memory = planTraining(this.#plan(samples), this.#batchSize)
+    if (memory.peak > memoryLimit) throw misfit(this.#plan(samples), this.#batchSize)
+    this.#memory = memory
+    onStart?.(memory)
+  }
+
+  /** Adds to an error for lack of memory which batch would fit. */
+  explain(error: unknown): unknown {
+    if (!(error instanceof GpuOutOfMemoryError) || error.op === 'train') return error
+    if (!this.#first || this.device.lost) return error
+    this.#release()
+    return misfit(this.#plan(this.#first), this.#batchSize, error)
   }
 
   async #resume(): Promise<void> {
@@ -156,6 +235,7 @@ class TrainingRun {
       this.net,
       this.#optimizer,
       this.#lossSum,
+      this.#scaler,
     )
     if (!read) throw new DataError('train: the checkpoint holds weights only; it cannot be resumed')
     this.#state = read
@@ -169,30 +249,36 @@ class TrainingRun {
     const { epoch } = this.#state
     const { schedule, lr = DEFAULT_LR } = this.options
     if (schedule) this.#optimizer.lr = schedule(epoch, lr)
-    const order = shuffled(this.#samples, generatorAt(this.#seed, 'order', epoch))
-    const batches = batchesOf(order, this.#batchSize)
+    const batches = this.#batches(epoch)
     this.net.train()
     const start = performance.now() - this.#state.seconds * 1000
+    const waited = this.#loader!.waitedMs
     for (; this.#state.step < batches.length; this.#state.step++) {
       if (signal?.aborted) {
         this.#state.seconds = (performance.now() - start) / 1000
         return true
       }
       const { step } = this.#state
-      const samples = await Promise.all(batches[step]!.map((s) => s.load()))
+      const samples = await this.#load()
+      if (!this.#first) this.#start(samples)
       const args = task.feed(this.device, samples, generatorAt(this.#seed, 'step', epoch, step), true)
+      await this.#step.prepare(...args)
       const loss = this.#step(...args)
       for (const t of args) t.dispose()
       if (step % LOSS_EVERY === 0) this.#watch(loss)
       loss.dispose()
+      await this.#reportFirstStep()
       await this.device.ready()
       if (this.#lossError) throw this.#lossError
       this.#done += samples.length
       this.#report(batches.length)
     }
     const trainLoss = (await this.#lossSum.item()) / batches.length
+    // What the GPU had to say may have gone to the reading of an earlier loss.
+    if (this.#lossError) throw this.#lossError
     if (!Number.isFinite(trainLoss)) throw this.#notFinite(trainLoss)
     const seconds = (performance.now() - start) / 1000
+    const waitSeconds = (this.#loader!.waitedMs - waited) / 1000
     const validationDice = await this.#validate()
     await this.#endEpoch({
       epoch: epoch + 1,
@@ -200,7 +286,8 @@ class TrainingRun {
       validationDice,
       lr: this.#optimizer.lr,
       seconds,
-      imagesPerSecond: order.length / seconds,
+      imagesPerSecond: this.#samples.length / seconds,
+      waitSeconds,
     })
     return false
   }
@@ -231,9 +318,9 @@ class TrainingRun {
     const { task, validation } = this.options
     this.net.eval()
     const scores: number[] = []
-    for (const batch of batchesOf(validation, this.#batchSize)) {
-      const samples = await Promise.all(batch.map((s) => s.load()))
-      const args = task.feed(this.device, samples, generatorAt(this.#seed, 'validation'), false)
+    for (let done = 0; done < validation.length; done += this.#batchSize) {
+      const args = task.feed(this.device, await this.#load(), generatorAt(this.#seed, 'validation'), false)
+      await this.#score.prepare(...args)
       const { both, predicted, actual } = this.#score(...args)
       for (const t of args) t.dispose()
       const [b, p, a] = await Promise.all([both.data(), predicted.data(), actual.data()])
@@ -271,7 +358,21 @@ class TrainingRun {
     // An error of the GPU must surface before anything is written.
     await this.device.idle()
     this.#state.plateau = this.#plateau.state()
-    await store.write('last', await writeCheckpoint(this.net, this.#optimizer, this.#lossSum, this.#state))
+    await store.write(
+      'last',
+      await writeCheckpoint(this.net, this.#optimizer, this.#lossSum, this.#state, this.#scaler),
+    )
+  }
+
+  async #reportFirstStep(): Promise<void> {
+    const { onFirstStep } = this.options
+    if (this.#firstStepReported || !onFirstStep) return
+    this.#firstStepReported = true
+    await this.device.idle()
+    onFirstStep({
+      seconds: (performance.now() - this.#started) / 1000,
+      pipelines: this.device.counters.pipelines - this.#pipelinesBefore,
+    })
   }
 
   #report(steps: number): void {
@@ -293,11 +394,19 @@ class TrainingRun {
     })
   }
 
-  dispose(): void {
-    if (this.device.lost) return
+  /** Gives up what the steps hold. */
+  #release(): void {
     this.#step.dispose()
     this.#score.dispose()
+    this.device.trim()
+  }
+
+  async dispose(): Promise<void> {
+    await this.#loader?.close()
+    if (this.device.lost) return
+    this.#release()
     this.#optimizer.dispose()
+    this.#scaler?.dispose()
     this.#lossSum.dispose()
   }
 }

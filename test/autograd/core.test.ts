@@ -74,7 +74,9 @@ test('a compiled step: one submission a call, no new buffer, host values asked a
   expect(after.buffersCreated).toBe(before.buffersCreated)
   expect(device.memory().bytesHeld).toBe(held)
   expect([...(await w.grad!.data())][0]).toBe(2 + 4 * 11)
-  expect(step.captures[0]!.planned).toBeLessThan(step.captures[0]!.unshared)
+  expect(step.captures[0]!.memory.intermediates.planned).toBeLessThan(
+    step.captures[0]!.memory.intermediates.unshared,
+  )
   step.dispose()
 })
 

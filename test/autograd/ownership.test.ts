@@ -7,7 +7,8 @@ import { mul } from '../../src/autograd/ops/mul.ts'
 import { permute } from '../../src/autograd/ops/permute.ts'
 import { sum } from '../../src/autograd/ops/sum.ts'
 import type { Tensor } from '../../src/autograd/tensor.ts'
-import { testDevice } from '../device.ts'
+import { UNet } from '../../src/nn/networks/unet.ts'
+import { openDevice, testDevice } from '../device.ts'
 
 test('a scope frees what was made in it, except what it returns and what was kept', async () => {
   const device = await testDevice()
@@ -117,4 +118,36 @@ test('a forgotten, misspelt or missing argument is refused by the op, not by Jav
   )
   expect(call(permute, x, [0, 1, 3, 2])).toThrow(/permute: pass its options/)
   expect(call(mul, x)).toThrow(/mul: /)
+})
+
+test('freeing what a recorded launch still reads neither submits nor spoils it', async () => {
+  const device = await testDevice()
+  device.flush()
+  const p = device.parameter(Float32Array.of(1, 2), [2])
+  const y = add(p, 1)
+  const { submissions } = device.counters
+  p.dispose()
+  expect(device.counters.submissions).toBe(submissions)
+  expect([...(await y.data())]).toEqual([2, 3])
+  // Timed one by one, submissions wait for each other: the buffer waits, too.
+  const profiled: number[][] = []
+  await device.profile(
+    async () => {
+      const q = device.parameter(Float32Array.of(3), [1])
+      const z = add(q, 1)
+      q.dispose()
+      profiled.push([...(await z.data())])
+    },
+    { print: false },
+  )
+  expect(profiled).toEqual([[4]])
+})
+
+test('a network is built in one submission', async () => {
+  const device = await openDevice()
+  const net = new UNet(device, { features: 2 })
+  await device.idle()
+  expect(net.parameters().length).toBeGreaterThan(50)
+  expect(device.counters.submissions).toBe(1)
+  device.destroy()
 })

@@ -101,7 +101,7 @@ test('every command has help with examples', async () => {
   const { code, out } = await fovea(['--help'])
   expect(code).toBe(0)
   expect(out).toMatch(/Exit codes: 0 done; 1 an error; 2 .*130 interrupted/)
-  for (const command of ['train', 'evaluate', 'predict', 'devices']) {
+  for (const command of ['train', 'evaluate', 'predict', 'export', 'devices']) {
     const help = await fovea([command, '--help'])
     expect(help.code).toBe(0)
     expect(help.out).toMatch(new RegExp(`Examples:\\n  fovea ${command}`))

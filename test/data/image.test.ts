@@ -232,7 +232,7 @@ describe('what is refused, and says which file', () => {
   test('DICOM and other formats by their name', async () => {
     const dicom = new Uint8Array(200)
     dicom.set([0x44, 0x49, 0x43, 0x4d], 128)
-    await expect(readImage(dicom)).rejects.toThrow(/is DICOM.*16-bit PNG/)
+    await expect(readImage(dicom)).rejects.toThrow(/the DICOM/)
     await expect(readImage(new TextEncoder().encode('GIF89a'))).rejects.toThrow(/is GIF.*convert/)
   })
 

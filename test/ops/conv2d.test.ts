@@ -1,12 +1,14 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { planConv2d } from '../../src/autograd/conv2d/plan.ts'
+import type { ConvBuffer } from '../../src/autograd/conv2d/variant.ts'
+import { halfBits, halfValue } from '../../src/autograd/float16.ts'
 import { Run } from '../../src/autograd/op.ts'
 import { convTranspose2d, convTranspose2dShape } from '../../src/autograd/ops/conv-transpose2d.ts'
 import { conv2d, conv2dShape } from '../../src/autograd/ops/conv2d.ts'
-import { planConv2d } from '../../src/autograd/ops/conv2d_plan.ts'
-import { convAdapter, runConvVariant } from '../../src/autograd/ops/conv2d_run.ts'
-import { tuneConv2d } from '../../src/autograd/ops/conv2d_tune.ts'
+import { ACTIVATIONS, convAdapter, hasHalfForm, runConvVariant } from '../../src/autograd/ops/conv2d_run.ts'
 import type { Tensor } from '../../src/autograd/tensor.ts'
+import { tune } from '../../src/gpu/tune.ts'
 import { tunerOf } from '../../src/gpu/tuner.ts'
 import { testDevice } from '../device.ts'
 import { type Array64, adjoint, checkGradients, randomValues } from '../oracle.ts'
@@ -89,6 +91,14 @@ const withBias =
 
 const file = reference('ops')
 const tolerance = { rtol: 1e-5, atol: 2e-6, gradRtol: 2e-5, gradAtol: 1e-5 }
+
+/** Images as channels of a larger array, which holds 0.5 elsewhere. */
+function around(images: Float64Array, size: number, { offset, gap }: { offset: number; gap: number }) {
+  const n = images.length / size
+  const whole = new Float64Array(n * (size + gap)).fill(0.5)
+  for (let k = 0; k < n; k++) whole.set(images.subarray(k * size, (k + 1) * size), offset + k * (size + gap))
+  return whole
+}
 
 describe('conv2d', () => {
   test.each(file.cases.filter((c) => c.op === 'conv2d'))('PyTorch: $name', async (c) => {
@@ -189,65 +199,85 @@ describe('conv2d', () => {
     )
   })
 
-  test('every variant of every plan computes the same', async () => {
-    const device = await testDevice()
-    for (const [x, w, g] of variantCases) {
-      const shape = conv2dShape(x, w, g)
-      const { n, cin, h, w: width, cout, outH, outW } = shape
-      const values = {
-        x: randomValues(x, 1),
-        weight: randomValues(w, 2),
-        dy: randomValues([n, cout, outH, outW], 3),
-        bias: randomValues([Math.max(cin, cout)], 4),
-      }
-      const expected = {
-        forward: new Float64Array(n * cout * outH * outW),
-        inputGrad: new Float64Array(n * cin * h * width),
-        weightGrad: new Float64Array(values.weight.length),
-      }
-      for (const [xi, wi, yi] of taps(x, w, [outH, outW], g)) {
-        expected.forward[yi]! += values.x[xi]! * values.weight[wi]!
-        expected.inputGrad[xi]! += values.dy[yi]! * values.weight[wi]!
-        expected.weightGrad[wi]! += values.dy[yi]! * values.x[xi]!
-      }
-      const withBias = (sums: Float64Array, plane: number, channels: number) =>
-        sums.map((v, i) => Math.max(0, v + values.bias[Math.floor(i / plane) % channels]!))
-      const wanted = {
-        forward: withBias(expected.forward, outH * outW, cout),
-        inputGrad: withBias(expected.inputGrad, h * width, cin),
-        weightGrad: expected.weightGrad.map((v) => v + 0.5),
-      }
-      const into = { forward: 'y', inputGrad: 'dx', weightGrad: 'dw' } as const
-      const buffers = Object.fromEntries(Object.entries(values).map(([k, v]) => [k, device.tensor(v)]))
-      const here = convAdapter(device)
-      // SwiftShader takes minutes to compile the forms that are made for others; lavapipe holds them all.
-      const slow = /swiftshader/i.test(device.adapter.name)
-      const others = slow
-        ? []
-        : [
-            { ...here, cpu: !here.cpu },
-            { ...here, subgroups: false },
-          ]
-      for (const adapter of [here, ...others]) {
-        const plan = planConv2d(shape, adapter, {
-          forward: { bias: true, relu: true },
-          inputGrad: { bias: true, relu: true },
-          weightGrad: { accumulate: true },
-        })
-        for (const part of ['forward', 'inputGrad', 'weightGrad'] as const) {
-          for (const variant of plan[part]) {
-            const run = new Run(device, 'variant')
-            const out = device.full([wanted[part].length], 0.5)
-            runConvVariant(run, variant, { ...buffers, [into[part]]: out }, 0)
-            run.finish([])
-            const what = `${part} ${variant.name} of ${x} by ${w} ${JSON.stringify(g)}`
-            expectClose(await out.data(), wanted[part], 2e-5, 2e-5, what)
-            out.dispose()
+  test.each(['float32', 'float16'] as const)(
+    'every variant of every plan computes the same, %s',
+    async (dtype) => {
+      const device = await testDevice()
+      const half = dtype === 'float16'
+      if (half && !device.adapter.f16) return
+      const rounded = (v: Float32Array) => (half ? v.map((f) => halfValue(halfBits(f))) : v)
+      for (const [x, w, g] of variantCases) {
+        const shape = conv2dShape(x, w, g)
+        const { n, cin, h, w: width, cout, outH, outW } = shape
+        const values = {
+          x: rounded(randomValues(x, 1)),
+          weight: randomValues(w, 2),
+          dy: rounded(randomValues([n, cout, outH, outW], 3)),
+          bias: randomValues([Math.max(cin, cout)], 4),
+        }
+        const expected = {
+          forward: new Float64Array(n * cout * outH * outW),
+          inputGrad: new Float64Array(n * cin * h * width),
+          weightGrad: new Float64Array(values.weight.length),
+        }
+        for (const [xi, wi, yi] of taps(x, w, [outH, outW], g)) {
+          expected.forward[yi]! += values.x[xi]! * values.weight[wi]!
+          expected.inputGrad[xi]! += values.dy[yi]! * values.weight[wi]!
+          expected.weightGrad[wi]! += values.dy[yi]! * values.x[xi]!
+        }
+        const withBias = (sums: Float64Array, plane: number, channels: number) =>
+          sums.map((v, i) => Math.max(0, v + values.bias[Math.floor(i / plane) % channels]!))
+        const wanted = {
+          forward: withBias(expected.forward, outH * outW, cout),
+          inputGrad: withBias(expected.inputGrad, h * width, cin),
+          weightGrad: expected.weightGrad.map((v) => v + 0.5),
+        }
+        const into = { forward: 'y', inputGrad: 'dx', weightGrad: 'dw' } as const
+        const buffers = Object.fromEntries(
+          Object.entries(values).map(([k, v]) => {
+            return [
+              k,
+              device.tensor(v, [v.length], { dtype: ACTIVATIONS.has(k as ConvBuffer) ? dtype : 'float32' }),
+            ]
+          }),
+        )
+        const here = convAdapter(device)
+        // SwiftShader takes minutes to compile the forms that are made for others; lavapipe holds them all.
+        const slow = /swiftshader/i.test(device.adapter.name)
+        const others = slow
+          ? []
+          : [
+              { ...here, cpu: !here.cpu },
+              { ...here, subgroups: false },
+            ]
+        // y and dx lie among other channels: what is around each image stays as it is.
+        const place = { offset: 4, gap: 12 }
+        for (const adapter of [here, ...others]) {
+          const plan = planConv2d(shape, adapter, {
+            forward: { bias: true, relu: true, ...place },
+            inputGrad: { bias: true, relu: true, ...place },
+            weightGrad: { accumulate: true },
+          })
+          for (const part of ['forward', 'inputGrad', 'weightGrad'] as const) {
+            for (const variant of half ? plan[part].filter(hasHalfForm) : plan[part]) {
+              const run = new Run(device, 'variant')
+              const type = part === 'weightGrad' ? 'float32' : dtype
+              const size = wanted[part].length / n
+              const placed = part === 'weightGrad' ? wanted[part] : around(wanted[part], size, place)
+              const out = device.full([placed.length], 0.5, { dtype: type })
+              runConvVariant(run, variant, { ...buffers, [into[part]]: out }, 0)
+              run.finish([])
+              const what = `${part} ${variant.name} of ${x} by ${w} ${JSON.stringify(g)}`
+              // Sums are float32 in both; a half is rounded once, to 2⁻¹¹ of its size.
+              const rtol = type === 'float16' ? 2 ** -11 + 2e-5 : 2e-5
+              expectClose(await out.data(), placed, rtol, 2e-5, what)
+              out.dispose()
+            }
           }
         }
       }
-    }
-  })
+    },
+  )
 
   test('tuning measures every variant, chooses one, and the result stays the same', async () => {
     const device = await testDevice()
@@ -259,28 +289,12 @@ describe('conv2d', () => {
       return y
     }
     const before = await step().data()
-    const timings = await tuneConv2d(device, step)
+    const timings = await tune(device, step)
     const keys = new Set(timings.map((t) => t.key))
     expect(timings.filter((t) => t.chosen).length).toBe(keys.size)
-    expect(Object.keys(tunerOf(device).export().choices).length).toBe(keys.size)
+    expect(timings.every((t) => Number.isFinite(t.ms))).toBe(true)
     expectClose(await step().data(), before, 1e-5, 1e-5, 'tuned')
     tunerOf(device).clear()
-  })
-
-  test('the tuner chooses among variants, exports and imports', async () => {
-    const device = await testDevice()
-    const tuner = tunerOf(device)
-    const candidates = [{ name: 'a' }, { name: 'b' }]
-    expect(tuner.choose('key', candidates)).toBe(candidates[0])
-    tuner.set('key', 'b')
-    expect(tuner.choose('key', candidates)).toBe(candidates[1])
-    const table = JSON.parse(JSON.stringify(tuner.export()))
-    tuner.clear()
-    expect(tuner.choose('key', candidates)).toBe(candidates[0])
-    expect(tuner.import({ ...table, adapter: 'another' })).toBe(false)
-    expect(tuner.import(table)).toBe(true)
-    expect(tuner.choose('key', candidates)).toBe(candidates[1])
-    tuner.clear()
   })
 
   test('what does not fit is refused by a sentence', () => {

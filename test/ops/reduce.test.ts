@@ -97,6 +97,11 @@ test('each form of the kernel, with and without a second stage', async () => {
   ]
   const seen = new Set<string>()
   const device = await testDevice()
+  const plain: [boolean, boolean][] = [
+    [true, false],
+    [false, false],
+  ]
+  const kinds = device.adapter.subgroups ? [...plain, [false, true] as [boolean, boolean]] : plain
   for (const [shape, axes] of cases) {
     const data = randomValues(shape, 5)
     const x = device.tensor(data, shape)
@@ -105,19 +110,19 @@ test('each form of the kernel, with and without a second stage', async () => {
       sum: groups.map(exact.sum),
       max: groups.map((g) => g.reduce((a, b) => Math.max(a, b))),
     }
-    for (const cpu of [true, false]) {
+    for (const [cpu, subgroups] of kinds) {
       const plan = planReduction('test', shape, axes, cpu)
       seen.add(`${plan.form}${plan.splits > 1 ? ' twice' : ''}`)
       for (const fold of ['sum', 'max'] as const) {
         const run = new Run(device, fold)
-        const y = launchReduction(run, fold, x, axes, { cpu })
+        const y = launchReduction(run, fold, x, axes, { cpu, subgroups })
         run.finish([y])
         expectClose(
           await y.data(),
           expected[fold],
           1e-5,
           1e-3,
-          `${fold} (${shape}) over [${axes}] ${plan.form}`,
+          `${fold} (${shape}) over [${axes}] ${plan.form}, subgroups ${subgroups}`,
         )
         y.dispose()
       }
@@ -126,6 +131,59 @@ test('each form of the kernel, with and without a second stage', async () => {
   }
   const forms = ['columns', 'columns_wide', 'rows', 'rows_wide', 'strips_wide']
   expect([...seen].sort()).toEqual(forms.flatMap((form) => [form, `${form} twice`]))
+})
+
+test.each([false, true])(
+  'rows of a GPU, by subgroups: %s: NaN, infinities, the same bits each time',
+  async (subgroups) => {
+    const device = await testDevice()
+    if (subgroups && !device.adapter.subgroups) return
+    const rows: [number[], number, number][] = [
+      [[200, Number.NaN], Number.NaN, Number.NaN],
+      [[199, Number.POSITIVE_INFINITY], Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY],
+      [[0, Number.NEGATIVE_INFINITY], Number.NEGATIVE_INFINITY, 5],
+    ]
+    for (const width of [200, 201]) {
+      const data = new Float32Array(rows.length * width).fill(5)
+      rows.forEach(([[at, v]], i) => {
+        data[i * width + Math.min(at!, width - 1)] = v!
+      })
+      const x = device.tensor(data, [rows.length, width])
+      for (const fold of ['sum', 'max'] as const) {
+        const results: Float32Array[] = []
+        for (let i = 0; i < 3; i++) {
+          const run = new Run(device, fold)
+          const y = launchReduction(run, fold, x, [1], { cpu: false, subgroups })
+          run.finish([y])
+          results.push((await y.data()) as Float32Array)
+          y.dispose()
+        }
+        expectClose(
+          results[0]!,
+          rows.map((r) => (fold === 'sum' ? r[1] : r[2])),
+          0,
+          0,
+          `${fold} of ${width}`,
+        )
+        for (const again of results)
+          expect(new Uint32Array(again.buffer)).toEqual(new Uint32Array(results[0]!.buffer))
+      }
+      x.dispose()
+    }
+  },
+)
+
+test('halves are summed in float32: 100,000 of them do not stall', async () => {
+  const device = await testDevice()
+  if (!device.adapter.f16) return
+  const x = device.full([100_000], 0.25, { dtype: 'float16' })
+  for (const kind of [{ cpu: true }, { cpu: false, subgroups: false }, { cpu: false, subgroups: true }]) {
+    const run = new Run(device, 'sum')
+    const y = launchReduction(run, 'sum', x, [0], kind)
+    run.finish([y])
+    expect(y.dtype).toBe('float32')
+    expect(await y.item()).toBe(25_000)
+  }
 })
 
 test('the same bits each time', async () => {

@@ -40,11 +40,12 @@ const WIDE = 64
 
 const rule = (name: string): OpRule<Attrs> => ({
   name,
+  half: { inputs: 'all' },
   forward(run, [x], attrs) {
     const p = attrs.pool
     const { cpu } = run.device.adapter
     const planes = p.n * p.c
-    const y = run.empty([p.n, p.c, p.outH, p.outW])
+    const y = run.empty([p.n, p.c, p.outH, p.outW], x!.dtype)
     const wide = p.kh * p.kw >= WIDE && p.outH * p.outW < 65_536
     run.launch({
       kernel: avgPool,
@@ -63,7 +64,7 @@ const rule = (name: string): OpRule<Attrs> => ({
   },
   backward(run, { inputs: [x], grads: [dy], attrs }) {
     const p = attrs.pool
-    const dx = run.empty(x!.shape)
+    const dx = run.empty(x!.shape, x!.dtype)
     run.launch({
       kernel: avgPool,
       entry: 'avg_pool2d_grad',

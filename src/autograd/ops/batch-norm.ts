@@ -2,7 +2,8 @@ import source from '../../../kernels/batch_norm.wgsl'
 import { ShapeError } from '../../gpu/errors.ts'
 import { kernel } from '../../gpu/kernel.ts'
 import { defineUnaryResult, type Run } from '../op.ts'
-import { formatShape, type Shape, type Tensor } from '../tensor.ts'
+import type { Slot } from '../slots.ts'
+import { formatShape, type Shape, type Span, type Tensor } from '../tensor.ts'
 import { checkActivation } from './fused-relu.ts'
 import { fourSizes, imageShape } from './window.ts'
 
@@ -25,6 +26,8 @@ export interface BatchNormOptions {
   readonly eps?: number
   /** 'relu' behind it, in the same launches. */
   readonly activation?: 'relu' | undefined
+  /** Where the result is to lie: channels of a later `concat` (see `concatSlots`). */
+  readonly into?: Slot | undefined
 }
 
 interface Attrs {
@@ -36,6 +39,7 @@ interface Attrs {
   readonly runningVar: Tensor | undefined
   readonly hasWeight: boolean
   readonly hasBias: boolean
+  readonly into: Slot | undefined
 }
 
 /** Checks x and the number of values a channel; gives [N, C, H·W]. Needs no GPU. */
@@ -50,10 +54,12 @@ export function batchNormShape(x: Shape, training: boolean): [number, number, nu
   return [n, c, h * w]
 }
 
-/** Longest run that one lane group sums: bounds what an outlying first value can cost in digits. */
+/** Longest run of vec4s that a workgroup sums: bounds what an outlying first value can cost in digits. */
 const RUN_BLOCKS = 1024
+/** More partial sums a channel than this are added up by a launch of their own. */
+const FEW_PARTIALS = { cpu: 64, gpu: 32 }
 
-/** How the sums over N and H·W are cut into workgroups, and the uniforms of every launch. */
+/** How N and H·W are cut into workgroups, and the uniforms of every launch. */
 function layout(run: Run, x: Shape, attrs: Attrs) {
   const { cpu } = run.device.adapter
   const [n, c, row] = batchNormShape(x, attrs.training)
@@ -68,11 +74,13 @@ function layout(run: Run, x: Shape, attrs: Attrs) {
   while (runImages > 1 && c * Math.ceil(n / runImages) < wanted) runImages = Math.ceil(runImages / 2)
   const runs = segments * Math.ceil(n / runImages)
   const count = n * row
+  const partials = cpu ? runs * lanes : runs
   return {
-    lanes,
-    runs,
-    partials: runs * lanes,
     channels: c,
+    partials,
+    many: partials > FEW_PARTIALS[cpu ? 'cpu' : 'gpu'],
+    overrides: { WG: lanes, JOIN: cpu ? 0 : 1 },
+    workgroups: [c, runs] as const,
     params: {
       images: n,
       channels: c,
@@ -80,7 +88,10 @@ function layout(run: Run, x: Shape, attrs: Attrs) {
       blocks,
       run_images: runImages,
       segments,
-      partials: runs * lanes,
+      across: Math.min(lanes, 2 ** Math.ceil(Math.log2(blocks))),
+      partials,
+      offset: 0,
+      gap: 0,
       unbiased: count > 1 ? count / (count - 1) : 1,
       inverse_count: attrs.training ? 1 / count : 0,
       momentum: attrs.momentum,
@@ -88,141 +99,168 @@ function layout(run: Run, x: Shape, attrs: Attrs) {
       relu: attrs.relu ? 1 : 0,
       has_weight: attrs.hasWeight ? 1 : 0,
       has_bias: attrs.hasBias ? 1 : 0,
-      running: attrs.training && attrs.runningMean ? 1 : 0,
+      // A forward pass that is run again for its gradients must not move them a second time.
+      running: attrs.training && attrs.runningMean && !run.device.recomputation.again ? 1 : 0,
       add_weight: 0,
       add_bias: 0,
     },
-    overrides: { WG: lanes },
-    /** Entry point, bindings of whole arrays and extent of a launch over all elements. */
+    /** Entry point and bindings of a launch over all elements. */
     every: (entry: string, arrays: Readonly<Record<string, Tensor>>) => ({
       entry: aligned ? entry : `${entry}_any`,
       arrays: aligned
         ? arrays
         : Object.fromEntries(Object.entries(arrays).map(([name, t]) => [`${name}1`, t])),
-      workgroups: [Math.ceil(row / (4 * blocks)), Math.min(n * c, 65_535)] as const,
     }),
   }
 }
 
 type Layout = ReturnType<typeof layout>
 
-/** Mean and biased variance of each channel of the batch; moves the running statistics on. */
-function statistics(run: Run, x: Tensor, l: Layout, attrs: Attrs): [Tensor, Tensor] {
-  const { channels, partials, runs, params, overrides } = l
-  const moments = run.empty([channels, partials, 4])
+/** A channel of a larger array, as the kernels' offset and gap in vec4s. */
+const spanParams = ({ offset, gap }: Span) => ({ offset: offset / 4, gap: gap / 4 })
+
+/** Partial sums, and how many of them a channel has. */
+interface Partials {
+  readonly sums: Tensor
+  readonly partials: number
+}
+
+/** Partial moments of the batch. */
+function statistics(run: Run, x: Tensor, l: Layout): Partials {
+  const { channels, partials, params, overrides } = l
+  const sums = run.empty([channels, partials, 4])
   run.launch({
     kernel: batchNormKernel,
-    entry: 'lane_statistics',
-    bindings: { x, lane_moments: moments },
+    entry: 'statistics',
+    bindings: { x, part_moments: sums },
     params,
     overrides,
-    workgroups: [channels, runs],
+    workgroups: l.workgroups,
     flops: 4 * x.size,
   })
-  const mean = run.empty([channels])
-  const variance = run.empty([channels])
+  if (!l.many) return { sums, partials }
+  const one = run.empty([channels, 4])
   run.launch({
     kernel: batchNormKernel,
-    entry: 'reduce_statistics',
-    bindings: {
-      moments,
-      batch_mean: mean,
-      batch_variance: variance,
-      running_mean: attrs.runningMean ?? run.empty([1]),
-      running_variance: attrs.runningVar ?? run.empty([1]),
-    },
+    entry: 'reduce_moments',
+    bindings: { moments: sums, part_moments: one },
     params,
     overrides,
     workgroups: [channels],
   })
-  return [run.save(mean), run.save(variance)]
+  return { sums: one, partials: 1 }
+}
+
+/** Partial Σ dz and Σ dz·x̂. */
+function gradientSums(run: Run, x: Tensor, dy: Tensor, saved: Tensor, l: Layout): Partials {
+  const { channels, partials, params, overrides } = l
+  const sums = run.empty([channels, partials, 2])
+  const { span } = dy
+  run.launch({
+    kernel: batchNormKernel,
+    entry: 'gradient_sums',
+    bindings: { x, dy, saved, part_products: sums },
+    inPlace: ['dy'],
+    params: { ...params, ...spanParams(span) },
+    overrides,
+    workgroups: l.workgroups,
+    flops: 7 * x.size,
+  })
+  if (!l.many) return { sums, partials }
+  const one = run.empty([channels, 2])
+  run.launch({
+    kernel: batchNormKernel,
+    entry: 'reduce_products',
+    bindings: { products: sums, part_products: one },
+    params,
+    overrides,
+    workgroups: [channels],
+  })
+  return { sums: one, partials: 1 }
 }
 
 const apply = defineUnaryResult<Attrs>({
   name: 'batchNorm',
+  half: { inputs: [0] },
   forward(run, [x, ...affine], attrs) {
     const l = layout(run, x!.shape, attrs)
-    const y = run.empty(x!.shape)
+    const y = run.emptyIn(attrs.into, x!.shape, x!.dtype)
+    const saved = run.save(run.empty([l.channels, 5]))
     if (y.size === 0) return y
-    const [mean, variance] = attrs.training
-      ? statistics(run, x!, l, attrs)
-      : [attrs.runningMean!, attrs.runningVar!]
-    const weight = attrs.hasWeight ? affine[0]! : mean
-    const bias = attrs.hasBias ? affine[attrs.hasWeight ? 1 : 0]! : mean
-    const { entry, arrays, workgroups } = l.every('normalize', { x: x!, result: y })
+    const batch = attrs.training ? statistics(run, x!, l) : undefined
+    const unused = batch?.sums ?? attrs.runningMean!
+    const weight = attrs.hasWeight ? affine[0]! : unused
+    const bias = attrs.hasBias ? affine[attrs.hasWeight ? 1 : 0]! : unused
+    const { span } = y
+    const { entry, arrays } = l.every(batch ? 'normalize_batch' : 'normalize', { x: x!, result: y })
     run.launch({
       kernel: batchNormKernel,
       entry,
-      bindings: { ...arrays, mean, variance, weight, bias },
-      params: l.params,
+      bindings: {
+        ...arrays,
+        ...(batch
+          ? {
+              moments: batch.sums,
+              running_mean: attrs.runningMean ?? run.empty([1]),
+              running_variance: attrs.runningVar ?? run.empty([1]),
+            }
+          : { mean: attrs.runningMean!, variance: attrs.runningVar! }),
+        weight,
+        bias,
+        save: saved,
+      },
+      inPlace: ['result'],
+      params: { ...l.params, ...spanParams(span), partials: batch?.partials ?? 0 },
       overrides: l.overrides,
-      workgroups,
+      workgroups: l.workgroups,
       flops: 3 * x!.size,
     })
     return y
   },
-  backward(run, { inputs, outputs, saved, grads, needs, sink, attrs }) {
-    const [x, ...affine] = inputs
-    const dy = grads[0]!
-    const y = attrs.relu ? outputs[0]! : x!
+  backward(run, { inputs, saved: [saved], grads: [dy], needs, sink, attrs }) {
+    const [x] = inputs
     const l = layout(run, x!.shape, attrs)
-    const [mean, variance] = attrs.training ? saved : [attrs.runningMean, attrs.runningVar]
-    const { channels, partials, runs, overrides } = l
     const weightAt = attrs.hasWeight ? 1 : -1
     const biasAt = attrs.hasBias ? (attrs.hasWeight ? 2 : 1) : -1
     const wantsWeight = weightAt > 0 && needs[weightAt]!
     const wantsBias = biasAt > 0 && needs[biasAt]!
     const intoWeight = wantsWeight ? sink(weightAt) : undefined
     const intoBias = wantsBias ? sink(biasAt) : undefined
-    const params = { ...l.params, add_weight: intoWeight ? 1 : 0, add_bias: intoBias ? 1 : 0 }
-    const dweight = run.empty([channels])
-    const dbias = run.empty([channels])
-    const sums = run.empty([channels, 2])
-    const empty = x!.size === 0
-    if (!empty && (attrs.training || wantsWeight || wantsBias)) {
-      const products = run.empty([channels, partials, 2])
-      run.launch({
+    const dweight = run.empty([l.channels])
+    const dbias = run.empty([l.channels])
+    const dx = needs[0] ? run.empty(x!.shape, x!.dtype) : undefined
+    if (x!.size > 0) {
+      const summed = attrs.training || wantsWeight || wantsBias
+      const { sums, partials } = summed
+        ? gradientSums(run, x!, dy!, saved!, l)
+        : { sums: run.empty([2]), partials: 0 }
+      const { span } = dy!
+      const common = {
         kernel: batchNormKernel,
-        entry: 'lane_gradients',
-        bindings: { x: x!, dy, y, mean: mean!, variance: variance!, lane_products: products },
-        params,
-        overrides,
-        workgroups: [channels, runs],
-        flops: 4 * x!.size,
-      })
-      run.launch({
-        kernel: batchNormKernel,
-        entry: 'reduce_gradients',
-        bindings: {
-          products,
-          channel_sums: sums,
-          dweight: intoWeight ?? dweight,
-          dbias: intoBias ?? dbias,
+        params: {
+          ...l.params,
+          ...spanParams(span),
+          partials,
+          add_weight: intoWeight ? 1 : 0,
+          add_bias: intoBias ? 1 : 0,
         },
-        params,
-        overrides,
-        workgroups: [channels],
-      })
-    } else run.device.clear(run.op, sums.storage)
-    let dx: Tensor | undefined
-    if (needs[0]) {
-      dx = run.empty(x!.shape)
-      const { entry, arrays, workgroups } = l.every('input_gradient', { x: x!, dy, y, result: dx })
-      run.launch({
-        kernel: batchNormKernel,
-        entry,
-        bindings: {
-          ...arrays,
-          mean: mean!,
-          variance: variance!,
-          weight: attrs.hasWeight ? affine[0]! : mean!,
-          sums,
-        },
-        params,
-        overrides,
-        workgroups,
-        flops: 6 * x!.size,
-      })
+      }
+      const bindings = { products: sums, dweight: intoWeight ?? dweight, dbias: intoBias ?? dbias }
+      if (dx) {
+        const { entry, arrays } = l.every('input_gradient', { x: x!, dy: dy!, result: dx })
+        run.launch({
+          ...common,
+          entry,
+          bindings: { ...bindings, ...arrays, saved: saved! },
+          inPlace: ['dy'],
+          overrides: l.overrides,
+          workgroups: l.workgroups,
+          flops: 9 * x!.size,
+        })
+      } else run.launch({ ...common, entry: 'parameter_gradients', bindings, threads: l.channels })
+    } else {
+      for (const t of [intoWeight ? undefined : dweight, intoBias ? undefined : dbias])
+        if (t) run.device.clear(run.op, t.storage)
     }
     const result: (Tensor | undefined)[] = [dx]
     if (weightAt > 0) result.push(wantsWeight && !intoWeight ? dweight : undefined)
@@ -248,9 +286,10 @@ function checkChannels(name: string, t: Tensor | undefined, channels: number): v
  * running ← (1 − momentum)·running + momentum·batch, with the unbiased variance. In evaluation they are the
  * running ones. Differentiable in x, weight and bias; in training through mean and variance, too. Throws a
  * ShapeError for fewer than two values a channel in training, or statistics of another length than C.
+ * Large arrays are read or written three times in training, twice in evaluation, five times by the gradient.
  */
 export function batchNorm(x: Tensor, options: BatchNormOptions = {}): Tensor {
-  const { weight, bias, runningMean, runningVar, activation } = options
+  const { weight, bias, runningMean, runningVar, activation, into } = options
   const { training = false, momentum = 0.1, eps = 1e-5 } = options
   const [, c] = imageShape('batchNorm', 'x', x)
   batchNormShape(x.shape, training)
@@ -276,6 +315,7 @@ export function batchNorm(x: Tensor, options: BatchNormOptions = {}): Tensor {
     runningVar,
     hasWeight: weight !== undefined,
     hasBias: bias !== undefined,
+    into,
   }
   return apply([x, ...(weight ? [weight] : []), ...(bias ? [bias] : [])], attrs)
 }

@@ -1,5 +1,5 @@
 import { FoveaError, ShapeError } from '../../gpu/errors.ts'
-import { copyBox, cut } from '../move.ts'
+import { boxOf, copyBox, copyTensor, cut } from '../move.ts'
 import { defineUnaryResult } from '../op.ts'
 import { normalizeAxis, requireSameShape, stridesOf } from '../shape.ts'
 import { formatShape, type Shape, type Tensor } from '../tensor.ts'
@@ -21,8 +21,25 @@ export function checkConcat(shapes: readonly Shape[], axis: number): { axis: num
   return { axis: along, shape: first.map((d, k) => (k === along ? total : d)) }
 }
 
+/**
+ * The memory in which parts lie that were written into slots of one concatenation, if every other part may be copied
+ * there.
+ */
+function sharedRoom(parts: readonly Tensor[], axis: number) {
+  const room = axis === 1 ? parts.find((p) => p.channels?.slot)?.channels?.slot?.room : undefined
+  if (!room || room.slots.length !== parts.length) return undefined
+  const fits = parts.every((p, k) => {
+    const slot = room.slots[k]!
+    if (p.channels?.slot === slot) return true
+    // A launch may not read the buffer that it writes.
+    return p.span.storage.root !== room.storage?.root && slot.fits(p.shape, p.dtype)
+  })
+  return fits ? room : undefined
+}
+
 const apply = defineUnaryResult<{ axis: number }>({
   name: 'concat',
+  half: { inputs: 'all' },
   forward(run, parts, attrs) {
     const { axis, shape } = checkConcat(
       parts.map((p) => p.shape),
@@ -32,28 +49,43 @@ const apply = defineUnaryResult<{ axis: number }>({
     if (parts.some((p) => p.dtype !== dtype)) {
       throw new FoveaError(`concat: tensors of ${[...new Set(parts.map((p) => p.dtype))].join(' and ')}`)
     }
+    const room = sharedRoom(parts, axis)
+    if (room) {
+      parts.forEach((part, k) => {
+        const slot = room.slots[k]!
+        if (part.channels?.slot !== slot) copyTensor(run, part, run.emptyIn(slot, part.shape, dtype))
+      })
+      return run.whole(room.storage!, shape, dtype)
+    }
     const y = run.empty(shape, dtype)
     const strides = stridesOf(shape)
     let at = 0
     for (const part of parts) {
-      const from = { tensor: part, offset: 0, strides: stridesOf(part.shape) }
-      copyBox(run, part.shape, from, { tensor: y, offset: at * strides[axis]!, strides })
+      copyBox(run, part.shape, boxOf(part), { ...boxOf(y), offset: at * strides[axis]! })
       at += part.shape[axis]!
     }
     return y
   },
   backward(run, { inputs, grads: [dy], needs, attrs }) {
     const axis = normalizeAxis('concat', attrs.axis, dy!.rank)
+    // Along channels the gradients are channels of dy, in place.
+    const inPlace = axis === 1 && dy!.rank === 4 && (dy!.shape[2]! * dy!.shape[3]!) % 4 === 0
     let at = 0
     return inputs.map((part, i) => {
-      const starts = part.shape.map((_, k) => (k === axis ? at : 0))
+      const first = at
       at += part.shape[axis]!
-      return needs[i] ? cut(run, dy!, starts, part.shape) : undefined
+      if (!needs[i]) return undefined
+      if (inPlace && part.size > 0) return run.channels(dy!, first, part.shape[1]!)
+      const starts = part.shape.map((_, k) => (k === axis ? first : 0))
+      return cut(run, dy!, starts, part.shape)
     })
   },
 })
 
-/** Tensors joined along `axis` (default 0); other sizes must agree. Any dtype, the same for all. */
+/**
+ * Tensors joined along `axis` (default 0); other sizes must agree. Any dtype, the same for all. What was written into
+ * `concatSlots` is not copied; nor is the gradient, along channels of (N, C, H, W) with H·W a multiple of 4.
+ */
 export const concat = (tensors: readonly Tensor[], { axis = 0 }: { axis?: number } = {}): Tensor =>
   apply(tensors, { axis })
 

@@ -1,8 +1,9 @@
 import { ShapeError } from '../../gpu/errors.ts'
+import type { ConvShape } from '../conv2d/variant.ts'
 import { defineUnaryResult } from '../op.ts'
 import { checkOptions } from '../options.ts'
+import type { Slot } from '../slots.ts'
 import { formatShape, type Shape, type Tensor } from '../tensor.ts'
-import type { ConvShape } from './conv2d_plan.ts'
 import { runConv } from './conv2d_run.ts'
 import { checkActivation, reluGrad } from './fused-relu.ts'
 import { fourSizes, imageShape, type Pair, pair } from './window.ts'
@@ -18,9 +19,11 @@ export interface Conv2dOptions {
   readonly groups?: number
   /** 'relu' is computed as part of the convolution, and its gradient with the convolution's. */
   readonly activation?: 'relu' | undefined
+  /** Where the result is to lie: channels of a later `concat` (see `concatSlots`). */
+  readonly into?: Slot | undefined
 }
 
-type Geometry = Omit<Conv2dOptions, 'bias' | 'activation'>
+type Geometry = Omit<Conv2dOptions, 'bias' | 'activation' | 'into'>
 
 /** The numbers of a convolution, checked. Needs no GPU. */
 export function conv2dShape(
@@ -85,23 +88,27 @@ export function checkBias(op: string, bias: Tensor | undefined, channels: number
 interface Attrs {
   readonly shape: ConvShape
   readonly relu: boolean
+  readonly into: Slot | undefined
 }
 
 const apply = defineUnaryResult<Attrs>({
   name: 'conv2d',
-  forward(run, [x, weight, bias], { shape, relu }) {
-    const y = run.empty([shape.n, shape.cout, shape.outH, shape.outW])
+  half: { inputs: [0], lower: true },
+  forward(run, [x, weight, bias], { shape, relu, into }) {
+    const y = run.emptyIn(into, [shape.n, shape.cout, shape.outH, shape.outW], x!.dtype)
     const buffers = { x: x!, weight: weight!, y, ...(bias ? { bias } : {}) }
     runConv(run, 'forward', shape, { bias: bias !== undefined, relu }, buffers)
     return y
   },
-  backward(run, { inputs, outputs, grads, needs, sink, attrs: { shape, relu } }) {
+  backward(run, { inputs, outputs, grads, needs, sink, partial, attrs: { shape, relu } }) {
     const [x, weight, bias] = inputs
     const dy = relu ? reluGrad(run, outputs[0]!, grads[0]!) : grads[0]!
     let dx: Tensor | undefined
     if (needs[0]) {
-      dx = run.empty(x!.shape)
-      runConv(run, 'inputGrad', shape, {}, { dy, weight: weight!, dx })
+      const known = partial(0)
+      if (!known) dx = run.empty(x!.shape, x!.dtype)
+      const accumulate = known !== undefined
+      runConv(run, 'inputGrad', shape, { accumulate }, { dy, weight: weight!, dx: known ?? dx! })
     }
     let dw: Tensor | undefined
     if (needs[1]) {
@@ -129,8 +136,13 @@ const apply = defineUnaryResult<Attrs>({
  * weight and bias. Throws a ShapeError where channels, groups or sizes do not fit.
  */
 export function conv2d(x: Tensor, weight: Tensor, options: Conv2dOptions = {}): Tensor {
-  checkOptions('conv2d', options, [], ['bias', 'stride', 'padding', 'dilation', 'groups', 'activation'])
-  const { bias, activation, ...geometry } = options
+  checkOptions(
+    'conv2d',
+    options,
+    [],
+    ['bias', 'stride', 'padding', 'dilation', 'groups', 'activation', 'into'],
+  )
+  const { bias, activation, into, ...geometry } = options
   imageShape('conv2d', 'x', x)
   if (!weight)
     throw new ShapeError(
@@ -142,5 +154,5 @@ export function conv2d(x: Tensor, weight: Tensor, options: Conv2dOptions = {}): 
     throw new ShapeError('conv2d', `weight must be float32, got ${weight.dtype}`)
   checkBias('conv2d', bias, shape.cout)
   checkActivation('conv2d', activation)
-  return apply(bias ? [x, weight, bias] : [x, weight], { shape, relu: activation === 'relu' })
+  return apply(bias ? [x, weight, bias] : [x, weight], { shape, relu: activation === 'relu', into })
 }

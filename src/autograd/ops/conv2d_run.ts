@@ -1,19 +1,13 @@
 import { FoveaError } from '../../gpu/errors.ts'
+import type { Kernel } from '../../gpu/kernel.ts'
 import type { Storage } from '../../gpu/storage.ts'
-import { tunerOf } from '../../gpu/tuner.ts'
+import { type Rehearsal, tunerOf } from '../../gpu/tuner.ts'
+import { type ConvPlan, planConv2d } from '../conv2d/plan.ts'
+import type { ConvAdapter, ConvBuffer, ConvEpilogue, ConvShape, ConvVariant } from '../conv2d/variant.ts'
 import type { Device } from '../device.ts'
-import type { Run } from '../op.ts'
-import type { Tensor } from '../tensor.ts'
+import { Run } from '../op.ts'
+import { Tensor } from '../tensor.ts'
 import { convKernels } from './conv2d_kernels.ts'
-import {
-  type ConvAdapter,
-  type ConvBuffer,
-  type ConvEpilogue,
-  type ConvPlan,
-  type ConvShape,
-  type ConvVariant,
-  planConv2d,
-} from './conv2d_plan.ts'
 
 export type ConvBuffers = Partial<Record<ConvBuffer, Tensor | Storage>>
 
@@ -31,8 +25,8 @@ export function convAdapter({ adapter, native }: Device): ConvAdapter {
 }
 
 /** How the tuner names one of a plan's four parts for a shape. */
-export const convKey = (part: keyof ConvPlan, s: ConvShape): string =>
-  `conv2d.${part} ${s.n}x${s.cin}x${s.h}x${s.w} to ${s.cout}x${s.outH}x${s.outW}, kernel ${s.kh}x${s.kw}, ` +
+export const convKey = (part: keyof ConvPlan, s: ConvShape, half = false): string =>
+  `conv2d.${part}${half ? ' in float16' : ''} ${s.n}x${s.cin}x${s.h}x${s.w} to ${s.cout}x${s.outH}x${s.outW}, kernel ${s.kh}x${s.kw}, ` +
   `stride ${s.strideH}x${s.strideW}, padding ${s.padH}x${s.padW}, dilation ${s.dilationH}x${s.dilationW}, groups ${s.groups}`
 
 /** Multiplications and additions of the convolution, the same for its two transposes. */
@@ -40,33 +34,57 @@ export const convFlops = (s: ConvShape): number =>
   2 * s.n * s.outH * s.outW * s.kh * s.kw * s.cout * (s.cin / s.groups)
 
 /** One part of a convolution as an op asked for it. */
-export interface ConvRequest {
+interface ConvRequest {
   readonly part: keyof ConvPlan
   readonly shape: ConvShape
   readonly epilogue: ConvEpilogue
+  /** Its activations are float16. */
+  readonly half: boolean
 }
 
-const recorders = new WeakMap<Device, Map<string, ConvRequest>>()
+/** The arrays that may be float16; weights, biases, their gradients and partial sums are float32. */
+export const ACTIVATIONS: ReadonlySet<ConvBuffer> = new Set(['x', 'y', 'dy', 'dx'])
 
-/** The different convolutions that `fn` asks for. */
-export function recordConvs(device: Device, fn: () => unknown): ConvRequest[] {
-  const seen = new Map<string, ConvRequest>()
-  recorders.set(device, seen)
-  try {
-    fn()
-  } finally {
-    recorders.delete(device)
-  }
-  return [...seen.values()]
-}
+/** Whether all kernels of a variant have a form for activations in float16. */
+export const hasHalfForm = ({ dispatches }: ConvVariant): boolean =>
+  dispatches.every(({ file, entry, bindings }) =>
+    convKernels
+      .get(file)
+      ?.entry(entry)
+      .bindings.every((b) => b.access === 'uniform' || b.elem === ACTIVATIONS.has(bindings[b.name]!)),
+  )
 
 /** The variants that compute one part of a convolution on this device. */
-export const planOf = (
-  device: Device,
-  part: keyof ConvPlan,
-  shape: ConvShape,
-  epilogue: ConvEpilogue,
-): ConvVariant[] => planConv2d(shape, convAdapter(device), { [part]: epilogue })[part]
+function planOf(device: Device, { part, shape, epilogue, half }: ConvRequest): ConvVariant[] {
+  const variants = planConv2d(shape, convAdapter(device), { [part]: epilogue })[part]
+  return half ? variants.filter(hasHalfForm) : variants
+}
+
+/** Elements of every tensor that a convolution and its gradients touch. */
+const sizes = (s: ConvShape): Record<Exclude<ConvBuffer, `scratch:${string}`>, number> => {
+  const image = s.n * s.cin * s.h * s.w
+  const result = s.n * s.cout * s.outH * s.outW
+  const weight = s.cout * (s.cin / s.groups) * s.kh * s.kw
+  const bias = Math.max(s.cin, s.cout)
+  return { x: image, dx: image, y: result, dy: result, weight, dw: weight, bias, db: bias }
+}
+
+/** Tensors of zeros for all of them, to time variants on. */
+function rehearse(device: Device, shape: ConvShape, half: boolean): Rehearsal<ConvVariant> {
+  const run = new Run(device, 'tune conv2d')
+  const buffers: Record<string, Tensor> = {}
+  for (const [name, count] of Object.entries(sizes(shape))) {
+    buffers[name] = run.zeros([count], half && ACTIVATIONS.has(name as ConvBuffer) ? 'float16' : 'float32')
+  }
+  return {
+    run: (variant) => {
+      const inner = new Run(device, 'tune conv2d')
+      runConvVariant(inner, variant, buffers, 0)
+      inner.finish([])
+    },
+    dispose: () => run.finish([]),
+  }
+}
 
 /** Plans one part of a convolution and runs the variant that the tuner chose. */
 export function runConv(
@@ -77,11 +95,36 @@ export function runConv(
   buffers: ConvBuffers,
 ): void {
   const { device } = run
-  const key = convKey(part, shape)
-  recorders.get(device)?.set(key, { part, shape, epilogue })
-  const variant = tunerOf(device).choose(key, planOf(device, part, shape, epilogue))
+  const half = Object.values(buffers).some((b) => b instanceof Tensor && b.dtype === 'float16')
+  const request = { part, shape, epilogue, half }
+  const chosen = tunerOf(device).choose<ConvVariant>({
+    key: convKey(part, shape, half),
+    candidates: planOf(device, request),
+    kernelsOf: ({ dispatches }) => dispatches.map((d) => kernelOf(run.op, d.file)),
+    rehearse: () => rehearse(device, shape, half),
+  })
+  const variant = placed(device, request, chosen, buffers[part === 'forward' ? 'y' : 'dx'])
   const flops = part === 'biasGrad' ? shape.n * shape.cout * shape.outH * shape.outW : convFlops(shape)
   runConvVariant(run, variant, buffers, flops)
+}
+
+/** The chosen variant where the output is channels of a larger array: the same, writing there. */
+function placed(
+  device: Device,
+  request: ConvRequest,
+  chosen: ConvVariant,
+  output: Tensor | Storage | undefined,
+): ConvVariant {
+  if (!(output instanceof Tensor) || !output.channels) return chosen
+  const { offset, gap } = output.span
+  const epilogue = { ...request.epilogue, offset, gap }
+  return planOf(device, { ...request, epilogue }).find((v) => v.name === chosen.name)!
+}
+
+function kernelOf(op: string, file: string): Kernel {
+  const known = convKernels.get(file)
+  if (!known) throw new FoveaError(`${op}: kernels/${file}.wgsl is not in the table of conv2d_kernels.ts`)
+  return known
 }
 
 /** Launches a variant's dispatches; `flops` are credited to its busiest one. */
@@ -97,14 +140,11 @@ export function runConvVariant(run: Run, variant: ConvVariant, buffers: ConvBuff
   }
   const main = mainDispatch(variant)
   variant.dispatches.forEach(({ file, entry, bindings, params, overrides, workgroups }, i) => {
-    const known = convKernels.get(file)
-    if (!known) {
-      throw new FoveaError(`${run.op}: kernels/${file}.wgsl is not in the table of conv2d_kernels.ts`)
-    }
     run.launch({
-      kernel: known,
+      kernel: kernelOf(run.op, file),
       entry,
       bindings: Object.fromEntries(Object.entries(bindings).map(([k, b]) => [k, resolve(b)])),
+      inPlace: Object.keys(bindings).filter((k) => bindings[k] === 'y' || bindings[k] === 'dx'),
       params,
       overrides,
       workgroups,

@@ -26,8 +26,8 @@ interface Attrs {
 }
 
 function launch(run: Run, x: Tensor, { p, latest }: Attrs): Tensor {
-  if (p === 1) return run.zeros(x.shape)
-  const y = run.empty(x.shape)
+  if (p === 1) return run.zeros(x.shape, x.dtype)
+  const y = run.empty(x.shape, x.dtype)
   const count = Math.ceil(x.size / 4)
   run.launch({
     kernel: dropouts,
@@ -46,6 +46,7 @@ function launch(run: Run, x: Tensor, { p, latest }: Attrs): Tensor {
 
 const apply = defineUnaryResult<Attrs>({
   name: 'dropout',
+  half: { inputs: 'all' },
   forward(run, [x], attrs) {
     requireFloat('dropout', { x: x! })
     const { device } = run

@@ -14,7 +14,7 @@ export function checkActivation(op: string, activation: string | undefined): voi
 
 /** `dy` where the fused ReLU let `y` through, else 0. */
 export function reluGrad(run: Run, y: Tensor, dy: Tensor): Tensor {
-  const dz = run.empty(y.shape)
+  const dz = run.empty(y.shape, y.dtype)
   const count = Math.ceil(y.size / 4)
   run.launch({
     kernel: fusedRelu,

@@ -73,9 +73,10 @@ export function interpolateShape(x: Shape, options: InterpolateOptions): Attrs {
 
 const apply = defineUnaryResult<Attrs>({
   name: 'interpolate',
+  half: { inputs: 'all' },
   forward(run, [x], { n, c, params }) {
     const { outH, outW } = params as { outH: number; outW: number }
-    const y = run.empty([n, c, outH, outW])
+    const y = run.empty([n, c, outH, outW], x!.dtype)
     run.launch({
       kernel: resize,
       entry: 'interpolate',
@@ -88,7 +89,7 @@ const apply = defineUnaryResult<Attrs>({
   },
   backward(run, { inputs: [x], grads: [dy], attrs: { n, c, params } }) {
     const { h, w } = params as { h: number; w: number }
-    const dx = run.empty(x!.shape)
+    const dx = run.empty(x!.shape, x!.dtype)
     run.launch({
       kernel: resize,
       entry: 'interpolate_grad',

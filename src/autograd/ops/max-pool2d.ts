@@ -2,7 +2,7 @@ import source from '../../../kernels/max_pool2d.wgsl'
 import { kernel } from '../../gpu/kernel.ts'
 import { defineUnaryResult } from '../op.ts'
 import { checkOptions } from '../options.ts'
-import type { Tensor } from '../tensor.ts'
+import type { Span, Tensor } from '../tensor.ts'
 import { imageShape, type Pair, type Pool, pixelThreads, pool2dShape } from './window.ts'
 
 const maxPool = kernel('max_pool2d', source)
@@ -18,10 +18,15 @@ export interface MaxPool2dOptions {
   readonly ceilMode?: boolean
 }
 
-const params = ({ n, c, ...p }: Pool) => ({
+/** `span`: where x or its gradient lies. */
+const params = ({ n, c, ...p }: Pool, { offset, gap }: Span, accumulate = false) => ({
   planes: n * c,
   ...p,
   lowest: Number.NEGATIVE_INFINITY,
+  channels: c,
+  offset,
+  gap,
+  accumulate: accumulate ? 1 : 0,
 })
 
 /** The common case, for which there is a kernel on vec4s. */
@@ -38,35 +43,41 @@ const isTwoByTwo = (p: Pool): boolean =>
 
 const apply = defineUnaryResult<Pool>({
   name: 'maxPool2d',
+  half: { inputs: 'all' },
   forward(run, [x], p) {
     const planes = p.n * p.c
-    const y = run.empty([p.n, p.c, p.outH, p.outW])
-    const at = run.save(run.empty(y.shape, 'uint32'))
+    const y = run.empty([p.n, p.c, p.outH, p.outW], x!.dtype)
     const fast = isTwoByTwo(p)
+    const at = run.save(run.empty(fast ? [y.size / 4] : y.shape, 'uint32'))
+    const { span } = x!
     run.launch({
       kernel: maxPool,
       entry: fast ? 'max_pool2d_2x2' : 'max_pool2d',
       bindings: fast ? { x4: x!, y4: y, at4_out: at } : { x: x!, y, at_out: at },
-      params: params(p),
+      inPlace: ['x', 'x4'],
+      params: params(p, span),
       threads: pixelThreads(run.device.adapter.cpu, p.outH, fast ? p.outW / 4 : p.outW, planes),
       flops: y.size * p.kh * p.kw,
     })
     return y
   },
-  backward(run, { inputs: [x], saved: [at], grads: [dy], attrs: p }) {
+  backward(run, { inputs: [x], saved: [at], grads: [dy], partial, attrs: p }) {
     const planes = p.n * p.c
-    const dx = run.empty(x!.shape)
+    const known = partial(0)
+    const dx = known ?? run.empty(x!.shape, x!.dtype)
+    const { span } = dx
     const fast = isTwoByTwo(p)
     run.launch({
       kernel: maxPool,
       entry: fast ? 'max_pool2d_2x2_grad' : 'max_pool2d_grad',
       bindings: fast ? { dy4: dy!, at4: at!, dx4: dx } : { dy: dy!, at: at!, dx },
-      params: params(p),
+      inPlace: ['dx', 'dx4'],
+      params: params(p, span, known !== undefined),
       threads: fast
         ? pixelThreads(run.device.adapter.cpu, Math.ceil(p.h / 2), p.w / 8, planes)
         : pixelThreads(run.device.adapter.cpu, p.h, p.w, planes),
     })
-    return [dx]
+    return [known ? undefined : dx]
   },
 })
 

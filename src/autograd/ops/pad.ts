@@ -29,6 +29,7 @@ export function checkPad(shape: Shape, { pads }: PadOptions): Shape {
 
 const apply = defineUnaryResult<PadOptions>({
   name: 'pad',
+  half: { inputs: 'all' },
   forward(run, [x], attrs) {
     requireFloat('pad', { x: x! })
     const shape = checkPad(x!.shape, attrs)

@@ -1,5 +1,5 @@
 import { ShapeError } from '../../gpu/errors.ts'
-import { copyBox } from '../move.ts'
+import { boxOf, copyBox } from '../move.ts'
 import { defineUnaryResult, type Run } from '../op.ts'
 import { checkOptions } from '../options.ts'
 import { normalizeAxis, stridesOf } from '../shape.ts'
@@ -19,13 +19,14 @@ function launch(run: Run, x: Tensor, order: readonly number[]): Tensor {
   const shape = order.map((a) => x.shape[a]!)
   const y = run.empty(shape, x.dtype)
   const own = stridesOf(x.shape)
-  const from = { tensor: x, offset: 0, strides: order.map((a) => own[a]!) }
-  copyBox(run, shape, from, { tensor: y, offset: 0, strides: stridesOf(shape) })
+  const from = { storage: x.storage, offset: 0, strides: order.map((a) => own[a]!) }
+  copyBox(run, shape, from, boxOf(y))
   return y
 }
 
 const apply = defineUnaryResult<{ axes: readonly number[] }>({
   name: 'permute',
+  half: { inputs: 'all' },
   forward: (run, [x], { axes }) => launch(run, x!, checkPermute(x!.shape, axes)),
   backward(run, { inputs: [x], grads: [dy], attrs: { axes } }) {
     const order = checkPermute(x!.shape, axes)

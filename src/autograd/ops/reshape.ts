@@ -6,6 +6,7 @@ import { formatShape, type Shape, type Tensor } from '../tensor.ts'
 
 const apply = defineUnaryResult<{ shape: Shape }>({
   name: 'reshape',
+  half: { inputs: 'all' },
   forward(run, [x], { shape }) {
     return run.view(x!, inferShape('reshape', x!.shape, shape))
   },

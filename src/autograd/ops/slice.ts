@@ -34,6 +34,7 @@ export function checkSlice(shape: Shape, { starts, ends }: SliceOptions): { star
 
 const apply = defineUnaryResult<SliceOptions>({
   name: 'slice',
+  half: { inputs: 'all' },
   forward(run, [x], attrs) {
     const { starts, sizes } = checkSlice(x!.shape, attrs)
     return cut(run, x!, starts, sizes)

@@ -1,5 +1,5 @@
 import { ShapeError } from '../../gpu/errors.ts'
-import { formatShape, type Shape, type Tensor } from '../tensor.ts'
+import { formatShape, isFloat, type Shape, type Tensor } from '../tensor.ts'
 
 /** A number for both axes, or `[height, width]`. */
 export type Pair = number | readonly [number, number]
@@ -14,9 +14,9 @@ export function pair(op: string, name: string, value: Pair, least: number): [num
   )
 }
 
-/** The four sizes of a float32 image batch. */
+/** The four sizes of a batch of images, of floats. */
 export function imageShape(op: string, name: string, x: Tensor): [number, number, number, number] {
-  if (x.dtype !== 'float32') throw new ShapeError(op, `${name} must be float32, got ${x.dtype}`)
+  if (!isFloat(x.dtype)) throw new ShapeError(op, `${name} must be float32, got ${x.dtype}`)
   return fourSizes(op, name, x.shape)
 }
 

@@ -3,6 +3,7 @@ import { concat } from '../../autograd/ops/concat.ts'
 import { maxPool2d } from '../../autograd/ops/max-pool2d.ts'
 import { sigmoid } from '../../autograd/ops/sigmoid.ts'
 import { Prng } from '../../autograd/random.ts'
+import { concatSlots, type Slot } from '../../autograd/slots.ts'
 import { formatShape, type Tensor } from '../../autograd/tensor.ts'
 import { FoveaError, ShapeError } from '../../gpu/errors.ts'
 import type { Uniform } from '../init.ts'
@@ -16,6 +17,8 @@ export interface UNetOptions {
   readonly features?: number
   /** Seed of the initial weights: same seed, same weights on every adapter. */
   readonly seed?: number
+  /** See `Module.activationCheckpointing`. Default false. */
+  readonly activationCheckpointing?: boolean
 }
 
 /** Levels that halve the image; sides must be multiples of 2 to that power. */
@@ -37,8 +40,9 @@ class Block extends Module {
     this.#norm2 = this.part(`${name}norm2`, new BatchNorm2d(device, features, { activation: 'relu' }))
   }
 
-  forward(x: Tensor): Tensor {
-    return this.#norm2.forward(this.#conv2.forward(this.#norm1.forward(this.#conv1.forward(x))))
+  /** `into`: where the result is to lie, for a later `concat`. */
+  forward(x: Tensor, into?: Slot): Tensor {
+    return this.#norm2.behind(this.#conv2, this.#norm1.behind(this.#conv1, x), into)
   }
 }
 
@@ -48,7 +52,7 @@ class Block extends Module {
  * the thesis (`encoder1.enc1conv1.weight` … `conv.bias`), so that state dicts move both ways.
  */
 export class UNet extends Module {
-  readonly options: Required<UNetOptions>
+  readonly options: Required<Omit<UNetOptions, 'activationCheckpointing'>>
   readonly #encoders: Block[] = []
   readonly #bottleneck: Block
   readonly #ups: ConvTranspose2d[] = []
@@ -57,9 +61,10 @@ export class UNet extends Module {
 
   constructor(
     readonly device: Device,
-    { inChannels = 1, outChannels = 1, features = 32, seed = 42 }: UNetOptions = {},
+    { inChannels = 1, outChannels = 1, features = 32, seed = 42, ...rest }: UNetOptions = {},
   ) {
     super()
+    this.activationCheckpointing = rest.activationCheckpointing ?? false
     for (const [name, value] of Object.entries({ inChannels, outChannels, features })) {
       if (!Number.isInteger(value) || value < 1)
         throw new FoveaError(`UNet: ${name} must be a whole number of at least 1, got ${value}`)
@@ -95,18 +100,31 @@ export class UNet extends Module {
   forward(x: Tensor): Tensor {
     this.#check(x)
     const skips: Tensor[] = []
+    // A slot holds the memory of the whole concatenation: not where memory is what counts.
+    const slots = this.activationCheckpointing ? [] : this.#encoders.map((_, l) => this.#slots(x, l))
     let h = x
-    for (const encoder of this.#encoders) {
-      const skip = encoder.forward(h)
+    this.#encoders.forEach((encoder, l) => {
+      const skip = this.segment((from) => encoder.forward(from, slots[l]?.[1]), h)
       skips.push(skip)
       h = maxPool2d(skip, { kernelSize: 2, stride: 2 })
-    }
-    h = this.#bottleneck.forward(h)
+    })
+    h = this.segment((from) => this.#bottleneck.forward(from), h)
     for (let l = LEVELS - 1; l >= 0; l--) {
-      const up = this.#ups[l]!.forward(h)
-      h = this.#decoders[l]!.forward(concat([up, skips[l]!], { axis: 1 }))
+      h = this.segment(
+        (low, skip) =>
+          this.#decoders[l]!.forward(concat([this.#ups[l]!.forward(low, slots[l]?.[0]), skip], { axis: 1 })),
+        h,
+        skips[l]!,
+      )
     }
     return sigmoid(this.#head.forward(h))
+  }
+
+  /** Places of the upsampled and the skip in the concatenation of a level. */
+  #slots(x: Tensor, level: number): Slot[] {
+    const [n, , h, w] = x.shape as [number, number, number, number]
+    const shape = [n, this.options.features * 2 ** level, h / 2 ** level, w / 2 ** level]
+    return concatSlots(this.device, [shape, shape])
   }
 
   #check(x: Tensor): void {

@@ -28,6 +28,11 @@ export class Adam extends Optimizer {
     this.weightDecay = weightDecay
   }
 
+  protected override fresh(): readonly [number, number] {
+    const [beta1, beta2] = this.betas
+    return [1 - beta1, 1 - beta2]
+  }
+
   protected uniforms() {
     const [beta1, beta2] = this.betas
     return {

@@ -4,6 +4,7 @@ import { BYTES_PER_ELEMENT, type Tensor } from '../../autograd/tensor.ts'
 import { CheckpointError } from '../../gpu/errors.ts'
 import { kernel } from '../../gpu/kernel.ts'
 import type { Storage } from '../../gpu/storage.ts'
+import type { GradScaler } from './grad-scaler.ts'
 import { groupParameters, type ParameterGroup } from './groups.ts'
 
 const kernels = kernel('optimizer', source)
@@ -31,9 +32,17 @@ export interface OptimizerState {
   /** Steps taken. */
   readonly step: number
   readonly lr: number
-  /** Moments by `parameter name or index` + `.` + moment name. */
+  /** Moments by `parameter name or index` + `.` + moment name; with loss scaling also `progress`. */
   readonly tensors: Readonly<Record<string, Tensor>>
 }
+
+export interface StepOptions {
+  /** Divides the gradients by its scale, and leaves everything as it is where they are not finite. */
+  readonly scaler?: GradScaler
+}
+
+/** Floats of what the GPU knows of an optimiser's steps: kernels/grad_scaler.wgsl. */
+const PROGRESS = 5
 
 interface Moments {
   readonly group: ParameterGroup
@@ -47,6 +56,9 @@ export abstract class Optimizer {
   readonly device: Device
   protected steps = 0
   readonly #moments: readonly Moments[]
+  /** With loss scaling only the GPU knows how many steps were taken. */
+  readonly #progress: Storage
+  #scaled = false
 
   constructor(
     private readonly name: string,
@@ -58,11 +70,16 @@ export abstract class Optimizer {
     const { device, groups } = groupParameters(name, params)
     this.device = device
     this.lr = lr
+    this.#progress = device.allocatePersistent(PROGRESS * BYTES_PER_ELEMENT, `${name} progress`)
     this.#moments = groups.map((group) => ({
       group,
       storages: new Map(
         momentNames.map(
-          (m) => [m, device.allocatePersistent(group.length * BYTES_PER_ELEMENT, `${name} ${m}`)] as const,
+          (m) =>
+            [
+              m,
+              device.allocatePersistent(group.length * BYTES_PER_ELEMENT, `${name} ${m}`, 'optimizer'),
+            ] as const,
         ),
       ),
     }))
@@ -76,20 +93,33 @@ export abstract class Optimizer {
     for (const { group } of this.#moments) this.device.clear('zeroGrad', group.grads())
   }
 
+  /** 1 − β of first and second moment; 0 for optimisers without bias correction. */
+  protected fresh(): readonly [number, number] {
+    return [0, 0]
+  }
+
+  /** The parameters and gradients that one launch serves each. */
+  get groups(): readonly ParameterGroup[] {
+    return this.#moments.map(({ group }) => group)
+  }
+
   /** Updates the parameters from their gradients: one launch a block. */
-  step(): void {
+  step({ scaler }: StepOptions = {}): void {
     this.device.perform(() => {
       this.steps++
     })
+    if (scaler) this.#scaled = true
+    scaler?.decide(this.groups, this.#progress, this.fresh())
     for (const { group, storages } of this.#moments) {
       const m = storages.get('m')
       const v = storages.get('v')
       const bindings: Record<string, Storage> = { weight: group.data, grad: group.grads() }
       if (m) bindings.m = m
       if (v) bindings.v = v
+      if (scaler) bindings.progress = this.#progress
       this.device.launch(`${this.name} step`, {
         kernel: kernels,
-        entry: this.entry,
+        entry: scaler ? `${this.entry}_scaled` : this.entry,
         bindings,
         params: () => ({ ...UNUSED, count: group.length, lr: this.lr, ...this.uniforms() }),
         threads: group.length,
@@ -113,12 +143,15 @@ export abstract class Optimizer {
         }
       }
     }
+    if (this.#scaled)
+      tensors.progress = this.device.wrap([PROGRESS], 'float32', this.#progress.retain(), false, false)
     return { step: this.steps, lr: this.lr, tensors }
   }
 
   /** Restores what `stateDict` gave. Throws a CheckpointError that names what is missing or of another shape. */
   loadStateDict(state: OptimizerState): void {
-    const mine = this.stateDict().tensors
+    const { progress, ...mine } = this.stateDict().tensors
+    progress?.dispose()
     for (const [name, to] of Object.entries(mine)) {
       const from = state.tensors[name]
       if (!from)
@@ -133,6 +166,14 @@ export abstract class Optimizer {
       this.device.copy(`${this.name} state`, from.storage, to.storage, to.bytes)
     }
     for (const t of Object.values(mine)) t.dispose()
+    if (state.tensors.progress) {
+      this.#scaled = true
+      const { storage, bytes } = state.tensors.progress
+      this.device.copy(`${this.name} state`, storage, this.#progress, bytes)
+    } else {
+      const [done1, done2] = this.fresh().map((f) => 1 - (1 - f) ** state.step) as [number, number]
+      this.device.write(this.#progress, Float32Array.of(1, 0, done1, done2, state.step))
+    }
     this.steps = state.step
     this.lr = state.lr
   }
@@ -145,5 +186,6 @@ export abstract class Optimizer {
   dispose(): void {
     for (const { storages } of this.#moments)
       for (const s of storages.values()) s.release('its optimiser was disposed')
+    this.#progress.release('its optimiser was disposed')
   }
 }

@@ -1,0 +1,24 @@
+// float32 to half precision (rounded to the nearest, in the adapter's way) and back (exact), four a thread. Runs
+// in its half form only: in the file as it stands both sides are float32.
+
+alias elem4 = vec4f;
+
+struct Params { count: u32 }  // vec4s
+
+@group(0) @binding(0) var<storage, read> x: array<vec4f>;
+@group(0) @binding(1) var<storage, read_write> half_y: array<elem4>;
+@group(0) @binding(0) var<storage, read> half_x: array<elem4>;
+@group(0) @binding(1) var<storage, read_write> y: array<vec4f>;
+@group(0) @binding(2) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn to_half(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let i = id.x + id.y * groups.x * 64u;
+  if (i < params.count) { half_y[i] = elem4(x[i]); }
+}
+
+@compute @workgroup_size(64)
+fn from_half(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let i = id.x + id.y * groups.x * 64u;
+  if (i < params.count) { y[i] = vec4f(half_x[i]); }
+}

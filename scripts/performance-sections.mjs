@@ -1,0 +1,287 @@
+// The measured parts of docs/performance.md by name: each makes Markdown of what its JSON files hold.
+
+const ms = (value) => (value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2))
+const megabytes = (bytes) => (bytes / 2 ** 20).toFixed(0)
+const percent = (part) => `${(100 * part).toFixed(0)} %`
+const sum = (list, of) => list.reduce((total, each) => total + of(each), 0)
+
+function groupBy(list, keyOf) {
+  const groups = new Map()
+  for (const each of list) groups.set(keyOf(each), [...(groups.get(keyOf(each)) ?? []), each])
+  return groups
+}
+
+/** A table; the first `texts` columns are text, the others numbers. */
+function table(columns, rows, texts = 1) {
+  const line = (cells) => `| ${cells.join(' | ')} |`
+  return [
+    line(columns),
+    `|${columns.map((_, i) => (i < texts ? '---' : '---:')).join('|')}|`,
+    ...rows.map(line),
+  ].join('\n')
+}
+
+/** Where and when, and what the adapter gives at most. */
+function machine({ date, adapter, cpu, platform, node, webgpu, ceiling, overheadUs }) {
+  const parts = [
+    `${adapter}; ${cpu}, ${platform}; Node ${node}, webgpu ${webgpu}; ${date}.`,
+    ceiling &&
+      `Multiply-adds ${ceiling.gflops.toFixed(1)} GFLOP/s; copies ${ceiling.copies
+        .map((c) => `of ${c.bytes / 2 ** 21} MB ${c.gbs.toFixed(1)}`)
+        .join(', ')} GB/s.`,
+    overheadUs !== undefined && `One more launch of a kernel that does nothing: ${overheadUs.toFixed(1)} µs.`,
+  ]
+  return parts.filter(Boolean).join('  \n')
+}
+
+const profilesOf = (files) => files.flatMap((file) => file.profiles)
+const sizeOf = (p) => `${p.batch}×${p.inChannels}×${p.side}²`
+
+/** Time a pixel over the sizes, and how far the dearest lies over the cheapest. */
+function pixels(files) {
+  const groups = groupBy(profilesOf(files), (p) => `${p.title} ${p.phase}, batch ${p.batch}`)
+  const sides = [...new Set(profilesOf(files).map((p) => p.side))].sort((a, b) => a - b)
+  const rows = [...groups].map(([name, list]) => {
+    const at = (side) => list.find((p) => p.side === side)
+    const each = list.map((p) => p.ms / p.pixels)
+    return [
+      name,
+      ...sides.map((side) => {
+        const p = at(side)
+        return p ? `${((1e6 * p.ms) / p.pixels).toFixed(0)} (${ms(p.ms)} ms)` : '–'
+      }),
+      list.length > 1 ? (Math.max(...each) / Math.min(...each)).toFixed(2) : '–',
+    ]
+  })
+  return table(['ns a pixel (median of a call)', ...sides.map((s) => `${s}²`), 'dearest / cheapest'], rows)
+}
+
+/** One line a network, phase and size. */
+function steps(files) {
+  const rows = profilesOf(files).map((p) => [
+    `${p.title} ${p.phase} ${sizeOf(p)}`,
+    `${ms(p.ms)} (${ms(p.min)})`,
+    ms(p.kernelMs),
+    ms(p.floorMs),
+    percent(p.floorMs / p.kernelMs),
+    p.dispatches,
+    p.submissions,
+    p.newBuffers,
+    p.jsMs.toFixed(2),
+    megabytes(p.peakBytes),
+    `${megabytes(p.plannedBytes)} (${megabytes(p.unsharedBytes)})`,
+  ])
+  const columns = [
+    'work',
+    'ms median (least)',
+    'in kernels',
+    'floor',
+    'floor / kernels',
+    'launches',
+    'submissions',
+    'new buffers',
+    'JS ms',
+    'peak MB',
+    'intermediates MB (unshared)',
+  ]
+  return table(columns, rows)
+}
+
+const kernelName = (kernel) => {
+  const [file, entry] = kernel.split('/')
+  return file === entry ? file : kernel
+}
+
+/** Rows that are at least this part of a step's time. */
+const SHOWN = 0.01
+
+/** By kernel: the smallest and the largest size of each network and phase, most lost first. */
+function floors(files) {
+  const groups = groupBy(profilesOf(files), (p) => `${p.title} ${p.phase}`)
+  const parts = []
+  for (const list of groups.values()) {
+    const bySide = [...list].sort((a, b) => a.pixels - b.pixels)
+    for (const p of new Set([bySide[0], bySide.at(-1)])) {
+      const shown = p.byKernel.filter((r) => r.ms >= SHOWN * p.kernelMs)
+      const rows = shown.map((r) => [
+        `\`${kernelName(r.kernel)}\``,
+        r.op,
+        r.launches,
+        ms(r.ms),
+        ms(r.floorMs),
+        ms(r.lostMs),
+        r.gflops > 0 ? r.gflops.toFixed(1) : '–',
+        r.gbs.toFixed(1),
+      ])
+      const rest = p.kernelMs - sum(shown, (r) => r.ms)
+      const restFloor = p.floorMs - sum(shown, (r) => r.floorMs)
+      rows.push([
+        'others',
+        '',
+        p.dispatches - sum(shown, (r) => r.launches),
+        ms(rest),
+        ms(restFloor),
+        ms(rest - restFloor),
+        '',
+        '',
+      ])
+      const columns = ['kernel', 'op', 'launches', 'ms', 'floor', 'lost', 'GFLOP/s', 'GB/s']
+      parts.push(
+        `**${p.title} ${p.phase}, ${sizeOf(p)}**: ${ms(p.kernelMs)} ms in kernels, floor ${ms(p.floorMs)} ms.\n\n${table(columns, rows, 2)}`,
+      )
+    }
+  }
+  return parts.join('\n\n')
+}
+
+/** By op, one column a size. */
+function ops(files) {
+  const parts = []
+  for (const [name, list] of groupBy(profilesOf(files), (p) => `${p.title} ${p.phase}`)) {
+    const bySize = [...list].sort((a, b) => a.pixels - b.pixels)
+    const msOf = (p, op) =>
+      sum(
+        p.byKernel.filter((r) => r.op === op),
+        (r) => r.ms,
+      )
+    const names = [...new Set(list.flatMap((p) => p.byKernel.map((r) => r.op)))]
+    const largest = bySize.at(-1)
+    const rows = names
+      .filter((op) => bySize.some((p) => msOf(p, op) >= SHOWN * p.kernelMs))
+      .sort((a, b) => msOf(largest, b) - msOf(largest, a))
+      .map((op) => [op, ...bySize.map((p) => ((1e6 * msOf(p, op)) / p.pixels).toFixed(0))])
+    rows.push(['all', ...bySize.map((p) => ((1e6 * p.kernelMs) / p.pixels).toFixed(0))])
+    parts.push(`**${name}**, ns a pixel by op:\n\n${table(['op', ...bySize.map(sizeOf)], rows)}`)
+  }
+  return parts.join('\n\n')
+}
+
+/** From the start of a process to the second step. */
+function start(files) {
+  const rows = files.flatMap(({ start: { cold, warm } }) =>
+    [
+      ['empty', cold],
+      ['full', warm],
+    ].map(([cache, t]) => [
+      cache,
+      ms(t.openMs),
+      ms(t.buildMs),
+      ms(t.firstStepMs),
+      ms(t.secondStepMs),
+      t.pipelines,
+    ]),
+  )
+  const columns = [
+    "driver's shader cache",
+    'to device, ms',
+    'network',
+    'first step',
+    'second step',
+    'pipelines',
+  ]
+  return table(columns, rows)
+}
+
+/** What was aimed at on lavapipe: milliseconds. */
+const TARGETS = {
+  'conv3x3 4x32->32x64x64': 30,
+  'conv3x3 gradients 4x32->32x64x64': 75,
+  'unet16 inference 4x1x64x64': 110,
+  'unet16 training step 4x1x64x64': 450,
+}
+
+/** Beside the peers, from one run. */
+function peers([{ peers: reports, comparison }]) {
+  const rows = comparison.map(({ name, fovea, peers: others }) => [
+    name,
+    `**${ms(fovea)}**`,
+    TARGETS[name] ? `≤ ${TARGETS[name]}` : '–',
+    ...reports.map(({ peer }) => {
+      const found = others.find((o) => o.peer === peer)
+      return found ? `${ms(found.ms)} (${found.ratio.toFixed(1)}×)` : '–'
+    }),
+  ])
+  const heads = reports.map(({ peer, version }) => `${peer} ${version ?? ''}`.trim())
+  return table(['ms, median', 'fovea', 'target', ...heads], rows)
+}
+
+/** Every kernel against its floor. */
+function kernels([{ kernels: list }]) {
+  const rows = list.map((k) => [
+    k.name,
+    k.min.toFixed(3),
+    k.median.toFixed(3),
+    k.gflops.toFixed(1),
+    k.gbs.toFixed(2),
+    percent(k.share),
+  ])
+  return table(['kernel', 'least ms', 'median', 'GFLOP/s', 'GB/s', 'floor / time'], rows)
+}
+
+/** What a web page loads. */
+function bundle([{ fovea, peers: others }]) {
+  const kb = (bytes) => (bytes / 1000).toFixed(1)
+  const rows = [
+    ...fovea.map((f) => [`fovea: ${f.page}`, kb(f.minified), kb(f.gzipped)]),
+    ...others.map((p) => [`${p.peer} ${p.version}`, kb(p.minified), kb(p.gzipped)]),
+  ]
+  return table(['browser bundle', 'minified kB', 'gzipped kB'], rows)
+}
+
+/** The runs on a graphics processor, or that there was none. */
+function gpu(files) {
+  if (files.length === 0)
+    return 'No graphics processor has run this yet: none could be had. Nothing in this section is measured.'
+  return files.map(gpuRun).join('\n\n')
+}
+
+function gpuRun({ tests, conv, training, ...where }) {
+  const parts = [machine(where)]
+  if (tests)
+    parts.push(
+      `Test suite on this adapter: ${tests.passed} passed, ${tests.failed} failed, ${tests.skipped} skipped.`,
+    )
+  if (conv) {
+    const rows = conv.map((c) => [
+      c.name,
+      c.min.toFixed(3),
+      c.gflops.toFixed(0),
+      percent(c.gflops / where.ceiling.gflops),
+    ])
+    parts.push(table(['convolution, tuned', 'least ms', 'GFLOP/s', 'of the multiply-adds measured'], rows))
+  }
+  if (training) {
+    const torch = training.rows.find((r) => r.torch)
+    if (torch) parts.push(`PyTorch ${torch.torch} on ${torch.device}, float32 without TF32.`)
+    const base = training.rows.find((r) => r.name === 'PyTorch float32')?.ms
+    const own = training.rows.find((r) => r.name === 'fovea float32')?.ms
+    const ratio = (of, r) => (of && r.ms ? `${(of / r.ms).toFixed(2)}×` : '–')
+    const rows = training.rows.map((r) => [
+      r.name,
+      r.ms === undefined ? `– (${r.skipped})` : `${ms(r.ms)} (${ms(r.min)})`,
+      ratio(base, r),
+      ratio(own, r),
+    ])
+    const columns = [
+      `training step, ${training.size}`,
+      'ms median (least)',
+      'as fast as PyTorch float32',
+      'as fast as fovea float32',
+    ]
+    parts.push(table(columns, rows))
+  }
+  return parts.join('\n\n')
+}
+
+export const SECTIONS = {
+  machine: (files) => files.map(machine).join('\n\n'),
+  pixels,
+  steps,
+  floors,
+  ops,
+  start,
+  peers,
+  kernels,
+  bundle,
+  gpu,
+}

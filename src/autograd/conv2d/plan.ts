@@ -1,0 +1,104 @@
+/**
+ * Which kernels compute a convolution, its two transposes and its bias gradient, for one shape on one adapter.
+ *
+ * Pure: no GPU, no engine. A variant is a list of dispatches in order; the first variant of a list is the
+ * default, the others are what a tuner may measure against it. All variants of a list compute the same.
+ *
+ *   forward      y  = conv(x, weight) + bias, ReLU          reads x, weight, bias     writes y
+ *   inputGrad    dx = convᵀ(dy, weight) + bias, ReLU        reads dy, weight, bias    writes dx   (= convTranspose2d)
+ *   weightGrad   dw = Σ dy ⊗ x                              reads x, dy               writes dw
+ *   biasGrad     db = Σ dy                                  reads dy                  writes db
+ *
+ * `accumulate` adds to what the output holds instead of overwriting it.
+ */
+import { biasGrad } from './bias.ts'
+import { directForward, directInputGrad, directWeightGrad } from './direct.ts'
+import { gemmForward, gemmInputGrad, gemmWeightGrad } from './gemm.ts'
+import { lanesForward, lanesInputGrad, lanesWeightGrad } from './lanes.ts'
+import {
+  planes3x3Forward,
+  planes3x3InputGrad,
+  planes3x3WeightGrad,
+  planesForward,
+  planesInputGrad,
+  suitsPlanes,
+  suitsPlanesWeightGrad,
+} from './planes.ts'
+import { productForward, productInputGrad, productWeightGrad } from './pointwise.ts'
+import { tileForward, tileInputGrad, tileWeightGrad } from './tile.ts'
+import type { ConvAdapter, ConvEpilogue, ConvShape, ConvVariant } from './variant.ts'
+import {
+  forward3x3,
+  inputGrad3x3,
+  lanes3x3,
+  lanes3x3WeightGrad,
+  tile3x3,
+  tile3x3WeightGrad,
+} from './window3x3.ts'
+
+export interface ConvPlan {
+  forward: ConvVariant[]
+  inputGrad: ConvVariant[]
+  weightGrad: ConvVariant[]
+  biasGrad: ConvVariant[]
+}
+
+export function planConv2d(
+  shape: ConvShape,
+  adapter: ConvAdapter,
+  epilogue: {
+    forward?: ConvEpilogue
+    inputGrad?: ConvEpilogue
+    weightGrad?: ConvEpilogue
+    biasGrad?: ConvEpilogue
+  } = {},
+): ConvPlan {
+  const forward = epilogue.forward ?? {}
+  const inputGrad = epilogue.inputGrad ?? {}
+  const weightGrad = epilogue.weightGrad ?? {}
+  const onGpu = !adapter.cpu
+  return {
+    forward: present(
+      suitsPlanes(shape, shape.cout) && planes3x3Forward(shape, adapter, forward),
+      onGpu && gemmForward(shape, adapter, forward),
+      lanes3x3(forward3x3(shape), adapter, forward),
+      productForward(shape, adapter, forward),
+      lanesForward(shape, adapter, forward),
+      !onGpu && tile3x3(forward3x3(shape), forward),
+      !onGpu && tileForward(shape, forward),
+      !suitsPlanes(shape, shape.cout) && planes3x3Forward(shape, adapter, forward),
+      planesForward(shape, adapter, forward),
+      directForward(shape, forward),
+      !onGpu && gemmForward(shape, adapter, forward),
+    ),
+    inputGrad: present(
+      suitsPlanes(shape, shape.cin) && planes3x3InputGrad(shape, adapter, inputGrad),
+      onGpu && gemmInputGrad(shape, adapter, inputGrad),
+      lanes3x3(inputGrad3x3(shape), adapter, inputGrad),
+      productInputGrad(shape, adapter, inputGrad),
+      lanesInputGrad(shape, adapter, inputGrad),
+      !onGpu && tile3x3(inputGrad3x3(shape), inputGrad),
+      !onGpu && tileInputGrad(shape, inputGrad),
+      !suitsPlanes(shape, shape.cin) && planes3x3InputGrad(shape, adapter, inputGrad),
+      planesInputGrad(shape, adapter, inputGrad),
+      directInputGrad(shape, inputGrad),
+      !onGpu && gemmInputGrad(shape, adapter, inputGrad),
+    ),
+    weightGrad: present(
+      suitsPlanesWeightGrad(shape) && planes3x3WeightGrad(shape, adapter, weightGrad),
+      onGpu && gemmWeightGrad(shape, adapter, weightGrad),
+      lanes3x3WeightGrad(shape, adapter, weightGrad),
+      productWeightGrad(shape, adapter, weightGrad),
+      lanesWeightGrad(shape, adapter, weightGrad),
+      !onGpu && tile3x3WeightGrad(shape, weightGrad),
+      !onGpu && tileWeightGrad(shape, weightGrad),
+      !suitsPlanesWeightGrad(shape) && planes3x3WeightGrad(shape, adapter, weightGrad),
+      directWeightGrad(shape, adapter, weightGrad),
+      !onGpu && gemmWeightGrad(shape, adapter, weightGrad),
+    ),
+    biasGrad: [biasGrad(shape, adapter, epilogue.biasGrad ?? {})],
+  }
+}
+
+const present = (...variants: (ConvVariant | undefined | false)[]): ConvVariant[] =>
+  variants.filter((v) => v !== undefined && v !== false)

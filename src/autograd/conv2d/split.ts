@@ -1,0 +1,59 @@
+/** Sums that several runs share, without atomics: each writes its part, a last dispatch adds them in order. */
+import {
+  type ConvBuffer,
+  type ConvDispatch,
+  type ConvEpilogue,
+  type ConvVariant,
+  invocations,
+  WORKGROUP,
+} from './variant.ts'
+
+/** Runs of rows for a sum over `rows`, so that about `wanted` invocations share `outputs` sums. */
+export function split(
+  rows: number,
+  outputs: number,
+  wanted: number,
+): { splits: number; rowsPerSplit: number } {
+  const aim = Math.min(rows, Math.max(1, Math.ceil(wanted / outputs)))
+  const rowsPerSplit = Math.ceil(rows / aim)
+  return { splits: Math.ceil(rows / rowsPerSplit), rowsPerSplit }
+}
+
+export function reduce(
+  from: ConvBuffer,
+  to: ConvBuffer,
+  count: number,
+  splits: number,
+  { accumulate }: ConvEpilogue,
+): ConvDispatch {
+  return {
+    file: 'conv2d_reduce',
+    entry: 'conv2d_reduce',
+    bindings: { partial: from, result: to },
+    params: { count, splits, accumulate: accumulate ? 1 : 0 },
+    overrides: { WG: WORKGROUP },
+    workgroups: invocations(count),
+  }
+}
+
+/** The dispatches of a split sum; a single run goes straight to its place. */
+export function splitSum(
+  name: string,
+  dispatch: ConvDispatch,
+  weights: number,
+  splits: number,
+  epilogue: ConvEpilogue,
+): ConvVariant {
+  const partial: ConvBuffer = splits === 1 ? 'dw' : 'scratch:partial'
+  const first = {
+    ...dispatch,
+    bindings: { ...dispatch.bindings, partial },
+    params: { ...dispatch.params, splits, accumulate: splits === 1 && epilogue.accumulate ? 1 : 0 },
+  }
+  if (splits === 1) return { name, scratch: {}, dispatches: [first] }
+  return {
+    name,
+    scratch: { partial: splits * weights },
+    dispatches: [first, reduce('scratch:partial', 'dw', weights, splits, epilogue)],
+  }
+}

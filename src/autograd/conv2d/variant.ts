@@ -1,0 +1,85 @@
+/** What a plan is made of: the numbers of a convolution, of an adapter, and the dispatches of a variant. */
+
+export interface ConvShape {
+  n: number
+  cin: number
+  h: number
+  w: number
+  cout: number
+  kh: number
+  kw: number
+  strideH: number
+  strideW: number
+  padH: number
+  padW: number
+  dilationH: number
+  dilationW: number
+  groups: number
+  outH: number
+  outW: number
+}
+
+export interface ConvAdapter {
+  /** A software adapter: workgroup memory and barriers are slow, so register tiles come first. */
+  cpu: boolean
+  subgroups: boolean
+  /** The smallest subgroup size that the adapter may use. */
+  subgroupSize?: number
+  maxInvocations: number
+  maxWorkgroupStorage: number
+}
+
+export interface ConvEpilogue {
+  bias?: boolean
+  relu?: boolean
+  accumulate?: boolean
+  /** Of y or dx that are channels of a larger array: image n lies offset + n·gap elements further than in a dense one. */
+  offset?: number
+  gap?: number
+}
+
+export type ConvBuffer = 'x' | 'weight' | 'bias' | 'y' | 'dy' | 'dx' | 'dw' | 'db' | `scratch:${string}`
+
+export interface ConvDispatch {
+  /** `kernels/<file>.wgsl` */
+  file: string
+  entry: string
+  bindings: Record<string, ConvBuffer>
+  params: Record<string, number>
+  overrides: Record<string, number>
+  workgroups: [number, number, number]
+}
+
+export interface ConvVariant {
+  name: string
+  /** Floats that each scratch buffer needs; `scratch:partial` is the buffer `partial` here. */
+  scratch: Record<string, number>
+  dispatches: ConvDispatch[]
+}
+
+export const WORKGROUP = 64
+
+/** Workgroups for `count` of them: spread over y where x alone may not hold them. */
+export function spread(count: number): [number, number, number] {
+  if (count <= 65535) return [Math.max(count, 1), 1, 1]
+  const y = Math.ceil(count / 65535)
+  return [Math.ceil(count / y), y, 1]
+}
+
+export const invocations = (count: number) => spread(Math.ceil(count / WORKGROUP))
+
+export function geometry(shape: ConvShape): Record<string, number> {
+  return { ...shape }
+}
+
+/** Where y or dx lies. */
+export const placeParams = ({ offset = 0, gap = 0 }: ConvEpilogue) => ({ offset, gap })
+
+export function epilogueParams(epilogue: ConvEpilogue): Record<string, number> {
+  const { bias, relu, accumulate } = epilogue
+  const flags = { hasBias: bias ? 1 : 0, relu: relu ? 1 : 0, accumulate: accumulate ? 1 : 0 }
+  return { ...flags, ...placeParams(epilogue) }
+}
+
+/** Where there is no bias, the weight stands in its binding and is not read. */
+export const biasBinding = ({ bias }: ConvEpilogue): ConvBuffer => (bias ? 'bias' : 'weight')

@@ -1,0 +1,106 @@
+import { InvalidArgumentError } from 'commander'
+import { NETWORKS } from '../../bench/catalog.ts'
+import { kernelNames } from '../../bench/kernels.ts'
+import type { NetworkCase } from '../../bench/networks.ts'
+import { DataError } from '../gpu/errors.ts'
+import type { Precision } from '../pipelines/precision.ts'
+
+/** Networks at widths, batches and sides. */
+export interface CaseOptions {
+  readonly network: readonly string[]
+  readonly features: readonly number[]
+  readonly channels: number
+  readonly batch: readonly number[]
+  readonly size: readonly number[]
+  readonly precision: Precision
+}
+
+/** What commander makes of the options of `fovea bench`. */
+export interface BenchOptions extends CaseOptions {
+  readonly adapter: string
+  readonly only: string
+  readonly kernels: boolean
+  readonly networks: boolean
+  readonly profile?: boolean
+  readonly start?: boolean
+  readonly firstSteps?: boolean
+  readonly peers?: boolean
+  readonly tune?: boolean
+  readonly large?: boolean
+  readonly json?: boolean
+}
+
+const parts = (text: string): string[] => text.split(',').map((part) => part.trim())
+
+/** Whole numbers with commas between them, each at least 1. */
+export function counts(text: string): number[] {
+  const values = parts(text).map(Number)
+  if (values.some((v) => !Number.isInteger(v) || v < 1))
+    throw new InvalidArgumentError(
+      'It must be whole numbers of at least 1, with commas between them: 16 or 16,32.',
+    )
+  return values
+}
+
+export function count(text: string): number {
+  const [value, ...rest] = counts(text)
+  if (rest.length > 0) throw new InvalidArgumentError('It must be one whole number of at least 1.')
+  return value!
+}
+
+/** Names of networks with commas between them. */
+export function networks(text: string): string[] {
+  const names = parts(text)
+  const unknown = names.filter((name) => !Object.hasOwn(NETWORKS, name))
+  if (unknown.length > 0) {
+    throw new InvalidArgumentError(
+      `There is no network ${unknown.join(', ')}; choose from ${Object.keys(NETWORKS).join(', ')}.`,
+    )
+  }
+  return names
+}
+
+/** A part of a kernel's name. */
+export function kernelPart(text: string): string {
+  const names = kernelNames(true)
+  if (names.some((name) => name.includes(text))) return text
+  const kinds = [...new Set(names.map((name) => name.split(' ')[0]))]
+  throw new InvalidArgumentError(`No kernel's name contains it; there are ${kinds.join(', ')}.`)
+}
+
+/** Every network at every width, batch and side that was asked for. Throws a DataError for a side it cannot take. */
+export function casesOf(
+  command: 'bench' | 'tune',
+  { network, features, channels, batch, size, precision }: CaseOptions,
+): NetworkCase[] {
+  for (const name of network) {
+    const { multiple } = NETWORKS[name]!
+    const bad = size.find((side) => side % multiple !== 0)
+    if (bad !== undefined)
+      throw new DataError(`${command} --size ${bad}: ${name} takes sides that are multiples of ${multiple}`)
+  }
+  return network.flatMap((name) =>
+    (NETWORKS[name]!.hasWidth ? features : features.slice(0, 1)).flatMap((width) =>
+      batch.flatMap((n) =>
+        size.map((side) => ({
+          network: name,
+          features: width,
+          inChannels: channels,
+          batch: n,
+          side,
+          precision,
+        })),
+      ),
+    ),
+  )
+}
+
+/** Refuses options that do not go together, before anything is measured. */
+export function checkTogether(options: BenchOptions): void {
+  if (options.peers && !options.networks)
+    throw new DataError('bench --peers: the peers run the networks; leave out --no-networks')
+  const { only, kernels, large } = options
+  if (only !== '' && !kernels) throw new DataError('bench --only: it picks kernels; leave out --no-kernels')
+  if (!kernelNames(large).some((name) => name.includes(only)))
+    throw new DataError(`bench --only ${only}: only large convolutions contain it; add --large`)
+}

@@ -1,0 +1,50 @@
+import type { Command } from 'commander'
+import { checkFolder, type FolderCheck } from '../node/known/check.ts'
+import type { Io } from './io.ts'
+
+/** Problems that are printed; the rest is counted. */
+const SHOWN = 10
+
+/** `fovea data`: what lies in a folder. */
+export function dataCommand(program: Command, io: Io): void {
+  const data = program.command('data').description('look at folders of images')
+  data
+    .command('check')
+    .description(
+      'tell what a folder holds: which data set or layout, counts, sizes, patients, what is missing',
+    )
+    .argument('<folder>')
+    .option('--json', 'print it as JSON on standard output')
+    .addHelpText(
+      'after',
+      `
+Recognised as distributed: CVC-ClinicDB, ISIC 2018 task 1, LiTS, Cardiac Fat, AVT, 2018 Data Science Bowl stage 1,
+Kvasir-SEG, DermIS and DermQuest. And plain folders of images and masks.
+
+Example:
+  fovea data check downloads/Kvasir-SEG`,
+    )
+    .action(async (folder: string, args: { json?: boolean }) => {
+      const check = await checkFolder(folder)
+      io.out(args.json ? `${JSON.stringify(check, null, 2)}\n` : `${printed(check)}\n`)
+    })
+}
+
+function printed(check: FolderCheck): string {
+  const { title, layout, images, groups, scans, sizes, collections, problems, full } = check
+  const lines = [`${title} (layout ${layout})`]
+  if (scans !== undefined) lines.push(`scans     ${scans}${full ? ` of ${full.count}` : ''}`)
+  else lines.push(`images    ${images}${full?.of === 'images' ? ` of ${full.count}` : ''}`)
+  if (groups !== undefined)
+    lines.push(`patients  ${groups}${full?.of === 'patients' ? ` of ${full.count}` : ''}`)
+  for (const [name, count] of Object.entries(collections)) lines.push(`${name.padEnd(10)}${count}`)
+  const shown = sizes.slice(0, 5).map((s) => `${s.width}×${s.height} (${s.count})`)
+  if (shown.length > 0)
+    lines.push(
+      `sizes     ${shown.join(', ')}${sizes.length > 5 ? ` and ${sizes.length - 5} more` : ''} px, width×height`,
+    )
+  lines.push(problems.length === 0 ? 'missing   nothing' : `missing   ${problems.length}:`)
+  for (const problem of problems.slice(0, SHOWN)) lines.push(`  ${problem}`)
+  if (problems.length > SHOWN) lines.push(`  and ${problems.length - SHOWN} more`)
+  return lines.join('\n')
+}

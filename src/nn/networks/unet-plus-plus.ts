@@ -1,0 +1,144 @@
+import type { Device } from '../../autograd/device.ts'
+import { interpolate } from '../../autograd/ops/interpolate.ts'
+import { Prng } from '../../autograd/random.ts'
+import type { Tensor } from '../../autograd/tensor.ts'
+import { FoveaError } from '../../gpu/errors.ts'
+import { type ConvInit, kaimingNormal, kaimingUniform, xavierUniform } from '../init.ts'
+import { Module } from '../module.ts'
+import { checkCounts, checkImages } from '../parts/checks.ts'
+import { ConvNormRelu } from '../parts/conv-norm-relu.ts'
+import { type Encoder, ResNetEncoder, resnetChannels, resnetShape } from '../parts/resnet.ts'
+import { SegmentationHead } from '../parts/segmentation-head.ts'
+
+export interface UNetPlusPlusOptions {
+  readonly inChannels?: number
+  readonly outChannels?: number
+  /** Default 'resnet34'. `{ blocks, features }` gives a smaller one. */
+  readonly encoder?: Encoder
+  /** Channels of the five levels of the decoder, the deepest first. Default: 4, 2, 1, ½, ¼ times the encoder's features. */
+  readonly decoderChannels?: readonly number[]
+  /** Seed of the initial weights: same seed, same weights on every adapter. */
+  readonly seed?: number
+  /** See `Module.activationCheckpointing`. Default false. */
+  readonly activationCheckpointing?: boolean
+}
+
+/** Twice as large by nearest neighbours, joined with what is skipped in, [3×3 convolution – batch norm – ReLU] twice. */
+class DecoderBlock extends Module {
+  readonly #conv1: ConvNormRelu
+  readonly #conv2: ConvNormRelu
+
+  constructor(device: Device, inChannels: number, outChannels: number, init: ConvInit) {
+    super()
+    const options = { kernelSize: 3, padding: 1 }
+    this.#conv1 = this.part('conv1', new ConvNormRelu(device, inChannels, outChannels, options, init))
+    this.#conv2 = this.part('conv2', new ConvNormRelu(device, outChannels, outChannels, options, init))
+  }
+
+  override forward(x: Tensor, skips: readonly Tensor[] = []): Tensor {
+    const [, , h, w] = x.shape
+    const large = interpolate(x, { size: [2 * h!, 2 * w!] })
+    return this.#conv2.forward(this.#conv1.forwardJoined([large, ...skips]))
+  }
+}
+
+const blockName = (i: number, l: number): string => `x_${i}_${l}`
+
+/**
+ * U-Net++ (Zhou et al., 2018) on a ResNet encoder: Res-U-Net++. (N, inChannels, H, W) gives probabilities
+ * (N, outChannels, H, W); H and W are multiples of 32. Block x(i, l) is computed from x(i, l − 1), or for i = l
+ * from the encoder, at twice the size, and sees all that lies at its own resolution: x(i + 1, l) … x(l, l) and
+ * the encoder's map there.
+ *
+ *     encoder, stride 32 ─ x00 ─ x01 ─ x02 ─ x03 ─ x04 ─ head
+ *     encoder, stride 16 ─────── x11 ─ x12 ─ x13          strides of the columns: 16, 8, 4, 2, 1
+ *     encoder, stride  8 ───────────── x22 ─ x23
+ *     encoder, stride  4 ─────────────────── x33
+ *
+ * Parameter names are those of segmentation_models.pytorch's UnetPlusPlus (`encoder.conv1.weight`,
+ * `decoder.blocks.x_0_0.conv1.0.weight`, … `segmentation_head.0.bias`).
+ */
+export class UNetPlusPlus extends Module {
+  /** Of a 32×32 image the encoder's last map has one value a channel. */
+  override readonly leastTrainingBatch = 2
+  readonly options: Required<Omit<UNetPlusPlusOptions, 'activationCheckpointing'>>
+  readonly #encoder: ResNetEncoder
+  readonly #blocks = new Map<string, DecoderBlock>()
+  readonly #head: SegmentationHead
+
+  constructor(
+    readonly device: Device,
+    {
+      inChannels = 1,
+      outChannels = 1,
+      encoder = 'resnet34',
+      decoderChannels,
+      seed = 42,
+      activationCheckpointing = false,
+    }: UNetPlusPlusOptions = {},
+  ) {
+    super()
+    this.activationCheckpointing = activationCheckpointing
+    checkCounts('UNetPlusPlus', { inChannels, outChannels })
+    const shape = resnetShape('UNetPlusPlus', encoder)
+    const decoder =
+      decoderChannels ?? [4, 2, 1, 1 / 2, 1 / 4].map((k) => Math.max(1, Math.floor(k * shape.features)))
+    if (decoder.length !== 5)
+      throw new FoveaError(
+        `UNetPlusPlus: decoderChannels has ${decoder.length} numbers; give 5, the deepest level first`,
+      )
+    for (const n of decoder) checkCounts('UNetPlusPlus', { 'each of decoderChannels': n })
+    this.options = { inChannels, outChannels, encoder, decoderChannels: decoder, seed }
+    const prng = new Prng(seed)
+    this.#encoder = this.part('encoder', new ResNetEncoder(device, inChannels, shape, kaimingNormal(prng)))
+    this.#addDecoder(resnetChannels(inChannels, shape), decoder, kaimingUniform(prng))
+    const head = { kernelSize: 3, scale: 1 }
+    this.#head = this.part(
+      'segmentation_head',
+      new SegmentationHead(device, decoder.at(-1)!, outChannels, head, xavierUniform(prng)),
+    )
+    this.pack()
+  }
+
+  #addDecoder(encoder: readonly number[], decoder: readonly number[], init: ConvInit): void {
+    const add = (i: number, l: number, inChannels: number, outChannels: number) => {
+      const block = new DecoderBlock(this.device, inChannels, outChannels, init)
+      this.#blocks.set(blockName(i, l), this.part(`decoder.blocks.${blockName(i, l)}`, block))
+    }
+    // Channels of the encoder at strides 32, 16, 8, 4, 2.
+    const deep = encoder.slice(1).reverse()
+    const layers = deep.length - 1
+    for (let l = 0; l < layers; l++) {
+      const skip = deep[l + 1]!
+      for (let i = 0; i <= l; i++) {
+        const from = i === 0 && l > 0 ? decoder[l - 1]! : deep[l]!
+        add(i, l, from + skip * (l + 1 - i), i === 0 ? decoder[l]! : skip)
+      }
+    }
+    add(0, layers, decoder[layers - 1]!, decoder[layers]!)
+  }
+
+  forward(x: Tensor): Tensor {
+    checkImages('UNetPlusPlus', x, this.options.inChannels, 32)
+    this.#encoder.activationCheckpointing = this.activationCheckpointing
+    const deep = this.#encoder.forward(x).reverse()
+    const layers = deep.length - 1
+    const made = new Map<string, Tensor>()
+    const compute = (i: number, l: number, from: Tensor, skips: readonly Tensor[]) => {
+      const block = this.#blocks.get(blockName(i, l))!
+      made.set(
+        blockName(i, l),
+        this.segment((h, ...seen) => block.forward(h, seen), from, ...skips),
+      )
+    }
+    for (let l = 0; l < layers; l++) {
+      for (let i = l; i >= 0; i--) {
+        const from = i === l ? deep[l]! : made.get(blockName(i, l - 1))!
+        const nested = Array.from({ length: l - i }, (_, k) => made.get(blockName(i + 1 + k, l))!)
+        compute(i, l, from, [...nested, deep[l + 1]!])
+      }
+    }
+    compute(0, layers, made.get(blockName(0, layers - 1))!, [])
+    return this.#head.forward(made.get(blockName(0, layers))!)
+  }
+}

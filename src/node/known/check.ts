@@ -1,0 +1,94 @@
+import type { DataError } from '../../gpu/errors.ts'
+import { readImageSize } from '../image.ts'
+import { type Entry, findEntries } from '../layouts.ts'
+import { recognise } from './index.ts'
+
+/** What a folder holds, as far as can be told without decoding every pixel. */
+export interface FolderCheck {
+  /** Name of a data set of the thesis, or of a plain layout. */
+  readonly layout: string
+  readonly title: string
+  readonly images: number
+  /** Patients or scans; undefined where every image stands alone. */
+  readonly groups: number | undefined
+  /** Scans, for data sets that come as volumes. */
+  readonly scans: number | undefined
+  /** Images by size, most frequent first. */
+  readonly sizes: readonly { readonly width: number; readonly height: number; readonly count: number }[]
+  readonly collections: Readonly<Record<string, number>>
+  /** How many the whole data set has, as published. */
+  readonly full: { readonly count: number; readonly of: 'images' | 'scans' | 'patients' } | undefined
+  /** One sentence for each thing that is missing or cannot be used. */
+  readonly problems: readonly string[]
+}
+
+/**
+ * Looks through a folder: what it is, how much there is, what is missing. Nothing is changed.
+ *
+ * @throws DataError when the folder cannot be read or holds no images
+ */
+export async function checkFolder(folder: string): Promise<FolderCheck> {
+  const known = await recognise(folder)
+  if (!known) {
+    const { layout, entries } = await findEntries(folder, 'auto', { pairedOnly: false })
+    return describe(layout, `images in layout ${layout}`, entries)
+  }
+  const { dataset, found } = known
+  const { name, title, full, counts } = dataset
+  return describe(name, title, found.entries, {
+    scans: found.scans?.length,
+    full: { count: full, of: counts },
+  })
+}
+
+async function describe(
+  layout: string,
+  title: string,
+  entries: readonly Entry[],
+  more: { scans?: number | undefined; full?: FolderCheck['full'] } = {},
+): Promise<FolderCheck> {
+  const problems: string[] = []
+  const sizes = new Map<string, number>()
+  let images = 0
+  for (const entry of entries) {
+    const truth = entry.instances ?? entry.mask ?? entry.objects?.[0]
+    if (!entry.image || !truth) {
+      problems.push(entry.image ? `${entry.image} has no mask` : `${truth} has no image`)
+      continue
+    }
+    if (more.scans !== undefined) continue
+    try {
+      const [size, other] = [await readImageSize(entry.image), await readImageSize(truth)]
+      const text = `${size.width}×${size.height}`
+      sizes.set(text, (sizes.get(text) ?? 0) + 1)
+      images++
+      if (other.width !== size.width || other.height !== size.height)
+        problems.push(`${truth} is ${other.width}×${other.height} px, its image ${text}`)
+    } catch (error) {
+      problems.push((error as DataError).message)
+    }
+  }
+  const groups = new Set(entries.map((e) => e.group)).size
+  const { full, scans } = more
+  const have = full?.of === 'scans' ? (scans ?? 0) : full?.of === 'patients' ? groups : images
+  if (full && have < full.count) problems.push(`${have} of ${full.count} ${full.of} are there`)
+  const collections: Record<string, number> = {}
+  for (const { collection } of entries)
+    if (collection) collections[collection] = (collections[collection] ?? 0) + 1
+  return {
+    layout,
+    title,
+    images,
+    groups: groups < images ? groups : undefined,
+    scans,
+    sizes: [...sizes]
+      .map(([text, count]) => {
+        const [width, height] = text.split('×').map(Number) as [number, number]
+        return { width, height, count }
+      })
+      .sort((a, b) => b.count - a.count || a.width - b.width),
+    collections,
+    full,
+    problems,
+  }
+}

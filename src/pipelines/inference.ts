@@ -1,0 +1,73 @@
+import { add } from '../autograd/ops/add.ts'
+import { affineWarp } from '../autograd/ops/affine-warp.ts'
+import { concat } from '../autograd/ops/concat.ts'
+import { joinTiles, splitTiles, tileGrid } from '../autograd/ops/join-tiles.ts'
+import { mul } from '../autograd/ops/mul.ts'
+import { slice } from '../autograd/ops/slice.ts'
+import type { Pair } from '../autograd/ops/window.ts'
+import type { Tensor } from '../autograd/tensor.ts'
+
+/** Images (N, C, H, W) to maps (N, K, H, W): a network, or what is made of one here. */
+export type Segment = (x: Tensor) => Tensor
+
+/** x mirrored along x and/or y; exact, as positions are whole pixels. */
+function mirrored(x: Tensor, alongX: boolean, alongY: boolean): Tensor {
+  const [n, , h, w] = x.shape as [number, number, number, number]
+  const row = [alongX ? -1 : 1, 0, alongX ? w - 1 : 0, 0, alongY ? -1 : 1, alongY ? h - 1 : 0]
+  const matrix = x.device.tensor(
+    Float32Array.from({ length: 6 * n }, (_, i) => row[i % 6]!),
+    [n, 2, 3],
+  )
+  return affineWarp(x, matrix)
+}
+
+/**
+ * Flip-averaged inference (test-time augmentation): the mean of the maps of the image and of its mirror images, each
+ * mirrored back.
+ *
+ * @param axes 'x': left and right exchanged, two passes; 'xy': all four mirrorings, four passes
+ */
+export function flipAveraged(segment: Segment, axes: 'x' | 'y' | 'xy' = 'x'): Segment {
+  const flips = [
+    [false, false],
+    ...(axes === 'y' ? [] : [[true, false]]),
+    ...(axes === 'x' ? [] : [[false, true]]),
+    ...(axes === 'xy' ? [[true, true]] : []),
+  ] as [boolean, boolean][]
+  return (x) => {
+    const maps = flips.map(([fx, fy]) => mirrored(segment(mirrored(x, fx, fy)), fx, fy))
+    return mul(
+      maps.reduce((a, b) => add(a, b)),
+      1 / flips.length,
+    )
+  }
+}
+
+/**
+ * Sliding-window inference: images larger than what a network was trained on go through it in overlapping tiles of
+ * that size; where tiles overlap, their maps are averaged with a Gaussian about each tile's centre.
+ *
+ * @param options.size side of the tiles, px; smaller images go through whole
+ * @param options.overlap part of a tile shared with its neighbour; 0.5
+ * @param options.batch tiles in one pass; 16
+ */
+export function slidingWindow(
+  segment: Segment,
+  options: { readonly size: Pair; readonly overlap?: number; readonly batch?: number },
+): Segment {
+  const { size, overlap = 0.5, batch = 16 } = options
+  return (x) => {
+    const [h, w] = [x.shape[2]!, x.shape[3]!]
+    const [th, tw] = typeof size === 'number' ? [size, size] : size
+    if (h <= th! && w <= tw!) return segment(x)
+    const grid = tileGrid([h, w], { size: [Math.min(th!, h), Math.min(tw!, w)], overlap })
+    const tiles = splitTiles(x, grid)
+    const count = tiles.shape[0]!
+    const maps: Tensor[] = []
+    for (let i = 0; i < count; i += batch) {
+      const ends = [Math.min(i + batch, count), ...tiles.shape.slice(1)]
+      maps.push(segment(slice(tiles, { starts: [i, 0, 0, 0], ends })))
+    }
+    return joinTiles(concat(maps, { axis: 0 }), grid)
+  }
+}

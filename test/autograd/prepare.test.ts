@@ -1,0 +1,88 @@
+import { expect, test } from 'vitest'
+import { Run } from '../../src/autograd/op.ts'
+import { add } from '../../src/autograd/ops/add.ts'
+import { mul } from '../../src/autograd/ops/mul.ts'
+import { ShaderError } from '../../src/gpu/errors.ts'
+import { kernel } from '../../src/gpu/kernel.ts'
+import { openDevice, testDevice } from '../device.ts'
+
+test('after prepare the first call compiles nothing, makes no buffer, and computes the same', async () => {
+  const device = await openDevice()
+  const weight = device.parameter(Float32Array.of(2, 3), [2])
+  const step = device.compile((x: ReturnType<typeof device.tensor>) => mul(add(mul(x, weight), 1), 2))
+  const x = device.tensor([0.5, -1])
+  await device.idle()
+  const before = device.counters
+  await step.prepare(x)
+  const prepared = device.counters
+  expect(prepared.pipelines).toBeGreaterThan(before.pipelines)
+  expect(prepared.dispatches).toBe(before.dispatches)
+  const y = step(x)
+  expect(device.counters.pipelines).toBe(prepared.pipelines)
+  expect(device.counters.buffersCreated).toBe(prepared.buffersCreated)
+  expect(await y.data()).toEqual(Float32Array.of(4, -4))
+  expect(step.captures).toHaveLength(1)
+  device.destroy()
+})
+
+test('prepare may be called twice at once, again, and after a call', async () => {
+  const device = await testDevice()
+  let captured = 0
+  const step = device.compile((x: ReturnType<typeof device.tensor>) => {
+    captured++
+    return add(x, 1)
+  })
+  const x = device.tensor([1, 2])
+  await Promise.all([step.prepare(x), step.prepare(x)])
+  await step.prepare(x)
+  const [a, b] = await step(x).data()
+  expect([a, b]).toEqual([2, 3])
+  await step.prepare(x)
+  expect(captured).toBe(1)
+  // Other shapes are another step.
+  const wide = device.tensor([1, 2, 3])
+  await step.prepare(wide)
+  expect(captured).toBe(2)
+  expect([...(await step(wide).data())]).toEqual([2, 3, 4])
+  step.dispose()
+})
+
+test('a call does not wait for a prepare that is under way', async () => {
+  const device = await testDevice()
+  const step = device.compile((x: ReturnType<typeof device.tensor>) => mul(x, x))
+  const x = device.tensor([3])
+  const prepared = step.prepare(x)
+  const y = step(x)
+  await prepared
+  expect(await y.item()).toBe(9)
+  step.dispose()
+})
+
+test('a kernel that does not compile rejects with its place in the file', async () => {
+  const device = await openDevice()
+  const broken = kernel(
+    'broken',
+    `@group(0) @binding(0) var<storage, read_write> y: array<f32>;
+@compute @workgroup_size(64)
+fn broken(@builtin(global_invocation_id) id: vec3u) {
+  y[id.x] = 1u;
+}`,
+  )
+  const step = device.compile(() => {
+    const run = new Run(device, 'broken')
+    const y = run.empty([64])
+    run.launch({ kernel: broken, entry: 'broken', bindings: { y }, threads: 64 })
+    return y
+  })
+  await expect(step.prepare()).rejects.toThrow(ShaderError)
+  await expect(step.prepare()).rejects.toThrow(/broken\.wgsl:4:\d+ .*\n.*y\[id\.x\] = 1u/)
+  device.destroy()
+})
+
+test('on a lost device prepare says so', async () => {
+  const device = await openDevice()
+  const step = device.compile((x: ReturnType<typeof device.tensor>) => add(x, 1))
+  const x = device.tensor([1])
+  device.destroy()
+  await expect(step.prepare(x)).rejects.toThrow(/destroyed/)
+})

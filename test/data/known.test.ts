@@ -1,0 +1,230 @@
+import { mkdir, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { gzipSync } from 'node:zlib'
+import { describe, expect, test } from 'vitest'
+import type { Volume } from '../../src/data/volume.ts'
+import { openDataset } from '../../src/node/folders.ts'
+import { checkFolder } from '../../src/node/known/check.ts'
+import { encodePng } from '../../src/node/png.ts'
+import { writeVolume } from '../../src/node/volume/nifti-write.ts'
+import { readVolume } from '../../src/node/volume/read.ts'
+import { bmp } from './files.ts'
+import { tempFolder } from './temp.ts'
+
+const grey = (value: number, size = 8) =>
+  encodePng({ data: new Uint8Array(size * size).fill(value), shape: [1, size, size] })
+
+/** A folder of grey pictures, 8×8 px, white; `text` for files that are none. */
+async function tree(files: readonly string[], text: readonly string[] = []): Promise<string> {
+  const root = join(await tempFolder(), 'set')
+  for (const file of files) {
+    await mkdir(dirname(join(root, file)), { recursive: true })
+    await writeFile(join(root, file), await grey(255))
+  }
+  for (const file of text) await writeFile(join(root, file), 'x')
+  return root
+}
+
+describe('image sets as they are distributed', () => {
+  test.each([
+    [
+      'cvc-clinicdb',
+      ['Original/1.tif', 'Original/2.tif', 'Ground Truth/1.tif', 'Ground Truth/2.tif'],
+      ['1', '2'],
+    ],
+    [
+      'isic',
+      [
+        'ISIC2018_Task1-2_Training_Input/ISIC_01.jpg',
+        'ISIC2018_Task1_Training_GroundTruth/ISIC_01_segmentation.png',
+        'ISIC2018_Task1-2_Validation_Input/ISIC_02.jpg',
+        'ISIC2018_Task1_Validation_GroundTruth/ISIC_02_segmentation.png',
+        'ISIC2018_Task2_Training_GroundTruth/ISIC_01_attribute_globules.png',
+      ],
+      ['ISIC_01', 'ISIC_02'],
+    ],
+    [
+      'isic',
+      [
+        'ISIC-2017_Training_Data/ISIC_01.jpg',
+        'ISIC-2017_Training_Data/ISIC_01_superpixels.png',
+        'ISIC-2017_Training_Part1_GroundTruth/ISIC_01_segmentation.png',
+      ],
+      ['ISIC_01'],
+    ],
+    ['kvasir-seg', ['Kvasir-SEG/images/c1.jpg', 'Kvasir-SEG/masks/c1.jpg'], ['c1']],
+    [
+      'waterloo',
+      [
+        'melanoma/dermIS/1_orig.jpg',
+        'melanoma/dermIS/1_contour.png',
+        'notmelanoma/dermquest/1_orig.jpg',
+        'notmelanoma/dermquest/1_contour.png',
+      ],
+      ['dermis/melanoma/1', 'dermquest/notmelanoma/1'],
+    ],
+    [
+      'cardiac-fat',
+      ['input/P1/001.png', 'input/P1/002.png', 'label/P1/001.png', 'label/P1/002.png'],
+      ['P1/001', 'P1/002'],
+    ],
+  ] as const)('%s', async (layout, files, ids) => {
+    const folder = await tree(files)
+    const dataset = await openDataset(folder)
+    expect(dataset.layout).toBe(layout)
+    expect(dataset.samples.map((s) => s.id)).toEqual(ids)
+    const { mask } = await dataset.samples[0]!.load()
+    expect(mask.every((v) => v === 1)).toBe(true)
+    const check = await checkFolder(folder)
+    expect(check.layout).toBe(layout)
+    expect(check.images).toBe(ids.length)
+    expect(check.sizes).toEqual([{ width: 8, height: 8, count: ids.length }])
+    expect(check.problems).toEqual([expect.stringMatching(/ of \d+ (images|patients) are there/)])
+  })
+
+  test('2018 Data Science Bowl: the masks of an image become its objects', async () => {
+    const root = await tempFolder()
+    const put = async (path: string, bytes: Uint8Array) => {
+      await mkdir(dirname(join(root, path)), { recursive: true })
+      await writeFile(join(root, path), bytes)
+    }
+    await put('stage1_train/a/images/a.png', await grey(90, 2))
+    const only = (at: number) =>
+      encodePng({ data: Uint8Array.from({ length: 4 }, (_, i) => (i === at ? 255 : 0)), shape: [1, 2, 2] })
+    await put('stage1_train/a/masks/m1.png', await only(0))
+    await put('stage1_train/a/masks/m2.png', await only(3))
+    const { samples, layout } = await openDataset(root)
+    expect(layout).toBe('dsb-2018')
+    expect([...(await samples[0]!.load()).instances!]).toEqual([1, 0, 0, 2])
+  })
+
+  test('parts by name', async () => {
+    const folder = await tree(['melanoma/dermis/1_orig.jpg', 'melanoma/dermis/1_contour.png'])
+    expect((await openDataset(folder, { collection: 'dermis' })).samples.length).toBe(1)
+    await expect(openDataset(folder, { collection: 'dermquest' })).rejects.toThrow(
+      /collection dermquest; it has dermis/,
+    )
+  })
+
+  test('red of a painted label', async () => {
+    const folder = await tree(['input/P/1.png', 'label/P/1.png'])
+    const row: [number, number, number][] = [
+      [255, 0, 0],
+      [0, 255, 0],
+      [0, 0, 255],
+      [255, 255, 255],
+    ]
+    await writeFile(join(folder, 'label/P/1.bmp'), bmp([row], { bits: 24 }))
+    await writeFile(join(folder, 'input/P/1.bmp'), bmp([row], { bits: 24 }))
+    const { rm } = await import('node:fs/promises')
+    await rm(join(folder, 'label/P/1.png'))
+    await rm(join(folder, 'input/P/1.png'))
+    const { samples } = await openDataset(folder)
+    expect([...(await samples[0]!.load()).mask]).toEqual([1, 0, 0, 0])
+  })
+
+  test('what is missing is listed by check and refused by openDataset', async () => {
+    const folder = await tree(['Original/1.tif', 'Original/2.tif', 'Ground Truth/1.tif'])
+    const { problems } = await checkFolder(folder)
+    expect(problems[0]).toMatch(/2\.tif has no mask/)
+    await expect(openDataset(folder)).rejects.toThrow(/1 images have no mask/)
+    const flat = await tree(['a.png', 'a_mask.png', 'b.png'])
+    expect((await checkFolder(flat)).problems).toEqual([expect.stringMatching(/b\.png has no mask/)])
+    await expect(checkFolder(await tempFolder())).rejects.toThrow(/no pairs/)
+  })
+})
+
+describe('scans', () => {
+  const grid = {
+    spacing: [2, 1, 1],
+    affine: [
+      [-1, 0, 0, 0],
+      [0, -1, 0, 0],
+      [0, 0, 2, 0],
+      [0, 0, 0, 1],
+    ],
+  } as const
+  const shape = [5, 4, 4] as const
+  const image: Volume = {
+    ...grid,
+    shape,
+    data: Float32Array.from({ length: 80 }, (_, i) => Math.floor(i / 16) * 50),
+  }
+  /** Objects in slices 1 to 3. */
+  const mask: Volume = {
+    ...grid,
+    shape,
+    data: Float32Array.from({ length: 80 }, (_, i) => (i >= 16 && i < 64 && i % 2 === 0 ? 2 : 0)),
+  }
+
+  test('LiTS: slices with liver, windowed, by scan; the second time from the cache', async () => {
+    const folder = await tempFolder()
+    process.env.FOVEA_CACHE = await tempFolder()
+    await mkdir(join(folder, 'Training Batch 1'))
+    for (const n of [0, 10]) {
+      await writeVolume(join(folder, `Training Batch 1/volume-${n}.nii`), image)
+      await writeVolume(join(folder, `Training Batch 1/segmentation-${n}.nii`), mask)
+    }
+    const cut: string[] = []
+    const options = { onScan: ({ id }: { id: string }) => cut.push(id), depthChannel: true }
+    const { samples, layout, channels } = await openDataset(folder, options)
+    expect([layout, channels]).toEqual(['lits', 2])
+    expect(samples.map((s) => s.id)).toEqual(['0/001', '0/002', '0/003', '10/001', '10/002', '10/003'])
+    expect(samples.map((s) => s.group)).toEqual(['0', '0', '0', '10', '10', '10'])
+    const loaded = await samples[2]!.load()
+    // 150 HU of 0 to 200, less 0.1; depth 2 of 3 slices.
+    expect(loaded.image[0]).toBeCloseTo(0.65, 6)
+    expect(loaded.image[16]).toBeCloseTo(2 / 3, 6)
+    expect(loaded.mask.reduce((a, b) => a + b)).toBe(8)
+    const again = await openDataset(folder, options)
+    expect(await again.samples[2]!.load()).toEqual(loaded)
+    expect((await openDataset(folder, { size: 2 })).samples[0]!.originalSize).toEqual([4, 4])
+    const check = await checkFolder(folder)
+    expect(check.scans).toBe(2)
+    expect(check.problems).toEqual(['2 of 131 scans are there'])
+  })
+
+  test('a segmentation on another grid, an empty one, one that stands alone', async () => {
+    process.env.FOVEA_CACHE = await tempFolder()
+    const folder = await tempFolder()
+    const other: Volume = { ...mask, affine: [[-1, 0, 0, 9], ...mask.affine.slice(1)] }
+    await writeVolume(join(folder, 'volume-1.nii'), image)
+    await writeVolume(join(folder, 'segmentation-1.nii'), other)
+    await expect(openDataset(folder)).rejects.toThrow(/segmentation-1\.nii .*another grid than its image/)
+    await writeVolume(join(folder, 'segmentation-1.nii'), { ...mask, data: new Float32Array(80) })
+    await expect(openDataset(folder)).rejects.toThrow(/segmentation-1\.nii: no voxel is over 0/)
+    await writeVolume(join(folder, 'volume-2.nii'), image)
+    await expect(openDataset(folder)).rejects.toThrow(/1 images have no mask: .*volume-2\.nii/)
+    expect((await checkFolder(folder)).problems[0]).toMatch(/volume-2\.nii has no mask/)
+  })
+
+  /** An NRRD file by hand. */
+  const nrrd = (samples: Int16Array, fields: string, gz = false): Uint8Array => {
+    const head = `NRRD0004\n# by hand\ntype: short\ndimension: 3\n${fields}\nendian: little\nencoding: ${gz ? 'gzip' : 'raw'}\n\n`
+    const data = new Uint8Array(samples.buffer)
+    return Buffer.concat([Buffer.from(head), gz ? gzipSync(data) : data])
+  }
+  const space =
+    'sizes: 4 4 5\nspace: left-posterior-superior\nspace directions: (1,0,0) (0,1,0) (0,0,2)\nkinds: domain domain domain\nspace origin: (0,0,0)'
+
+  test('AVT: NRRD, raw and gzipped', async () => {
+    process.env.FOVEA_CACHE = await tempFolder()
+    const folder = await tempFolder()
+    await writeFile(join(folder, 'D1.nrrd'), nrrd(Int16Array.from(image.data), space))
+    await writeFile(join(folder, 'D1.seg.nrrd'), nrrd(Int16Array.from(mask.data), space, true))
+    const volume = await readVolume(join(folder, 'D1.nrrd'))
+    expect(volume.data).toEqual(image.data)
+    expect(volume.affine.map((row) => row.map((v) => v + 0))).toEqual(image.affine)
+    const { samples, layout } = await openDataset(folder)
+    expect([layout, samples.length, samples[0]!.group]).toEqual(['avt', 3, 'D1'])
+    await writeFile(join(folder, 'bad.nrrd'), nrrd(new Int16Array(3), space))
+    await expect(readVolume(join(folder, 'bad.nrrd'))).rejects.toThrow(
+      /bad\.nrrd: (truncated|its NRRD header cannot be read)/,
+    )
+    await writeFile(
+      join(folder, 'four.nrrd'),
+      nrrd(new Int16Array(3), 'sizes: 1 1 3 1').toString().replace('dimension: 3', 'dimension: 4'),
+    )
+    await expect(readVolume(join(folder, 'four.nrrd'))).rejects.toThrow(/four\.nrrd: .*4 axes/)
+  })
+})

@@ -1,0 +1,91 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { scoreMasks } from '../../src/pipelines/score-masks.ts'
+import { surfaceScores } from '../../src/pipelines/surface.ts'
+import { testDevice } from '../device.ts'
+import { referenceArrays, referenceTable } from '../reference.ts'
+
+interface Case {
+  name: string
+  shape: number[]
+  spacing: number[]
+  hausdorff95: number
+  meanSurfaceDistance: number
+  boundaryIou: number
+}
+
+describe('surfaceScores', () => {
+  const arrays = referenceArrays('surface')
+  test.each(referenceTable<Case[]>('surface'))('as SciPy: $name', ({ name, shape, spacing, ...expected }) => {
+    const [a, b] = ['prediction', 'truth'].map((k) => arrays.get(`${name}/${k}`)!.data)
+    const scores = surfaceScores(a!, b!, shape, { spacing })
+    for (const key of ['hausdorff95', 'meanSurfaceDistance', 'boundaryIou'] as const)
+      expect(scores[key]).toBeCloseTo(expected[key], 9)
+  })
+
+  const size = fc.tuple(fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 9 }))
+  const pair = size.chain(([h, w]) => {
+    const mask = fc.array(fc.constantFrom(0, 1), { minLength: h * w, maxLength: h * w })
+    return fc.tuple(fc.constant([h, w]), mask, mask)
+  })
+
+  test('symmetric; 0 against itself; in units of the spacing', () => {
+    fc.assert(
+      fc.property(pair, ([shape, a, b]) => {
+        const scores = surfaceScores(a, b, shape)
+        expect(surfaceScores(b, a, shape)).toEqual(scores)
+        expect(surfaceScores(a, a, shape)).toEqual({ hausdorff95: 0, meanSurfaceDistance: 0, boundaryIou: 1 })
+        const doubled = surfaceScores(a, b, shape, { spacing: [2, 2] })
+        if (Number.isFinite(scores.hausdorff95)) {
+          expect(doubled.hausdorff95).toBeCloseTo(2 * scores.hausdorff95, 9)
+          expect(doubled.meanSurfaceDistance).toBeCloseTo(2 * scores.meanSurfaceDistance, 9)
+        }
+        expect(doubled.boundaryIou).toBe(scores.boundaryIou)
+      }),
+    )
+  })
+
+  test('a square moved by 3 px', () => {
+    const square = (left: number) =>
+      Array.from({ length: 400 }, (_, i) => {
+        const [y, x] = [Math.floor(i / 20), i % 20]
+        return y >= 5 && y < 15 && x >= left && x < left + 8 ? 1 : 0
+      })
+    const { hausdorff95 } = surfaceScores(square(4), square(7), [20, 20], { spacing: [0.5, 0.5] })
+    expect(hausdorff95).toBe(1.5)
+  })
+
+  test('empty masks', () => {
+    const none = [0, 0, 0, 0]
+    const both = surfaceScores(none, none, [2, 2])
+    expect(both).toEqual({ hausdorff95: 0, meanSurfaceDistance: 0, boundaryIou: 1 })
+    const infinite = Number.POSITIVE_INFINITY
+    const one = { hausdorff95: infinite, meanSurfaceDistance: infinite, boundaryIou: 0 }
+    expect(surfaceScores([0, 1, 0, 0], none, [2, 2])).toEqual(one)
+    expect(surfaceScores(none, [0, 1, 0, 0], [2, 2])).toEqual(one)
+  })
+
+  test('lengths and spacings that do not fit', () => {
+    expect(() => surfaceScores([1, 0], [1], [1, 2])).toThrow(/prediction has 2 pixels, truth 1; 1×2 wants 2/)
+    expect(() => surfaceScores([1], [1], [1, 1], { spacing: [1] })).toThrow(/wants 2 numbers over 0/)
+    expect(() => surfaceScores([1], [1], [1, 1], { spacing: [1, 0] })).toThrow(/wants 2 numbers over 0/)
+  })
+})
+
+describe('scoreMasks', () => {
+  test('an entry an image, from tensors', async () => {
+    const device = await testDevice()
+    const truth = device.tensor(new Float32Array([1, 1, 0, 0, 0, 0, 0, 0]), [2, 1, 2, 2])
+    const prediction = device.tensor(new Float32Array([0.9, 0.2, 0, 0, 0, 0, 0, 0]), [2, 1, 2, 2])
+    const [first, second] = await scoreMasks(prediction, truth, { spacing: 0.5 })
+    expect(first).toMatchObject({
+      dice: 2 / 3,
+      iou: 0.5,
+      precision: 1,
+      recall: 0.5,
+      hausdorff95: expect.closeTo(0.475),
+    })
+    expect(second).toMatchObject({ dice: 1, iou: 1, hausdorff95: 0, meanSurfaceDistance: 0, boundaryIou: 1 })
+    await expect(scoreMasks(truth, device.zeros([2, 1, 2, 3]))).rejects.toThrow(/one shape \(N, 1, H, W\)/)
+  })
+})
