@@ -11,7 +11,7 @@ struct Params {
   cout: i32, outH: i32, outW: i32, groups: i32,
   kh: i32, kw: i32, strideH: i32, strideW: i32, padH: i32, padW: i32, dilationH: i32, dilationW: i32,
   weightOut: i32, weightIn: i32, weightGroup: i32,
-  hasBias: u32, relu: u32, accumulate: u32,
+  hasBias: u32, relu: u32, accumulate: u32, offset: i32, gap: i32,
 }
 @group(0) @binding(0) var<storage, read> x: array<elem>;
 @group(0) @binding(1) var<storage, read> weight: array<f32>;
@@ -155,7 +155,7 @@ fn conv2d_gemm(
     let inGroup = block + i32(local.y) * 8 + j;
     if (inGroup >= outG) { break; }
     let o = g * outG + inGroup;
-    let to = ((image * params.cout + o) * params.outH + oy) * params.outW + ox;
+    let to = ((image * params.cout + o) * params.outH + oy) * params.outW + ox + params.offset + image * params.gap;
     for (var i = 0; i < 4; i++) {
       if (!inside[i]) { continue; }
       var value = sums[j][i];

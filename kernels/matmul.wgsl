@@ -1,8 +1,8 @@
 // y = A B for batches of matrices, A (m, k), B (k, n), either stored transposed: the gradients
 // dA = dY Bᵀ and dB = Aᵀ dY read what is there.
 //
-// `lanes` keeps a tile of 4 rows and 8 columns of y in the registers of one lane and steps through k by 4:
-// for CPU drivers, where arithmetic is eight lanes wide and every load is a load a lane.
+// `registers` keeps a tile of 4 rows and 8 columns of y in the registers of one lane and steps through k by 4:
+// for CPU drivers without subgroups of eight (else matmul_lanes), where arithmetic is eight lanes wide and every load is a load a lane.
 // `tiles` keeps 64×64 of y in a workgroup, 4×4 a lane, and stages A and B in workgroup memory: for GPUs.
 
 override TRANSPOSE_A: u32 = 0u; // A is stored (k, m)
@@ -119,7 +119,7 @@ fn store(base: u32, row: u32, column: u32, v: vec4f) {
 }
 
 @compute @workgroup_size(8, 8)
-fn lanes(@builtin(global_invocation_id) id: vec3u) {
+fn registers(@builtin(global_invocation_id) id: vec3u) {
   let column = id.x * 8u;
   let row = id.y * 4u;
   if (column >= params.n || row >= params.m) {

@@ -67,6 +67,7 @@ export {
 } from './pipelines/localise.ts'
 export type { EpochMetrics } from './pipelines/metrics.ts'
 export { fillHoles, keepLargest } from './pipelines/postprocess.ts'
+export type { Precision } from './pipelines/precision.ts'
 export { type PredictorLossOptions, predictorLoss } from './pipelines/predictor.ts'
 export { type MaskScores, type ScoreMasksOptions, scoreMasks } from './pipelines/score-masks.ts'
 export { type Scores, scoreMask, summarize, summarizeScores } from './pipelines/scores.ts'

@@ -6,6 +6,7 @@ import { overlayPng, writeReport } from '../node/report.ts'
 import type { Evaluated } from '../pipelines/evaluate.ts'
 import type { Report } from '../report/report.ts'
 import type { Scored } from './methods.ts'
+import { kindOf } from './network-kinds.ts'
 import type { TrainedNetwork } from './networks.ts'
 import { type DataResult, scoreTables } from './results.ts'
 import type { Settings } from './settings.ts'
@@ -64,14 +65,14 @@ function memoryOf(results: readonly DataResult[]): [string, string][] {
 }
 
 function factsOf(results: readonly DataResult[], settings: Settings, seconds: number): [string, string][] {
-  const { size, features, batch, lr, schedule, seed, augment } = settings
+  const { network, size, features, batch, lr, schedule, seed, augment } = settings
   return [
     ...results.map(({ plan, networks }): [string, string] => [
       plan.name,
       `${plan.dataset.samples.length} images: ${plan.train.length} training, ${plan.validation.length} validation, ` +
         `${plan.test.length} held out; method ${plan.method}; ${networks.map(trainingOf).join(', ')}`,
     ]),
-    ['Networks', `U-Net, ${features} features, input ${size}×${size} px`],
+    ['Networks', `${kindOf(network).title}, ${features} features, input ${size}×${size} px`],
     [
       'Training',
       `Adam, learning rate ${lr} (${schedule}), batch ${batch}, soft Dice loss, augmentation ${augment}`,

@@ -3,6 +3,7 @@ import { CheckpointError, DataError } from '../gpu/errors.ts'
 import { dataCommand } from './data.ts'
 import { devicesCommand } from './devices.ts'
 import { evaluateCommand } from './evaluate.ts'
+import { exportCommand } from './export.ts'
 import { EXIT, Interrupted, type Io } from './io.ts'
 import { predictCommand } from './predict.ts'
 import { trainCommand } from './train.ts'
@@ -23,6 +24,7 @@ async function programFor(argv: readonly string[], io: Io): Promise<Command> {
   trainCommand(program, io)
   evaluateCommand(program, io)
   predictCommand(program, io)
+  exportCommand(program, io)
   dataCommand(program, io)
   devicesCommand(program, io)
   // They load what no other command needs.

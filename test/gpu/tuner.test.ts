@@ -179,10 +179,10 @@ describe('measuring', () => {
     expect(keys.filter((k) => k.startsWith('matmul 70x36 by 36x52'))).toHaveLength(1)
     // Both gradients are products of their own.
     expect(keys.filter((k) => k.startsWith('matmul'))).toHaveLength(3)
-    expect(keys.filter((k) => k.startsWith('sum of 70x52'))).toHaveLength(1)
+    expect(keys.filter((k) => k.startsWith('sum of float32 70x52'))).toHaveLength(1)
     for (const key of keys) {
       const of = timings.filter((t) => t.key === key)
-      expect(of.length).toBe(2)
+      expect(of.length).toBeGreaterThan(1)
       expect(of.filter((t) => t.chosen)).toHaveLength(1)
       expect(of.every((t) => Number.isFinite(t.ms))).toBe(true)
     }

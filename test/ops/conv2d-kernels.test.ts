@@ -1,9 +1,139 @@
 import { readdirSync } from 'node:fs'
 import { expect, test } from 'vitest'
+import { planConv2d } from '../../src/autograd/conv2d/plan.ts'
+import { Run } from '../../src/autograd/op.ts'
+import { conv2dShape } from '../../src/autograd/ops/conv2d.ts'
 import { convKernels } from '../../src/autograd/ops/conv2d_kernels.ts'
+import { convAdapter, runConvVariant } from '../../src/autograd/ops/conv2d_run.ts'
+import { testDevice } from '../device.ts'
+import { randomValues } from '../oracle.ts'
 
 test('every convolution kernel is in the table that plans are run by', () => {
   const files = readdirSync(new URL('../../kernels/', import.meta.url))
   const named = files.filter((f) => f.startsWith('conv2d_')).map((f) => f.replace('.wgsl', ''))
-  expect([...convKernels.keys()].sort()).toEqual(named.sort())
+  expect([...convKernels.keys()].sort()).toEqual([...named, 'matmul_lanes'].sort())
 })
+
+/** n, cin, h, w, cout, window, stride, padding, dilation, groups. */
+type Row = readonly [number, number, number, number, number, number, number, number, number, number]
+
+/** For each family of kernels shapes that its tiles do not divide, and some that they do. */
+const SHAPES: readonly Row[] = [
+  // Depthwise and small groups; dilation as in DeepLab's atrous convolutions; a channel multiplier.
+  [1, 5, 11, 13, 5, 3, 1, 1, 1, 5],
+  [2, 8, 12, 16, 8, 3, 1, 1, 1, 8],
+  [1, 4, 17, 19, 8, 3, 1, 3, 3, 4],
+  [1, 3, 13, 40, 3, 3, 1, 12, 12, 3],
+  [2, 6, 9, 10, 4, 3, 1, 2, 1, 2],
+  [2, 12, 8, 8, 8, 3, 1, 0, 1, 4],
+  [1, 5, 11, 13, 5, 3, 2, 1, 1, 5],
+  [1, 4, 14, 15, 8, 3, 3, 2, 2, 2],
+  [2, 6, 12, 16, 4, 5, 1, 2, 1, 2],
+  [1, 3, 19, 17, 3, 7, 1, 3, 1, 3],
+  // First and last layers.
+  [2, 1, 16, 20, 16, 3, 1, 1, 1, 1],
+  [2, 16, 16, 12, 1, 3, 1, 1, 1, 1],
+  [1, 2, 9, 9, 5, 3, 1, 2, 2, 1],
+  [1, 3, 19, 17, 6, 7, 2, 3, 1, 1],
+  // Matrix products.
+  [2, 13, 7, 9, 14, 1, 1, 0, 1, 1],
+  [3, 20, 8, 8, 17, 1, 1, 0, 1, 1],
+  [1, 64, 6, 6, 40, 1, 1, 0, 1, 1],
+]
+
+/** |got − want| in units of 2⁻²⁴ · Σ|terms|: rounding errors of a sum of products are some of these. */
+const BOUND = 16
+
+test('every variant within a bound of rounding errors of the float64 convolution', async () => {
+  const device = await testDevice()
+  // SwiftShader takes minutes to compile the forms that are made for others; lavapipe holds them all.
+  const here = convAdapter(device)
+  const adapters = /swiftshader/i.test(device.adapter.name) ? [here] : [here, { ...here, cpu: !here.cpu }]
+  for (const row of SHAPES) {
+    const [n, cin, h, w, cout, window, stride, padding, dilation, groups] = row
+    const weightShape = [cout, cin / groups, window, window]
+    const s = conv2dShape([n, cin, h, w], weightShape, { stride, padding, dilation, groups })
+    const values = {
+      x: randomValues([n, cin, h, w], 1),
+      weight: randomValues(weightShape, 2),
+      dy: randomValues([n, cout, s.outH, s.outW], 3),
+      bias: randomValues([Math.max(cin, cout)], 4),
+    }
+    const { forward, inputGrad, weightGrad } = sums(s, values)
+    const rectified = (sum: Sum, plane: number, channels: number): Sum => {
+      const bias = (i: number) => values.bias[Math.floor(i / plane) % channels]!
+      return {
+        value: sum.value.map((v, i) => Math.max(0, v + bias(i))),
+        size: sum.size.map((v, i) => v + Math.abs(bias(i))),
+      }
+    }
+    const wanted = {
+      forward: rectified(forward, s.outH * s.outW, cout),
+      inputGrad: rectified(inputGrad, h * w, cin),
+      weightGrad: { value: weightGrad.value.map((v) => v + 0.5), size: weightGrad.size.map((v) => v + 0.5) },
+    }
+    const into = { forward: 'y', inputGrad: 'dx', weightGrad: 'dw' } as const
+    const buffers = Object.fromEntries(Object.entries(values).map(([k, v]) => [k, device.tensor(v)]))
+    for (const adapter of adapters) {
+      const plan = planConv2d(s, adapter, {
+        forward: { bias: true, relu: true },
+        inputGrad: { bias: true, relu: true },
+        weightGrad: { accumulate: true },
+      })
+      for (const part of ['forward', 'inputGrad', 'weightGrad'] as const) {
+        const { value, size } = wanted[part]
+        for (const variant of plan[part]) {
+          const run = new Run(device, 'variant')
+          const out = device.full([value.length], 0.5)
+          runConvVariant(run, variant, { ...buffers, [into[part]]: out }, 0)
+          run.finish([])
+          const got = await out.data()
+          const c = Math.max(
+            ...value.map((v, i) => Math.abs(got[i]! - v) / (2 ** -24 * size[i]! + Number.MIN_VALUE)),
+          )
+          expect(c, `${part} ${variant.name} of ${row}`).toBeLessThanOrEqual(BOUND)
+          out.dispose()
+        }
+      }
+    }
+    for (const t of Object.values(buffers)) t.dispose()
+  }
+  await device.checkGuards()
+})
+
+/** Sums in float64, and those of the terms' sizes. */
+interface Sum {
+  readonly value: Float64Array
+  readonly size: Float64Array
+}
+
+type Shape = ReturnType<typeof conv2dShape>
+
+function sums(s: Shape, { x, weight, dy }: Record<'x' | 'weight' | 'dy', Float32Array>) {
+  const empty = (size: number): Sum => ({ value: new Float64Array(size), size: new Float64Array(size) })
+  const [forward, inputGrad, weightGrad] = [empty(dy.length), empty(x.length), empty(weight.length)]
+  const add = ({ value, size }: Sum, i: number, term: number) => {
+    value[i]! += term
+    size[i]! += Math.abs(term)
+  }
+  const [inG, outG] = [s.cin / s.groups, s.cout / s.groups]
+  for (let image = 0; image < s.n; image++)
+    for (let o = 0; o < s.cout; o++)
+      for (let i = 0; i < inG; i++)
+        for (let ky = 0; ky < s.kh; ky++)
+          for (let kx = 0; kx < s.kw; kx++)
+            for (let oy = 0; oy < s.outH; oy++)
+              for (let ox = 0; ox < s.outW; ox++) {
+                const iy = oy * s.strideH - s.padH + ky * s.dilationH
+                const ix = ox * s.strideW - s.padW + kx * s.dilationW
+                if (iy < 0 || iy >= s.h || ix < 0 || ix >= s.w) continue
+                const channel = Math.floor(o / outG) * inG + i
+                const xi = ((image * s.cin + channel) * s.h + iy) * s.w + ix
+                const wi = ((o * inG + i) * s.kh + ky) * s.kw + kx
+                const yi = ((image * s.cout + o) * s.outH + oy) * s.outW + ox
+                add(forward, yi, x[xi]! * weight[wi]!)
+                add(inputGrad, xi, dy[yi]! * weight[wi]!)
+                add(weightGrad, wi, dy[yi]! * x[xi]!)
+              }
+  return { forward, inputGrad, weightGrad }
+}

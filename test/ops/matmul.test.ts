@@ -8,7 +8,7 @@ import { type Array64, adjoint, checkGradients, randomValues } from '../oracle.t
 import { reference, runCase } from '../reference.ts'
 
 const file = reference('ops')
-const forms: MatmulForm[] = ['lanes', 'tiles']
+const forms: MatmulForm[] = ['lanes', 'registers', 'tiles']
 
 test.each(forms.flatMap((form) => file.cases.filter((c) => c.op === 'matmul').map((c) => ({ ...c, form }))))(
   '$name as $form',

@@ -7,6 +7,7 @@ import { UNet } from '../../src/nn/networks/unet.ts'
 import { cosineSchedule } from '../../src/nn/optim/schedulers.ts'
 import { parseSafetensors } from '../../src/nn/safetensors.ts'
 import { THESIS_AUGMENTATION } from '../../src/pipelines/augment.ts'
+import { batchesOf } from '../../src/pipelines/batches.ts'
 import { RecoveringDevice } from '../../src/pipelines/recover.ts'
 import { cartesianTask, polarTask } from '../../src/pipelines/tasks.ts'
 import { type Startup, type TrainOptions, train } from '../../src/pipelines/training.ts'
@@ -193,6 +194,17 @@ test('patience ends training early; no images are refused', async () => {
   await expect(run(device, { ...shared, train: [], task: cartesianTask(), epochs: 1 })).rejects.toThrow(
     DataError,
   )
+})
+
+test('a last batch that is too small for the network joins the one before', () => {
+  const items = [1, 2, 3, 4, 5]
+  expect(batchesOf(items, 2, 1)).toEqual([[1, 2], [3, 4], [5]])
+  expect(batchesOf(items, 2, 2)).toEqual([
+    [1, 2],
+    [3, 4, 5],
+  ])
+  expect(batchesOf(items, 4, 2)).toEqual([[1, 2, 3, 4, 5]])
+  expect(batchesOf([1], 4, 2)).toEqual([[1]])
 })
 
 test('a checkpoint names the kernels that were chosen, and a resumed run takes the same', async () => {

@@ -21,7 +21,10 @@ import {
   planes3x3WeightGrad,
   planesForward,
   planesInputGrad,
+  suitsPlanes,
+  suitsPlanesWeightGrad,
 } from './planes.ts'
+import { productForward, productInputGrad, productWeightGrad } from './pointwise.ts'
 import { tileForward, tileInputGrad, tileWeightGrad } from './tile.ts'
 import type { ConvAdapter, ConvEpilogue, ConvShape, ConvVariant } from './variant.ts'
 import {
@@ -56,34 +59,40 @@ export function planConv2d(
   const onGpu = !adapter.cpu
   return {
     forward: present(
+      suitsPlanes(shape, shape.cout) && planes3x3Forward(shape, adapter, forward),
       onGpu && gemmForward(shape, adapter, forward),
       lanes3x3(forward3x3(shape), adapter, forward),
+      productForward(shape, adapter, forward),
       lanesForward(shape, adapter, forward),
       !onGpu && tile3x3(forward3x3(shape), forward),
       !onGpu && tileForward(shape, forward),
-      planes3x3Forward(shape, adapter, forward),
+      !suitsPlanes(shape, shape.cout) && planes3x3Forward(shape, adapter, forward),
       planesForward(shape, adapter, forward),
       directForward(shape, forward),
       !onGpu && gemmForward(shape, adapter, forward),
     ),
     inputGrad: present(
+      suitsPlanes(shape, shape.cin) && planes3x3InputGrad(shape, adapter, inputGrad),
       onGpu && gemmInputGrad(shape, adapter, inputGrad),
       lanes3x3(inputGrad3x3(shape), adapter, inputGrad),
+      productInputGrad(shape, adapter, inputGrad),
       lanesInputGrad(shape, adapter, inputGrad),
       !onGpu && tile3x3(inputGrad3x3(shape), inputGrad),
       !onGpu && tileInputGrad(shape, inputGrad),
-      planes3x3InputGrad(shape, adapter, inputGrad),
+      !suitsPlanes(shape, shape.cin) && planes3x3InputGrad(shape, adapter, inputGrad),
       planesInputGrad(shape, adapter, inputGrad),
       directInputGrad(shape, inputGrad),
       !onGpu && gemmInputGrad(shape, adapter, inputGrad),
     ),
     weightGrad: present(
+      suitsPlanesWeightGrad(shape) && planes3x3WeightGrad(shape, adapter, weightGrad),
       onGpu && gemmWeightGrad(shape, adapter, weightGrad),
       lanes3x3WeightGrad(shape, adapter, weightGrad),
+      productWeightGrad(shape, adapter, weightGrad),
       lanesWeightGrad(shape, adapter, weightGrad),
       !onGpu && tile3x3WeightGrad(shape, weightGrad),
       !onGpu && tileWeightGrad(shape, weightGrad),
-      planes3x3WeightGrad(shape, adapter, weightGrad),
+      !suitsPlanesWeightGrad(shape) && planes3x3WeightGrad(shape, adapter, weightGrad),
       directWeightGrad(shape, adapter, weightGrad),
       !onGpu && gemmWeightGrad(shape, adapter, weightGrad),
     ),

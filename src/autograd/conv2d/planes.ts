@@ -9,12 +9,21 @@ import {
   type ConvEpilogue,
   type ConvShape,
   type ConvVariant,
+  placeParams,
   spread,
   WORKGROUP,
 } from './variant.ts'
 
 /** A window of 3×3 without stride, whatever its padding and dilation. */
 const isDense3x3 = (s: ConvShape) => s.kh === 3 && s.kw === 3 && s.strideH === 1 && s.strideW === 1
+
+/** Groups whose channels do not fill the tiles of other kernels. */
+const smallGroups = (s: ConvShape) => s.groups > 1 && Math.min(s.cin, s.cout) / s.groups < 8
+
+/** Where a plane at a time is the fastest: one channel comes out, or groups are small. */
+export const suitsPlanes = (s: ConvShape, channelsOut: number) => channelsOut === 1 || smallGroups(s)
+
+export const suitsPlanesWeightGrad = (s: ConvShape) => Math.min(s.cin, s.cout) <= 2 || smallGroups(s)
 
 /** The rows and columns that are equal modulo the dilation, in bands of `rows` and strips of four columns. */
 function bandsAndStrips(outH: number, outW: number, s: ConvShape, rows: number) {
@@ -57,7 +66,7 @@ function planes3x3(s: ConvShape, turn: boolean, adapter: ConvAdapter, epilogue: 
         file: 'conv2d_3x3_planes',
         entry: 'conv2d_3x3_planes',
         bindings: { x: from, x4: from, weight: 'weight', bias: biasBinding(epilogue), y: turn ? 'dx' : 'y' },
-        params: { ...params, bands, strips, relu: epilogue.relu ? 1 : 0 },
+        params: { ...params, bands, strips, relu: epilogue.relu ? 1 : 0, ...placeParams(epilogue) },
         overrides: {
           VEC: params.padW === 1 && s.dilationW === 1 && params.w % 4 === 0 ? 1 : 0,
           DILATED: dilated(s),
@@ -102,7 +111,15 @@ function planesVariant(
         file: 'conv2d_planes',
         entry: 'conv2d_planes',
         bindings: { x: c.from, weight: 'weight', bias: biasBinding(epilogue), y: c.to },
-        params: { ...params, inG: c.inG, outG: c.outG, bands, strips, relu: epilogue.relu ? 1 : 0 },
+        params: {
+          ...params,
+          inG: c.inG,
+          outG: c.outG,
+          bands,
+          strips,
+          relu: epilogue.relu ? 1 : 0,
+          ...placeParams(epilogue),
+        },
         overrides: {
           TRANSPOSE: c.transpose ? 1 : 0,
           SLIDE: (c.transpose ? s.dilationW === 1 : s.dilationW === s.strideW) ? 1 : 0,

@@ -16,6 +16,7 @@ import weightGradDirect from '../../../kernels/conv2d_weight_grad_direct.wgsl'
 import weightGradGemm from '../../../kernels/conv2d_weight_grad_gemm.wgsl'
 import weightGradLanes from '../../../kernels/conv2d_weight_grad_lanes.wgsl'
 import weightGradTile from '../../../kernels/conv2d_weight_grad_tile.wgsl'
+import product from '../../../kernels/matmul_lanes.wgsl'
 import { type Kernel, kernel } from '../../gpu/kernel.ts'
 
 /**
@@ -41,6 +42,7 @@ const sources: Readonly<Record<string, string>> = {
   conv2d_weight_grad_gemm: weightGradGemm,
   conv2d_weight_grad_lanes: weightGradLanes,
   conv2d_weight_grad_tile: weightGradTile,
+  matmul_lanes: product,
 }
 
 export const convKernels: ReadonlyMap<string, Kernel> = new Map(

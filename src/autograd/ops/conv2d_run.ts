@@ -96,14 +96,29 @@ export function runConv(
 ): void {
   const { device } = run
   const half = Object.values(buffers).some((b) => b instanceof Tensor && b.dtype === 'float16')
-  const variant = tunerOf(device).choose<ConvVariant>({
+  const request = { part, shape, epilogue, half }
+  const chosen = tunerOf(device).choose<ConvVariant>({
     key: convKey(part, shape, half),
-    candidates: planOf(device, { part, shape, epilogue, half }),
+    candidates: planOf(device, request),
     kernelsOf: ({ dispatches }) => dispatches.map((d) => kernelOf(run.op, d.file)),
     rehearse: () => rehearse(device, shape, half),
   })
+  const variant = placed(device, request, chosen, buffers[part === 'forward' ? 'y' : 'dx'])
   const flops = part === 'biasGrad' ? shape.n * shape.cout * shape.outH * shape.outW : convFlops(shape)
   runConvVariant(run, variant, buffers, flops)
+}
+
+/** The chosen variant where the output is channels of a larger array: the same, writing there. */
+function placed(
+  device: Device,
+  request: ConvRequest,
+  chosen: ConvVariant,
+  output: Tensor | Storage | undefined,
+): ConvVariant {
+  if (!(output instanceof Tensor) || !output.channels) return chosen
+  const { offset, gap } = output.span
+  const epilogue = { ...request.epilogue, offset, gap }
+  return planOf(device, { ...request, epilogue }).find((v) => v.name === chosen.name)!
 }
 
 function kernelOf(op: string, file: string): Kernel {
@@ -129,6 +144,7 @@ export function runConvVariant(run: Run, variant: ConvVariant, buffers: ConvBuff
       kernel: kernelOf(run.op, file),
       entry,
       bindings: Object.fromEntries(Object.entries(bindings).map(([k, b]) => [k, resolve(b)])),
+      inPlace: Object.keys(bindings).filter((k) => bindings[k] === 'y' || bindings[k] === 'dx'),
       params,
       overrides,
       workgroups,

@@ -1,7 +1,10 @@
 import source from '../../../kernels/matmul.wgsl'
+import lanesSource from '../../../kernels/matmul_lanes.wgsl'
 import { ShapeError } from '../../gpu/errors.ts'
 import { kernel } from '../../gpu/kernel.ts'
 import { tunerOf } from '../../gpu/tuner.ts'
+import { lanes } from '../conv2d/lanes.ts'
+import { lanesProduct } from '../conv2d/product.ts'
 import type { Device } from '../device.ts'
 import { defineUnaryResult, Run } from '../op.ts'
 import {
@@ -13,19 +16,24 @@ import {
   walkParams,
 } from '../shape.ts'
 import { elements, formatShape, type Shape, type Tensor } from '../tensor.ts'
+import { convAdapter } from './conv2d_run.ts'
 
 const products = kernel('matmul', source)
+const laneProducts = kernel('matmul_lanes', lanesSource)
 
 /** Batch axes that the kernel unravels. */
 const BATCH_AXES = 4
 
 /** Columns and rows of y a workgroup covers. */
-const TILES = { lanes: [64, 32], tiles: [64, 64] } as const
-export type MatmulForm = keyof typeof TILES
+const TILES = { registers: [64, 32], tiles: [64, 64] } as const
+export type MatmulForm = keyof typeof TILES | 'lanes'
 
-/** The form for CPU drivers and the one for GPUs, that of the adapter first. */
-const forms = (cpu: boolean): { name: MatmulForm }[] =>
-  (cpu ? (['lanes', 'tiles'] as const) : (['tiles', 'lanes'] as const)).map((name) => ({ name }))
+/** The forms that run on a device, that of its adapter first. */
+function formsFor(device: Device): { name: MatmulForm }[] {
+  const names: MatmulForm[] = device.adapter.cpu ? ['registers', 'tiles'] : ['tiles', 'registers']
+  if (lanes(convAdapter(device))) names.unshift('lanes')
+  return names.map((name) => ({ name }))
+}
 
 /** An operand of a product: rows and columns as the product sees them, and whether it is stored transposed. */
 interface Matrix {
@@ -80,8 +88,8 @@ function chosenForm(device: Device, { a, b, m, n, k }: Product, shape: Shape): M
   const [likeA, likeB] = [like(a), like(b)]
   const question = {
     key: `matmul ${m}x${k} by ${k}x${n}, batches ${likeA.key} and ${likeB.key}`,
-    candidates: forms(device.adapter.cpu),
-    kernelsOf: () => [products],
+    candidates: formsFor(device),
+    kernelsOf: () => [products, laneProducts],
     rehearse: () => {
       const run = new Run(device, 'tune matmul')
       const product = { a: likeA.zeros(run), b: likeB.zeros(run), m, n, k }
@@ -102,6 +110,31 @@ function launch(run: Run, { a, b, m, n, k }: Product, y: Tensor, form: MatmulFor
     strides: [broadcastStrides(a.batch, batch), broadcastStrides(b.batch, batch)],
   })
   requireRank(run.op, walk.sizes, BATCH_AXES, batch)
+  const axes = walkParams(walk, BATCH_AXES, ['a', 'b'])
+  const flops = 2 * m * n * k * elements(batch)
+  if (form === 'lanes') {
+    const product = {
+      m,
+      n,
+      k,
+      batch: elements(batch),
+      axes,
+      transposeA: a.transposed,
+      transposeB: b.transposed,
+    }
+    const { params, overrides, workgroups } = lanesProduct(product)
+    const bindings = { a: a.tensor, wide_a: a.tensor, b: b.tensor, wide_b: b.tensor, bias: a.tensor, y }
+    run.launch({
+      kernel: laneProducts,
+      entry: 'matmul_lanes',
+      bindings,
+      params,
+      overrides,
+      workgroups,
+      flops,
+    })
+    return
+  }
   const [columns, rows] = TILES[form]
   const wide = (size: number) => (size % 4 === 0 ? 1 : 0)
   run.launch({
@@ -111,13 +144,13 @@ function launch(run: Run, { a, b, m, n, k }: Product, y: Tensor, form: MatmulFor
     overrides: {
       TRANSPOSE_A: a.transposed ? 1 : 0,
       TRANSPOSE_B: b.transposed ? 1 : 0,
-      ...(form === 'lanes'
+      ...(form === 'registers'
         ? { WIDE_A: wide(a.transposed ? m : k), WIDE_B: wide(b.transposed ? k : n), EVEN_K: wide(k) }
         : {}),
     },
-    params: { m, n, k, ...walkParams(walk, BATCH_AXES, ['a', 'b']) },
+    params: { m, n, k, ...axes },
     workgroups: [Math.ceil(n / columns), Math.ceil(m / rows), elements(batch)],
-    flops: 2 * m * n * k * elements(batch),
+    flops,
   })
 }
 
@@ -168,8 +201,8 @@ const apply = defineUnaryResult<{ form: MatmulForm | undefined }>({
 
 /**
  * Matrix product over the last two axes: (…, m, k) · (…, k, n) gives (…, m, n); leading axes broadcast.
- * da = dy·bᵀ, db = aᵀ·dy, without transposing anything in memory. `form` overrides the tuner's choice
- * of kernel, which is 'lanes' on CPU drivers and 'tiles' on GPUs where nothing was measured.
+ * da = dy·bᵀ, db = aᵀ·dy, without transposing anything in memory. `form` overrides the tuner's choice of kernel; where
+ * nothing was measured that is 'lanes' on CPU drivers with subgroups of eight, 'registers' on others, 'tiles' on GPUs.
  */
 export const matmul = (a: Tensor, b: Tensor, { form }: { form?: MatmulForm } = {}): Tensor =>
   apply([a, b], { form })

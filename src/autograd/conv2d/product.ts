@@ -1,0 +1,61 @@
+/** One launch of kernels/matmul_lanes.wgsl: y = A B for a batch of matrices, or their sum over `images`. */
+export interface Product {
+  readonly m: number
+  readonly n: number
+  readonly k: number
+  readonly transposeA?: boolean
+  readonly transposeB?: boolean
+  /** Products, and the sizes of the batch axes with the strides of A and B along them, in matrices. */
+  readonly batch: number
+  readonly axes: Readonly<Record<string, number>>
+  /** Pairs of matrices that are summed, and their distances in elements. */
+  readonly images?: number
+  readonly stepA?: number
+  readonly stepB?: number
+  /** Parts of the sum over k and images, each written to its own y: about as many. */
+  readonly splits?: number
+  readonly bias?: boolean
+  readonly relu?: boolean
+  readonly accumulate?: boolean
+}
+
+export interface ProductLaunch {
+  readonly splits: number
+  readonly params: Record<string, number>
+  readonly overrides: Record<string, number>
+  readonly workgroups: [number, number, number]
+}
+
+/** The batch axes of one axis, A and B moving along it by so many matrices. */
+export const oneAxis = (n0: number, a0: number, b0: number) => ({
+  ...{ n0, n1: 1, n2: 1, n3: 1 },
+  ...{ a0, a1: 0, a2: 0, a3: 0 },
+  ...{ b0, b1: 0, b2: 0, b3: 0 },
+})
+
+export function lanesProduct(p: Product): ProductLaunch {
+  const { m, n, k, images = 1 } = p
+  const chunk = Math.min(4 * Math.ceil(k / 4), 4 * Math.max(8, Math.ceil((k * images) / (p.splits ?? 1) / 4)))
+  const chunks = Math.ceil(k / chunk)
+  const total = images * chunks
+  const perSplit = Math.ceil(total / (p.splits ?? 1))
+  const splits = Math.ceil(total / perSplit)
+  const flag = (on: boolean | undefined) => (on ? 1 : 0)
+  return {
+    splits,
+    params: {
+      ...{ m, n, k, ...p.axes },
+      ...{ stepA: p.stepA ?? 0, stepB: p.stepB ?? 0, chunks, chunk, total, perSplit, splits },
+      relu: flag(p.relu),
+    },
+    overrides: {
+      TRANSPOSE_A: flag(p.transposeA),
+      TRANSPOSE_B: flag(p.transposeB),
+      WIDE_A: flag((p.transposeA ? m : k) % 4 === 0),
+      WIDE_B: flag((p.transposeB ? k : n) % 4 === 0),
+      BIAS: flag(p.bias),
+      ACCUMULATE: flag(p.accumulate),
+    },
+    workgroups: [Math.ceil(n / 32), Math.ceil(m / 16), p.batch * splits],
+  }
+}
