@@ -1,25 +1,40 @@
 // Builds dist/: the Node library, the command, the browser bundle, and their types.
 import { execFileSync } from 'node:child_process'
-import { readFileSync, rmSync } from 'node:fs'
+import { rmSync } from 'node:fs'
+import { basename } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
-import { shortener } from './shorten-wgsl.mjs'
+import { shortKernels } from './shorten-wgsl.mjs'
+import { readKernel } from './wgsl.mjs'
 
-/** An esbuild plugin that loads kernels as text, each through `change`. */
-const kernels = (change) => ({
+/** Kernels for Node: as they are, so that an error of the driver can quote the file. */
+export const wgsl = {
   name: 'wgsl',
   setup(b) {
+    b.onLoad({ filter: /\.wgsl$/ }, ({ path }) => ({ contents: readKernel(path), loader: 'text' }))
+  },
+}
+
+/** Kernels for pages: short, and all in one module, since gzip finds what they share only where they lie close together. */
+export const wgslForPages = {
+  name: 'wgsl',
+  setup(b) {
+    const kernels = [...shortKernels(fileURLToPath(new URL('../kernels', import.meta.url)))]
+    const identifier = (file) => `kernel_${file.replace('.wgsl', '')}`
+    const all = kernels
+      .map(([file, text]) => `export const ${identifier(file)} = ${JSON.stringify(text)}`)
+      .join('\n')
+    b.onResolve({ filter: /^all-kernels$/ }, () => ({
+      path: 'all',
+      namespace: 'kernels',
+      sideEffects: false,
+    }))
+    b.onLoad({ filter: /./, namespace: 'kernels' }, () => ({ contents: all }))
     b.onLoad({ filter: /\.wgsl$/ }, ({ path }) => ({
-      contents: change(readFileSync(path, 'utf8')),
-      loader: 'text',
+      contents: `export { ${identifier(basename(path))} as default } from 'all-kernels'`,
     }))
   },
-})
-
-/** For Node: an error of the driver can quote what is in the file. */
-export const wgsl = kernels((text) => text)
-/** For pages, which load it: short. */
-export const wgslForPages = kernels(shortener(fileURLToPath(new URL('../kernels', import.meta.url))))
+}
 
 const common = { bundle: true, format: 'esm', target: 'es2022', logLevel: 'warning' }
 

@@ -1,9 +1,10 @@
 // Kernels for the browser bundle: without comments and spaces, and with short names for what is private to them.
 //
 // Names have to be the same in all kernels, since some are put together from parts, and since gzip finds what recurs.
-// Renamed are functions that are no entry points, their parameters, and local values. What TypeScript or another kernel
-// speaks of by name stays: bindings, overrides, constants of a file, entry points, fields, aliases.
-import { readdirSync, readFileSync } from 'node:fs'
+// Renamed are functions that are no entry points, their parameters, structs, constants and variables. What TypeScript
+// speaks of by name stays: bindings, overrides, entry points, Params, aliases; and so do fields.
+import { readdirSync } from 'node:fs'
+import { readKernel } from './wgsl.mjs'
 
 /**
  * A kernel's text without comments, indentation and the spaces around punctuation. Lines stay, so that a compile error
@@ -31,18 +32,19 @@ function shortNames(texts) {
   const parameters = texts.flatMap((text) =>
     [...text.matchAll(/\bfn \w+\(([^{]*)\{/g)].flatMap((m) => [...m[1].matchAll(/(\w+):/g)].map((p) => p[1])),
   )
-  const candidates = new Set([...functions, ...parameters, ...found(texts, /\b(?:let|var|const) (\w+)/g)])
+  const structs = found(texts, /\bstruct (\w+)/g)
+  const values = found(texts, /\b(?:let|const|var(?:<\w+>)?) (\w+)/g)
+  const candidates = new Set([...functions, ...parameters, ...structs, ...values])
   const kept = [
     found(texts, /@compute[^{]*?\bfn (\w+)/g),
-    found(texts, /\bvar<[^>]*> ?(\w+)/g),
+    found(texts, /@binding\(\d+\)\s*var<[^>]*> ?(\w+)/g),
     found(texts, /\boverride (\w+)/g),
-    found(texts, /^const (\w+)/gm),
-    found(texts, /\b(?:struct|alias) (\w+)/g),
-    found([...found(texts, /\bstruct \w+\{([^}]*)\}/g)], /(\w+):/g),
+    found(texts, /\balias (\w+)/g),
+    new Set(['Params']),
   ]
   // What is called and declared nowhere is WGSL's own, and a local value of that name must keep it.
   const called = found(texts, /(?<![.\w])([A-Za-z_]\w*)[(<]/g)
-  for (const name of called) if (!functions.has(name)) candidates.delete(name)
+  for (const name of called) if (!functions.has(name) && !structs.has(name)) candidates.delete(name)
   for (const set of kept) for (const name of set) candidates.delete(name)
   const taken = new Set(texts.flatMap((text) => text.match(/[A-Za-z_]\w*/g) ?? []))
   const counts = new Map()
@@ -84,9 +86,22 @@ function* freshNames(taken) {
   }
 }
 
-/** A function that shortens any kernel of the folder. */
-export function shortener(folder) {
+/** A structure as a whole, or a name. */
+const STRUCT_OR_NAME = new RegExp(`\\bstruct [^}]*\\}|${NAME.source}`, 'g')
+
+/** The kernels of a folder, shortened: texts by file name. */
+export function shortKernels(folder) {
   const files = readdirSync(folder).filter((name) => name.endsWith('.wgsl'))
-  const names = shortNames(files.map((name) => tighten(readFileSync(`${folder}/${name}`, 'utf8'))))
-  return (text) => tighten(text).replace(NAME, (name) => names.get(name) ?? name)
+  const texts = new Map(files.map((name) => [name, tighten(readKernel(`${folder}/${name}`))]))
+  const names = shortNames([...texts.values()])
+  const short = (name) => names.get(name) ?? name
+  // In a structure, names before a colon are its fields.
+  const inStruct = (text) =>
+    text.replace(NAME, (name, at) => (text[at + name.length] === ':' ? name : short(name)))
+  for (const [file, text] of texts)
+    texts.set(
+      file,
+      text.replace(STRUCT_OR_NAME, (m) => (m.startsWith('struct ') ? inStruct(m) : short(m))),
+    )
+  return texts
 }
