@@ -3,6 +3,7 @@ import { expect, test } from 'vitest'
 import { planConv2d } from '../../src/autograd/conv2d/plan.ts'
 import { Run } from '../../src/autograd/op.ts'
 import { conv2dShape } from '../../src/autograd/ops/conv2d.ts'
+import { addCpuConvKernels } from '../../src/autograd/ops/conv2d_cpu_kernels.ts'
 import { convKernels } from '../../src/autograd/ops/conv2d_kernels.ts'
 import { convAdapter, runConvVariant } from '../../src/autograd/ops/conv2d_run.ts'
 import { testDevice } from '../device.ts'
@@ -11,6 +12,7 @@ import { randomValues } from '../oracle.ts'
 test('every convolution kernel is in the table that plans are run by', () => {
   const files = readdirSync(new URL('../../kernels/', import.meta.url))
   const named = files.filter((f) => f.startsWith('conv2d_')).map((f) => f.replace('.wgsl', ''))
+  addCpuConvKernels()
   expect([...convKernels.keys()].sort()).toEqual([...named, 'matmul_lanes'].sort())
 })
 
