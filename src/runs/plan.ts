@@ -4,7 +4,8 @@ import type { Dataset, Sample } from '../data/dataset.ts'
 import { splitDataset } from '../data/split.ts'
 import { DataError } from '../gpu/errors.ts'
 import { defaultNormalization, openDataset } from '../node/folders.ts'
-import type { MethodName, Settings } from './settings.ts'
+import { type MethodName, methodOf } from './methods/index.ts'
+import type { Settings } from './settings.ts'
 
 /** One data set of a run: what is trained and scored on it, and where its networks are kept. */
 export interface DataPlan {
@@ -52,7 +53,7 @@ async function planOne(folder: string, name: string, settings: Settings): Promis
   const whole = await openDataset(folder, { depthChannel })
   const method = methodFor(whole, settings)
   const dataset =
-    method === 'crops'
+    methodOf(method).fullSize
       ? whole
       : await openDataset(folder, { depthChannel, size, channels: coloursOf(whole, settings) })
   const groups = new Set(dataset.samples.map((s) => s.group)).size
@@ -95,7 +96,7 @@ export async function planWhole(folder: string, entry: DataEntry, settings: Sett
   const dataset = await openDataset(folder, {
     depthChannel,
     channels,
-    ...(entry.method === 'crops' ? {} : { size }),
+    ...(methodOf(entry.method).fullSize ? {} : { size }),
     normalize: defaultNormalization(entry.layout),
   })
   const { name, method } = entry
