@@ -89,7 +89,19 @@ export async function trainNetwork(
     network: kind.network,
     task: network.task.name,
     ...(network.from ? { from: network.from } : pretrained ? { pretrained } : {}),
-    ...{ channels: inChannels, size, features, epochs, batch, lr, schedule, weightDecay, seed, share, augment },
+    ...{
+      channels: inChannels,
+      size,
+      features,
+      epochs,
+      batch,
+      lr,
+      schedule,
+      weightDecay,
+      seed,
+      share,
+      augment,
+    },
     ...precision,
   })
   const title = `${plan.name}, ${network.title}`
