@@ -11,7 +11,7 @@ import { randomValues } from '../oracle.ts'
 test('every convolution kernel is in the table that plans are run by', () => {
   const files = readdirSync(new URL('../../kernels/', import.meta.url))
   const named = files.filter((f) => f.startsWith('conv2d_')).map((f) => f.replace('.wgsl', ''))
-  expect([...convKernels.keys()].sort()).toEqual([...named, 'matmul_lanes'].sort())
+  expect([...convKernels.keys()].sort()).toEqual([...named, 'matmul', 'matmul_lanes'].sort())
 })
 
 /** n, cin, h, w, cout, window, stride, padding, dilation, groups. */
@@ -35,6 +35,10 @@ const SHAPES: readonly Row[] = [
   [2, 16, 16, 12, 1, 3, 1, 1, 1, 1],
   [1, 2, 9, 9, 5, 3, 1, 2, 2, 1],
   [1, 3, 19, 17, 6, 7, 2, 3, 1, 1],
+  // Winograd.
+  [2, 17, 9, 13, 19, 3, 1, 1, 1, 1],
+  [1, 40, 8, 12, 66, 3, 1, 2, 1, 1],
+  [3, 16, 6, 5, 20, 3, 1, 0, 1, 1],
   // Matrix products.
   [2, 13, 7, 9, 14, 1, 1, 0, 1, 1],
   [3, 20, 8, 8, 17, 1, 1, 0, 1, 1],

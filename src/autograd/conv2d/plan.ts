@@ -35,6 +35,7 @@ import {
   tile3x3,
   tile3x3WeightGrad,
 } from './window3x3.ts'
+import { winograd } from './winograd.ts'
 
 export interface ConvPlan {
   forward: ConvVariant[]
@@ -68,6 +69,7 @@ export function planConv2d(
       !onGpu && tileForward(shape, forward),
       !suitsPlanes(shape, shape.cout) && planes3x3Forward(shape, adapter, forward),
       planesForward(shape, adapter, forward),
+      winograd(forward3x3(shape), adapter, forward),
       directForward(shape, forward),
       !onGpu && gemmForward(shape, adapter, forward),
     ),
@@ -81,6 +83,7 @@ export function planConv2d(
       !onGpu && tileInputGrad(shape, inputGrad),
       !suitsPlanes(shape, shape.cin) && planes3x3InputGrad(shape, adapter, inputGrad),
       planesInputGrad(shape, adapter, inputGrad),
+      winograd(inputGrad3x3(shape), adapter, inputGrad),
       directInputGrad(shape, inputGrad),
       !onGpu && gemmInputGrad(shape, adapter, inputGrad),
     ),

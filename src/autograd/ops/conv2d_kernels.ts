@@ -16,7 +16,9 @@ import weightGradDirect from '../../../kernels/conv2d_weight_grad_direct.wgsl'
 import weightGradGemm from '../../../kernels/conv2d_weight_grad_gemm.wgsl'
 import weightGradLanes from '../../../kernels/conv2d_weight_grad_lanes.wgsl'
 import weightGradTile from '../../../kernels/conv2d_weight_grad_tile.wgsl'
-import product from '../../../kernels/matmul_lanes.wgsl'
+import winograd from '../../../kernels/conv2d_winograd.wgsl'
+import tilesProduct from '../../../kernels/matmul.wgsl'
+import lanesProduct from '../../../kernels/matmul_lanes.wgsl'
 import { type Kernel, kernel } from '../../gpu/kernel.ts'
 
 /**
@@ -42,7 +44,9 @@ const sources: Readonly<Record<string, string>> = {
   conv2d_weight_grad_gemm: weightGradGemm,
   conv2d_weight_grad_lanes: weightGradLanes,
   conv2d_weight_grad_tile: weightGradTile,
-  matmul_lanes: product,
+  conv2d_winograd: winograd,
+  matmul: tilesProduct,
+  matmul_lanes: lanesProduct,
 }
 
 export const convKernels: ReadonlyMap<string, Kernel> = new Map(

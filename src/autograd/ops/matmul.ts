@@ -1,7 +1,4 @@
-import source from '../../../kernels/matmul.wgsl'
-import lanesSource from '../../../kernels/matmul_lanes.wgsl'
 import { ShapeError } from '../../gpu/errors.ts'
-import { kernel } from '../../gpu/kernel.ts'
 import { lanes } from '../conv2d/lanes.ts'
 import { lanesProduct } from '../conv2d/product.ts'
 import type { Device } from '../device.ts'
@@ -15,10 +12,11 @@ import {
   walkParams,
 } from '../shape.ts'
 import { elements, formatShape, type Shape, type Tensor } from '../tensor.ts'
+import { convKernels } from './conv2d_kernels.ts'
 import { convAdapter } from './conv2d_run.ts'
 
-const products = kernel('matmul', source)
-const laneProducts = kernel('matmul_lanes', lanesSource)
+const products = convKernels.get('matmul')!
+const laneProducts = convKernels.get('matmul_lanes')!
 
 /** Batch axes that the kernel unravels. */
 const BATCH_AXES = 4
