@@ -4,6 +4,8 @@
 // multiplications of the direct sum:  M[f] (cout, tiles) = U[f] (cout, cin) · V[f] (cin, tiles).
 //   conv2d_winograd_transform_weight   U from weight       conv2d_winograd_transform_input   V from x
 //   conv2d_winograd_transform_output   y from M, with bias, ReLU, accumulation
+// The gradient of the weight turns the same sum round:  dw = Gᵀ [ Σ_tiles (A dy Aᵀ) ⊙ (Bᵀ x B) ] G
+//   conv2d_winograd_transform_upstream (A dy Aᵀ)   conv2d_winograd_transform_window   dw from the products
 // TURN reads the weights turned by 180°: with the channels exchanged this is the gradient of x, padding 2 − p.
 alias elem = f32;
 alias elem4 = vec4f;
@@ -172,6 +174,104 @@ fn conv2d_winograd_transform_weight(
   store_weight(3, (wide + 2.0 * middle) / 24.0, index, step);
   store_weight(4, (wide - 2.0 * middle) / 24.0, index, step);
   store_weight(5, low, index, step);
+}
+
+fn store_upstream(row: i32, p: vec4f, to: i32, step: i32) {
+  let at = to + row * 6 * step;
+  let even1 = p.x + p.z;
+  let odd1 = p.y + p.w;
+  let even2 = p.x + 4.0 * p.z;
+  let odd2 = 2.0 * p.y + 8.0 * p.w;
+  transformed[at] = p.x;
+  transformed[at + step] = even1 + odd1;
+  transformed[at + 2 * step] = even1 - odd1;
+  transformed[at + 3 * step] = even2 + odd2;
+  transformed[at + 4 * step] = even2 - odd2;
+  transformed[at + 5 * step] = p.w;
+}
+
+fn load_upstream(plane: i32, iy: i32, ix: i32) -> vec4f {
+  let inRow = iy < params.h;
+  let start = plane + iy * params.w + ix;
+  if (VEC) { return select(vec4f(), vec4f(x4[select(0, start / 4, inRow)]), inRow); }
+  let inside = vec4<bool>(inRow) & (ix + vec4i(0, 1, 2, 3) < vec4i(params.w));
+  return vec4f(
+    value_at(start, inside.x), value_at(start + 1, inside.y), value_at(start + 2, inside.z),
+    value_at(start + 3, inside.w));
+}
+
+// Here x is dy and cin its channels.
+@compute @workgroup_size(WG)
+fn conv2d_winograd_transform_upstream(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let index = i32((group.x + group.y * count.x) * WG + lane);
+  let tiles = params.n * params.tilesH * params.tilesW;
+  let channel = over(index, tiles);
+  if (channel >= params.cin) { return; }
+  let tile = index - channel * tiles;
+  let line = over(tile, params.tilesW);
+  let image = over(line, params.tilesH);
+  let ix = (tile - line * params.tilesW) * 4;
+  let iy = (line - image * params.tilesH) * 4;
+  let plane = (image * params.cin + channel) * params.h * params.w;
+  let a = load_upstream(plane, iy, ix);
+  let b = load_upstream(plane, iy + 1, ix);
+  let c = load_upstream(plane, iy + 2, ix);
+  let d = load_upstream(plane, iy + 3, ix);
+  let step = params.cin * tiles;
+  let even1 = a + c;
+  let odd1 = b + d;
+  let even2 = a + 4.0 * c;
+  let odd2 = 2.0 * b + 8.0 * d;
+  store_upstream(0, a, index, step);
+  store_upstream(1, even1 + odd1, index, step);
+  store_upstream(2, even1 - odd1, index, step);
+  store_upstream(3, even2 + odd2, index, step);
+  store_upstream(4, even2 - odd2, index, step);
+  store_upstream(5, d, index, step);
+}
+
+// Gᵀ along a row of places: three weights.
+fn window_row(row: i32, at: i32, step: i32) -> vec3f {
+  let i = at + row * 6 * step;
+  let b = products[i + step];
+  let c = products[i + 2 * step];
+  let d = products[i + 3 * step];
+  let e = products[i + 4 * step];
+  return vec3f(
+    products[i] / 4.0 - (b + c) / 6.0 + (d + e) / 24.0, (c - b) / 6.0 + (d - e) / 12.0,
+    (d + e - b - c) / 6.0 + products[i + 5 * step]);
+}
+
+fn store_window(to: i32, value: vec3f) {
+  var w = value;
+  if (ACCUMULATE) { w += vec3f(transformed[to], transformed[to + 1], transformed[to + 2]); }
+  transformed[to] = w.x;
+  transformed[to + 1] = w.y;
+  transformed[to + 2] = w.z;
+}
+
+@compute @workgroup_size(WG)
+fn conv2d_winograd_transform_window(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let index = i32((group.x + group.y * count.x) * WG + lane);
+  let step = params.cout * params.cin;
+  if (index >= step) { return; }
+  let a = window_row(0, index, step);
+  let b = window_row(1, index, step);
+  let c = window_row(2, index, step);
+  let d = window_row(3, index, step);
+  let e = window_row(4, index, step);
+  let f = window_row(5, index, step);
+  store_window(index * 9, a / 4.0 - (b + c) / 6.0 + (d + e) / 24.0);
+  store_window(index * 9 + 3, (c - b) / 6.0 + (d - e) / 12.0);
+  store_window(index * 9 + 6, (d + e - b - c) / 6.0 + f);
 }
 
 // Places 6·row … 6·row + 5 of a tile, already put back along the row: four pixels.
