@@ -1,4 +1,5 @@
 import type { Device } from '../autograd/device.ts'
+import { addLaneKernels } from '../autograd/ops/lane_kernels.ts'
 import { formatProfile } from '../gpu/profile.ts'
 import { type OpenOptions, openDevice as openFromNavigator, openOn } from '../open.ts'
 import { findAdapter } from './adapters.ts'
@@ -9,6 +10,7 @@ import { findAdapter } from './adapters.ts'
  * destroyed or the program ends. Throws an AdapterError that says what to install.
  */
 export async function openDevice(options: OpenOptions = {}): Promise<Device> {
+  addLaneKernels()
   // Deno brings its own WebGPU.
   if ('Deno' in globalThis) return openFromNavigator(options)
   const { adapter } = await findAdapter({ adapter: options.adapter })

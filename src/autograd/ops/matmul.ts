@@ -16,7 +16,6 @@ import { convKernels } from './conv2d_kernels.ts'
 import { convAdapter } from './conv2d_run.ts'
 
 const products = convKernels.get('matmul')!
-const laneProducts = convKernels.get('matmul_lanes')!
 
 /** Batch axes that the kernel unravels. */
 const BATCH_AXES = 4
@@ -74,7 +73,7 @@ function multiply(run: Run, a: Matrix, b: Matrix, m: number, n: number, k: numbe
     const { params, overrides, workgroups } = lanesProduct(product)
     const bindings = { a: a.tensor, wide_a: a.tensor, b: b.tensor, wide_b: b.tensor, bias: a.tensor, y }
     run.launch({
-      kernel: laneProducts,
+      kernel: convKernels.get('matmul_lanes')!,
       entry: 'matmul_lanes',
       bindings,
       params,
