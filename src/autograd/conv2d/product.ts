@@ -14,6 +14,8 @@ export interface Product {
   readonly stepB?: number
   /** Parts of the sum over k and images, each written to its own y: about as many. */
   readonly splits?: number
+  /** Rows are channels times 2×2 places, columns the pixels of rows so wide: y is written as the image of the tiles. */
+  readonly tiledWidth?: number
   readonly bias?: boolean
   readonly relu?: boolean
   readonly accumulate?: boolean
@@ -46,6 +48,7 @@ export function lanesProduct(p: Product): ProductLaunch {
     params: {
       ...{ m, n, k, ...p.axes },
       ...{ stepA: p.stepA ?? 0, stepB: p.stepB ?? 0, chunks, chunk, total, perSplit, splits },
+      width: p.tiledWidth ?? 1,
       relu: flag(p.relu),
     },
     overrides: {
@@ -55,6 +58,7 @@ export function lanesProduct(p: Product): ProductLaunch {
       WIDE_B: flag((p.transposeB ? k : n) % 4 === 0),
       BIAS: flag(p.bias),
       ACCUMULATE: flag(p.accumulate),
+      TILED: flag(p.tiledWidth !== undefined),
     },
     workgroups: [Math.ceil(n / 32), Math.ceil(m / 16), p.batch * splits],
   }
