@@ -20,6 +20,13 @@ export interface Ceiling {
 export const bandwidthFor = (bytes: number, { copies, gbs }: Ceiling): number =>
   Math.max(gbs, ...copies.filter((c) => c.bytes >= bytes).map((c) => c.gbs))
 
+/** The better of two measurements of one adapter, figure by figure. */
+export const higher = (a: Ceiling, b: Ceiling): Ceiling => ({
+  gflops: Math.max(a.gflops, b.gflops),
+  gbs: Math.max(a.gbs, b.gbs),
+  copies: a.copies.map(({ bytes, gbs }, i) => ({ bytes, gbs: Math.max(gbs, b.copies[i]!.gbs) })),
+})
+
 /** Rounds of a ceiling, spread over a second or so: a neighbour's burst must not lower it. */
 const ROUNDS = 5
 

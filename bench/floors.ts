@@ -1,6 +1,5 @@
 import type { LaunchProfile } from '../src/gpu/profile.ts'
 import { bandwidthFor, type Ceiling } from './ceiling.ts'
-import { median } from './measure.ts'
 
 /** Launches of one kernel (or of one op), and what they would take at the adapter's ceiling. Milliseconds. */
 export interface FloorRow {
@@ -22,16 +21,16 @@ export const floorOf = ({ flops, bytes }: Pick<LaunchProfile, 'flops' | 'bytes'>
   Math.max(bytes / (bandwidthFor(bytes, ceiling) * 1e6), flops / (ceiling.gflops * 1e6))
 
 /**
- * Launch by launch the median of several profiles of one compiled step.
- * Throws where they differ: then they are not profiles of the same step.
+ * Launch by launch the least of several profiles of one compiled step: like the ceilings, what it can be where no
+ * neighbour holds the processor. Throws where they differ: then they are not profiles of the same step.
  */
-export function medianLaunches(profiles: readonly (readonly LaunchProfile[])[]): LaunchProfile[] {
+export function leastLaunches(profiles: readonly (readonly LaunchProfile[])[]): LaunchProfile[] {
   const [first = [], ...rest] = profiles
   for (const other of rest) {
     if (other.length !== first.length || other.some((l, i) => l.kernel !== first[i]!.kernel))
-      throw new Error('medianLaunches: the profiles are of different steps')
+      throw new Error('leastLaunches: the profiles are of different steps')
   }
-  return first.map((l, i) => ({ ...l, ms: median(profiles.map((p) => p[i]!.ms)) }))
+  return first.map((l, i) => ({ ...l, ms: Math.min(...profiles.map((p) => p[i]!.ms)) }))
 }
 
 const sum = <T>(list: readonly T[], of: (each: T) => number): number =>

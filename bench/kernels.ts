@@ -1,7 +1,7 @@
 import type { Device } from '../src/autograd/device.ts'
-import { tuneConv2d } from '../src/autograd/ops/conv2d_tune.ts'
 import * as ops from '../src/autograd/ops/index.ts'
 import type { Tensor } from '../src/autograd/tensor.ts'
+import { tune as tuneOn } from '../src/gpu/tune.ts'
 import { backward, type Case, forward, tensor } from './case.ts'
 import type { Ceiling } from './ceiling.ts'
 import { floorOf } from './floors.ts'
@@ -173,7 +173,7 @@ export async function benchKernels(
   for (const c of cases(large).filter(wanted)) {
     if (tune) {
       const untuned = c.setup(device)
-      await tuneConv2d(device, untuned)
+      await tuneOn(device, untuned)
       untuned.dispose?.()
     }
     // Its tensors live as long as the call that uses them: until the garbage collector takes both.

@@ -13,12 +13,12 @@ export const median = (values: readonly number[]): number => {
   return (sorted[(sorted.length - 1) >> 1]! + sorted[sorted.length >> 1]!) / 2
 }
 
-/** Runs at least: five, or three of a call that takes longer than a second. */
-const enough = (firstMs: number): number => (firstMs > 1000 ? 3 : 5)
+/** Runs at least: five, fewer of a call that takes seconds. */
+const enough = (firstMs: number): number => (firstMs > 5000 ? 2 : firstMs > 1000 ? 3 : 5)
 
 /**
  * Times `call`, which records work for the GPU: two warm-up calls (one, if a call takes over a second), then
- * batches of calls until `budgetMs` is spent, at least five (three), each batch awaited as a whole.
+ * batches of calls until `budgetMs` is spent, at least five (three, two), each batch awaited as a whole.
  */
 export async function time(
   device: Device,

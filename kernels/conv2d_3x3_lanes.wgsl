@@ -16,7 +16,7 @@ alias elem4 = vec4f;
 struct Params {
   n: i32, cin: i32, h: i32, w: i32,
   cout: i32, outH: i32, outW: i32, padH: i32, padW: i32,
-  weightOut: i32, weightIn: i32, hasBias: u32, relu: u32, accumulate: u32,
+  weightOut: i32, weightIn: i32, hasBias: u32, relu: u32, accumulate: u32, offset: i32, gap: i32,
 }
 @group(0) @binding(0) var<storage, read> x: array<elem>;
 @group(0) @binding(1) var<storage, read> x4: array<elem4>;
@@ -140,7 +140,7 @@ fn conv2d_3x3_lanes(
     let dest = select(image, image + (j >> 2), PAIR);
     let row = select(oy + j, j & 3, PAIR);
     if (row >= params.outH || dest >= params.n) { continue; }
-    let first = ((dest * params.cout + co) * params.outH + row) * params.outW + ox;
+    let first = ((dest * params.cout + co) * params.outH + row) * params.outW + ox + params.offset + dest * params.gap;
     for (var i = 0; i < min(4, params.outW - ox); i++) {
       var value = sums[j + 2][i];
       if (params.hasBias != 0u) { value += bias[co]; }

@@ -15,7 +15,7 @@ struct Params {
   cout: i32, outH: i32, outW: i32, inG: i32, outG: i32,
   padH: i32, padW: i32, dilationH: i32, dilationW: i32,
   weightOut: i32, weightIn: i32, weightGroup: i32,
-  strips: i32, bands: i32, relu: u32,
+  strips: i32, bands: i32, relu: u32, offset: i32, gap: i32,
 }
 @group(0) @binding(0) var<storage, read> x: array<elem>;
 @group(0) @binding(1) var<storage, read> x4: array<elem4>;
@@ -176,7 +176,7 @@ fn conv2d_3x3_planes(
 
   var add = 0.0;
   if (BIAS) { add = bias[o]; }
-  let to = ((image * params.cout + o) * params.outH + oy) * params.outW + ox;
+  let to = ((image * params.cout + o) * params.outH + oy) * params.outW + ox + params.offset + image * params.gap;
   let step = d.x * params.outW;
   let inside = ox + vec4i(0, 1, 2, 3) * d.y < vec4i(params.outW);
   let left = params.outH - oy;

@@ -13,7 +13,7 @@ struct Params {
   cout: i32, outH: i32, outW: i32, groups: i32,
   kh: i32, kw: i32, strideH: i32, strideW: i32, padH: i32, padW: i32, dilationH: i32, dilationW: i32,
   weightOut: i32, weightIn: i32, weightGroup: i32,
-  hasBias: u32, relu: u32, accumulate: u32,
+  hasBias: u32, relu: u32, accumulate: u32, offset: i32, gap: i32,
 }
 @group(0) @binding(0) var<storage, read> x: array<elem>;
 @group(0) @binding(1) var<storage, read> weight: array<f32>;
@@ -61,7 +61,8 @@ fn place(first: i32, grid: i32, gridW: i32, phaseY: i32, phaseX: i32) -> Place {
   let oy = rest / gridW * select(1, params.strideH, TRANSPOSE) + phaseY;
   let ox = rest % gridW * select(1, params.strideW, TRANSPOSE) + phaseX;
   let inside = (image < vec4i(params.n)) & (oy < vec4i(params.outH)) & (ox < vec4i(params.outW));
-  return Place((image * params.cout * params.outH + oy) * params.outW + ox, inside);
+  let to = (image * params.cout * params.outH + oy) * params.outW + ox + params.offset + image * params.gap;
+  return Place(to, inside);
 }
 
 fn store_one(to: i32, o: i32, sum: f32) {

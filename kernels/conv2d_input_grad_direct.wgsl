@@ -9,7 +9,7 @@ struct Params {
   cout: i32, kh: i32, kw: i32, groups: i32,
   outH: i32, outW: i32, strideH: i32, strideW: i32,
   padH: i32, padW: i32, dilationH: i32, dilationW: i32,
-  hasBias: u32, relu: u32, accumulate: u32,
+  hasBias: u32, relu: u32, accumulate: u32, offset: i32, gap: i32,
 }
 @group(0) @binding(0) var<storage, read> dy: array<elem>;
 @group(0) @binding(1) var<storage, read> weight: array<f32>;
@@ -63,7 +63,7 @@ fn conv2d_input_grad_direct(
     let ci = g * cinG + local[i];
     var value = sum[i];
     if (params.hasBias != 0u) { value += bias[ci]; }
-    let at = (image * params.cin + ci) * plane + pixel;
+    let at = (image * params.cin + ci) * plane + pixel + params.offset + image * params.gap;
     if (params.accumulate != 0u) { value += f32(dx[at]); }
     if (params.relu != 0u) { value = select(value, 0.0, value < 0.0); }
     dx[at] = elem(value);

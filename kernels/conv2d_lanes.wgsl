@@ -16,7 +16,7 @@ struct Params {
   cout: i32, outH: i32, outW: i32, groups: i32,
   kh: i32, kw: i32, strideH: i32, strideW: i32, padH: i32, padW: i32, dilationH: i32, dilationW: i32,
   weightOut: i32, weightIn: i32, weightGroup: i32,
-  hasBias: u32, relu: u32, accumulate: u32,
+  hasBias: u32, relu: u32, accumulate: u32, offset: i32, gap: i32,
 }
 @group(0) @binding(0) var<storage, read> x: array<elem>;
 @group(0) @binding(1) var<storage, read> x4: array<elem4>;
@@ -134,7 +134,7 @@ fn conv2d_lanes(
       let oy = a[k] * phasesH + phaseY;
       let ox = b[k] * phasesW + phaseX;
       if (oy >= params.outH || ox >= params.outW) { continue; }
-      let to = ((image * params.cout + o) * params.outH + oy) * params.outW + ox;
+      let to = ((image * params.cout + o) * params.outH + oy) * params.outW + ox + params.offset + image * params.gap;
       var value = sums[c][k] + add;
       if (params.accumulate != 0u) { value += f32(y[to]); }
       if (params.relu != 0u) { value = select(value, 0.0, value < 0.0); }

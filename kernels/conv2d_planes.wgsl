@@ -11,7 +11,7 @@ struct Params {
   cout: i32, outH: i32, outW: i32, inG: i32, outG: i32,
   kh: i32, kw: i32, strideH: i32, strideW: i32, padH: i32, padW: i32, dilationH: i32, dilationW: i32,
   weightOut: i32, weightIn: i32, weightGroup: i32,
-  bands: i32, strips: i32, relu: u32,
+  bands: i32, strips: i32, relu: u32, offset: i32, gap: i32,
 }
 @group(0) @binding(0) var<storage, read> x: array<elem>;
 @group(0) @binding(1) var<storage, read> weight: array<f32>;
@@ -156,7 +156,7 @@ fn conv2d_planes(
   if (BIAS) { add = bias[o]; }
   let oy = a * phasesH + phaseY;
   let ox = b * phasesW + phaseX;
-  let to = ((image * params.cout + o) * params.outH + oy) * params.outW + ox;
+  let to = ((image * params.cout + o) * params.outH + oy) * params.outW + ox + params.offset + image * params.gap;
   let line = phasesH * params.outW;
   let inside = ox + vec4i(0, 1, 2, 3) * phasesW < vec4i(params.outW);
   let left = params.outH - oy;

@@ -13,7 +13,7 @@ alias elem4 = vec4f;
 struct Params {
   n: i32, cin: i32, h: i32, w: i32,
   cout: i32, outH: i32, outW: i32, padH: i32, padW: i32,
-  weightOut: i32, weightIn: i32, tilesH: i32, tilesW: i32, relu: u32,
+  weightOut: i32, weightIn: i32, tilesH: i32, tilesW: i32, relu: u32, offset: i32, gap: i32,
 }
 @group(0) @binding(0) var<storage, read> x: array<elem>;
 @group(0) @binding(1) var<storage, read> x4: array<elem4>;
@@ -321,7 +321,7 @@ fn conv2d_winograd_transform_output(
     back_row(3, index, step), back_row(4, index, step), back_row(5, index, step)));
   var add = 0.0;
   if (BIAS) { add = bias[o]; }
-  let to = ((image * params.cout + o) * params.outH + oy) * params.outW + ox;
+  let to = ((image * params.cout + o) * params.outH + oy) * params.outW + ox + params.offset + image * params.gap;
   let inside = ox + vec4i(0, 1, 2, 3) < vec4i(params.outW);
   let rows = params.outH - oy;
   store(to, sums.a + add, inside & vec4<bool>(rows > 0));

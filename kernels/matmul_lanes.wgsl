@@ -25,6 +25,8 @@ struct Params {
   // Summed pairs of matrices: their distance in elements; chunks of k in each, and of how many k.
   stepA: i32, stepB: i32, chunks: i32, chunk: i32, total: i32, perSplit: i32, splits: i32,
   width: i32, relu: u32,
+  // Matrix i of y lies offset + i·gap elements further than in a dense array.
+  offset: i32, gap: i32,
 }
 
 // A and B are bound twice: as elements and as vec4s.
@@ -195,7 +197,7 @@ fn matmul_lanes(
     }
   }
 
-  let base = i32(group.z) * params.m * params.n;
+  let base = i32(group.z) * (params.m * params.n + params.gap) + params.offset;
   for (var r = 0; r < min(16, params.m - row); r++) {
     var add = 0.0;
     if (BIAS) { add = bias[select(row + r, (row + r) >> 2, TILED)]; }

@@ -1,27 +1,46 @@
 // Builds dist/: the Node library, the command, the browser bundle, and their types.
 import { execFileSync } from 'node:child_process'
-import { readFileSync, rmSync } from 'node:fs'
+import { rmSync } from 'node:fs'
+import { basename } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
+import { shortKernels } from './shorten-wgsl.mjs'
+import { readKernel } from './wgsl.mjs'
 
-/** Kernels as text, without comments and indentation. */
+/** Kernels for Node: as they are, so that an error of the driver can quote the file. */
 export const wgsl = {
   name: 'wgsl',
   setup(b) {
+    b.onLoad({ filter: /\.wgsl$/ }, ({ path }) => ({ contents: readKernel(path), loader: 'text' }))
+  },
+}
+
+/** Kernels for pages: short, and all in one module, since gzip finds what they share only where they lie close together. */
+export const wgslForPages = {
+  name: 'wgsl',
+  setup(b) {
+    const kernels = [...shortKernels(fileURLToPath(new URL('../kernels', import.meta.url)))]
+    const identifier = (file) => `kernel_${file.replace('.wgsl', '')}`
+    const all = kernels
+      .map(([file, text]) => `export const ${identifier(file)} = ${JSON.stringify(text)}`)
+      .join('\n')
+    b.onResolve({ filter: /^all-kernels$/ }, () => ({
+      path: 'all',
+      namespace: 'kernels',
+      sideEffects: false,
+    }))
+    b.onLoad({ filter: /./, namespace: 'kernels' }, () => ({ contents: all }))
     b.onLoad({ filter: /\.wgsl$/ }, ({ path }) => ({
-      contents: readFileSync(path, 'utf8')
-        .replace(/\/\*[\s\S]*?\*\//g, '')
-        .replace(/[ \t]*\/\/[^\n]*/g, '')
-        .replace(/\n\s+/g, '\n'),
-      loader: 'text',
+      contents: `export { ${identifier(basename(path))} as default } from 'all-kernels'`,
     }))
   },
 }
 
-const common = { bundle: true, format: 'esm', target: 'es2022', plugins: [wgsl], logLevel: 'warning' }
+const common = { bundle: true, format: 'esm', target: 'es2022', logLevel: 'warning' }
 
 export async function buildAll() {
   rmSync('dist', { recursive: true, force: true })
-  const node = { ...common, platform: 'node', packages: 'external' }
+  const node = { ...common, plugins: [wgsl], platform: 'node', packages: 'external' }
   await Promise.all([
     build({
       ...node,
@@ -32,6 +51,7 @@ export async function buildAll() {
     }),
     build({
       ...common,
+      plugins: [wgslForPages],
       platform: 'browser',
       entryPoints: { browser: 'src/index.ts' },
       outdir: 'dist',

@@ -7,7 +7,7 @@ import { existsSync } from 'node:fs'
 import { isBuiltin } from 'node:module'
 import { gzipSync } from 'node:zlib'
 import { build } from 'esbuild'
-import { wgsl } from './build.mjs'
+import { wgslForPages } from './build.mjs'
 
 const pages = {
   'a page that trains a U-Net': "export { Adam, diceLoss, openDevice, UNet } from './src/index.ts'",
@@ -29,7 +29,7 @@ async function weigh([page, contents]) {
     outdir: 'page',
     // A Node module is reported here, not refused by esbuild.
     external: ['node:*'],
-    plugins: [wgsl],
+    plugins: [wgslForPages],
   })
   const { loaded, later } = reached(metafile.outputs)
   const bytesOf = (name) => outputFiles.find((file) => file.path.endsWith(name)).contents
@@ -41,12 +41,15 @@ async function weigh([page, contents]) {
     )
   const packages = (names) => modules(names).filter((path) => path.includes('node_modules'))
   const imports = [...Object.values(metafile.inputs), ...Object.values(metafile.outputs)].flatMap((file) =>
-    file.imports.filter((i) => i.external || isBuiltin(i.path)).map((i) => i.path),
+    file.imports
+      // `<runtime>` is esbuild's own, for syntax newer than the target.
+      .filter((i) => (i.external && i.path !== '<runtime>') || isBuiltin(i.path))
+      .map((i) => i.path),
   )
   return {
     page,
     minified: loaded.reduce((sum, name) => sum + bytesOf(name).length, 0),
-    gzipped: loaded.reduce((sum, name) => sum + gzipSync(bytesOf(name)).length, 0),
+    gzipped: loaded.reduce((sum, name) => sum + gzipSync(bytesOf(name), { level: 9 }).length, 0),
     imports,
     modules: modules(loaded).filter((path) => path.startsWith('src/')),
     packages: packages(loaded),

@@ -4,7 +4,7 @@
 import { readdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { context } from 'esbuild'
-import { wgsl } from './build.mjs'
+import { wgslForPages } from './build.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const ids = readdirSync(`${root}/data/lesion`)
@@ -20,7 +20,7 @@ const page = await context({
   target: 'es2022',
   sourcemap: 'inline',
   define: { LESION_IDS: JSON.stringify(ids) },
-  plugins: [wgsl],
+  plugins: [wgslForPages],
 })
 const { port } = await page.serve({
   host: '127.0.0.1',

@@ -205,6 +205,32 @@ function peers([{ peers: reports, comparison }]) {
   return table(['ms, median', 'fovea', 'target', ...heads], rows)
 }
 
+/** The peers' items as the README names them. */
+const NAMES = {
+  'conv3x3 4x32->32x64x64': 'convolution 3×3, 4×32→32×64²',
+  'conv3x3 gradients 4x32->32x64x64': 'its two gradients',
+  'unet16 inference 4x1x64x64': 'U-Net (16 features) inference, 4×1×64²',
+  'unet16 training step 4x1x64x64': 'U-Net training step',
+}
+
+/** What the README says of it: the comparison, the step's counts, the machine. */
+function summary([file]) {
+  const { date, adapter, cpu, networks, peers: reports } = file
+  const named = file.comparison.map((row) => ({ ...row, name: NAMES[row.name] ?? row.name }))
+  const step = networks.find((r) => r.name === 'unet16 training step 4x1x64x64')
+  const theirs = reports.flatMap((r) =>
+    r.results.filter((x) => x.name === step.name && x.submissions).map((x) => ({ peer: r.peer, ...x })),
+  )
+  const counts = ({ dispatches, submissions, newBuffers }) =>
+    `${dispatches} launches in ${submissions} submission${submissions === 1 ? '' : 's'}, ${newBuffers} new buffers`
+  return [
+    peers([{ ...file, comparison: named }]),
+    '',
+    `${adapter}; ${cpu}; ${date}. A training step of fovea is ${counts(step)} and ${step.jsMs.toFixed(1)} ms of JavaScript; of ` +
+      `${theirs.map((x) => `${x.peer} ${counts(x)}`).join('; of ')}.`,
+  ].join('\n')
+}
+
 /** Every kernel against its floor. */
 function kernels([{ kernels: list }]) {
   const rows = list.map((k) => [
@@ -281,6 +307,7 @@ export const SECTIONS = {
   ops,
   start,
   peers,
+  summary,
   kernels,
   bundle,
   gpu,

@@ -1,7 +1,7 @@
-// Writes the measured parts of docs/performance.md from the JSON files of `fovea bench --json` and others.
+// Writes the measured parts of docs/performance.md and README.md from the JSON files of `fovea bench --json` and others.
 //
 //   node scripts/performance.mjs           rewrites them
-//   node scripts/performance.mjs --check   says whether the page is as it would be written (exit status 1 if not)
+//   node scripts/performance.mjs --check   says whether they are as they would be written (exit status 1 if not)
 //
 // A measured part stands between two comments and is told by the first what it shows and of which files:
 //
@@ -14,6 +14,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { SECTIONS } from './performance-sections.mjs'
 
+const PAGES = ['docs/performance.md', 'README.md']
 const root = fileURLToPath(new URL('..', import.meta.url))
 const MEASURED = /(<!-- measured: ([a-z-]+)((?: \S+)*) -->\n)[\s\S]*?(<!-- end -->)/g
 
@@ -22,7 +23,8 @@ function read(given) {
   const path = given.replace(/\?$/, '')
   const file = join(root, path)
   if (path !== given && !existsSync(file)) return []
-  if (!existsSync(file)) throw new Error(`docs/performance.md wants ${path}, which is not there`)
+  if (!existsSync(file))
+    throw new Error(`a page wants ${path}, which is not there: measure it (docs/performance.md)`)
   return JSON.parse(readFileSync(file, 'utf8'))
 }
 
@@ -32,19 +34,21 @@ export function withMeasurements(page) {
     const section = SECTIONS[name]
     if (!section)
       throw new Error(
-        `docs/performance.md: no section '${name}'; there are ${Object.keys(SECTIONS).join(', ')}`,
+        `measured: there is no section '${name}'; there are ${Object.keys(SECTIONS).join(', ')}`,
       )
     return `${begin}${section(paths.split(' ').filter(Boolean).flatMap(read))}\n${end}`
   })
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const file = join(root, 'docs/performance.md')
-  const page = readFileSync(file, 'utf8')
-  const written = withMeasurements(page)
-  if (!process.argv.includes('--check')) writeFileSync(file, written)
-  else if (written !== page) {
-    console.error('docs/performance.md differs from its measurements: run node scripts/performance.mjs')
-    process.exitCode = 1
+  for (const name of PAGES) {
+    const file = join(root, name)
+    const page = readFileSync(file, 'utf8')
+    const written = withMeasurements(page)
+    if (!process.argv.includes('--check')) writeFileSync(file, written)
+    else if (written !== page) {
+      console.error(`${name} differs from its measurements: run node scripts/performance.mjs`)
+      process.exitCode = 1
+    }
   }
 }

@@ -1,7 +1,10 @@
 import { Device } from './autograd/device.ts'
-import { AdapterError } from './gpu/errors.ts'
+import { ChoiceDatabase } from './choice-database.ts'
+import { AdapterError, FoveaError } from './gpu/errors.ts'
 import { type DebugOptions, requestDevice } from './gpu/gpu.ts'
 import { selfCheck } from './gpu/selfcheck.ts'
+import { TUNE_MODES, type TuneMode, tunerOf } from './gpu/tuner.ts'
+import type { ChoiceStore } from './gpu/tuner-table.ts'
 
 export interface OpenOptions {
   /**
@@ -9,6 +12,14 @@ export interface OpenOptions {
    * 'swiftshader', or a part of an adapter's name.
    */
   readonly adapter?: 'auto' | 'hardware' | 'software' | (string & {})
+  /**
+   * Where choices between kernels that compute the same come from: 'off' (each plan's first), 'defaults' (what
+   * fovea ships for the adapter; the default), 'cached' (also what was measured on this machine before),
+   * 'measure' (also measures what is unknown whenever a compiled step is prepared, and keeps it). With
+   * 'cached' and 'measure' the last bits of results depend on what was measured. In Node `FOVEA_TUNE` stands
+   * in for it.
+   */
+  readonly tune?: TuneMode
   readonly debug?: DebugOptions
   /**
    * Most bytes that buffers may take together on this device; what would pass it throws a GpuOutOfMemoryError
@@ -20,10 +31,19 @@ export interface OpenOptions {
 }
 
 /**
- * Opens a device on an adapter that was found already and holds it to the start-up check.
+ * Opens a device on an adapter that was found already and holds it to the start-up check. `choices` gives the
+ * place where measured choices of kernels are kept.
  * Throws an AdapterError for Dawn's null backend and for an adapter that computes wrongly.
  */
-export async function openOn(adapter: GPUAdapter, options: OpenOptions): Promise<Device> {
+export async function openOn(
+  adapter: GPUAdapter,
+  options: OpenOptions,
+  choices: () => ChoiceStore,
+): Promise<Device> {
+  const tune = options.tune ?? 'defaults'
+  if (!TUNE_MODES.includes(tune))
+    throw new FoveaError(`openDevice: tune '${tune}' is none of ${TUNE_MODES.join(', ')}`)
+
   const { vendor, architecture, device, description } = adapter.info
   const name = [vendor, architecture, device, description].filter(Boolean).join(' ')
   if (/\bnull\b/i.test(name)) {
@@ -33,7 +53,9 @@ export async function openOn(adapter: GPUAdapter, options: OpenOptions): Promise
   }
   const native = await requestDevice(adapter)
   if (options.selfCheck ?? true) await selfCheck(native, name)
-  return new Device(adapter, native, options.debug, options.memoryLimit)
+  const opened = new Device(adapter, native, options.debug, options.memoryLimit)
+  await tunerOf(opened).attach(tune, choices)
+  return opened
 }
 
 /**
@@ -61,5 +83,5 @@ export async function openDevice(options: OpenOptions = {}): Promise<Device> {
       `no ${wanted === 'auto' ? '' : `${wanted} `}WebGPU adapter: the browser offers none. Look at chrome://gpu, update the graphics driver, or allow software rendering`,
     )
   }
-  return openOn(adapter, options)
+  return openOn(adapter, options, () => new ChoiceDatabase())
 }

@@ -1,7 +1,12 @@
 import { execFile } from 'node:child_process'
+import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
+import { readKernel } from '../scripts/wgsl.mjs'
+import { type Kernel, kernel } from '../src/gpu/kernel.ts'
+import { VERSION } from '../src/version.ts'
+import { testDevice } from './device.ts'
 
 interface Size {
   readonly page: string
@@ -31,4 +36,43 @@ test('a web page needs no Node module and no package, and little to load', async
   const networks = unet.modules.filter((path) => /^src\/(nn\/(networks|parts)|onnx)\//.test(path))
   expect(networks).toEqual(['src/nn/networks/unet.ts'])
   expect([unet.packagesLater, all.packagesLater]).toEqual([[], ['node_modules/pbf/index.js']])
+})
+
+const folder = fileURLToPath(new URL('../kernels', import.meta.url))
+const kernels = readdirSync(folder).filter((name) => name.endsWith('.wgsl'))
+
+/** What TypeScript reads of a kernel. */
+const declared = (k: Kernel) => ({
+  ...k.meta,
+  constants: [...k.meta.constants.values()],
+  entries: [...k.meta.entries.values()].map((entry) => ({
+    ...entry,
+    workgroupSize: k.workgroupSize(entry, {}),
+  })),
+})
+
+test.each(kernels)('%s means the same in a page, which has it shortened', async (name) => {
+  const { shortKernels } = (await import(new URL('../scripts/shorten-wgsl.mjs', import.meta.url).href)) as {
+    shortKernels(folder: string): Map<string, string>
+  }
+  const source = readKernel(`${folder}/${name}`)
+  const short = shortKernels(folder).get(name)!
+  expect(short.length).toBeLessThan(source.length)
+  expect(short.match(/^alias .*$/gm)).toEqual(source.match(/^alias .*?;/gm))
+  // Parts that others are built of have no entry point, and what is built of parts wants them.
+  if (source.includes('@compute'))
+    expect(declared(kernel(name, short))).toEqual(declared(kernel(name, source)))
+  const { native } = await testDevice()
+  const errors = async (code: string) => {
+    native.pushErrorScope('validation')
+    const { messages } = await native.createShaderModule({ code }).getCompilationInfo()
+    await native.popErrorScope()
+    return messages.filter((m) => m.type === 'error').length
+  }
+  expect(await errors(short)).toEqual(await errors(source))
+})
+
+test('the version that caches are held to is that of the package', () => {
+  const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
+  expect(VERSION).toBe(version)
 })

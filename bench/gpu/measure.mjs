@@ -113,7 +113,10 @@ const size = ['features', 'channels', 'batch', 'size'].flatMap((name) => [`--${n
 
 async function fovea(name, ...flags) {
   const result = await bench('--no-kernels', '--tune', ...size, ...flags)
-  if (result.error) return { name, skipped: result.error }
+  if (result.error) {
+    const missing = /unknown option '([^']+)'/.exec(result.error)
+    return { name, skipped: missing ? `this fovea has no ${missing[1]}` : result.error }
+  }
   const row = result.networks.find((r) => r.name.includes('training step'))
   return { ...row, name, where: environment(result) }
 }

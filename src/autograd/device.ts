@@ -2,6 +2,8 @@ import { FoveaError, GradientError, ShapeError } from '../gpu/errors.ts'
 import { type DebugOptions, Gpu } from '../gpu/gpu.ts'
 import type { Capture, Program, StepMemory } from '../gpu/program.ts'
 import type { Place, Storage } from '../gpu/storage.ts'
+import { measureOpen } from '../gpu/tune.ts'
+import { tunerOf } from '../gpu/tuner.ts'
 import type { Applied } from './op.ts'
 import type { ParameterBlock } from './parameters.ts'
 import { Recomputation } from './recomputation.ts'
@@ -387,7 +389,17 @@ export class Device extends Gpu {
       },
       prepare: {
         value: async (...args: A) => {
-          const entry = entryOf(args)
+          let entry = entryOf(args)
+          const tuner = tunerOf(this)
+          if (!entry.program && tuner.mode === 'measure' && tuner.open.length > 0) {
+            await measureOpen(this)
+            // Captured anew with what was found, unless it was called meanwhile.
+            if (!entry.program && entries.includes(entry)) {
+              this.#giveUp(entry)
+              entries.splice(entries.indexOf(entry), 1)
+            }
+            entry = entryOf(args)
+          }
           if (!entry.program) {
             entry.prepared = entry.capture.compile()
             // Awaited below, if the buffers can be had.

@@ -5,7 +5,7 @@ import { defineUnaryResult } from './op.ts'
 import { requireFloat, requireSameShape } from './shape.ts'
 import type { Tensor } from './tensor.ts'
 
-const losses = kernel('loss', source)
+const losses = /* @__PURE__ */ kernel('loss', source)
 
 /** Options of losses. */
 export interface LossOptions {

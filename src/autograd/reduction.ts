@@ -2,7 +2,9 @@ import source from '../../kernels/reduce.wgsl'
 import subgroupSource from '../../kernels/reduce_subgroups.wgsl'
 import { ShapeError } from '../gpu/errors.ts'
 import { kernel } from '../gpu/kernel.ts'
-import type { Run } from './op.ts'
+import { tunerOf } from '../gpu/tuner.ts'
+import type { Device } from './device.ts'
+import { Run } from './op.ts'
 import { collapse, reducedShape, stridesOf } from './shape.ts'
 import { elements, formatShape, type Shape, type Tensor } from './tensor.ts'
 
@@ -99,10 +101,10 @@ export function planReduction(
   }
 }
 
-/** Which kernels a reduction takes; by default those that suit the adapter. */
+/** Which kernels a reduction takes; by default those that suit the adapter, or that the tuner chose. */
 interface ReductionForm {
-  readonly cpu?: boolean
-  readonly subgroups?: boolean
+  readonly cpu: boolean
+  readonly subgroups: boolean
 }
 
 /** Folds x over `axes` (normalised) and multiplies the result by `scale`. The result is float32. */
@@ -111,11 +113,56 @@ export function launchReduction(
   fold: Fold,
   x: Tensor,
   axes: readonly number[],
-  { keepDims = false, scale = 1, ...form }: { keepDims?: boolean; scale?: number } & ReductionForm = {},
+  {
+    keepDims = false,
+    scale = 1,
+    cpu,
+    subgroups,
+  }: { keepDims?: boolean; scale?: number } & Partial<ReductionForm> = {},
 ): Tensor {
   const y = run.empty(reducedShape(x.shape, axes, keepDims))
+  const { adapter } = run.device
+  const form =
+    cpu === undefined && subgroups === undefined
+      ? chosenForm(run.device, fold, x, axes)
+      : { cpu: cpu ?? adapter.cpu, subgroups: subgroups ?? adapter.subgroups }
   launchInto(run, fold, x, axes, y, scale, form)
   return y
+}
+
+/** The forms that differ for these axes, that of the adapter first; the tuner takes one. */
+function chosenForm(
+  device: Device,
+  fold: Fold,
+  { shape, dtype }: Tensor,
+  axes: readonly number[],
+): ReductionForm {
+  const { cpu, subgroups } = device.adapter
+  const lanes = { name: 'lanes', cpu: true, subgroups: false }
+  const workgroups = { name: 'workgroups', cpu: false, subgroups: false }
+  const inSubgroups = subgroups ? [{ name: 'subgroups', cpu: false, subgroups: true }] : []
+  const forms = cpu ? [lanes, workgroups, ...inSubgroups] : [...inSubgroups, workgroups, lanes]
+  const walks = forms.map((f) => {
+    const { form, splits } = planReduction(fold, shape, axes, f.cpu)
+    return `${form} ${splits} ${f.subgroups && form.startsWith('rows')}`
+  })
+  return tunerOf(device).choose({
+    key: `${fold} of ${dtype === 'float32' ? '' : `${dtype} `}${shape.join('x')} over axes ${axes.join(',')}`,
+    candidates: forms.filter((_, i) => walks.indexOf(walks[i]!) === i),
+    kernelsOf: (f) => [f.subgroups ? reduceSubgroups : reduce],
+    rehearse: () => {
+      const outer = new Run(device, 'tune reduction')
+      const x = outer.zeros(shape, dtype)
+      return {
+        run: ({ cpu, subgroups }) => {
+          const inner = new Run(device, 'tune reduction')
+          launchReduction(inner, fold, x, axes, { cpu, subgroups })
+          inner.finish([])
+        },
+        dispose: () => void outer.finish([]),
+      }
+    },
+  })
 }
 
 function launchInto(
@@ -128,8 +175,7 @@ function launchInto(
   requested: ReductionForm,
 ): void {
   if (y.size === 0) return
-  const { adapter } = run.device
-  const { cpu = adapter.cpu, subgroups = adapter.subgroups } = requested
+  const { cpu, subgroups } = requested
   const plan = planReduction(run.op, x.shape, axes, cpu)
   const { form, kept, reduced, outputs, splits } = plan
   const target = splits === 1 ? y : run.empty([splits, y.size])

@@ -30,7 +30,8 @@ class Room {
     const storage = this.storage
     // Kernels move vec4s: a slot must begin at one in every image.
     const [, , h, w] = this.shape as [number, number, number, number]
-    return (h * w) % 4 === 0 && !(storage && (this.#taken.has(slot) || this.dtype !== dtype))
+    const bindable = bytesOf(elements(this.shape), dtype) <= this.device.adapter.maxBindingBytes
+    return bindable && (h * w) % 4 === 0 && !(storage && (this.#taken.has(slot) || this.dtype !== dtype))
   }
 
   dtype: DType = 'float32'

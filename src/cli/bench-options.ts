@@ -5,8 +5,18 @@ import type { NetworkCase } from '../../bench/networks.ts'
 import { DataError } from '../gpu/errors.ts'
 import type { Precision } from '../pipelines/precision.ts'
 
+/** Networks at widths, batches and sides. */
+export interface CaseOptions {
+  readonly network: readonly string[]
+  readonly features: readonly number[]
+  readonly channels: number
+  readonly batch: readonly number[]
+  readonly size: readonly number[]
+  readonly precision: Precision
+}
+
 /** What commander makes of the options of `fovea bench`. */
-export interface BenchOptions {
+export interface BenchOptions extends CaseOptions {
   readonly adapter: string
   readonly only: string
   readonly kernels: boolean
@@ -14,15 +24,11 @@ export interface BenchOptions {
   readonly profile?: boolean
   readonly start?: boolean
   readonly firstSteps?: boolean
+  /** A folder of images and masks; true for the one that comes with fovea. */
+  readonly input?: string | true
   readonly peers?: boolean
   readonly tune?: boolean
   readonly large?: boolean
-  readonly network: readonly string[]
-  readonly features: readonly number[]
-  readonly channels: number
-  readonly batch: readonly number[]
-  readonly size: readonly number[]
-  readonly precision: Precision
   readonly json?: boolean
 }
 
@@ -65,19 +71,15 @@ export function kernelPart(text: string): string {
 }
 
 /** Every network at every width, batch and side that was asked for. Throws a DataError for a side it cannot take. */
-export function casesOf({
-  network,
-  features,
-  channels,
-  batch,
-  size,
-  precision,
-}: BenchOptions): NetworkCase[] {
+export function casesOf(
+  command: 'bench' | 'tune',
+  { network, features, channels, batch, size, precision }: CaseOptions,
+): NetworkCase[] {
   for (const name of network) {
     const { multiple } = NETWORKS[name]!
     const bad = size.find((side) => side % multiple !== 0)
     if (bad !== undefined)
-      throw new DataError(`bench --size ${bad}: ${name} takes sides that are multiples of ${multiple}`)
+      throw new DataError(`${command} --size ${bad}: ${name} takes sides that are multiples of ${multiple}`)
   }
   return network.flatMap((name) =>
     (NETWORKS[name]!.hasWidth ? features : features.slice(0, 1)).flatMap((width) =>
@@ -99,6 +101,12 @@ export function casesOf({
 export function checkTogether(options: BenchOptions): void {
   if (options.peers && !options.networks)
     throw new DataError('bench --peers: the peers run the networks; leave out --no-networks')
+  if (options.input && NETWORKS[options.network[0]!]!.target(1, 64)[2] !== 64)
+    throw new DataError(
+      `bench --input: ${options.network[0]} has targets of its own; take a segmentation network`,
+    )
+  if (options.input && ![1, 3].includes(options.channels))
+    throw new DataError(`bench --input --channels ${options.channels}: images have 1 channel or 3`)
   const { only, kernels, large } = options
   if (only !== '' && !kernels) throw new DataError('bench --only: it picks kernels; leave out --no-kernels')
   if (!kernelNames(large).some((name) => name.includes(only)))

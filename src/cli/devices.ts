@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { AdapterError } from '../gpu/errors.ts'
 import { type AdapterReport, listAdapters } from '../node/adapters.ts'
 import type { Io } from './io.ts'
 import { formatTable } from './table.ts'
@@ -27,5 +28,7 @@ Examples:
     .action(async ({ adapter, json }: { adapter: string; json?: boolean }) => {
       const report = await listAdapters({ adapter })
       io.out(json ? `${JSON.stringify(report, null, 2)}\n` : describe(report))
+      if (!report.entries.some((e) => e.chosen))
+        throw new AdapterError(`${report.reason}; a program that asks for it gets no device`)
     })
 }

@@ -3,6 +3,7 @@ import type { Sample, SampleData } from '../data/dataset.ts'
 import type { Module } from '../nn/module.ts'
 import { type Evaluated, evaluateCartesian, evaluateCrops, evaluatePolar } from '../pipelines/evaluate.ts'
 import { cartesianTask, cropTask, polarTask, type TrainingTask } from '../pipelines/tasks.ts'
+import { kindOf } from './network-kinds.ts'
 import { ObjectBoxes } from './object-boxes.ts'
 import { augmentationOf, type MethodName, type Settings } from './settings.ts'
 
@@ -30,11 +31,12 @@ export type Networks = Readonly<Record<string, Module>>
 export function networksOf(method: MethodName, settings: Settings): NetworkPlan[] {
   const augment = augmentationOf(settings)
   const { size, transfer } = settings
-  const cartesian = { name: 'cartesian', title: 'Cartesian U-Net', task: cartesianTask(augment) }
+  const { title } = kindOf(settings.network)
+  const cartesian = { name: 'cartesian', title: `Cartesian ${title}`, task: cartesianTask(augment) }
   if (method === 'cartesian') return [cartesian]
   if (method === 'polar') {
     const from = (transfer ?? false) ? { from: 'cartesian' } : {}
-    return [cartesian, { name: 'polar', title: 'polar U-Net', task: polarTask({ augment }), ...from }]
+    return [cartesian, { name: 'polar', title: `polar ${title}`, task: polarTask({ augment }), ...from }]
   }
   const whole = cropTask({ size, augment, jitter: 0, boxesOf: () => [] })
   const objects = new ObjectBoxes()
@@ -42,8 +44,8 @@ export function networksOf(method: MethodName, settings: Settings): NetworkPlan[
   const validationOf = (samples: readonly Sample[]) => samples.flatMap((s) => objects.apart(s))
   const from = (transfer ?? true) ? { from: 'rough' } : {}
   return [
-    { name: 'rough', title: 'rough U-Net', task: whole },
-    { name: 'fine', title: 'fine U-Net', task: crops, validationOf, ...from },
+    { name: 'rough', title: `rough ${title}`, task: whole },
+    { name: 'fine', title: `fine ${title}`, task: crops, validationOf, ...from },
   ]
 }
 

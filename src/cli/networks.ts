@@ -1,9 +1,9 @@
 import { join } from 'node:path'
 import type { Device } from '../autograd/device.ts'
-import { CheckpointError } from '../gpu/errors.ts'
+import { CheckpointError, listed, WeightsMismatchError } from '../gpu/errors.ts'
 import type { Module } from '../nn/module.ts'
-import { UNet } from '../nn/networks/unet.ts'
 import { cosineSchedule } from '../nn/optim/schedulers.ts'
+import { loadPretrained } from '../node/pretrained.ts'
 import { RunFolder } from '../node/run-folder.ts'
 import { readWeights } from '../node/safetensors.ts'
 import { readCheckpoint } from '../pipelines/checkpoint.ts'
@@ -11,6 +11,7 @@ import type { RecoveringDevice } from '../pipelines/recover.ts'
 import { type TrainResult, train } from '../pipelines/training.ts'
 import { Interrupted, type Io } from './io.ts'
 import { type NetworkPlan, type Networks, networksOf } from './methods.ts'
+import { kindOf } from './network-kinds.ts'
 import { type DataPlan, networkFolder } from './plan.ts'
 import { trainingDisplay } from './progress.ts'
 import { epochsFor, type MethodName, type Settings } from './settings.ts'
@@ -30,16 +31,42 @@ export interface RunContext {
   readonly out: string
   readonly settings: Settings
   readonly device: RecoveringDevice
+  /** In training. */
+  readonly activationCheckpointing?: boolean
 }
 
-/** Loads the best weights that a run has for one of its networks. Throws a CheckpointError. */
-async function loadBest(device: Device, net: Module, folder: string): Promise<void> {
+/** Loads the best weights that a run has for one of its networks. Throws a CheckpointError that says what to do. */
+async function loadBest(device: Device, net: Module, out: string, folder: string): Promise<void> {
   const file = join(folder, 'best.safetensors')
-  await readCheckpoint(device, await readWeights(file), file, net)
+  try {
+    await readCheckpoint(device, await readWeights(file), file, net)
+  } catch (cause) {
+    if (cause instanceof WeightsMismatchError) {
+      throw new CheckpointError(
+        `${file}: the weights are not those of the network that ${join(out, 'config.json')} describes ` +
+          `(${listed(cause.differences, 2)}); put back the file that belongs to it`,
+        { cause },
+      )
+    }
+    const missing = ((cause as Error).cause as NodeJS.ErrnoException | undefined)?.code === 'ENOENT'
+    if (!missing) throw cause
+    throw new CheckpointError(
+      `${file} is not there: this network of the run was not trained yet. Run the fovea train command of ${out} again`,
+      { cause },
+    )
+  }
 }
 
-function build(device: Device, channels: number, { features, seed }: Settings): UNet {
-  return new UNet(device, { inChannels: channels, features, seed })
+const build = (device: Device, channels: number, { network, features, seed }: Settings): Module =>
+  kindOf(network).build(device, { inChannels: channels, features, seed })
+
+/** Fills a network from the file of `--pretrained` and says what fitted. Throws a CheckpointError where nothing did. */
+async function pretrain(net: Module, file: string, io: Io): Promise<void> {
+  const { matched, skipped, kept } = await loadPretrained(net, file, { extraChannels: 'zero' })
+  const because = skipped[0] ? ` (${skipped[0].name}: ${skipped[0].why})` : ''
+  io.err(
+    `${file}: ${matched.length} weights taken, ${skipped.length} skipped${because}, ${kept.length} stay as they begin\n`,
+  )
 }
 
 /**
@@ -52,15 +79,15 @@ export async function trainNetwork(
   network: NetworkPlan,
 ): Promise<TrainedNetwork> {
   const { io, out, settings, device: recovering } = context
-  const { size, features, batch, lr, schedule, weightDecay, seed, share, augment } = settings
+  const { size, features, batch, lr, schedule, weightDecay, seed, share, augment, pretrained } = settings
   const precision = settings.precision ? { precision: settings.precision } : {}
   const folder = networkFolder(out, plan.name, network.name)
   const epochs = epochsFor(plan.train.length * share, settings)
   const { channels } = plan.dataset
   const store = await RunFolder.open(folder, {
-    network: 'UNet',
+    network: kindOf(settings.network).network,
     task: network.task.name,
-    ...(network.from ? { from: network.from } : {}),
+    ...(network.from ? { from: network.from } : pretrained ? { pretrained } : {}),
     ...{ channels, size, features, epochs, batch, lr, schedule, weightDecay, seed, share, augment },
     ...precision,
   })
@@ -69,8 +96,10 @@ export async function trainNetwork(
   try {
     const result = await recovering.run(async (device) => {
       const net = build(device, channels, settings)
+      net.activationCheckpointing = context.activationCheckpointing ?? false
       try {
-        if (network.from) await loadBest(device, net, networkFolder(out, plan.name, network.from))
+        if (network.from) await loadBest(device, net, out, networkFolder(out, plan.name, network.from))
+        else if (pretrained) await pretrain(net, pretrained, io)
         return await train(net, device, {
           task: network.task,
           train: plan.train,
@@ -81,6 +110,7 @@ export async function trainNetwork(
           ...(schedule === 'cosine' ? { schedule: cosineSchedule({ epochs }) } : {}),
           ...(settings.plateau === null ? {} : { plateau: settings.plateau }),
           signal: io.signal,
+          onStart: display.start,
           onFirstStep: display.firstStep,
           onProgress: display.progress,
           onEpoch: display.epoch,
@@ -114,18 +144,10 @@ export function withNetworks<R>(
     try {
       for (const { name } of networksOf(data.method, settings)) {
         nets[name] = build(device, data.channels, settings)
-        await loadBest(device, nets[name], networkFolder(out, data.name, name))
+        await loadBest(device, nets[name], out, networkFolder(out, data.name, name))
         nets[name].eval()
       }
       return await use(device, nets)
-    } catch (error) {
-      if (!(error instanceof CheckpointError)) throw error
-      throw new CheckpointError(
-        `${out}: ${error.message}; train the run first, by fovea train --out ${out}`,
-        {
-          cause: error,
-        },
-      )
     } finally {
       if (!device.lost) for (const net of Object.values(nets)) net.dispose()
     }

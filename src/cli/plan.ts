@@ -1,3 +1,4 @@
+import { realpath } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
 import type { Dataset, Sample } from '../data/dataset.ts'
 import { splitDataset } from '../data/split.ts'
@@ -29,6 +30,15 @@ export interface DataEntry {
 /** Opens the folders of a run, each under a name of its own, and splits them by group. */
 export async function planData(folders: readonly string[], settings: Settings): Promise<DataPlan[]> {
   const plans: DataPlan[] = []
+  const real = await Promise.all(folders.map((folder) => realpath(folder).catch(() => resolve(folder))))
+  const twice = real.findIndex((path, i) => real.indexOf(path) < i)
+  if (twice >= 0) throw new DataError(`--data ${folders[twice]}: this folder is named twice; name it once`)
+  const { validation, test } = settings
+  if (validation + test >= 1) {
+    throw new DataError(
+      `--validation ${validation} and --test ${test} leave no images for training; together they must stay under 1`,
+    )
+  }
   for (const folder of folders) {
     const base = basename(resolve(folder))
     const same = plans.filter((p) => p.name === base || p.name.startsWith(`${base}-`)).length

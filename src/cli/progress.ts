@@ -1,9 +1,13 @@
+import { formatBytes } from '../gpu/bytes.ts'
+import type { TrainingMemory } from '../pipelines/memory.ts'
 import type { EpochMetrics } from '../pipelines/metrics.ts'
 import type { Progress, Startup } from '../pipelines/training.ts'
 import type { Io } from './io.ts'
 
 /** Shows one network's training. */
 export interface TrainingDisplay {
+  /** What training is going to hold on the GPU. */
+  start(memory: TrainingMemory): void
   firstStep(s: Startup): void
   progress(p: Progress): void
   epoch(m: EpochMetrics): void
@@ -26,15 +30,17 @@ export async function trainingDisplay(io: Io, title: string, epochs: number): Pr
   if (!io.terminal) return lines(io, title, epochs)
   const { default: library } = await import('cli-progress')
   const bar = new library.SingleBar({
-    format: `${title}  {bar} epoch {epoch}  loss {loss}  DSC {dice}  {speed} images/s  {left} left`,
+    format: `${title}  {bar} epoch {epoch}  loss {loss}  DSC {dice}  {speed} images/s  {left} left  {memory}`,
     stream: process.stderr,
     hideCursor: true,
     fps: 5,
   })
-  const payload = { epoch: `0/${epochs}`, loss: '–', dice: '–', speed: '–', left: 'compiling kernels, ?' }
+  const unknown = { epoch: `0/${epochs}`, loss: '–', dice: '–', speed: '–', memory: '' }
+  const payload = { ...unknown, left: 'compiling kernels, ?' }
   let running = true
   bar.start(epochs, 0, payload)
   return {
+    start: ({ peak }) => bar.update(0, { memory: `${formatBytes(peak)} on the GPU` }),
     firstStep: () => undefined,
     progress(p) {
       bar.update(p.epoch - 1 + p.step / p.steps, {
@@ -56,6 +62,10 @@ export async function trainingDisplay(io: Io, title: string, epochs: number): Pr
 function lines(io: Io, title: string, epochs: number): TrainingDisplay {
   let left = Number.NaN
   return {
+    start: ({ step, peak }) =>
+      io.err(
+        `${title}: takes ${formatBytes(peak)} on the GPU, ${formatBytes(step.intermediates.planned)} of it for intermediates\n`,
+      ),
     firstStep: (s) =>
       io.err(`${title}: first step after ${s.seconds.toFixed(1)} s, ${s.pipelines} kernels compiled\n`),
     progress: (p) => {

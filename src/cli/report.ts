@@ -1,10 +1,12 @@
 import type { Sample } from '../data/dataset.ts'
 import { resizeImage } from '../data/resize.ts'
+import { formatBytes } from '../gpu/bytes.ts'
 import { readImage, readMask } from '../node/image.ts'
 import { overlayPng, writeReport } from '../node/report.ts'
 import type { Evaluated } from '../pipelines/evaluate.ts'
 import type { Report } from '../report/report.ts'
 import type { Scored } from './methods.ts'
+import { kindOf } from './network-kinds.ts'
 import type { TrainedNetwork } from './networks.ts'
 import { type DataResult, scoreTables } from './results.ts'
 import type { Settings } from './settings.ts'
@@ -52,20 +54,31 @@ async function casesOf({ plan }: DataResult, { label, images }: Scored) {
 const trainingOf = ({ title, history, bestEpoch, seconds, from }: TrainedNetwork): string =>
   `${title} ${history.length} epochs in ${Math.round(seconds)} s, best ${bestEpoch}${from ? `, begun from ${from}` : ''}`
 
+/** What the networks that were trained by this call held on the GPU. */
+function memoryOf(results: readonly DataResult[]): [string, string][] {
+  const each = results.flatMap(({ plan, networks }) =>
+    networks.flatMap(({ title, memory }) =>
+      memory ? [`${plan.name}, ${title}: ${formatBytes(memory.peak)}`] : [],
+    ),
+  )
+  return each.length > 0 ? [['GPU memory', each.join('; ')]] : []
+}
+
 function factsOf(results: readonly DataResult[], settings: Settings, seconds: number): [string, string][] {
-  const { size, features, batch, lr, schedule, seed, augment } = settings
+  const { network, size, features, batch, lr, schedule, seed, augment } = settings
   return [
     ...results.map(({ plan, networks }): [string, string] => [
       plan.name,
       `${plan.dataset.samples.length} images: ${plan.train.length} training, ${plan.validation.length} validation, ` +
         `${plan.test.length} held out; method ${plan.method}; ${networks.map(trainingOf).join(', ')}`,
     ]),
-    ['Networks', `U-Net, ${features} features, input ${size}×${size} px`],
+    ['Networks', `${kindOf(network).title}, ${features} features, input ${size}×${size} px`],
     [
       'Training',
       `Adam, learning rate ${lr} (${schedule}), batch ${batch}, soft Dice loss, augmentation ${augment}`,
     ],
     ['Seed', String(seed)],
+    ...memoryOf(results),
     ['Time', `${Math.round(seconds)} s for the last call of fovea train`],
   ]
 }

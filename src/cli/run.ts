@@ -3,13 +3,15 @@ import { CheckpointError, DataError } from '../gpu/errors.ts'
 import { dataCommand } from './data.ts'
 import { devicesCommand } from './devices.ts'
 import { evaluateCommand } from './evaluate.ts'
+import { exportCommand } from './export.ts'
 import { EXIT, Interrupted, type Io } from './io.ts'
 import { predictCommand } from './predict.ts'
 import { trainCommand } from './train.ts'
 
 const AFTER = `
 Exit codes: 0 done; 1 an error; 2 wrong usage or data that cannot be used; 130 interrupted by Ctrl-C.
-Environment: FOVEA_ADAPTER stands in for --adapter, FOVEA_PROFILE=1 prints a profile of the kernels,
+Environment: FOVEA_ADAPTER stands in for --adapter, FOVEA_TUNE for --tune,
+FOVEA_PROFILE=1 prints a profile of the kernels,
 FOVEA_DEBUG=1 prints the stack of an error, FOVEA_CACHE names the folder for unpacked files.`
 
 async function programFor(argv: readonly string[], io: Io): Promise<Command> {
@@ -22,12 +24,14 @@ async function programFor(argv: readonly string[], io: Io): Promise<Command> {
   trainCommand(program, io)
   evaluateCommand(program, io)
   predictCommand(program, io)
+  exportCommand(program, io)
   dataCommand(program, io)
   devicesCommand(program, io)
-  // The benchmarks load what no other command needs.
+  // They load what no other command needs.
   const [first = '--help'] = argv
-  if (['bench', 'help', '--help', '-h'].includes(first))
-    (await import('./bench.ts')).benchCommand(program, io)
+  const help = ['help', '--help', '-h'].includes(first)
+  if (help || first === 'tune') (await import('./tune.ts')).tuneCommand(program, io)
+  if (help || first === 'bench') (await import('./bench.ts')).benchCommand(program, io)
   return program
 }
 

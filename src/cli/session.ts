@@ -1,10 +1,20 @@
+import type { TuneMode } from '../gpu/tuner.ts'
 import { openDevice } from '../node/open.ts'
 import { RecoveringDevice } from '../pipelines/recover.ts'
 import type { Io } from './io.ts'
 
 /** The device of a command; a lost one is opened anew, three times at most. */
-export function recoveringDevice(adapter: string, io: Io): RecoveringDevice {
-  return new RecoveringDevice(() => openDevice({ adapter }), {
+export function recoveringDevice(
+  adapter: string,
+  io: Io,
+  { tune, memoryLimit }: { tune?: TuneMode | undefined; memoryLimit?: number | undefined } = {},
+): RecoveringDevice {
+  const options = {
+    adapter,
+    ...(tune ? { tune } : {}),
+    ...(memoryLimit === undefined ? {} : { memoryLimit }),
+  }
+  return new RecoveringDevice(() => openDevice(options), {
     retries: 3,
     onLost: (error, left) =>
       io.err(

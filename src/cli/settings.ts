@@ -1,6 +1,11 @@
+import { resolve } from 'node:path'
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import { parseBytes } from '../gpu/bytes.ts'
+import { DataError } from '../gpu/errors.ts'
+import { TUNE_MODES, type TuneMode } from '../gpu/tuner.ts'
 import { type AugmentOptions, NO_AUGMENTATION, THESIS_AUGMENTATION } from '../pipelines/augment.ts'
 import type { Precision } from '../pipelines/precision.ts'
+import { kindOf, NETWORK_KINDS, type NetworkName } from './network-kinds.ts'
 
 export type MethodName = 'cartesian' | 'polar' | 'crops'
 export type OriginName = 'truth' | 'cartesian'
@@ -8,6 +13,10 @@ export type OriginName = 'truth' | 'cartesian'
 /** What a run is, apart from its data and its adapter; kept in its config.json. */
 export interface Settings {
   readonly method: 'auto' | MethodName
+  /** Left out: a U-Net. */
+  readonly network?: NetworkName
+  /** A safetensors file from which each first network takes what fits. */
+  readonly pretrained?: string
   /** Side of the networks' input, px. */
   readonly size: number
   readonly features: number
@@ -45,6 +54,10 @@ export interface TrainArguments extends Omit<Settings, 'epochs' | 'patience' | '
   readonly plateau?: number
   readonly transfer?: boolean
   readonly adapter: string
+  readonly tune?: TuneMode
+  /** Most bytes on the GPU. */
+  readonly memory?: number
+  readonly checkpointActivations?: boolean
   readonly json?: boolean
 }
 
@@ -64,11 +77,23 @@ const notNegative = number('a number of at least 0', (v) => v >= 0 && Number.isF
 const positive = number('a number over 0', (v) => v > 0 && Number.isFinite(v))
 const shareOfAll = number('a number over 0 and up to 1', (v) => v > 0 && v <= 1)
 
+function memory(text: string): number {
+  const bytes = parseBytes(text)
+  if (bytes === undefined) throw new InvalidArgumentError('It must be a size such as 8GB or 512MB.')
+  return bytes
+}
+
 export const adapterOption = (): Option =>
   new Option(
     '--adapter <name>',
     'auto, hardware, software, lavapipe, swiftshader or a part of a name',
   ).default('auto')
+
+export const tuneOption = (): Option =>
+  new Option(
+    '--tune <from>',
+    'choices of kernels: off, defaults of fovea, cached (by fovea tune), measure (what is unknown)',
+  ).choices(TUNE_MODES)
 
 export const precisionOption = (what: string): Option =>
   new Option(
@@ -89,8 +114,20 @@ export function addTrainOptions(command: Command): Command {
         .choices(['auto', 'cartesian', 'polar', 'crops'])
         .default('auto'),
     )
-    .option('--size <px>', "side of the networks' input, a multiple of 16", side, 64)
-    .option('--features <n>', 'channels of the first level of the U-Net (thesis: 32)', count, 8)
+    .addOption(
+      new Option(
+        '--network <name>',
+        'unet, Res-U-Net++ or DeepLabV3+, the last two on a ResNet-34 of that width',
+      )
+        .choices(Object.keys(NETWORK_KINDS))
+        .default('unet'),
+    )
+    .option(
+      '--pretrained <file>',
+      "safetensors from which the first network takes what fits: a run's best weights, torchvision's ResNet-34",
+    )
+    .option('--size <px>', "side of the networks' input, a multiple of 16 (unetplusplus: 32)", side, 64)
+    .option('--features <n>', 'channels of the first level (thesis: 32; ResNet-34: 64)', count, 8)
     .option('--epochs <n>', 'default: as many as show each network some 900 images, 4 to 40', count)
     .option('--batch <n>', 'images a step (thesis: 8)', count, 4)
     .option('--lr <rate>', 'learning rate of Adam (thesis: 1e-3)', positive, 2e-3)
@@ -128,6 +165,16 @@ export function addTrainOptions(command: Command): Command {
     .option('--validation <part>', 'share of the groups for validation', part, 0.1)
     .option('--test <part>', 'share of the groups for the scores', part, 0.1)
     .addOption(adapterOption())
+    .addOption(tuneOption())
+    .option(
+      '--memory <size>',
+      'most that training may take on the GPU, such as 8GB (default: no limit)',
+      memory,
+    )
+    .option(
+      '--checkpoint-activations',
+      'activation checkpointing: half the memory, a third more time, the same results',
+    )
     .option('--json', 'print the results as JSON on standard output')
 }
 
@@ -135,11 +182,22 @@ export function addTrainOptions(command: Command): Command {
 export function settingsOf(args: TrainArguments): Settings {
   const { method, size, features, batch, lr, weightDecay, seed, share, augment, origins, depthChannel } = args
   const schedule = args.plateau === undefined ? args.schedule : 'constant'
+  const { network = 'unet', pretrained } = args
+  const { step, title } = kindOf(network)
+  if (size % step !== 0)
+    throw new DataError(
+      `--size ${size}: ${title} wants a multiple of ${step}; pass --size ${Math.ceil(size / step) * step}`,
+    )
+  // Left out where they are the defaults, so that runs from before there was a choice can be resumed.
+  const chosen = {
+    ...(network === 'unet' ? {} : { network }),
+    ...(pretrained === undefined ? {} : { pretrained: resolve(pretrained) }),
+    ...(args.precision === 'mixed' ? { precision: args.precision } : {}),
+  }
   const { validation, test, epochs = null, patience = null, plateau = null, transfer = null } = args
   const shared = { method, size, features, epochs, batch, lr, weightDecay, seed, share, patience, plateau }
-  // Left out where it is the default, so that runs from before there was a choice can be resumed.
-  const precision = args.precision === 'mixed' ? { precision: args.precision } : {}
-  return { ...shared, schedule, augment, origins, transfer, depthChannel, ...precision, validation, test }
+  const rest = { origins, transfer, depthChannel, validation, test }
+  return { ...shared, ...chosen, schedule, augment, ...rest }
 }
 
 /** Images that a network sees in all where no number of epochs is given. */

@@ -13,17 +13,19 @@ import { addTrainOptions, settingsOf, type TrainArguments } from './settings.ts'
 
 const EXAMPLES = `
 Each folder is split into training, validation and test by patient or image (seeded, 80/10/10). Then:
-  polar      trains a Cartesian and a polar U-Net; scores the Cartesian one, and the polar one with origins
+  polar      trains a Cartesian and a polar network; scores the Cartesian one, and the polar one with origins
              from the ground truth and from the Cartesian network
-  crops      trains a rough and a fine U-Net; scores the rough one alone, and segment-then-segment, at full size
+  crops      trains a rough and a fine network; scores the rough one alone, and segment-then-segment, at full size
   cartesian  the baseline alone
 The run folder gets config.json, a folder a network (metrics.jsonl, last and best weights), results.json,
-scores.csv and report.html. Ctrl-C ends at the next step; the same command goes on.
+scores.csv and report.html. Ctrl-C ends at the next step; the same command goes on, with --memory and
+--checkpoint-activations as it likes: they change no result.
 
 Examples:
   fovea train --data data/lesion data/nuclei --out runs/demo
   fovea train --data shared/pericardium --depth-channel --out runs/depth
   fovea train --data data/lesion --size 256 --features 32 --epochs 60 --augment thesis --out runs/large
+  fovea train --data data/lesion --network deeplabv3plus --features 64 --size 256 --pretrained resnet34.safetensors
   fovea train --data data/lesion --method cartesian --share 0.25 --json > results.json`
 
 /** `fovea train`: trains, scores on held-out images, reports. */
@@ -41,9 +43,10 @@ async function runTraining(args: TrainArguments, io: Io): Promise<void> {
   const plans = await planData(args.data, settings)
   const out = args.out ?? join('runs', plans.map((p) => p.name).join('-'))
   await RunFolder.open(out, { fovea: 1, data: plans.map(entryOf), settings })
-  const device = recoveringDevice(args.adapter, io)
+  const device = recoveringDevice(args.adapter, io, { tune: args.tune, memoryLimit: args.memory })
   try {
-    const context: RunContext = { io, out, settings, device }
+    const activationCheckpointing = args.checkpointActivations ?? false
+    const context: RunContext = { io, out, settings, device, activationCheckpointing }
     const adapter = (await device.get()).adapter.name
     io.err(`adapter: ${adapter}\n`)
     const results: DataResult[] = []

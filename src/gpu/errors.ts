@@ -74,6 +74,26 @@ export class CheckpointError extends FoveaError {
   override name = 'CheckpointError'
 }
 
+/** Weights of another network: `differences` names each tensor that is missing, unknown or of another shape. */
+export class WeightsMismatchError extends CheckpointError {
+  override name = 'WeightsMismatchError'
+  constructor(
+    network: string,
+    readonly differences: readonly string[],
+  ) {
+    super(
+      `the weights do not belong to this ${network}: ${listed(differences, 8)}. ` +
+        'Build the network with the options it was saved with, or pass { strict: false }',
+    )
+  }
+}
+
+/** The first of some texts, and how many more there are. */
+export function listed(texts: readonly string[], most: number): string {
+  const rest = texts.length - most
+  return `${texts.slice(0, most).join('; ')}${rest > 0 ? ` and ${rest} more` : ''}`
+}
+
 /** Training cannot go on: the loss is not finite. */
 export class TrainingError extends FoveaError {
   override name = 'TrainingError'

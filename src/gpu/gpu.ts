@@ -149,7 +149,7 @@ export class Gpu {
     this.stream.assertUsable()
     let storage: Storage
     if (this.#capture) {
-      if (!this.#capture.dry) this.allocator.assertBindable(bytes, op)
+      if (!this.#capture.dry) this.allocator.assertFits(bytes, op)
       storage = new Storage(bytes, op, undefined, undefined)
       this.#capture.virtuals.add(storage)
     } else storage = this.allocator.allocate(bytes, op)
@@ -170,6 +170,15 @@ export class Gpu {
   #mark(storage: Storage): void {
     const count = storage.boundBytes / 4
     const guard = this.#guard / 4
+    if (storage.boundBytes + this.#guard > this.adapter.maxBindingBytes) {
+      // Too large to bind: only its guard is laid.
+      if (!storage.virtual)
+        this.stream.write(
+          { ...storage.place, offset: storage.boundBytes },
+          new Uint32Array(guard).fill(GUARD_BITS),
+        )
+      return
+    }
     this.launch('poison', {
       kernel: fill,
       entry: 'fill',
@@ -206,6 +215,7 @@ export class Gpu {
       if (b.access === 'uniform') continue
       const storage = bindings[b.name]
       if (!storage) throw new FoveaError(`${op}: ${pipeline.label} needs a binding '${b.name}'`, { op })
+      this.allocator.assertBindable(storage, op)
       storages.push({ index: b.index, storage })
     }
     const { params = {} } = options
@@ -285,10 +295,16 @@ export class Gpu {
   upload(data: ArrayBufferView, op: string): Storage {
     this.stream.assertUsable()
     const capture = this.#capture
+    if (capture && !capture.dry) {
+      const storage = this.#captureOwn(data.byteLength, op)
+      const { buffer, byteOffset, byteLength } = data
+      capture.constants.set(storage, new Uint8Array(buffer, byteOffset, byteLength).slice())
+      return storage
+    }
     const storage = capture
       ? this.allocatePersistent(data.byteLength, op)
       : this.allocate(data.byteLength, op)
-    if (capture) capture.constants.push(storage.retain())
+    capture?.uploads.push(storage.retain())
     this.stream.write(storage.place, data)
     return storage
   }
@@ -367,7 +383,7 @@ export class Gpu {
     try {
       const result = fn()
       for (const { root } of outputs(result)) {
-        if (capture.virtuals.has(root) && !capture.inputs.has(root)) capture.outputs.add(root)
+        if (capture.virtuals.has(root) && !capture.own(root)) capture.outputs.add(root)
       }
       return { result, capture }
     } catch (error) {
@@ -380,10 +396,16 @@ export class Gpu {
 
   /** Bytes that the captured step is given at each run. */
   protected captureInput(bytes: number, op: string): Storage {
-    this.allocator.assertBindable(bytes, op)
+    const storage = this.#captureOwn(bytes, op)
+    this.#capture!.inputs.add(storage)
+    return storage
+  }
+
+  /** A virtual storage that is to have a buffer of its own. */
+  #captureOwn(bytes: number, op: string): Storage {
+    this.allocator.assertFits(bytes, op)
     const storage = new Storage(bytes, op, undefined, undefined)
     this.#capture!.virtuals.add(storage)
-    this.#capture!.inputs.add(storage)
     return storage
   }
 
@@ -407,12 +429,17 @@ export class Gpu {
       plan = this.planSteps([capture])[0]!
     }
     this.#assertRoom(plan.memory)
-    const inputs = [...capture.inputs].map((s) => {
+    const held = [...capture.inputs, ...capture.constants.keys()].map((s) => {
       const own = this.allocatePersistent(s.bytes, s.op)
       s.assign(own.place)
+      const data = capture.constants.get(s)
+      if (data) this.stream.write(own.place, data)
       return own
     })
-    return new Program(this.native, this.stream, this.#scratch, capture, plan, inputs, this.#guard)
+    const program = new Program(this.native, this.stream, this.#scratch, capture, plan, held, this.#guard)
+    // Their data are on the GPU now; `Capture.own` was asked for the last time.
+    capture.constants.clear()
+    return program
   }
 
   #assertRoom({ peak, intermediates }: StepMemory): void {

@@ -22,8 +22,10 @@ export class Capture {
   /** Work of the host that has its place in the step: it runs at every replay, in order, before the submission. */
   readonly host: (() => void)[] = []
   readonly virtuals = new Set<Storage>()
-  /** Storages with a place that live as long as the program: constants made inside the step. */
-  readonly constants: Storage[] = []
+  /** Virtual storages with a buffer of their own: constants made inside the step, with their data until they are placed. */
+  readonly constants = new Map<Storage, Uint8Array>()
+  /** Constants of a dry run: they have their bytes at once, so that they can be read. */
+  readonly uploads: Storage[] = []
   /** Virtual storages with a buffer of their own: what the caller writes before a run, and reads after it. */
   readonly inputs = new Set<Storage>()
   readonly outputs = new Set<Storage>()
@@ -36,18 +38,22 @@ export class Capture {
     await Promise.all([...pipelines].map((p) => p.compile()))
   }
 
+  /** True for virtual storages that share with nobody. */
+  own(s: Storage): boolean {
+    return this.inputs.has(s) || this.outputs.has(s) || this.constants.has(s)
+  }
+
   /** Ends the use of its intermediates by anything but the step itself. */
   retire(): void {
     for (const s of this.virtuals) {
-      if (!this.outputs.has(s) && !this.inputs.has(s))
-        s.retire('it belongs to a captured step: return it from the step to read it')
+      if (!this.own(s)) s.retire('it belongs to a captured step: return it from the step to read it')
     }
   }
 
   /** Gives up a step that will not run. */
   abandon(): void {
     for (const s of this.virtuals) s.retire('its step was captured and not run')
-    for (const s of this.constants) s.release('its step was captured and not run')
+    for (const s of this.uploads) s.release('its step was captured and not run')
     this.commands.length = 0
   }
 }
@@ -115,12 +121,12 @@ export class Scratch {
 }
 
 /** When each intermediate is first and last touched, in commands. */
-function lifetimes({ commands, virtuals, inputs, outputs }: Capture, guardBytes: number): Interval[] {
+function lifetimes(capture: Capture, guardBytes: number): Interval[] {
   const intervals = new Map<Storage, Interval>()
-  commands.forEach((command, i) => {
+  capture.commands.forEach((command, i) => {
     for (const s of touched(command)) {
       const storage = s.root
-      if (!virtuals.has(storage) || inputs.has(storage) || outputs.has(storage)) continue
+      if (!capture.virtuals.has(storage) || capture.own(storage)) continue
       const known = intervals.get(storage)
       if (known) known.last = i
       else
@@ -166,8 +172,9 @@ export function planStep(
     total(externals.filter((s) => s.role === role).map((s) => s.bytes))
   const inputs = own(capture.inputs)
   const results = own(capture.outputs)
+  const constants = own(capture.constants.keys())
   const uniforms = withParams.length * UNIFORM_SLOT
-  const fresh = inputs + results + uniforms + total(sharing.sizes.slice(existing.length))
+  const fresh = inputs + results + constants + uniforms + total(sharing.sizes.slice(existing.length))
   const memory: StepMemory = {
     parameters: outside('parameters'),
     gradients: outside('gradients'),
@@ -175,7 +182,7 @@ export function planStep(
     inputs,
     results,
     uniforms,
-    others: outside(),
+    others: outside() + constants,
     intermediates: {
       unshared: total(intervals.map((i) => i.bytes)),
       live: liveBytes(intervals),
@@ -207,8 +214,8 @@ export class Program {
     private readonly scratch: Scratch,
     private readonly capture: Capture,
     plan: Plan,
-    /** What holds the bytes of the capture's inputs. */
-    private readonly inputs: readonly Storage[],
+    /** What holds the bytes of the capture's inputs and constants. */
+    private readonly held: readonly Storage[],
     guardBytes: number,
   ) {
     const { allocator } = scratch
@@ -298,9 +305,8 @@ export class Program {
       s.retire('its compiled step was disposed')
       this.scratch.allocator.destroy(buffer)
     }
-    for (const s of this.inputs) s.release('its compiled step was disposed')
-    for (const s of this.capture.inputs) s.retire('its compiled step was disposed')
-    for (const s of this.capture.constants) s.release('its compiled step was disposed')
+    for (const s of this.held) s.release('its compiled step was disposed')
+    for (const s of this.capture.virtuals) s.retire('its compiled step was disposed')
     if (this.#uniforms) this.scratch.allocator.destroy(this.#uniforms)
   }
 }

@@ -24,6 +24,8 @@ interface ConvWeights {
   readonly weight?: Tensor
   readonly bias?: Tensor | undefined
   readonly activation?: 'relu' | undefined
+  /** Where the result is to lie, for a later `concat`. */
+  readonly into?: Slot | undefined
 }
 
 /** Convolution with its weight (out, in/groups, k, k) and, by default, a bias. They begin as PyTorch's, or by `init`. */
@@ -49,7 +51,7 @@ export class Conv2d extends Module {
     if (options.bias ?? true) this.bias = this.addParameter('bias', begin('bias', [outChannels]))
   }
 
-  forward(x: Tensor, { weight = this.weight, bias = this.bias, activation }: ConvWeights = {}): Tensor {
+  forward(x: Tensor, { weight = this.weight, bias = this.bias, activation, into }: ConvWeights = {}): Tensor {
     const { stride = 1, padding = 0, dilation = 1, groups = 1 } = this.options
     return conv2d(x, weight, {
       bias,
@@ -58,6 +60,7 @@ export class Conv2d extends Module {
       dilation,
       groups,
       activation: activation ?? this.options.activation,
+      into,
     })
   }
 }
@@ -88,9 +91,10 @@ export class ConvTranspose2d extends Module {
     this.bias = this.addParameter('bias', uniformParameter(device, [outChannels], fanIn, uniform))
   }
 
-  forward(x: Tensor): Tensor {
+  /** `into`: where the result is to lie, for a later `concat`. */
+  forward(x: Tensor, into?: Slot): Tensor {
     const { stride, activation } = this.options
-    return convTranspose2d(x, this.weight, { bias: this.bias, stride, activation })
+    return convTranspose2d(x, this.weight, { bias: this.bias, stride, activation, into })
   }
 }
 
@@ -143,7 +147,7 @@ export class BatchNorm2d extends Module {
     const unfolded = this.training || gradEnabled || tracing || recomputation.watching
     if (unfolded || !this.#fold(conv).refresh()) return this.forward(conv.forward(x), into)
     const { weight, bias } = this.#fold(conv)
-    return conv.forward(x, { weight, bias, activation: this.options.activation })
+    return conv.forward(x, { weight, bias, activation: this.options.activation, into })
   }
 
   #fold(conv: Conv2d): FoldedWeights {

@@ -1,7 +1,7 @@
 import { ParameterBlock } from '../autograd/parameters.ts'
 import { recompute } from '../autograd/recompute.ts'
 import { formatShape, sameShape, type Tensor } from '../autograd/tensor.ts'
-import { CheckpointError, FoveaError } from '../gpu/errors.ts'
+import { FoveaError, WeightsMismatchError } from '../gpu/errors.ts'
 
 /**
  * A network or a part of one: named parameters, running statistics and parts, a forward pass.
@@ -15,6 +15,8 @@ export abstract class Module {
    * Takes less memory and about a third more time; the same bits. Looked at by the network that is called.
    */
   activationCheckpointing = false
+  /** Fewest images that a batch may have in training. */
+  readonly leastTrainingBatch: number = 1
   readonly #parts = new Map<string, Module>()
   readonly #parameters = new Map<string, Tensor>()
   readonly #buffers = new Map<string, Tensor>()
@@ -73,7 +75,7 @@ export abstract class Module {
 
   /**
    * Copies weights in by name. Every name must be there with its shape, and no other (PyTorch's
-   * `num_batches_tracked` is passed over); `strict: false` takes what fits. Throws a CheckpointError that
+   * `num_batches_tracked` is passed over); `strict: false` takes what fits. Throws a WeightsMismatchError that
    * lists the names; nothing is changed then. Returns the names taken and skipped.
    */
   loadStateDict(
@@ -95,11 +97,7 @@ export abstract class Module {
         skipped.push(`${name}: unknown to this network`)
     }
     if (strict && skipped.length > 0) {
-      const some = skipped.slice(0, 8).join('; ')
-      throw new CheckpointError(
-        `the weights do not belong to this ${this.constructor.name}: ${some}${skipped.length > 8 ? ` and ${skipped.length - 8} more` : ''}. ` +
-          'Build the network with the options it was saved with, or pass { strict: false }',
-      )
+      throw new WeightsMismatchError(this.constructor.name, skipped)
     }
     for (const name of loaded) {
       const [from, to] = [tensors[name]!, own[name]!]

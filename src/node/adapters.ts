@@ -144,6 +144,15 @@ export async function findAdapter(
   return oneAtATime(() => (kinds ? findByKind(choice, kinds, options.log ?? (() => {})) : findByName(choice)))
 }
 
+/** What a name may be a part of, as a sentence. */
+function nameAdvice(found: readonly { readonly title: string }[]): string {
+  const names = found.flatMap(({ title }) => (title === '' ? [] : [`'${title}'`]))
+  return (
+    `Choose auto, software, ${KINDS.join(', ')}` +
+    (names.length > 0 ? ` or a part of one of these names: ${names.join(', ')}.` : '.')
+  )
+}
+
 /**
  * Looks at every place where an adapter may be and says what is there, what is chosen, and how to get a
  * faster one. Rejects only where Dawn itself cannot be asked.
@@ -170,7 +179,7 @@ export function listAdapters(options: { adapter?: AdapterChoice | undefined } = 
       reason: chosen
         ? `'${requested}' takes ${chosen.kind} (${chosen.detail}), the fastest that fits`
         : `nothing here fits '${requested}'`,
-      hint: chosen ? fasterAdvice(chosen.kind) : installAdvice(),
+      hint: chosen ? fasterAdvice(chosen.kind) : kinds ? installAdvice() : nameAdvice(found),
     }
   })
 }

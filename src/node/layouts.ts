@@ -115,7 +115,12 @@ export function refuseUnpaired(folder: string, entries: readonly Entry[]): void 
  * @throws DataError when there is none
  */
 export async function findImages(path: string): Promise<string[]> {
-  if ((await stat(path).catch(() => undefined))?.isFile()) return [path]
+  const found = await stat(path).catch((cause: Error) => {
+    throw new DataError(`${path}: no such file or folder can be read (${cause.message}); check the path`, {
+      cause,
+    })
+  })
+  if (found.isFile()) return [path]
   const { files } = await listFolder(path)
   const images = pairBySuffix(path, files).flatMap((pair) => pair.image ?? [])
   if (images.length === 0) throw new DataError(`${path}: no images in it; PNG, JPEG, TIFF and BMP are read`)

@@ -1,12 +1,14 @@
 import type { Device } from '../autograd/device.ts'
 import { addLaneKernels } from '../autograd/ops/lane_kernels.ts'
 import { formatProfile } from '../gpu/profile.ts'
+import type { TuneMode } from '../gpu/tuner.ts'
 import { type OpenOptions, openDevice as openFromNavigator, openOn } from '../open.ts'
 import { findAdapter } from './adapters.ts'
+import { ChoiceFile } from './choice-file.ts'
 
 /**
  * Opens a GPU device in Node: a hardware driver, else lavapipe, else SwiftShader, which fovea unpacks itself.
- * `FOVEA_ADAPTER` stands in for 'auto'; `FOVEA_PROFILE=1` prints a profile of everything when the device is
+ * `FOVEA_ADAPTER` stands in for 'auto', `FOVEA_TUNE` for `tune`; `FOVEA_PROFILE=1` prints a profile of everything when the device is
  * destroyed or the program ends. Throws an AdapterError that says what to install.
  */
 export async function openDevice(options: OpenOptions = {}): Promise<Device> {
@@ -14,7 +16,8 @@ export async function openDevice(options: OpenOptions = {}): Promise<Device> {
   // Deno brings its own WebGPU.
   if ('Deno' in globalThis) return openFromNavigator(options)
   const { adapter } = await findAdapter({ adapter: options.adapter })
-  const device = await openOn(adapter, options)
+  const tune = options.tune ?? ((process.env.FOVEA_TUNE || undefined) as TuneMode | undefined)
+  const device = await openOn(adapter, { ...options, ...(tune ? { tune } : {}) }, () => new ChoiceFile())
   if (process.env.FOVEA_PROFILE === '1') profileUntilTheEnd(device)
   return device
 }

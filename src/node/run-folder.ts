@@ -39,14 +39,10 @@ export class RunFolder implements CheckpointStore {
     if (known) {
       const before = parse(file, known.toString('utf8'))
       const wanted = JSON.parse(JSON.stringify(config)) as Record<string, unknown>
-      const names = [...new Set([...Object.keys(before), ...Object.keys(wanted)])]
-      const changed = names.filter((k) => JSON.stringify(before[k]) !== JSON.stringify(wanted[k]))
+      const changed = differences(before, wanted)
       if (changed.length > 0) {
-        const list = changed
-          .map((k) => `${k} was ${JSON.stringify(before[k])}, now ${JSON.stringify(wanted[k])}`)
-          .join('; ')
         throw new DataError(
-          `${path} holds a run with other settings (${list}); choose another --out, or the same settings to resume`,
+          `${path} holds a run with other settings (${changed.join('; ')}); choose another --out, or the same settings to resume`,
         )
       }
     } else await writeFileAtomic(file, `${JSON.stringify(config, null, 2)}\n`)
@@ -81,6 +77,18 @@ export class RunFolder implements CheckpointStore {
         .join(''),
     )
   }
+}
+
+/** Where two values of JSON differ, each place with both values: `settings.lr was 0.002, now 0.001`. */
+function differences(before: unknown, now: unknown, place = ''): string[] {
+  const inside = (v: unknown): v is Record<string, unknown> => typeof v === 'object' && v !== null
+  if (inside(before) && inside(now) && Array.isArray(before) === Array.isArray(now)) {
+    return [...new Set([...Object.keys(before), ...Object.keys(now)])].flatMap((key) =>
+      differences(before[key], now[key], place === '' ? key : `${place}.${key}`),
+    )
+  }
+  const text = (v: unknown) => (v === undefined ? 'not there' : JSON.stringify(v))
+  return text(before) === text(now) ? [] : [`${place} was ${text(before)}, now ${text(now)}`]
 }
 
 function parse(file: string, text: string): Record<string, unknown> {

@@ -2,6 +2,8 @@ import type { Device } from '../autograd/device.ts'
 import { generatorOf } from '../autograd/random.ts'
 import type { Tensor } from '../autograd/tensor.ts'
 import { CheckpointError } from '../gpu/errors.ts'
+import { tunerOf } from '../gpu/tuner.ts'
+import type { TunerTable } from '../gpu/tuner-table.ts'
 import type { Module } from '../nn/module.ts'
 import type { GradScaler } from '../nn/optim/grad-scaler.ts'
 import type { Optimizer } from '../nn/optim/optimizer.ts'
@@ -40,7 +42,8 @@ const prefixed = (prefix: string, tensors: Readonly<TensorRecord>): TensorRecord
 
 /**
  * A checkpoint as one safetensors file: weights under their own names, moments under `optimizer.`, the sum of
- * the epoch's losses and the loss scale under `loss.`, the state as JSON in the metadata. Without an optimiser: weights alone, which PyTorch reads as they are.
+ * the epoch's losses and the loss scale under `loss.`, the state and the kernels that were chosen as JSON in the
+ * metadata. Without an optimiser: weights alone, which PyTorch reads as they are.
  */
 export async function writeCheckpoint(
   net: Module,
@@ -53,7 +56,8 @@ export async function writeCheckpoint(
   if (!optimizer || !lossSum || !state) return safetensorsFrom(weights)
   const { tensors, step, lr } = optimizer.stateDict()
   const random = generatorOf(optimizer.device).state()
-  const metadata = { fovea: JSON.stringify({ state, optimizer: { step, lr }, random }) }
+  const choices = tunerOf(optimizer.device).export()
+  const metadata = { fovea: JSON.stringify({ state, optimizer: { step, lr }, random, choices }) }
   const scale: TensorRecord = scaler ? { 'loss.scale': scaler.state() } : {}
   return safetensorsFrom(
     { ...weights, ...prefixed('optimizer.', tensors), 'loss.sum': lossSum, ...scale },
@@ -95,6 +99,8 @@ export async function readCheckpoint(
     // A run in float32 that goes on in mixed precision begins with a fresh scale.
     if (tensors['loss.scale']) scaler?.restore(tensors['loss.scale'])
     generatorOf(device).restore(saved.random)
+    // Other kernels would give other last bits.
+    if (saved.choices?.choices) tunerOf(device).import(saved.choices)
     return saved.state
   } finally {
     for (const t of Object.values(tensors)) t.dispose()
@@ -105,6 +111,8 @@ interface Saved {
   state: TrainingState
   optimizer: { step: number; lr: number }
   random: ReturnType<ReturnType<typeof generatorOf>['state']>
+  /** Kernels that the run's work was done with. */
+  choices?: TunerTable
 }
 
 function parseState(text: string, file: string): Saved {

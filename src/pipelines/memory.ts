@@ -6,6 +6,7 @@ import { formatBytes } from '../gpu/bytes.ts'
 import { GpuOutOfMemoryError } from '../gpu/errors.ts'
 import type { StepMemory } from '../gpu/program.ts'
 import type { Module } from '../nn/module.ts'
+import { batchesOf } from './batches.ts'
 import type { TrainingTask } from './tasks.ts'
 
 /** What a training run holds on the GPU. */
@@ -38,8 +39,9 @@ function* uses({ device, net, task, samples, ...plan }: TrainingPlan, batch: num
     [plan.step, plan.training, true],
     [plan.score, plan.validation, false],
   ] as const) {
-    for (const size of new Set([Math.min(batch, count), count % batch])) {
-      if (size === 0) continue
+    const images = Array.from({ length: count }, (_, i) => i)
+    const batches = batchesOf(images, batch, training ? net.leastTrainingBatch : 1)
+    for (const size of new Set(batches.map((b) => b.length))) {
       const some = Array.from({ length: size }, (_, i) => samples[i % samples.length]!)
       const args = task.feed(device, some, new Prng(0), training)
       net.train(training)
@@ -96,7 +98,7 @@ export function misfit(plan: TrainingPlan, batch: number, cause?: GpuOutOfMemory
       throw error
     }
   }
-  const fits = (size: number) => peakOf(size) <= room
+  const fits = (size: number) => size >= net.leastTrainingBatch && peakOf(size) <= room
   const needed = peakOf(batch)
   const fitting = largestFitting(batch, fits)
   const before = net.activationCheckpointing

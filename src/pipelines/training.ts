@@ -14,6 +14,7 @@ import type { Module } from '../nn/module.ts'
 import { Adam } from '../nn/optim/adam.ts'
 import { GradScaler } from '../nn/optim/grad-scaler.ts'
 import { ReduceLROnPlateau } from '../nn/optim/schedulers.ts'
+import { batchesOf } from './batches.ts'
 import { readCheckpoint, type TrainingState, writeCheckpoint } from './checkpoint.ts'
 import { misfit, planTraining, type TrainingMemory, type TrainingPlan } from './memory.ts'
 import type { EpochMetrics } from './metrics.ts'
@@ -42,9 +43,6 @@ function shuffled<T>(items: readonly T[], prng: Prng): T[] {
   }
   return result
 }
-
-const batchesOf = <T>(items: readonly T[], size: number): T[][] =>
-  Array.from({ length: Math.ceil(items.length / size) }, (_, i) => items.slice(i * size, (i + 1) * size))
 
 /**
  * Trains a segmentation network: shuffled batches, one compiled step (augmentation, forward, loss, backward,
@@ -178,7 +176,8 @@ class TrainingRun {
 
   /** The training batches of an epoch, in its order. */
   #batches(epoch: number): Sample[][] {
-    return batchesOf(shuffled(this.#samples, generatorAt(this.#seed, 'order', epoch)), this.#batchSize)
+    const order = shuffled(this.#samples, generatorAt(this.#seed, 'order', epoch))
+    return batchesOf(order, this.#batchSize, this.net.leastTrainingBatch)
   }
 
   /** All batches from where the state stands, in the order in which they are used: of training, of validation, … */
@@ -275,6 +274,8 @@ class TrainingRun {
       this.#report(batches.length)
     }
     const trainLoss = (await this.#lossSum.item()) / batches.length
+    // What the GPU had to say may have gone to the reading of an earlier loss.
+    if (this.#lossError) throw this.#lossError
     if (!Number.isFinite(trainLoss)) throw this.#notFinite(trainLoss)
     const seconds = (performance.now() - start) / 1000
     const waitSeconds = (this.#loader!.waitedMs - waited) / 1000

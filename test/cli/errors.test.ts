@@ -1,4 +1,4 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { writeMask } from '../../src/node/png.ts'
@@ -59,18 +59,79 @@ test('too few images, a folder that is no run, a missing image: code 2 and advic
   expect(predict.code).toBe(2)
 })
 
-test('a run without weights, or with those of another network: code 2', async () => {
+test('weights of another network, truncated ones, none: code 2, each with its own advice', async () => {
   const data = await discFolder(join(folder, 'data'), 5)
   const out = join(folder, 'other')
   const line = ['train', '--data', data, '--out', out, '--method', 'cartesian', ...small]
   expect((await fovea(line)).code).toBe(0)
   const config = join(out, 'config.json')
-  const changed = JSON.parse(await readFile(config, 'utf8'))
+  const text = await readFile(config, 'utf8')
+  const changed = JSON.parse(text)
   changed.settings.features = 3
   await writeFile(config, JSON.stringify(changed))
-  const { code, err } = await fovea(['evaluate', '--run', out])
+  const foreign = await fovea(['evaluate', '--run', out])
+  expect(foreign.code).toBe(2)
+  expect(sentence(foreign.err)).toMatch(
+    /best\.safetensors: the weights are not those of the network that .*config\.json describes \(.*\(2, 1, 3, 3\) instead of \(3, 1, 3, 3\); [^;]* and \d+ more\); put back/,
+  )
+  await writeFile(config, text)
+  const weights = join(out, 'data', 'cartesian', 'best.safetensors')
+  const bytes = await readFile(weights)
+  await writeFile(weights, bytes.subarray(0, bytes.length / 2))
+  for (const command of [['evaluate'], ['predict', join(data, 'disc0_image.png'), '--out', folder]]) {
+    const truncated = await fovea([...command, '--run', out])
+    expect(truncated.code).toBe(2)
+    const said = sentence(truncated.err)
+    expect(said).toMatch(/best\.safetensors: not a usable safetensors file: .*truncated or damaged/)
+    expect(said).not.toMatch(/train/)
+  }
+  await rm(weights)
+  const none = await fovea(['evaluate', '--run', out])
+  expect(none.code).toBe(2)
+  expect(sentence(none.err)).toMatch(
+    /best\.safetensors is not there: .*Run the fovea train command of .*again/,
+  )
+})
+
+test('resuming with other settings: code 2, and only what differs', async () => {
+  const data = await discFolder(join(folder, 'resumed'), 5)
+  const out = join(folder, 'resumed-run')
+  const line = ['train', '--data', data, '--out', out, '--method', 'cartesian', ...small]
+  expect((await fovea(line)).code).toBe(0)
+  const { code, err } = await fovea([...line, '--lr', '0.005', '--patience', '3'])
   expect(code).toBe(2)
-  expect(sentence(err)).toMatch(/the weights do not belong to this UNet/)
+  expect(sentence(err)).toBe(
+    `fovea: ${out} holds a run with other settings (settings.lr was 0.002, now 0.005; ` +
+      'settings.patience was null, now 3); choose another --out, or the same settings to resume',
+  )
+})
+
+test('a folder named twice, shares that leave nothing, an image that is not there: code 2', async () => {
+  const data = await discFolder(join(folder, 'twice'), 5)
+  const twice = await fovea(['train', '--data', data, join(data, '..', 'twice'), ...small])
+  expect([twice.code, sentence(twice.err)]).toEqual([
+    2,
+    expect.stringMatching(/twice: this folder is named twice/),
+  ])
+  const shares = await fovea(['train', '--data', data, '--validation', '0.9', '--test', '0.9', ...small])
+  expect(shares.code).toBe(2)
+  expect(sentence(shares.err)).toBe(
+    'fovea: --validation 0.9 and --test 0.9 leave no images for training; together they must stay under 1',
+  )
+  const run = join(folder, 'resumed-run')
+  const nope = await fovea(['predict', 'nope.jpg', '--run', run, '--out', folder])
+  expect([nope.code, sentence(nope.err)]).toEqual([
+    2,
+    expect.stringMatching(/nope\.jpg: no such file or folder can be read .*check the path/),
+  ])
+})
+
+test('devices with an adapter that is not there: code 1, the list, and the names to choose from', async () => {
+  const { code, out, err } = await fovea(['devices', '--adapter', 'nosuch'])
+  expect(code).toBe(1)
+  expect(out).toMatch(/Choose auto, software, hardware, .* or a part of one of these names: '/)
+  expect(out).not.toMatch(/Install/)
+  expect(sentence(err)).toMatch(/nothing here fits 'nosuch'/)
 })
 
 test('wrong usage: code 2; an adapter that is not there: code 1', async () => {
@@ -101,7 +162,7 @@ test('every command has help with examples', async () => {
   const { code, out } = await fovea(['--help'])
   expect(code).toBe(0)
   expect(out).toMatch(/Exit codes: 0 done; 1 an error; 2 .*130 interrupted/)
-  for (const command of ['train', 'evaluate', 'predict', 'devices']) {
+  for (const command of ['train', 'evaluate', 'predict', 'export', 'devices']) {
     const help = await fovea([command, '--help'])
     expect(help.code).toBe(0)
     expect(help.out).toMatch(new RegExp(`Examples:\\n  fovea ${command}`))

@@ -33,7 +33,9 @@ interface Case {
   readonly golden?: string
 }
 
-const encoder = { blocks: [1, 1, 1, 1], features: 4 }
+const { f16 } = (await testDevice()).adapter
+
+const encoder = { blocks: [1, 1, 1, 1], features: 4 } as const
 const CASES: readonly Case[] = [
   {
     name: 'UNet',
@@ -205,6 +207,32 @@ describe.each(CASES)('$name', ({ name, make, small, step, stride }) => {
     expect(less.live).toBeLessThan(plain.live)
   })
 
+  test.runIf(f16)(
+    'mixed precision gives nearly the same outputs and a finite gradient for every parameter',
+    async () => {
+      const device = await testDevice()
+      const net = make(device, { ...small, dropout: 0 }).train()
+      const x = blobs(device, [2, 1, 4 * step, 4 * step])
+      const y = blobs(device, [2, 1, (4 * step) / stride, (4 * step) / stride], 0.3)
+      const plain = outputsOf(net, x).map((p) => p.keep())
+      const mixed = device.autocast(() => outputsOf(net, x)).map((p) => p.keep())
+      lossOf(mixed, y, stride > 1).backward()
+      for (const [i, p] of plain.entries()) {
+        const want = await p.data()
+        const got = await mixed[i]!.data()
+        const distance = Math.max(...Array.from(want, (v, k) => Math.abs(got[k]! - v)))
+        // Half precision has eleven bits; through some forty batch norms of few values its errors grow a hundredfold.
+        expect(distance).toBeLessThan(0.05 * Math.max(largest(want), 1))
+        expect(distance).toBeGreaterThan(0)
+      }
+      for (const p of net.parameters()) {
+        const g = p.grad ? await p.grad.data() : []
+        expect(Array.from(g).every(Number.isFinite), p.name).toBe(true)
+      }
+      net.dispose()
+    },
+  )
+
   test('what does not fit is refused by a sentence', async () => {
     const device = await testDevice()
     const net = make(device, small)
@@ -305,6 +333,35 @@ test.each([
   const statistic = (line: string) => line.includes('.running_')
   expect(own).toEqual([...listed.filter((l) => !statistic(l)), ...listed.filter(statistic)])
   net.dispose()
+})
+
+test('where an adapter cannot bind the joined maps, U-Net++ gives the same outputs and gradients', async () => {
+  const device = await testDevice()
+  const x = blobs(device, [2, 1, 64, 64])
+  const y = blobs(device, [2, 1, 64, 64], 0.3)
+  const run = async () => {
+    const net = new UNetPlusPlus(device, { encoder })
+    diceLoss(net.forward(x), y).backward()
+    const gradients: Float32Array[] = []
+    for (const p of net.parameters()) gradients.push((await p.grad!.data()) as Float32Array)
+    const launches = device.counters.dispatches
+    const p = await device.noGrad(() => net.eval().forward(x)).data()
+    net.dispose()
+    return { gradients, p, launches: device.counters.dispatches - launches }
+  }
+  const joined = await run()
+  const adapter = device.adapter as { maxBindingBytes: number }
+  const limit = adapter.maxBindingBytes
+  adapter.maxBindingBytes = 0
+  const parts = await run().finally(() => {
+    adapter.maxBindingBytes = limit
+  })
+  expect(parts.launches).toBeGreaterThan(joined.launches)
+  expectClose(parts.p, joined.p, 1e-4, 1e-6, 'probabilities')
+  for (const [i, g] of parts.gradients.entries()) {
+    const want = joined.gradients[i]!
+    expectClose(g, want, 1e-3, 1e-3 * largest(want) + 1e-7, `gradient ${i}`)
+  }
 })
 
 test('initial weights have the variances of He and Glorot', async () => {

@@ -168,3 +168,22 @@ test('size 0, and what is refused', async () => {
   const x = device.tensor([1], [1], { requiresGrad: true })
   expect(() => ops.gt(x, 0).backward()).toThrow(/gt has no gradient/)
 })
+
+test('add with a ReLU behind it: values, broadcast gradients, a NaN stays one', async () => {
+  await fc.assert(
+    fc.asyncProperty(pairs, fc.integer({ min: 1, max: 1000 }), async ({ a, b }, seed) => {
+      await checkGradients(
+        (x, y) => ops.add(x, y, { activation: 'relu' }),
+        (x, y) => broadcastOracle((p, q) => Math.max(0, p + q), x, y),
+        [{ shape: a }, { shape: b }],
+        { seed, maxElements: 8, gradAtol: 1e-4 },
+      )
+    }),
+    { numRuns: 15, seed: 4 },
+  )
+  const device = await testDevice()
+  const x = device.tensor([Number.NaN, -1, 1], [3])
+  expect([...(await ops.add(x, 0.5, { activation: 'relu' }).data())]).toEqual([Number.NaN, 0, 1.5])
+  const no = { activation: 'tanh' } as unknown as ops.AddOptions
+  expect(() => ops.add(x, x, no)).toThrow("add: activation is 'relu' or left out, got 'tanh'")
+})

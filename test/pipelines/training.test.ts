@@ -2,10 +2,12 @@ import { expect, test } from 'vitest'
 import type { Device } from '../../src/autograd/device.ts'
 import type { Sample } from '../../src/data/dataset.ts'
 import { CheckpointError, DataError, TrainingError } from '../../src/gpu/errors.ts'
+import { tunerOf } from '../../src/gpu/tuner.ts'
 import { UNet } from '../../src/nn/networks/unet.ts'
 import { cosineSchedule } from '../../src/nn/optim/schedulers.ts'
 import { parseSafetensors } from '../../src/nn/safetensors.ts'
 import { THESIS_AUGMENTATION } from '../../src/pipelines/augment.ts'
+import { batchesOf } from '../../src/pipelines/batches.ts'
 import { RecoveringDevice } from '../../src/pipelines/recover.ts'
 import { cartesianTask, polarTask } from '../../src/pipelines/tasks.ts'
 import { type Startup, type TrainOptions, train } from '../../src/pipelines/training.ts'
@@ -192,4 +194,35 @@ test('patience ends training early; no images are refused', async () => {
   await expect(run(device, { ...shared, train: [], task: cartesianTask(), epochs: 1 })).rejects.toThrow(
     DataError,
   )
+})
+
+test('a last batch that is too small for the network joins the one before', () => {
+  const items = [1, 2, 3, 4, 5]
+  expect(batchesOf(items, 2, 1)).toEqual([[1, 2], [3, 4], [5]])
+  expect(batchesOf(items, 2, 2)).toEqual([
+    [1, 2],
+    [3, 4, 5],
+  ])
+  expect(batchesOf(items, 4, 2)).toEqual([[1, 2, 3, 4, 5]])
+  expect(batchesOf([1], 4, 2)).toEqual([[1]])
+})
+
+test('a checkpoint names the kernels that were chosen, and a resumed run takes the same', async () => {
+  const device = await openDevice()
+  const options = { ...shared, task: cartesianTask(), epochs: 1 }
+  await run(device, options)
+  const tuner = tunerOf(device)
+  const forward = Object.keys(tuner.export().choices).filter((key) => key.startsWith('conv2d.forward'))
+  expect(forward.length).toBeGreaterThan(5)
+  // As if a measurement had found them.
+  tuner.clear()
+  for (const key of forward) tuner.set(key, 'direct')
+  const store = new MemoryStore()
+  await run(device, { ...options, store })
+  device.destroy()
+  const fresh = await openDevice()
+  await run(fresh, { ...options, epochs: 2, store })
+  const taken = tunerOf(fresh).export().choices
+  expect(forward.map((key) => taken[key])).toEqual(forward.map(() => 'direct'))
+  fresh.destroy()
 })

@@ -9,6 +9,7 @@ import {
   type ConvEpilogue,
   type ConvShape,
   type ConvVariant,
+  placeParams,
   spread,
   WORKGROUP,
 } from './variant.ts'
@@ -65,7 +66,7 @@ function planes3x3(s: ConvShape, turn: boolean, adapter: ConvAdapter, epilogue: 
         file: 'conv2d_3x3_planes',
         entry: 'conv2d_3x3_planes',
         bindings: { x: from, x4: from, weight: 'weight', bias: biasBinding(epilogue), y: turn ? 'dx' : 'y' },
-        params: { ...params, bands, strips, relu: epilogue.relu ? 1 : 0 },
+        params: { ...params, bands, strips, relu: epilogue.relu ? 1 : 0, ...placeParams(epilogue) },
         overrides: {
           VEC: params.padW === 1 && s.dilationW === 1 && params.w % 4 === 0 ? 1 : 0,
           DILATED: dilated(s),
@@ -110,7 +111,15 @@ function planesVariant(
         file: 'conv2d_planes',
         entry: 'conv2d_planes',
         bindings: { x: c.from, weight: 'weight', bias: biasBinding(epilogue), y: c.to },
-        params: { ...params, inG: c.inG, outG: c.outG, bands, strips, relu: epilogue.relu ? 1 : 0 },
+        params: {
+          ...params,
+          inG: c.inG,
+          outG: c.outG,
+          bands,
+          strips,
+          relu: epilogue.relu ? 1 : 0,
+          ...placeParams(epilogue),
+        },
         overrides: {
           TRANSPOSE: c.transpose ? 1 : 0,
           SLIDE: (c.transpose ? s.dilationW === 1 : s.dilationW === s.strideW) ? 1 : 0,

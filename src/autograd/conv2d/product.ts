@@ -16,6 +16,9 @@ export interface Product {
   readonly splits?: number
   /** Rows are channels times 2×2 places, columns the pixels of rows so wide: y is written as the image of the tiles. */
   readonly tiledWidth?: number
+  /** Where y is part of a larger array: matrix i lies offset + i·gap elements further than in a dense one. */
+  readonly offset?: number
+  readonly gap?: number
   readonly bias?: boolean
   readonly relu?: boolean
   readonly accumulate?: boolean
@@ -50,6 +53,7 @@ export function lanesProduct(p: Product): ProductLaunch {
       ...{ stepA: p.stepA ?? 0, stepB: p.stepB ?? 0, chunks, chunk, total, perSplit, splits },
       width: p.tiledWidth ?? 1,
       relu: flag(p.relu),
+      ...{ offset: p.offset ?? 0, gap: p.gap ?? 0 },
     },
     overrides: {
       TRANSPOSE_A: flag(p.transposeA),

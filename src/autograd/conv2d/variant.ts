@@ -33,6 +33,9 @@ export interface ConvEpilogue {
   bias?: boolean
   relu?: boolean
   accumulate?: boolean
+  /** Of y or dx that are channels of a larger array: image n lies offset + n·gap elements further than in a dense one. */
+  offset?: number
+  gap?: number
 }
 
 export type ConvBuffer = 'x' | 'weight' | 'bias' | 'y' | 'dy' | 'dx' | 'dw' | 'db' | `scratch:${string}`
@@ -69,8 +72,13 @@ export function geometry(shape: ConvShape): Record<string, number> {
   return { ...shape }
 }
 
-export function epilogueParams({ bias, relu, accumulate }: ConvEpilogue): Record<string, number> {
-  return { hasBias: bias ? 1 : 0, relu: relu ? 1 : 0, accumulate: accumulate ? 1 : 0 }
+/** Where y or dx lies. */
+export const placeParams = ({ offset = 0, gap = 0 }: ConvEpilogue) => ({ offset, gap })
+
+export function epilogueParams(epilogue: ConvEpilogue): Record<string, number> {
+  const { bias, relu, accumulate } = epilogue
+  const flags = { hasBias: bias ? 1 : 0, relu: relu ? 1 : 0, accumulate: accumulate ? 1 : 0 }
+  return { ...flags, ...placeParams(epilogue) }
 }
 
 /** Where there is no bias, the weight stands in its binding and is not read. */

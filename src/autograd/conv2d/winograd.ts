@@ -14,6 +14,7 @@ import {
   type ConvEpilogue,
   type ConvShape,
   type ConvVariant,
+  placeParams,
   spread,
   WORKGROUP,
 } from './variant.ts'
@@ -108,7 +109,7 @@ export function winograd(
   if (!c || !fits(c.params, adapter)) return undefined
   const { cin, cout } = c.params
   const { tilesH, tilesW, tiles } = tilesOf(c.params)
-  const params = { ...c.params, tilesH, tilesW, relu: flag(epilogue.relu) }
+  const params = { ...c.params, tilesH, tilesW, relu: flag(epilogue.relu), ...placeParams(epilogue) }
   const input = { x: c.from, x4: c.from, transformed: 'scratch:v' } as const
   const output = { products: 'scratch:m', bias: biasBinding(epilogue), y: c.to } as const
   const weight = { weight: 'weight', transformed: 'scratch:u' } as const
@@ -134,7 +135,7 @@ export function winogradWeightGrad(
   if (!c || !fits(s, adapter)) return undefined
   const { cin, cout } = s
   const { tilesH, tilesW, tiles } = tilesOf(s)
-  const params = { ...c.params, tilesH, tilesW, relu: 0 }
+  const params = { ...c.params, tilesH, tilesW, relu: 0, ...placeParams({}) }
   const ofDy = { ...params, cin: cout, h: s.outH, w: s.outW, padH: 0, padW: 0 }
   const input = { x: 'x', x4: 'x', transformed: 'scratch:v' } as const
   const upstream = { x: 'dy', x4: 'dy', transformed: 'scratch:d' } as const

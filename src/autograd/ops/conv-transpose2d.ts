@@ -2,6 +2,7 @@ import { ShapeError } from '../../gpu/errors.ts'
 import type { ConvShape } from '../conv2d/variant.ts'
 import { defineUnaryResult } from '../op.ts'
 import { checkOptions } from '../options.ts'
+import type { Slot } from '../slots.ts'
 import { formatShape, type Shape, type Tensor } from '../tensor.ts'
 import { type Conv2dOptions, checkBias } from './conv2d.ts'
 import { runConv } from './conv2d_run.ts'
@@ -13,7 +14,7 @@ export interface ConvTranspose2dOptions extends Conv2dOptions {
   readonly outputPadding?: Pair
 }
 
-type Geometry = Omit<ConvTranspose2dOptions, 'bias' | 'activation'>
+type Geometry = Omit<ConvTranspose2dOptions, 'bias' | 'activation' | 'into'>
 
 /**
  * The numbers of the convolution whose transpose this is: its x is our result, its y our x. Needs no GPU.
@@ -74,13 +75,14 @@ export function convTranspose2dShape(
 interface Attrs {
   readonly shape: ConvShape
   readonly relu: boolean
+  readonly into: Slot | undefined
 }
 
 const apply = defineUnaryResult<Attrs>({
   name: 'convTranspose2d',
   half: { inputs: [0], lower: true },
-  forward(run, [x, weight, bias], { shape, relu }) {
-    const y = run.empty([shape.n, shape.cin, shape.h, shape.w], x!.dtype)
+  forward(run, [x, weight, bias], { shape, relu, into }) {
+    const y = run.emptyIn(into, [shape.n, shape.cin, shape.h, shape.w], x!.dtype)
     const buffers = { dy: x!, weight: weight!, dx: y, ...(bias ? { bias } : {}) }
     runConv(run, 'inputGrad', shape, { bias: bias !== undefined, relu }, buffers)
     return y
@@ -135,9 +137,9 @@ export function convTranspose2d(x: Tensor, weight: Tensor, options: ConvTranspos
     op,
     options,
     [],
-    ['bias', 'stride', 'padding', 'dilation', 'groups', 'activation', 'outputPadding'],
+    ['bias', 'stride', 'padding', 'dilation', 'groups', 'activation', 'into', 'outputPadding'],
   )
-  const { bias, activation, ...geometry } = options
+  const { bias, activation, into, ...geometry } = options
   imageShape(op, 'x', x)
   if (!weight)
     throw new ShapeError(op, 'pass a weight (inChannels, outChannels / groups, kernelHeight, kernelWidth)')
@@ -147,5 +149,5 @@ export function convTranspose2d(x: Tensor, weight: Tensor, options: ConvTranspos
   }
   checkBias('convTranspose2d', bias, shape.cin)
   checkActivation('convTranspose2d', activation)
-  return apply(bias ? [x, weight, bias] : [x, weight], { shape, relu: activation === 'relu' })
+  return apply(bias ? [x, weight, bias] : [x, weight], { shape, relu: activation === 'relu', into })
 }

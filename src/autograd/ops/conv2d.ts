@@ -2,6 +2,7 @@ import { ShapeError } from '../../gpu/errors.ts'
 import type { ConvShape } from '../conv2d/variant.ts'
 import { defineUnaryResult } from '../op.ts'
 import { checkOptions } from '../options.ts'
+import type { Slot } from '../slots.ts'
 import { formatShape, type Shape, type Tensor } from '../tensor.ts'
 import { runConv } from './conv2d_run.ts'
 import { checkActivation, reluGrad } from './fused-relu.ts'
@@ -18,9 +19,11 @@ export interface Conv2dOptions {
   readonly groups?: number
   /** 'relu' is computed as part of the convolution, and its gradient with the convolution's. */
   readonly activation?: 'relu' | undefined
+  /** Where the result is to lie: channels of a later `concat` (see `concatSlots`). */
+  readonly into?: Slot | undefined
 }
 
-type Geometry = Omit<Conv2dOptions, 'bias' | 'activation'>
+type Geometry = Omit<Conv2dOptions, 'bias' | 'activation' | 'into'>
 
 /** The numbers of a convolution, checked. Needs no GPU. */
 export function conv2dShape(
@@ -85,13 +88,14 @@ export function checkBias(op: string, bias: Tensor | undefined, channels: number
 interface Attrs {
   readonly shape: ConvShape
   readonly relu: boolean
+  readonly into: Slot | undefined
 }
 
 const apply = defineUnaryResult<Attrs>({
   name: 'conv2d',
   half: { inputs: [0], lower: true },
-  forward(run, [x, weight, bias], { shape, relu }) {
-    const y = run.empty([shape.n, shape.cout, shape.outH, shape.outW], x!.dtype)
+  forward(run, [x, weight, bias], { shape, relu, into }) {
+    const y = run.emptyIn(into, [shape.n, shape.cout, shape.outH, shape.outW], x!.dtype)
     const buffers = { x: x!, weight: weight!, y, ...(bias ? { bias } : {}) }
     runConv(run, 'forward', shape, { bias: bias !== undefined, relu }, buffers)
     return y
@@ -132,8 +136,13 @@ const apply = defineUnaryResult<Attrs>({
  * weight and bias. Throws a ShapeError where channels, groups or sizes do not fit.
  */
 export function conv2d(x: Tensor, weight: Tensor, options: Conv2dOptions = {}): Tensor {
-  checkOptions('conv2d', options, [], ['bias', 'stride', 'padding', 'dilation', 'groups', 'activation'])
-  const { bias, activation, ...geometry } = options
+  checkOptions(
+    'conv2d',
+    options,
+    [],
+    ['bias', 'stride', 'padding', 'dilation', 'groups', 'activation', 'into'],
+  )
+  const { bias, activation, into, ...geometry } = options
   imageShape('conv2d', 'x', x)
   if (!weight)
     throw new ShapeError(
@@ -145,5 +154,5 @@ export function conv2d(x: Tensor, weight: Tensor, options: Conv2dOptions = {}): 
     throw new ShapeError('conv2d', `weight must be float32, got ${weight.dtype}`)
   checkBias('conv2d', bias, shape.cout)
   checkActivation('conv2d', activation)
-  return apply(bias ? [x, weight, bias] : [x, weight], { shape, relu: activation === 'relu' })
+  return apply(bias ? [x, weight, bias] : [x, weight], { shape, relu: activation === 'relu', into })
 }

@@ -1,10 +1,13 @@
 import { FoveaError } from '../../gpu/errors.ts'
+import type { Kernel } from '../../gpu/kernel.ts'
 import type { Storage } from '../../gpu/storage.ts'
-import { tunerOf } from '../../gpu/tuner.ts'
+import { type Rehearsal, tunerOf } from '../../gpu/tuner.ts'
+import { addInto } from '../accumulate.ts'
 import { type ConvPlan, planConv2d } from '../conv2d/plan.ts'
 import type { ConvAdapter, ConvBuffer, ConvEpilogue, ConvShape, ConvVariant } from '../conv2d/variant.ts'
 import type { Device } from '../device.ts'
-import type { Run } from '../op.ts'
+import { copyTensor } from '../move.ts'
+import { Run } from '../op.ts'
 import { Tensor } from '../tensor.ts'
 import { convKernels } from './conv2d_kernels.ts'
 
@@ -34,7 +37,7 @@ export const convFlops = (s: ConvShape): number =>
   2 * s.n * s.outH * s.outW * s.kh * s.kw * s.cout * (s.cin / s.groups)
 
 /** One part of a convolution as an op asked for it. */
-export interface ConvRequest {
+interface ConvRequest {
   readonly part: keyof ConvPlan
   readonly shape: ConvShape
   readonly epilogue: ConvEpilogue
@@ -54,24 +57,36 @@ export const hasHalfForm = ({ dispatches }: ConvVariant): boolean =>
       .bindings.every((b) => b.access === 'uniform' || b.elem === ACTIVATIONS.has(bindings[b.name]!)),
   )
 
-const recorders = new WeakMap<Device, Map<string, ConvRequest>>()
-
-/** The different convolutions that `fn` asks for. */
-export function recordConvs(device: Device, fn: () => unknown): ConvRequest[] {
-  const seen = new Map<string, ConvRequest>()
-  recorders.set(device, seen)
-  try {
-    fn()
-  } finally {
-    recorders.delete(device)
-  }
-  return [...seen.values()]
-}
-
 /** The variants that compute one part of a convolution on this device. */
-export function planOf(device: Device, { part, shape, epilogue, half }: ConvRequest): ConvVariant[] {
+function planOf(device: Device, { part, shape, epilogue, half }: ConvRequest): ConvVariant[] {
   const variants = planConv2d(shape, convAdapter(device), { [part]: epilogue })[part]
   return half ? variants.filter(hasHalfForm) : variants
+}
+
+/** Elements of every tensor that a convolution and its gradients touch. */
+const sizes = (s: ConvShape): Record<Exclude<ConvBuffer, `scratch:${string}`>, number> => {
+  const image = s.n * s.cin * s.h * s.w
+  const result = s.n * s.cout * s.outH * s.outW
+  const weight = s.cout * (s.cin / s.groups) * s.kh * s.kw
+  const bias = Math.max(s.cin, s.cout)
+  return { x: image, dx: image, y: result, dy: result, weight, dw: weight, bias, db: bias }
+}
+
+/** Tensors of zeros for all of them, to time variants on. */
+function rehearse(device: Device, shape: ConvShape, half: boolean): Rehearsal<ConvVariant> {
+  const run = new Run(device, 'tune conv2d')
+  const buffers: Record<string, Tensor> = {}
+  for (const [name, count] of Object.entries(sizes(shape))) {
+    buffers[name] = run.zeros([count], half && ACTIVATIONS.has(name as ConvBuffer) ? 'float16' : 'float32')
+  }
+  return {
+    run: (variant) => {
+      const inner = new Run(device, 'tune conv2d')
+      runConvVariant(inner, variant, buffers, 0)
+      inner.finish([])
+    },
+    dispose: () => run.finish([]),
+  }
 }
 
 /** Plans one part of a convolution and runs the variant that the tuner chose. */
@@ -84,12 +99,56 @@ export function runConv(
 ): void {
   const { device } = run
   const half = Object.values(buffers).some((b) => b instanceof Tensor && b.dtype === 'float16')
-  const key = convKey(part, shape, half)
   const request = { part, shape, epilogue, half }
-  recorders.get(device)?.set(key, request)
-  const variant = tunerOf(device).choose(key, planOf(device, request))
+  const chosen = tunerOf(device).choose<ConvVariant>({
+    key: convKey(part, shape, half),
+    candidates: planOf(device, request),
+    kernelsOf: ({ dispatches }) => dispatches.map((d) => kernelOf(run.op, d.file)),
+    rehearse: () => rehearse(device, shape, half),
+  })
   const flops = part === 'biasGrad' ? shape.n * shape.cout * shape.outH * shape.outW : convFlops(shape)
-  runConvVariant(run, variant, buffers, flops)
+  const output = buffers[part === 'forward' ? 'y' : 'dx']
+  if (output instanceof Tensor && output.channels) runInto(run, request, chosen, buffers, output, flops)
+  else runConvVariant(run, chosen, buffers, flops)
+}
+
+/** True if a variant finds channels of a larger array when it writes y or dx: if its plan says where they lie. */
+export const writesChannels = ({ dispatches }: ConvVariant): boolean =>
+  dispatches.every(
+    ({ bindings, params }) =>
+      !Object.values(bindings).some((b) => b === 'y' || b === 'dx') || 'offset' in params,
+  )
+
+/** Runs the chosen variant where the output is channels of a larger array: there, or dense and copied. */
+function runInto(
+  run: Run,
+  request: ConvRequest,
+  chosen: ConvVariant,
+  buffers: ConvBuffers,
+  output: Tensor,
+  flops: number,
+): void {
+  const { device } = run
+  if (writesChannels(chosen)) {
+    const { offset, gap } = output.span
+    const epilogue = { ...request.epilogue, offset, gap }
+    const placed = planOf(device, { ...request, epilogue }).find((v) => v.name === chosen.name)!
+    runConvVariant(run, placed, buffers, flops)
+    return
+  }
+  const dense = run.empty(output.shape, output.dtype)
+  const epilogue = { ...request.epilogue, accumulate: false }
+  const alone = planOf(device, { ...request, epilogue }).find((v) => v.name === chosen.name)!
+  const name = request.part === 'forward' ? 'y' : 'dx'
+  runConvVariant(run, alone, { ...buffers, [name]: dense }, flops)
+  if (request.epilogue.accumulate) addInto(output, dense)
+  else copyTensor(run, dense, output)
+}
+
+function kernelOf(op: string, file: string): Kernel {
+  const known = convKernels.get(file)
+  if (!known) throw new FoveaError(`${op}: kernels/${file}.wgsl is not in the table of conv2d_kernels.ts`)
+  return known
 }
 
 /** Launches a variant's dispatches; `flops` are credited to its busiest one. */
@@ -105,14 +164,11 @@ export function runConvVariant(run: Run, variant: ConvVariant, buffers: ConvBuff
   }
   const main = mainDispatch(variant)
   variant.dispatches.forEach(({ file, entry, bindings, params, overrides, workgroups }, i) => {
-    const known = convKernels.get(file)
-    if (!known) {
-      throw new FoveaError(`${run.op}: kernels/${file}.wgsl is not in the table of conv2d_kernels.ts`)
-    }
     run.launch({
-      kernel: known,
+      kernel: kernelOf(run.op, file),
       entry,
       bindings: Object.fromEntries(Object.entries(bindings).map(([k, b]) => [k, resolve(b)])),
+      inPlace: Object.keys(bindings).filter((k) => bindings[k] === 'y' || bindings[k] === 'dx'),
       params,
       overrides,
       workgroups,

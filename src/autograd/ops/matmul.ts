@@ -1,8 +1,9 @@
 import { ShapeError } from '../../gpu/errors.ts'
+import { tunerOf } from '../../gpu/tuner.ts'
 import { lanes } from '../conv2d/lanes.ts'
 import { lanesProduct } from '../conv2d/product.ts'
 import type { Device } from '../device.ts'
-import { defineUnaryResult, type Run } from '../op.ts'
+import { defineUnaryResult, Run } from '../op.ts'
 import {
   broadcastShapes,
   broadcastStrides,
@@ -23,6 +24,13 @@ const BATCH_AXES = 4
 /** Columns and rows of y a workgroup covers. */
 const TILES = { registers: [64, 32], tiles: [64, 64] } as const
 export type MatmulForm = keyof typeof TILES | 'lanes'
+
+/** The forms that run on a device, that of its adapter first. */
+function formsFor(device: Device): { name: MatmulForm }[] {
+  const names: MatmulForm[] = device.adapter.cpu ? ['registers', 'tiles'] : ['tiles', 'registers']
+  if (lanes(convAdapter(device))) names.unshift('lanes')
+  return names.map((name) => ({ name }))
+}
 
 /** An operand of a product: rows and columns as the product sees them, and whether it is stored transposed. */
 interface Matrix {
@@ -49,10 +57,51 @@ export function checkMatmul(a: Shape, b: Shape): Shape {
   return [...broadcastShapes('matmul', a.slice(0, -2), b.slice(0, -2)), a.at(-2)!, b.at(-1)!]
 }
 
-function multiply(run: Run, a: Matrix, b: Matrix, m: number, n: number, k: number, form: MatmulForm): Tensor {
+/** (…, m, k) · (…, k, n). */
+interface Product {
+  readonly a: Matrix
+  readonly b: Matrix
+  readonly m: number
+  readonly n: number
+  readonly k: number
+}
+
+/** The product, in the form that was asked for or that the tuner chooses. */
+function multiply(run: Run, product: Product, asked: MatmulForm | undefined): Tensor {
+  const { a, b, m, n, k } = product
   const batch = broadcastShapes(run.op, a.batch, b.batch)
   if (k === 0) return run.zeros([...batch, m, n])
   const y = run.empty([...batch, m, n])
+  launch(run, product, y, asked ?? chosenForm(run.device, product, y.shape))
+  return y
+}
+
+function chosenForm(device: Device, { a, b, m, n, k }: Product, shape: Shape): MatmulForm {
+  // The question may be measured long after its tensors: it holds their shapes.
+  const like = ({ tensor: { shape, dtype }, batch, transposed }: Matrix) => ({
+    key: `${dtype === 'float32' ? '' : `${dtype} `}${formatShape(batch)}${transposed ? ' turned' : ''}`,
+    zeros: (run: Run): Matrix => ({ tensor: run.zeros(shape, dtype), batch, transposed }),
+  })
+  const [likeA, likeB] = [like(a), like(b)]
+  const question = {
+    key: `matmul ${m}x${k} by ${k}x${n}, batches ${likeA.key} and ${likeB.key}`,
+    candidates: formsFor(device),
+    kernelsOf: () => [products, ...(lanes(convAdapter(device)) ? [convKernels.get('matmul_lanes')!] : [])],
+    rehearse: () => {
+      const run = new Run(device, 'tune matmul')
+      const product = { a: likeA.zeros(run), b: likeB.zeros(run), m, n, k }
+      const y = run.empty(shape)
+      return {
+        run: ({ name }: { readonly name: MatmulForm }) => launch(run, product, y, name),
+        dispose: () => void run.finish([]),
+      }
+    },
+  }
+  return tunerOf(device).choose(question).name
+}
+
+function launch(run: Run, { a, b, m, n, k }: Product, y: Tensor, form: MatmulForm): void {
+  const batch = y.shape.slice(0, -2)
   const walk = collapse({
     sizes: batch,
     strides: [broadcastStrides(a.batch, batch), broadcastStrides(b.batch, batch)],
@@ -81,7 +130,7 @@ function multiply(run: Run, a: Matrix, b: Matrix, m: number, n: number, k: numbe
       workgroups,
       flops,
     })
-    return y
+    return
   }
   const [columns, rows] = TILES[form]
   const wide = (size: number) => (size % 4 === 0 ? 1 : 0)
@@ -100,11 +149,7 @@ function multiply(run: Run, a: Matrix, b: Matrix, m: number, n: number, k: numbe
     workgroups: [Math.ceil(n / columns), Math.ceil(m / rows), elements(batch)],
     flops,
   })
-  return y
 }
-
-const formFor = (device: Device): MatmulForm =>
-  lanes(convAdapter(device)) ? 'lanes' : device.adapter.cpu ? 'registers' : 'tiles'
 
 const batchOf = (t: Tensor): Shape => t.shape.slice(0, -2)
 
@@ -120,32 +165,41 @@ const apply = defineUnaryResult<{ form: MatmulForm | undefined }>({
     requireFloat('matmul', { a: a!, b: b! })
     const shape = checkMatmul(a!.shape, b!.shape)
     const [m, k, n] = [a!.shape.at(-2)!, a!.shape.at(-1)!, b!.shape.at(-1)!]
-    const form = attrs.form ?? formFor(run.device)
-    if (!folds(a!, b!)) return multiply(run, plain(a!, batchOf(a!)), plain(b!, batchOf(b!)), m, n, k, form)
+    const { form } = attrs
+    if (!folds(a!, b!))
+      return multiply(run, { a: plain(a!, batchOf(a!)), b: plain(b!, batchOf(b!)), m, n, k }, form)
     const rows = elements(batchOf(a!)) * m
-    return run.view(multiply(run, plain(a!, []), plain(b!, []), rows, n, k, form), shape)
+    return run.view(multiply(run, { a: plain(a!, []), b: plain(b!, []), m: rows, n, k }, form), shape)
   },
   backward(run, { inputs: [a, b], outputs: [y], grads: [dy], needs: [na, nb], attrs }) {
     const [m, k, n] = [a!.shape.at(-2)!, a!.shape.at(-1)!, b!.shape.at(-1)!]
-    const form = attrs.form ?? formFor(run.device)
+    const { form } = attrs
     if (folds(a!, b!)) {
       const rows = elements(batchOf(a!)) * m
-      const da = na ? multiply(run, plain(dy!, []), turned(b!, []), rows, k, n, form) : undefined
-      const db = nb ? multiply(run, turned(a!, []), plain(dy!, []), k, n, rows, form) : undefined
+      const da = na
+        ? multiply(run, { a: plain(dy!, []), b: turned(b!, []), m: rows, n: k, k: n }, form)
+        : undefined
+      const db = nb
+        ? multiply(run, { a: turned(a!, []), b: plain(dy!, []), m: k, n, k: rows }, form)
+        : undefined
       return [da && run.view(da, [...batchOf(y!), m, k]), db && run.view(db, b!.shape)]
     }
     const batch = batchOf(y!)
     return [
-      na ? multiply(run, plain(dy!, batch), turned(b!, batchOf(b!)), m, k, n, form) : undefined,
-      nb ? multiply(run, turned(a!, batchOf(a!)), plain(dy!, batch), k, n, m, form) : undefined,
+      na
+        ? multiply(run, { a: plain(dy!, batch), b: turned(b!, batchOf(b!)), m, n: k, k: n }, form)
+        : undefined,
+      nb
+        ? multiply(run, { a: turned(a!, batchOf(a!)), b: plain(dy!, batch), m: k, n, k: m }, form)
+        : undefined,
     ]
   },
 })
 
 /**
  * Matrix product over the last two axes: (…, m, k) · (…, k, n) gives (…, m, n); leading axes broadcast.
- * da = dy·bᵀ, db = aᵀ·dy, without transposing anything in memory. `form` overrides the choice of kernel by
- * adapter: 'lanes' for CPU drivers with subgroups of eight, 'registers' for other CPU drivers, 'tiles' for GPUs.
+ * da = dy·bᵀ, db = aᵀ·dy, without transposing anything in memory. `form` overrides the tuner's choice of kernel; where
+ * nothing was measured that is 'lanes' on CPU drivers with subgroups of eight, 'registers' on others, 'tiles' on GPUs.
  */
 export const matmul = (a: Tensor, b: Tensor, { form }: { form?: MatmulForm } = {}): Tensor =>
   apply([a, b], { form })

@@ -96,6 +96,8 @@ class AtrousPyramid extends Module {
  * `decoder.aspp.0.convs.1.0.0.weight`, … `segmentation_head.0.bias`).
  */
 export class DeepLabV3Plus extends Module {
+  /** Its image pooling leaves one value a channel and image to batch norm. */
+  override readonly leastTrainingBatch = 2
   readonly options: Required<Omit<DeepLabV3PlusOptions, 'activationCheckpointing'>>
   readonly #encoder: ResNetEncoder
   readonly #pyramid: AtrousPyramid

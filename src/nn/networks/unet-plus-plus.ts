@@ -59,6 +59,8 @@ const blockName = (i: number, l: number): string => `x_${i}_${l}`
  * `decoder.blocks.x_0_0.conv1.0.weight`, … `segmentation_head.0.bias`).
  */
 export class UNetPlusPlus extends Module {
+  /** Of a 32×32 image the encoder's last map has one value a channel. */
+  override readonly leastTrainingBatch = 2
   readonly options: Required<Omit<UNetPlusPlusOptions, 'activationCheckpointing'>>
   readonly #encoder: ResNetEncoder
   readonly #blocks = new Map<string, DecoderBlock>()

@@ -111,7 +111,8 @@ export class UNet extends Module {
     h = this.segment((from) => this.#bottleneck.forward(from), h)
     for (let l = LEVELS - 1; l >= 0; l--) {
       h = this.segment(
-        (low, skip) => this.#decoders[l]!.forward(concat([this.#ups[l]!.forward(low), skip], { axis: 1 })),
+        (low, skip) =>
+          this.#decoders[l]!.forward(concat([this.#ups[l]!.forward(low, slots[l]?.[0]), skip], { axis: 1 })),
         h,
         skips[l]!,
       )

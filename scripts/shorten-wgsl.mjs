@@ -1,0 +1,107 @@
+// Kernels for the browser bundle: without comments and spaces, and with short names for what is private to them.
+//
+// Names have to be the same in all kernels, since some are put together from parts, and since gzip finds what recurs.
+// Renamed are functions that are no entry points, their parameters, structs, constants and variables. What TypeScript
+// speaks of by name stays: bindings, overrides, entry points, Params, aliases; and so do fields.
+import { readdirSync } from 'node:fs'
+import { readKernel } from './wgsl.mjs'
+
+/**
+ * A kernel's text without comments, indentation and the spaces around punctuation. Lines stay, so that a compile error
+ * can name one; `-`, `/`, `<`, `>` and `&` keep their spaces, lest two of them become another token; aliases stay as they
+ * are written, since half precision exchanges them.
+ */
+export const tighten = (text) =>
+  text
+    .replace(/\/\*[\s\S]*?\*\//g, '')
+    .replace(/[ \t]*\/\/[^\n]*/g, '')
+    .replace(/\n\s+/g, '\n')
+    .replace(/^(?!alias ).*$/gm, (line) =>
+      line.replace(/ ?([{}()[\],;:+|?%^]) ?/g, '$1').replace(/(?<=[\w\])]) ([=*]) (?=[\w(-])/g, '$1'),
+    )
+
+const found = (texts, pattern) =>
+  new Set(texts.flatMap((text) => [...text.matchAll(pattern)].map((m) => m[1])))
+
+/** Names but for fields (behind a dot), attributes (behind an @) and what `@builtin` asks for. */
+const NAME = /(?<![.\w@]|@builtin\()[A-Za-z_]\w*/g
+
+/** Short names by long ones, the most frequent first. */
+function shortNames(texts) {
+  const functions = found(texts, /\bfn (\w+)/g)
+  const parameters = texts.flatMap((text) =>
+    [...text.matchAll(/\bfn \w+\(([^{]*)\{/g)].flatMap((m) => [...m[1].matchAll(/(\w+):/g)].map((p) => p[1])),
+  )
+  const structs = found(texts, /\bstruct (\w+)/g)
+  const values = found(texts, /\b(?:let|const|var(?:<\w+>)?) (\w+)/g)
+  const candidates = new Set([...functions, ...parameters, ...structs, ...values])
+  const kept = [
+    found(texts, /@compute[^{]*?\bfn (\w+)/g),
+    found(texts, /@binding\(\d+\)\s*var<[^>]*> ?(\w+)/g),
+    found(texts, /\boverride (\w+)/g),
+    found(texts, /\balias (\w+)/g),
+    new Set(['Params']),
+  ]
+  // What is called and declared nowhere is WGSL's own, and a local value of that name must keep it.
+  const called = found(texts, /(?<![.\w])([A-Za-z_]\w*)[(<]/g)
+  for (const name of called) if (!functions.has(name) && !structs.has(name)) candidates.delete(name)
+  for (const set of kept) for (const name of set) candidates.delete(name)
+  const taken = new Set(texts.flatMap((text) => text.match(/[A-Za-z_]\w*/g) ?? []))
+  const counts = new Map()
+  for (const text of texts)
+    for (const [name] of text.matchAll(NAME))
+      if (candidates.has(name)) counts.set(name, (counts.get(name) ?? 0) + 1)
+  const names = freshNames(taken)
+  return new Map(
+    [...counts]
+      .sort(([a, m], [b, n]) => n - m || (a < b ? -1 : 1))
+      .map(([name]) => [name, names.next().value]),
+  )
+}
+
+/** a, b, …, aa, ab, …: those that no kernel uses, and no word of WGSL's. */
+function* freshNames(taken) {
+  const letters = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ'
+  const reserved = new Set([
+    'as',
+    'do',
+    'fn',
+    'if',
+    'in',
+    'is',
+    'of',
+    'or',
+    'box',
+    'let',
+    'var',
+    'for',
+    'get',
+    'set',
+    'mut',
+  ])
+  for (let i = 0; ; i++) {
+    let name = ''
+    for (let n = i; n >= 0; n = Math.floor(n / letters.length) - 1) name = letters[n % letters.length] + name
+    if (!taken.has(name) && !reserved.has(name)) yield name
+  }
+}
+
+/** A structure as a whole, or a name. */
+const STRUCT_OR_NAME = new RegExp(`\\bstruct [^}]*\\}|${NAME.source}`, 'g')
+
+/** The kernels of a folder, shortened: texts by file name. */
+export function shortKernels(folder) {
+  const files = readdirSync(folder).filter((name) => name.endsWith('.wgsl'))
+  const texts = new Map(files.map((name) => [name, tighten(readKernel(`${folder}/${name}`))]))
+  const names = shortNames([...texts.values()])
+  const short = (name) => names.get(name) ?? name
+  // In a structure, names before a colon are its fields.
+  const inStruct = (text) =>
+    text.replace(NAME, (name, at) => (text[at + name.length] === ':' ? name : short(name)))
+  for (const [file, text] of texts)
+    texts.set(
+      file,
+      text.replace(STRUCT_OR_NAME, (m) => (m.startsWith('struct ') ? inStruct(m) : short(m))),
+    )
+  return texts
+}

@@ -1,0 +1,77 @@
+import { extname, join } from 'node:path'
+import type { Command } from 'commander'
+import { DataError } from '../gpu/errors.ts'
+import { safetensorsFrom } from '../nn/state.ts'
+import { writeFileAtomic } from '../node/atomic.ts'
+import { exportOnnx } from '../onnx/export.ts'
+import type { Io } from './io.ts'
+import { networksOf } from './methods.ts'
+import { type RunContext, withNetworks } from './networks.ts'
+import { networkFolder } from './plan.ts'
+import { entryNamed, readRun } from './saved-run.ts'
+import { recoveringDevice } from './session.ts'
+import { adapterOption } from './settings.ts'
+
+interface ExportArguments {
+  readonly run: string
+  readonly out: string
+  readonly dataset?: string
+  readonly network?: string
+  readonly foldBatchNorm: boolean
+  readonly adapter: string
+}
+
+/** `fovea export`: a run's best weights for other programs. */
+export function exportCommand(program: Command, io: Io): void {
+  program
+    .command('export')
+    .description("write one of a run's networks as .onnx (network and weights) or .safetensors (weights)")
+    .requiredOption('--run <folder>', 'run folder, the --out of fovea train')
+    .requiredOption('--out <file>', 'NAME.onnx or NAME.safetensors')
+    .option('--dataset <name>', "which of the run's data sets, where there are several")
+    .option(
+      '--network <name>',
+      "which of its networks: cartesian, polar, rough or fine (default: the method's last)",
+    )
+    .option('--no-fold-batch-norm', 'ONNX: keep batch norms as operators of their own')
+    .addOption(adapterOption())
+    .addHelpText(
+      'after',
+      `
+ONNX: input "input" (batch, channels, height, width) as the network sees images, output "output" with probabilities;
+batch and size are free. Safetensors: names of PyTorch's state dict.
+
+Examples:
+  fovea export --run runs/demo --dataset lesion --network polar --out polar.onnx
+  fovea export --run runs/mine --out weights.safetensors`,
+    )
+    .action((args: ExportArguments) => runExport(args, io))
+}
+
+async function runExport(args: ExportArguments, io: Io): Promise<void> {
+  const format = extname(args.out)
+  if (format !== '.onnx' && format !== '.safetensors')
+    throw new DataError(`--out ${args.out}: name a file that ends in .onnx or .safetensors`)
+  const run = await readRun(args.run)
+  const entry = entryNamed(run, args.run, args.dataset)
+  const names = networksOf(entry.method, run.settings).map((n) => n.name)
+  const name = args.network ?? names.at(-1)!
+  if (!names.includes(name))
+    throw new DataError(`${args.run} has no network ${name} for ${entry.name}; it has ${names.join(', ')}`)
+  const device = recoveringDevice(args.adapter, io)
+  try {
+    const context: RunContext = { io, out: args.run, settings: run.settings, device }
+    const { size } = run.settings
+    const bytes = await withNetworks(context, entry, async (_, nets) => {
+      const net = nets[name]!
+      if (format === '.safetensors')
+        return safetensorsFrom(net.stateDict(), { network: net.constructor.name })
+      const { foldBatchNorm } = args
+      return exportOnnx(net, { channels: entry.channels, height: size, width: size, foldBatchNorm })
+    })
+    await writeFileAtomic(args.out, bytes)
+    io.err(`${join(networkFolder(args.run, entry.name, name), 'best.safetensors')} as ${args.out}\n`)
+  } finally {
+    device.close()
+  }
+}
