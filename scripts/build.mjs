@@ -16,7 +16,7 @@ export const wgsl = {
 }
 
 /** Kernels of conv2d_cpu_kernels.ts, which pages load on CPU drivers alone. */
-const FOR_CPU = /^conv2d_(\w+_)?(lanes|tile)\.wgsl$/
+const FOR_CPU = /^(conv2d_(\w+_)?(lanes|tile)|matmul_lanes)\.wgsl$/
 
 /**
  * Kernels for pages: short, and in two modules (for all adapters; for CPU drivers), since gzip finds what they share only

@@ -6,6 +6,7 @@ import lanes from '../../../kernels/conv2d_lanes.wgsl'
 import tile from '../../../kernels/conv2d_tile.wgsl'
 import weightGradLanes from '../../../kernels/conv2d_weight_grad_lanes.wgsl'
 import weightGradTile from '../../../kernels/conv2d_weight_grad_tile.wgsl'
+import product from '../../../kernels/matmul_lanes.wgsl'
 import { addConvKernels } from './conv2d_kernels.ts'
 
 /**
@@ -22,4 +23,5 @@ export const addCpuConvKernels = (): void =>
     conv2d_tile: tile,
     conv2d_weight_grad_lanes: weightGradLanes,
     conv2d_weight_grad_tile: weightGradTile,
+    matmul_lanes: product,
   })

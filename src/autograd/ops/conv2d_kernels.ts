@@ -8,7 +8,8 @@ import planes from '../../../kernels/conv2d_planes.wgsl'
 import reduce from '../../../kernels/conv2d_reduce.wgsl'
 import weightGradDirect from '../../../kernels/conv2d_weight_grad_direct.wgsl'
 import weightGradGemm from '../../../kernels/conv2d_weight_grad_gemm.wgsl'
-import product from '../../../kernels/matmul_lanes.wgsl'
+import winograd from '../../../kernels/conv2d_winograd.wgsl'
+import product from '../../../kernels/matmul.wgsl'
 import { type Kernel, kernel } from '../../gpu/kernel.ts'
 
 /**
@@ -26,7 +27,8 @@ const sources: Readonly<Record<string, string>> = {
   conv2d_reduce: reduce,
   conv2d_weight_grad_direct: weightGradDirect,
   conv2d_weight_grad_gemm: weightGradGemm,
-  matmul_lanes: product,
+  conv2d_winograd: winograd,
+  matmul: product,
 }
 
 const known = new Map<string, Kernel>()
