@@ -1,12 +1,12 @@
-import { readFileSync } from 'node:fs'
 import { defineConfig } from 'vitest/config'
+import { readKernel } from './scripts/wgsl.mjs'
 
 /** Kernels are imported as text, as esbuild's `text` loader does in the build. */
 export const wgsl = {
   name: 'wgsl',
   enforce: 'pre' as const,
   load(id: string) {
-    if (id.endsWith('.wgsl')) return `export default ${JSON.stringify(readFileSync(id, 'utf8'))}`
+    if (id.endsWith('.wgsl')) return `export default ${JSON.stringify(readKernel(id))}`
     return undefined
   },
 }

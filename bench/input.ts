@@ -4,17 +4,18 @@ import type { Dataset, Sample } from '../src/data/dataset.ts'
 import { BatchLoader } from '../src/data/loader.ts'
 import { openDataset } from '../src/node/folders.ts'
 import { stackSamples } from '../src/pipelines/tasks.ts'
-import { buildNetwork } from './networks.ts'
+import { buildNetwork, type NetworkCase } from './networks.ts'
 
 /** Training steps with images from one source. */
 export interface InputRow {
   readonly source: 'on the GPU' | 'files, decoded each time' | 'files, decoded once'
   /** Median of a step, from one to the next. */
   readonly ms: number
-  /** Of a step: what the loop waited for images. The first step's, before which nothing can be decoded, stands apart. */
+  /** What the loop waited for images in a step, and at most in one. */
   readonly waitMs: number
   readonly longestWaitMs: number
-  readonly firstWaitMs: number
+  /** What it waited in the first three steps together, which fill the GPU's queue and take no time of their own. */
+  readonly fillingMs: number
 }
 
 export interface InputReport {
@@ -26,6 +27,9 @@ export interface InputReport {
   readonly decodeMs: number
   readonly rows: readonly InputRow[]
 }
+
+/** Steps before the queue is full: the loop runs two ahead of the GPU. */
+const FILLING = 3
 
 const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1]!
 
@@ -49,29 +53,23 @@ interface StepArguments {
   release(): void
 }
 
-export interface InputCase {
-  readonly folder: string
-  readonly features: number
-  readonly batch: number
-  readonly side: number
-  readonly steps?: number
-  readonly onRow?: (row: InputRow) => void
-}
-
 /**
- * Times U-Net's training step with a batch that lies on the GPU already, and as `train` feeds it: files of a folder
+ * Times a network's training step with a batch that lies on the GPU already, and as `train` feeds it: files of a folder
  * through the loader, decoded at every use (a first epoch) and kept in memory (every later one). Steps are timed from
  * one to the next, in a loop that runs ahead of the GPU as `train` does; waits by the loader's own clock.
  */
 export async function benchInput(
   device: Device,
-  { folder, features, batch, side, steps = 8, onRow = () => undefined }: InputCase,
+  folder: string,
+  size: NetworkCase,
+  steps = 8,
 ): Promise<InputReport> {
-  const [cold, warm] = await Promise.all(
-    [0, 2 ** 32].map((cacheBytes) => openDataset(folder, { size: side, channels: 3, cacheBytes })),
-  )
-  const decodeMs = await decodeTime(cold!)
-  const network = buildNetwork(device, { network: 'unet', features, inChannels: 3, batch, side })
+  const { batch, side } = size
+  const channels = size.inChannels === 1 ? 1 : 3
+  const open = (cacheBytes: number) => openDataset(folder, { size: side, channels, cacheBytes })
+  const [cold, warm] = [await open(0), await open(2 ** 32)]
+  const decodeMs = await decodeTime(cold)
+  const network = buildNetwork(device, size)
   network.phase('training step')
   const step = network.steps['training step']
   const rows: InputRow[] = []
@@ -85,7 +83,7 @@ export async function benchInput(
     const waits: number[] = []
     let start = performance.now()
     let before = waited()
-    for (let i = 0; i <= steps; i++) {
+    for (let i = 0; i < FILLING + steps; i++) {
       const { x, y, release } = await next()
       step(x, y)
       release()
@@ -97,13 +95,11 @@ export async function benchInput(
       before = all
     }
     await device.idle()
-    const [firstWaitMs, ...later] = waits as [number, ...number[]]
-    // The steps that fill the queue take no time of their own.
-    const ms = median(times.slice(3))
-    const waitMs = later.reduce((sum, w) => sum + w, 0) / later.length
-    const row = { source, ms, waitMs, longestWaitMs: Math.max(...later), firstWaitMs }
-    rows.push(row)
-    onRow(row)
+    const steady = waits.slice(FILLING)
+    const ms = median(times.slice(FILLING))
+    const waitMs = steady.reduce((sum, w) => sum + w, 0) / steady.length
+    const fillingMs = waits.slice(0, FILLING).reduce((sum, w) => sum + w, 0)
+    rows.push({ source, ms, waitMs, longestWaitMs: Math.max(...steady), fillingMs })
   }
   const fed = async (source: InputRow['source'], { samples }: Dataset) => {
     const loader = new BatchLoader(endless(samples, batch))
@@ -117,17 +113,20 @@ export async function benchInput(
     await timed(source, next, () => loader.waitedMs)
     await loader.close()
   }
-  const there = stackSamples(device, await Promise.all(warm!.samples.slice(0, batch).map((s) => s.load())))
+  const there = stackSamples(device, await Promise.all(warm.samples.slice(0, batch).map((s) => s.load())))
   const resident: StepArguments = { ...there, release: () => undefined }
+  await step.prepare(there.x, there.y)
+  for (let i = 0; i < 2; i++) step(there.x, there.y)
+  await device.idle()
   await timed(
     'on the GPU',
     async () => resident,
     () => 0,
   )
-  await fed('files, decoded each time', cold!)
-  for (const s of warm!.samples) await s.load()
-  await fed('files, decoded once', warm!)
+  await fed('files, decoded each time', cold)
+  for (const s of warm.samples) await s.load()
+  await fed('files, decoded once', warm)
   for (const t of [there.x, there.y]) t.dispose()
   network.dispose()
-  return { folder, images: cold!.samples.length, batch, side, decodeMs, rows }
+  return { folder, images: cold.samples.length, batch, side, decodeMs, rows }
 }

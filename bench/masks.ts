@@ -39,7 +39,7 @@ export const checkerboard = (h: number, w: number): Mask => filled(h, w, (y, x) 
 
 /** Independent pixels; 0.593 is the percolation threshold of 4-connectivity, 0.407 that of 8. */
 export function noise(h: number, w: number, density: number, seed = 1): Mask {
-  const prng = new Prng(seed)
+  const prng = new Prng(seed >>> 0)
   return filled(h, w, () => prng.bits() < density * 2 ** 32)
 }
 

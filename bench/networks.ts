@@ -25,6 +25,8 @@ export interface WorkRow {
   readonly jsMs: number
   /** Step captured, kernels compiled side by side, first call run. */
   readonly firstMs: number
+  /** What the device holds: this network and its buffers, and what was there before. */
+  readonly heldBytes: number
 }
 
 /** One network at one size. */
@@ -87,6 +89,7 @@ export async function measure(
     newBuffers: (after.buffersCreated - before.buffersCreated) / calls,
     jsMs: Math.min(...js),
     firstMs,
+    heldBytes: device.memory().bytesHeld,
   }
 }
 

@@ -4,6 +4,8 @@
 //   y = (mu + M10/M00, mv + M01/M00), or (mu, mv) if M00 = 0
 //   dx = (dy₀·(u − y₀) + dy₁·(v − y₁)) / M00, or 0 if M00 = 0
 
+// include: parts/divide.wgsl
+
 struct Params {
   images: u32,
   height: u32,
@@ -41,7 +43,8 @@ fn sum_moments(
   var sum = vec3f(0.0);
   if (image < params.images) {
     for (var j = first + lane; j < min(first + params.run, area); j += 64u) {
-      let at = vec2f(f32(j % params.width), f32(j / params.width)) - middle();
+      let row = divide(j, params.width);
+      let at = vec2f(f32(j - row * params.width), f32(row)) - middle();
       sum += x[image * area + j] * vec3f(1.0, at);
     }
   }
@@ -58,9 +61,24 @@ fn sum_moments(
   }
 }
 
+// On CPU drivers, where barriers cost much: one invocation a run, which is a row.
+@compute @workgroup_size(64)
+fn sum_rows(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let g = id.x + id.y * groups.x * 64u;
+  if (g >= params.images * params.height) { return; }
+  let row = g - divide(g, params.height) * params.height;
+  var sum = vec2f();
+  for (var u = 0u; u < params.width; u++) {
+    sum += x[g * params.width + u] * vec2f(1.0, f32(u) - middle().x);
+  }
+  moments[3u * g] = sum.x;
+  moments[3u * g + 1u] = sum.y;
+  moments[3u * g + 2u] = sum.x * (f32(row) - middle().y);
+}
+
 // One invocation an image: the runs in their order.
 @compute @workgroup_size(64)
-fn divide(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+fn find_center(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let i = id.x + id.y * groups.x * 64u;
   if (i >= params.images) { return; }
   var sum = vec3f(0.0);
@@ -75,19 +93,14 @@ fn divide(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gro
   mass[i] = sum.x;
 }
 
-// One invocation a pixel; y is dx here, moments_in the masses.
-@compute @workgroup_size(64)
+// One invocation a pixel, z counts images; y is dx here, moments_in the masses.
+@compute @workgroup_size(8, 8)
 fn spread(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let i = id.x + id.y * groups.x * 64u;
-  let area = params.height * params.width;
-  if (i >= params.images * area) { return; }
-  let n = i / area;
-  let total = moments_in[n];
-  if (total == 0.0) {
-    y[i] = 0.0;
-    return;
+  if (id.x >= params.width || id.y >= params.height) { return; }
+  for (var n = id.z; n < params.images; n += groups.z) {
+    let total = moments_in[n];
+    let d = vec2f(f32(id.x), f32(id.y)) - vec2f(center[2u * n], center[2u * n + 1u]);
+    let slope = dot(d, vec2f(dy[2u * n], dy[2u * n + 1u]));
+    y[(n * params.height + id.y) * params.width + id.x] = select(slope / total, 0.0, total == 0.0);
   }
-  let at = vec2f(f32(i % params.width), f32(i / params.width % params.height));
-  let d = at - vec2f(center[2u * n], center[2u * n + 1u]);
-  y[i] = dot(d, vec2f(dy[2u * n], dy[2u * n + 1u])) / total;
 }

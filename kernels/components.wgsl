@@ -5,8 +5,16 @@
 // start in the same pair of pixels, and nodes are numbered in raster order. parents[node] is a node of the same
 // component, never a later one; a root is its own parent. Only nodes of runs are ever read.
 
+// include: parts/divide.wgsl
+
+alias elem = f32;
+alias elem4 = vec4f;
+
 struct Params {
   words: u32,         // of all images
+  first: u32,         // of the invocations of this launch, …
+  end: u32,           // … and past the last
+  skipped: u32,       // pixels before the window of x, labels or marks that is bound
   images: u32,
   height: u32,
   width: u32,
@@ -18,100 +26,125 @@ struct Params {
   threshold: f32,     // foreground is x > threshold
 }
 
-@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<elem>;
+@group(0) @binding(0) var<storage, read> wide_x: array<elem4>;
 @group(0) @binding(1) var<storage, read_write> packing: array<u32>;
 @group(0) @binding(2) var<storage, read> bits: array<u32>;            // packing, once it is written
 @group(0) @binding(3) var<storage, read_write> parents: array<atomic<u32>>;
 @group(0) @binding(4) var<storage, read> roots: array<u32>;           // parents, once the forest is flat
-@group(0) @binding(5) var<storage, read_write> found: array<u32>;     // roots in each word
-@group(0) @binding(6) var<storage, read> before: array<u32>;          // roots of the image before each word
-@group(0) @binding(7) var<storage, read_write> labels: array<i32>;
-@group(0) @binding(8) var<storage, read_write> marks: array<f32>;
-@group(0) @binding(9) var<storage, read> points: array<f32>;
-@group(0) @binding(10) var<storage, read_write> sums: array<atomic<u32>>;
-@group(0) @binding(11) var<storage, read> count: array<i32>;
-@group(0) @binding(12) var<storage, read_write> areas: array<i32>;
-@group(0) @binding(13) var<storage, read_write> boxes: array<f32>;
-@group(0) @binding(14) var<storage, read_write> centroids: array<f32>;
-@group(0) @binding(15) var<storage, read_write> sizes: array<atomic<u32>>;
-@group(0) @binding(16) var<storage, read_write> best: array<atomic<u32>>;
-@group(0) @binding(17) var<uniform> params: Params;
+@group(0) @binding(5) var<storage, read> wide_roots: array<vec2u>;    // the same
+@group(0) @binding(6) var<storage, read_write> found: array<u32>;     // roots in each word
+@group(0) @binding(7) var<storage, read> before: array<u32>;          // roots of the image before each word
+@group(0) @binding(8) var<storage, read_write> root_bits: array<u32>; // one bit a run, at its start: it is a root
+@group(0) @binding(9) var<storage, read> root_starts: array<u32>;     // root_bits, once they are written
+@group(0) @binding(10) var<storage, read> strong: array<u32>;         // one bit a pixel above the high threshold
+@group(0) @binding(11) var<storage, read_write> labels: array<i32>;
+@group(0) @binding(11) var<storage, read_write> wide_labels: array<vec4i>;
+@group(0) @binding(12) var<storage, read_write> marks: array<elem>;
+@group(0) @binding(12) var<storage, read_write> wide_marks: array<elem4>;
+@group(0) @binding(13) var<storage, read> points: array<f32>;
+@group(0) @binding(14) var<storage, read_write> sums: array<atomic<u32>>;
+@group(0) @binding(15) var<storage, read> count: array<i32>;
+@group(0) @binding(16) var<storage, read_write> areas: array<i32>;
+@group(0) @binding(17) var<storage, read_write> boxes: array<f32>;
+@group(0) @binding(18) var<storage, read_write> centroids: array<f32>;
+@group(0) @binding(19) var<storage, read_write> sizes: array<atomic<u32>>;
+@group(0) @binding(20) var<storage, read_write> best: array<atomic<u32>>;
+@group(0) @binding(21) var<uniform> params: Params;
 
 const TAG: u32 = 0x80000000u;   // on the parent of a root: the other bits are a value of its component
-const STRIP: u32 = 8u;          // rows that one invocation of `pack` and `measure` walks down
+const STRIP: u32 = 8u;          // rows that one invocation of `plant` and `measure` walks down
 const FIELDS: u32 = 9u;         // of a component in `sums`
 
 // Long launches are folded into rows of workgroups.
 fn invocation(id: vec3u, groups: vec3u) -> u32 { return id.x + id.y * groups.x * 64u; }
 
 // NaN is background; WGSL may assume that there is none, so it is told by its bits.
-fn above(value: f32, threshold: f32) -> bool {
-  return value > threshold && (bitcast<u32>(value) & 0x7fffffffu) <= 0x7f800000u;
+fn above(value: vec4f) -> vec4<bool> {
+  return (value > vec4f(params.threshold)) & ((bitcast<vec4u>(value) & vec4u(0x7fffffffu)) <= vec4u(0x7f800000u));
 }
 
-// The word of one bit a pixel: x > threshold.
-fn threshold_word(word: u32) -> u32 {
-  let column = 32u * (word % params.row_words);
-  let first = (word / params.row_words) * params.width + column;
+// One bit a pixel: x > threshold. One invocation a word.
+@compute @workgroup_size(64)
+fn threshold(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let word = params.first + invocation(id, groups);
+  if (word >= params.end) { return; }
+  let row = divide(word, params.row_words);
+  let column = 32u * (word - row * params.row_words);
+  let at = row * params.width + column - params.skipped;
   let n = min(32u, params.width - column);
   var ones = 0u;
+  for (var k = 0u; k < n; k++) { ones |= select(0u, 1u << k, above(vec4f(f32(x[at + k]))).x); }
+  packing[word] = ones;
+}
+
+// The same where four divides the width.
+@compute @workgroup_size(64)
+fn threshold_wide(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let word = params.first + invocation(id, groups);
+  if (word >= params.end) { return; }
+  let row = divide(word, params.row_words);
+  let column = 32u * (word - row * params.row_words);
+  let at = (row * params.width + column - params.skipped) / 4u;
+  let n = min(8u, (params.width - column) / 4u);
+  var ones = 0u;
   for (var k = 0u; k < n; k++) {
-    ones |= select(0u, 1u << k, above(x[first + k], params.threshold));
+    let four = select(vec4u(), vec4u(1u, 2u, 4u, 8u), above(vec4f(wide_x[at + k])));
+    ones |= (four.x | four.y | four.z | four.w) << (4u * k);
   }
-  return ones;
+  packing[word] = ones;
 }
 
 // Ones from the start of a run to its end.
 fn run_at(ones: u32, start: u32) -> u32 {
-  let length = countTrailingZeros(~(ones >> start));   // 32 where all bits are ones
+  let length = firstTrailingBit(~(ones >> start));   // 2³² − 1 where all bits are ones
   if (length >= 32u) { return 0xffffffffu; }
   return ((1u << length) - 1u) << start;
 }
 
 // Where the run that holds the bit starts.
 fn start_of(ones: u32, bit: u32) -> u32 {
-  return 32u - countLeadingZeros(~ones & ((1u << bit) - 1u));
+  return firstLeadingBit(~ones & ((1u << bit) - 1u)) + 1u;   // of none: 2³² − 1, so 0
 }
 
 // Node of the run of a word that starts at a bit.
 fn node_of(word: u32, start: u32) -> u32 {
-  return (word / params.row_words) * params.row_nodes + 16u * (word % params.row_words) + (start >> 1u);
+  let row = divide(word, params.row_words);
+  return row * params.row_nodes + 16u * (word - row * params.row_words) + (start >> 1u);
 }
 
-// Packs a strip one word wide and STRIP rows high. A run takes over the parent of the first run that it touches
-// in the row above, if that is of the strip; else it is its own parent. Vertical paths so need few joins.
+// Makes the nodes of a strip one word wide and STRIP rows high. A run takes over the parent of the first run that
+// it touches in the row above, if that is of the strip; else it is its own parent. Vertical paths so need few joins.
 @compute @workgroup_size(64)
-fn pack(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+fn plant(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let strip = invocation(id, groups);
   if (strip >= params.images * params.strips * params.row_words) { return; }
-  let column = strip % params.row_words;
-  let image = strip / params.row_words / params.strips;
-  let top = STRIP * (strip / params.row_words % params.strips);
+  let across = divide(strip, params.row_words);
+  let column = strip - across * params.row_words;
+  let image = divide(across, params.strips);
+  let top = STRIP * (across - image * params.strips);
   let bottom = min(top + STRIP, params.height);
   var up = 0u;
   for (var y = top; y < bottom; y++) {
     let word = (image * params.height + y) * params.row_words + column;
-    let ones = threshold_word(word);
-    packing[word] = ones;
+    let ones = bits[word];
     let node = node_of(word, 0u);
     for (var starts = ones & ~(ones << 1u); starts != 0u; starts &= starts - 1u) {
-      let start = countTrailingZeros(starts);
+      let start = firstTrailingBit(starts);
       let own = node + (start >> 1u);
       // Or, with 8-connectivity, the run up left of its start.
       let reach = run_at(ones, start) | (((1u << start) >> 1u) * params.diagonal);
       let touched = up & reach;
-      var parent = own;
-      if (touched != 0u) {
-        let above_own = node - params.row_nodes + (start_of(up, countTrailingZeros(touched)) >> 1u);
-        parent = atomicLoad(&parents[above_own]);
-      }
-      atomicStore(&parents[own], parent);
+      // Read in any case: a branch that goes either way costs CPU drivers more than a load.
+      let above_own = node - params.row_nodes + (start_of(up, firstTrailingBit(touched)) >> 1u);
+      let parent = atomicLoad(&parents[select(own, above_own, touched != 0u)]);
+      atomicStore(&parents[own], select(own, parent, touched != 0u));
     }
     up = ones;
   }
 }
 
-// Joins the runs of a word to those they touch in the word before it and in the row above, but for what `pack`
+// Joins the runs of a word to those they touch in the word before it and in the row above, but for what `plant`
 // has joined and what follows from other joins.
 //
 // A join (a, b) walks up from both nodes, always on the side whose parent is later: that node gets the other's
@@ -124,8 +157,9 @@ fn connect(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gr
   if (word >= params.words) { return; }
   let ones = bits[word];
   if (ones == 0u) { return; }
-  let column = word % params.row_words;
-  let y = (word / params.row_words) % params.height;
+  let row = divide(word, params.row_words);
+  let column = word - row * params.row_words;
+  let y = row - divide(row, params.height) * params.height;
   let node = node_of(word, 0u);
   let up_node = node - params.row_nodes;
   let has_left = column > 0u;
@@ -145,13 +179,13 @@ fn connect(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gr
   }
   let strip_top = y % STRIP == 0u;
 
-  // Straight up: one join for each run of ones in both rows. In a strip `pack` made the first of each run of this
+  // Straight up: one join for each run of ones in both rows. In a strip `plant` made the first of each run of this
   // row: it is where a carry arrives that runs from the start through the ones without a one above.
   let both = ones & up;
   let starts = ones & ~(ones << 1u);
   var straight = both & ~(both << 1u);
   // Diagonally up, unless straight neighbours join the same two anyway: to the left at starts of runs, to the
-  // right at their ends. In a strip `pack` made those to the left, inside the word.
+  // right at their ends. In a strip `plant` made those to the left, inside the word.
   var leftwards = 0u;
   var rightwards = 0u;
   if (params.diagonal == 1u) {
@@ -177,7 +211,7 @@ fn connect(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gr
     if (a == b) {
       let some = select(select(leftwards, rightwards, rightwards != 0u), straight, straight != 0u);
       if (some == 0u) { break; }
-      let bit = countTrailingZeros(some);
+      let bit = firstTrailingBit(some);
       a = node + (start_of(ones, bit) >> 1u);
       if (straight != 0u) {
         straight &= straight - 1u;
@@ -207,8 +241,9 @@ fn connect(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gr
   }
 }
 
-// Hangs every run onto its root, and counts the roots of each word. Paths are halved on the way: every node
-// passed is hung onto its grandparent. Parents only fall, so each walk ends. One loop serves all runs of the word.
+// Hangs every run onto its root, and says which runs of each word are roots. Paths are split on the way: every
+// node passed is hung onto its grandparent. Parents only fall, so each walk ends. One loop serves all runs of the
+// word; what the next run needs is read along.
 @compute @workgroup_size(64)
 fn flatten(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let word = invocation(id, groups);
@@ -216,23 +251,26 @@ fn flatten(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gr
   let ones = bits[word];
   let node = node_of(word, 0u);
   var starts = ones & ~(ones << 1u);
+  var own = node + select(firstTrailingBit(starts) >> 1u, 0u, starts == 0u);
+  var i = own;
+  var parent = atomicLoad(&parents[own]);
   var own_roots = 0u;
-  var i = node + (countTrailingZeros(starts) >> 1u);
   while (starts != 0u) {
-    let parent = atomicLoad(&parents[i]);
+    let rest = starts & (starts - 1u);
+    let next = node + select(firstTrailingBit(rest) >> 1u, 0u, rest == 0u);
+    let next_parent = atomicLoad(&parents[next]);
     let grandparent = atomicLoad(&parents[parent]);
-    if (grandparent != parent) {
-      atomicMin(&parents[i], grandparent);
-      i = grandparent;
-    } else {
-      let own = node + (countTrailingZeros(starts) >> 1u);
-      if (parent != own) { atomicStore(&parents[own], parent); }
-      own_roots += select(0u, 1u, parent == own);
-      starts &= starts - 1u;
-      i = node + (countTrailingZeros(starts) >> 1u);
-    }
+    let arrived = grandparent == parent;
+    if ((i != own) & !arrived) { atomicMin(&parents[i], grandparent); }
+    if ((i != own) & arrived) { atomicStore(&parents[own], parent); }
+    own_roots |= select(0u, starts & ~rest, parent == own);
+    i = select(parent, next, arrived);
+    parent = select(grandparent, next_parent, arrived);
+    own = select(own, next, arrived);
+    starts = select(starts, rest, arrived);
   }
-  found[word] = own_roots;
+  root_bits[word] = own_roots;
+  found[word] = countOneBits(own_roots);
 }
 
 // Writes into each root the label of its component: 1 + roots of the image before it.
@@ -240,31 +278,28 @@ fn flatten(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gr
 fn number(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let word = invocation(id, groups);
   if (word >= params.words) { return; }
-  let ones = bits[word];
   let node = node_of(word, 0u);
   var label = before[word];
-  for (var starts = ones & ~(ones << 1u); starts != 0u; starts &= starts - 1u) {
-    let own = node + (countTrailingZeros(starts) >> 1u);
-    if (atomicLoad(&parents[own]) == own) {
-      label++;
-      atomicStore(&parents[own], TAG | label);
-    }
+  for (var starts = root_starts[word]; starts != 0u; starts &= starts - 1u) {
+    label++;
+    atomicStore(&parents[node + (firstTrailingBit(starts) >> 1u)], TAG | label);
   }
 }
 
 // Value of the component of a run; 0 where its root holds none.
 fn value_of(node: u32) -> u32 {
-  var value = roots[node];
-  if (value < TAG) { value = roots[value]; }
+  let own = roots[node];
+  let value = select(roots[select(own, node, own >= TAG)], own, own >= TAG);
   return select(0u, value & ~TAG, value >= TAG);
 }
 
 @compute @workgroup_size(64)
 fn write_labels(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let word = invocation(id, groups);
-  if (word >= params.words) { return; }
-  let column = 32u * (word % params.row_words);
-  let to = (word / params.row_words) * params.width + column;
+  let word = params.first + invocation(id, groups);
+  if (word >= params.end) { return; }
+  let row = divide(word, params.row_words);
+  let column = 32u * (word - row * params.row_words);
+  let to = row * params.width + column - params.skipped;
   let n = min(32u, params.width - column);
   let ones = bits[word];
   let node = node_of(word, 0u);
@@ -279,22 +314,77 @@ fn write_labels(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroup
   }
 }
 
+// Values of pixels 4k to 4k + 3 of a word, after `last`, that of the pixel before them. A run that starts in the
+// first pair of pixels has node 2k, one that starts in the second node 2k + 1: both are read, needed or not.
+fn values_of(ones: u32, node: u32, k: u32, last: u32) -> vec4u {
+  let starts = (ones & ~(ones << 1u)) >> (4u * k);
+  let own = wide_roots[node / 2u + k];
+  let begins = vec2<bool>((starts & 3u) != 0u, (starts & 12u) != 0u);
+  // What is no node holds anything.
+  let at = select(vec2u(node), own, begins & (own < vec2u(TAG)));
+  let roots_of = vec2u(roots[at.x], roots[at.y]);
+  let found_at = select(roots_of, own, own >= vec2u(TAG));
+  let value = select(vec2u(), found_at & vec2u(~TAG), found_at >= vec2u(TAG));
+  let mine = ones >> (4u * k);
+  let a = select(0u, select(last, value.x, (starts & 1u) != 0u), (mine & 1u) != 0u);
+  let b = select(0u, select(a, value.x, (starts & 2u) != 0u), (mine & 2u) != 0u);
+  let c = select(0u, select(b, value.y, (starts & 4u) != 0u), (mine & 4u) != 0u);
+  let d = select(0u, select(c, value.y, (starts & 8u) != 0u), (mine & 8u) != 0u);
+  return vec4u(a, b, c, d);
+}
+
+// The same where four divides the width.
+@compute @workgroup_size(64)
+fn write_labels_wide(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let word = params.first + invocation(id, groups);
+  if (word >= params.end) { return; }
+  let row = divide(word, params.row_words);
+  let column = word - row * params.row_words;
+  let to = (row * params.width + 32u * column - params.skipped) / 4u;
+  let n = min(8u, params.width / 4u - 8u * column);
+  let ones = bits[word];
+  let node = row * params.row_nodes + 16u * column;
+  var values = vec4u();
+  for (var k = 0u; k < n; k++) {
+    values = values_of(ones, node, k, values.w);
+    wide_labels[to + k] = vec4i(values);
+  }
+}
+
 // 1 in the components whose root was marked, else 0.
 @compute @workgroup_size(64)
 fn write_marked(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let word = invocation(id, groups);
-  if (word >= params.words) { return; }
-  let column = 32u * (word % params.row_words);
-  let to = (word / params.row_words) * params.width + column;
+  let word = params.first + invocation(id, groups);
+  if (word >= params.end) { return; }
+  let row = divide(word, params.row_words);
+  let column = 32u * (word - row * params.row_words);
+  let to = row * params.width + column - params.skipped;
   let n = min(32u, params.width - column);
   let ones = bits[word];
   let node = node_of(word, 0u);
   var kept = 0u;
   for (var starts = ones & ~(ones << 1u); starts != 0u; starts &= starts - 1u) {
-    let start = countTrailingZeros(starts);
+    let start = firstTrailingBit(starts);
     if (value_of(node + (start >> 1u)) != 0u) { kept |= run_at(ones, start); }
   }
-  for (var k = 0u; k < n; k++) { marks[to + k] = f32((kept >> k) & 1u); }
+  for (var k = 0u; k < n; k++) { marks[to + k] = elem((kept >> k) & 1u); }
+}
+
+@compute @workgroup_size(64)
+fn write_marked_wide(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let word = params.first + invocation(id, groups);
+  if (word >= params.end) { return; }
+  let row = divide(word, params.row_words);
+  let column = word - row * params.row_words;
+  let to = (row * params.width + 32u * column - params.skipped) / 4u;
+  let n = min(8u, params.width / 4u - 8u * column);
+  let ones = bits[word];
+  let node = row * params.row_nodes + 16u * column;
+  var values = vec4u();
+  for (var k = 0u; k < n; k++) {
+    values = values_of(ones, node, k, values.w);
+    wide_marks[to + k] = elem4(values);
+  }
 }
 
 fn mark(node: u32) {
@@ -303,18 +393,19 @@ fn mark(node: u32) {
   if (root < TAG) { atomicStore(&parents[root], TAG | 1u); }
 }
 
-// Marks the components with a pixel x > threshold (the high one).
+// Marks the components with a strong pixel.
 @compute @workgroup_size(64)
 fn mark_strong(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let word = invocation(id, groups);
   if (word >= params.words) { return; }
   let ones = bits[word];
   if (ones == 0u) { return; }
-  let strong = threshold_word(word);
+  let high = strong[word];
+  if ((ones & high) == 0u) { return; }
   let node = node_of(word, 0u);
   for (var starts = ones & ~(ones << 1u); starts != 0u; starts &= starts - 1u) {
-    let start = countTrailingZeros(starts);
-    if ((run_at(ones, start) & strong) != 0u) { mark(node + (start >> 1u)); }
+    let start = firstTrailingBit(starts);
+    if ((run_at(ones, start) & high) != 0u) { mark(node + (start >> 1u)); }
   }
 }
 
@@ -344,7 +435,7 @@ fn weigh(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) grou
   let ones = bits[word];
   let node = node_of(word, 0u);
   for (var starts = ones & ~(ones << 1u); starts != 0u; starts &= starts - 1u) {
-    let start = countTrailingZeros(starts);
+    let start = firstTrailingBit(starts);
     atomicAdd(&sizes[roots[node + (start >> 1u)]], countOneBits(run_at(ones, start)));
   }
 }
@@ -354,12 +445,10 @@ fn weigh(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) grou
 fn find_largest(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let word = invocation(id, groups);
   if (word >= params.words) { return; }
-  let ones = bits[word];
   let node = node_of(word, 0u);
-  let at = 2u * (word / params.row_words / params.height);
-  for (var starts = ones & ~(ones << 1u); starts != 0u; starts &= starts - 1u) {
-    let own = node + (countTrailingZeros(starts) >> 1u);
-    if (roots[own] == own) { raise_best(at, atomicLoad(&sizes[own])); }
+  let at = 2u * divide(divide(word, params.row_words), params.height);
+  for (var starts = root_starts[word]; starts != 0u; starts &= starts - 1u) {
+    raise_best(at, atomicLoad(&sizes[node + (firstTrailingBit(starts) >> 1u)]));
   }
 }
 
@@ -368,13 +457,12 @@ fn find_largest(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroup
 fn find_first_largest(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let word = invocation(id, groups);
   if (word >= params.words) { return; }
-  let ones = bits[word];
   let node = node_of(word, 0u);
-  let at = 2u * (word / params.row_words / params.height);
+  let at = 2u * divide(divide(word, params.row_words), params.height);
   let most = atomicLoad(&best[at]);
-  for (var starts = ones & ~(ones << 1u); starts != 0u; starts &= starts - 1u) {
-    let own = node + (countTrailingZeros(starts) >> 1u);
-    if (roots[own] == own && atomicLoad(&sizes[own]) == most) { raise_best(at + 1u, ~own); }
+  for (var starts = root_starts[word]; starts != 0u; starts &= starts - 1u) {
+    let own = node + (firstTrailingBit(starts) >> 1u);
+    if (atomicLoad(&sizes[own]) == most) { raise_best(at + 1u, ~own); }
   }
 }
 
@@ -422,9 +510,10 @@ fn add_part(image: u32, part: Part) {
 fn measure(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let strip = invocation(id, groups);
   if (strip >= params.images * params.strips * params.row_words) { return; }
-  let column = strip % params.row_words;
-  let image = strip / params.row_words / params.strips;
-  let top = STRIP * (strip / params.row_words % params.strips);
+  let across = divide(strip, params.row_words);
+  let column = strip - across * params.row_words;
+  let image = divide(across, params.strips);
+  let top = STRIP * (across - image * params.strips);
   let bottom = min(top + STRIP, params.height);
   var part = Part();
   for (var y = top; y < bottom; y++) {
@@ -432,7 +521,7 @@ fn measure(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gr
     let ones = bits[word];
     let node = node_of(word, 0u);
     for (var starts = ones & ~(ones << 1u); starts != 0u; starts &= starts - 1u) {
-      let start = countTrailingZeros(starts);
+      let start = firstTrailingBit(starts);
       let length = countOneBits(run_at(ones, start));
       let left = 32u * column + start;
       let label = value_of(node + (start >> 1u));

@@ -1,5 +1,7 @@
 // y[n, v, u] = exp(−((u − cx)² + (v − cy)²)·k),  k = 1 / 2σ²;   dcx = Σ dy·y·2k·(u − cx), dcy likewise.
 
+// include: parts/divide.wgsl
+
 struct Params { images: u32, height: u32, width: u32, k: f32 }
 
 @group(0) @binding(0) var<storage, read> centers: array<f32>;
@@ -8,15 +10,14 @@ struct Params { images: u32, height: u32, width: u32, k: f32 }
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 @group(0) @binding(4) var<uniform> params: Params;
 
-@compute @workgroup_size(64)
+// One invocation a pixel; z counts images.
+@compute @workgroup_size(8, 8)
 fn gaussian_heatmap(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let i = id.x + id.y * groups.x * 64u;
-  let area = params.height * params.width;
-  if (i >= params.images * area) { return; }
-  let n = i / area;
-  let du = f32(i % params.width) - centers[2u * n];
-  let dv = f32(i / params.width % params.height) - centers[2u * n + 1u];
-  y[i] = exp(-(du * du + dv * dv) * params.k);
+  if (id.x >= params.width || id.y >= params.height) { return; }
+  for (var n = id.z; n < params.images; n += groups.z) {
+    let d = vec2f(f32(id.x), f32(id.y)) - vec2f(centers[2u * n], centers[2u * n + 1u]);
+    y[(n * params.height + id.y) * params.width + id.x] = exp(-dot(d, d) * params.k);
+  }
 }
 
 var<workgroup> partial: array<vec2f, 64>;
@@ -34,7 +35,8 @@ fn gaussian_heatmap_grad(
   if (n < params.images) {
     let center = vec2f(centers[2u * n], centers[2u * n + 1u]);
     for (var j = lane; j < area; j += 64u) {
-      let at = vec2f(f32(j % params.width), f32(j / params.width));
+      let row = divide(j, params.width);
+      let at = vec2f(f32(j - row * params.width), f32(row));
       sum += dy[n * area + j] * heat[n * area + j] * (at - center);
     }
   }

@@ -70,9 +70,9 @@ fn interpolate(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups
   }
 }
 
-// ⌈p / q⌉ for q > 0 and any p.
+// ⌈p / q⌉ for q > 0 and any p, within the bounds of `divide`.
 fn divide_up(p: i32, q: i32) -> i32 {
-  return select(-((-p) / q), (p + q - 1) / q, p > 0);
+  return select(-divide(-p, q), divide(p + q - 1, q), p > 0);
 }
 
 // The outputs whose source lies in (place − 1, place + 1), for nearest in [place, place + 1): .x to .y inclusive.

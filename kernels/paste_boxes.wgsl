@@ -7,6 +7,10 @@
 // The gradient goes to the box that won, the first among equals. It is gathered: an element of a crop walks
 // over the pixels that its box stretches it to, so nothing is scattered and sums have a fixed order.
 
+// include: parts/divide.wgsl
+
+alias elem = f32;
+
 struct Params {
   boxes: u32,    // M
   channels: u32,
@@ -17,22 +21,28 @@ struct Params {
   width: u32,
 }
 
-@group(0) @binding(0) var<storage, read> crops: array<f32>;
-@group(0) @binding(1) var<storage, read> boxes: array<f32>;
+@group(0) @binding(0) var<storage, read> crops: array<elem>;
+@group(0) @binding(1) var<storage, read> boxes: array<vec4f>;
 @group(0) @binding(2) var<storage, read> index: array<i32>;
-@group(0) @binding(3) var<storage, read> dy: array<f32>;
-@group(0) @binding(4) var<storage, read> winner: array<i32>;
-@group(0) @binding(5) var<storage, read_write> y: array<f32>; // of paste_grad: the gradient of the crops
-@group(0) @binding(6) var<storage, read_write> winners: array<i32>; // the box of each element of y, or −1
-@group(0) @binding(7) var<uniform> params: Params;
+@group(0) @binding(3) var<storage, read> spans: array<vec2u>; // of each image in the index
+@group(0) @binding(4) var<storage, read> dy: array<elem>;
+@group(0) @binding(5) var<storage, read> winner: array<i32>;
+@group(0) @binding(6) var<storage, read_write> y: array<elem>; // of paste_grad: the gradient of the crops
+@group(0) @binding(7) var<storage, read_write> winners: array<i32>; // the box of each element of y, or −1
+@group(0) @binding(8) var<uniform> params: Params;
 
 override NEAREST: u32 = 0;
-override ANY: u32 = 0;     // 1: logical or, one where a value exceeds a half
 override INDEXED: u32 = 0; // 1: index[m] names the image of box m; else it is m, or the only one
 
 fn image_of(m: u32) -> i32 {
   if (INDEXED != 0u) { return index[m]; }
   return select(i32(m), 0, params.images == 1u);
+}
+
+// First and end of the boxes among which those of image n are.
+fn span_of(n: u32) -> vec2u {
+  if (INDEXED != 0u) { return spans[n]; }
+  return select(vec2u(n, n + 1u), vec2u(0u, params.boxes), params.images == 1u);
 }
 
 // Does the stretch [first, first + length) hold the centre of pixel i?
@@ -58,37 +68,52 @@ fn weight(t: Tap, k: u32) -> f32 {
   return select(0.0, 1.0 - t.t, t.lo == k) + select(0.0, t.t, t.hi == k);
 }
 
-// One invocation an element of y.
-@compute @workgroup_size(64)
-fn paste(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let i = id.x + id.y * groups.x * 64u;
-  let area = params.height * params.width;
-  if (i >= params.images * params.channels * area) { return; }
-  let n = i32(i / (params.channels * area));
-  let c = i / area % params.channels;
-  let u = i % params.width;
-  let v = i / params.width % params.height;
-  var best = 0.0;
-  var box = -1;
-  for (var m = 0u; m < params.boxes; m++) {
-    let b = 4u * m;
-    if (image_of(m) != n || !holds(u, boxes[b], boxes[b + 2u]) || !holds(v, boxes[b + 1u], boxes[b + 3u])) { continue; }
-    let tx = tap(u, boxes[b], boxes[b + 2u], params.crop_w);
-    let ty = tap(v, boxes[b + 1u], boxes[b + 3u], params.crop_h);
+struct Best { value: f32, box: i32 }
+
+fn best_of(plane: u32, u: u32, v: u32) -> Best {
+  let n = divide(plane, params.channels);
+  let c = plane - n * params.channels;
+  let span = span_of(n);
+  var best = Best(0.0, -1);
+  for (var m = span.x; m < span.y; m++) {
+    let b = boxes[m];
+    if ((image_of(m) != i32(n)) | !holds(u, b.x, b.z) | !holds(v, b.y, b.w)) { continue; }
+    let tx = tap(u, b.x, b.z, params.crop_w);
+    let ty = tap(v, b.y, b.w, params.crop_h);
     let rows = (m * params.channels + c) * params.crop_h;
     let lo = (rows + ty.lo) * params.crop_w;
     let hi = (rows + ty.hi) * params.crop_w;
-    let above = (1.0 - tx.t) * crops[lo + tx.lo] + tx.t * crops[lo + tx.hi];
-    let below = (1.0 - tx.t) * crops[hi + tx.lo] + tx.t * crops[hi + tx.hi];
-    let value = (1.0 - ty.t) * above + ty.t * below;
-    if (box < 0 || value > best) {
-      best = value;
-      box = i32(m);
+    var value = f32(crops[lo + tx.lo]);
+    if (NEAREST == 0u) {
+      let above = (1.0 - tx.t) * value + tx.t * f32(crops[lo + tx.hi]);
+      let below = (1.0 - tx.t) * f32(crops[hi + tx.lo]) + tx.t * f32(crops[hi + tx.hi]);
+      value = (1.0 - ty.t) * above + ty.t * below;
     }
+    if (best.box < 0 || value > best.value) { best = Best(value, i32(m)); }
   }
-  if (ANY != 0u) { best = select(0.0, 1.0, best > 0.5); }
-  y[i] = best;
-  winners[i] = box;
+  return best;
+}
+
+// One invocation a pixel; z counts planes.
+@compute @workgroup_size(8, 8)
+fn paste(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  if (id.x >= params.width || id.y >= params.height) { return; }
+  for (var plane = id.z; plane < params.images * params.channels; plane += groups.z) {
+    let best = best_of(plane, id.x, id.y);
+    let at = (plane * params.height + id.y) * params.width + id.x;
+    y[at] = elem(best.value);
+    winners[at] = best.box;
+  }
+}
+
+// A logical or: one where a value exceeds a half.
+@compute @workgroup_size(8, 8)
+fn paste_any(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  if (id.x >= params.width || id.y >= params.height) { return; }
+  for (var plane = id.z; plane < params.images * params.channels; plane += groups.z) {
+    let best = best_of(plane, id.x, id.y);
+    y[(plane * params.height + id.y) * params.width + id.x] = elem(select(0.0, 1.0, best.value > 0.5));
+  }
 }
 
 // First and end of the pixels of a box that element k of the crop may touch, with 0.01 px to spare.
@@ -102,33 +127,30 @@ fn touched(k: u32, first: f32, length: f32, size: u32, limit: u32) -> vec2u {
   return vec2u(u32(clamp(ceil(low - 0.51), 0.0, end)), u32(clamp(ceil(high - 0.49), 0.0, end)));
 }
 
-// One invocation an element of the crops.
-@compute @workgroup_size(64)
+// One invocation an element of the crops; z counts their planes.
+@compute @workgroup_size(8, 8)
 fn paste_grad(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let i = id.x + id.y * groups.x * 64u;
-  let area = params.crop_h * params.crop_w;
-  if (i >= params.boxes * params.channels * area) { return; }
-  let m = i / (params.channels * area);
-  let c = i / area % params.channels;
-  let column = i % params.crop_w;
-  let row = i / params.crop_w % params.crop_h;
-  let n = image_of(m);
-  var sum = 0.0;
-  if (n >= 0 && n < i32(params.images)) {
-    let b = 4u * m;
-    let columns = touched(column, boxes[b], boxes[b + 2u], params.crop_w, params.width);
-    let rows = touched(row, boxes[b + 1u], boxes[b + 3u], params.crop_h, params.height);
+  if (id.x >= params.crop_w || id.y >= params.crop_h) { return; }
+  for (var plane = id.z; plane < params.boxes * params.channels; plane += groups.z) {
+    let m = divide(plane, params.channels);
+    let c = plane - m * params.channels;
+    let n = image_of(m);
+    let b = boxes[m];
+    let columns = touched(id.x, b.x, b.z, params.crop_w, params.width);
+    var rows = touched(id.y, b.y, b.w, params.crop_h, params.height);
+    if ((n < 0) | (n >= i32(params.images))) { rows = vec2u(); }
+    var sum = 0.0;
     for (var v = rows.x; v < rows.y; v++) {
-      if (!holds(v, boxes[b + 1u], boxes[b + 3u])) { continue; }
-      let wy = weight(tap(v, boxes[b + 1u], boxes[b + 3u], params.crop_h), row);
+      if (!holds(v, b.y, b.w)) { continue; }
+      let wy = weight(tap(v, b.y, b.w, params.crop_h), id.y);
       if (wy == 0.0) { continue; }
       for (var u = columns.x; u < columns.y; u++) {
-        if (!holds(u, boxes[b], boxes[b + 2u])) { continue; }
+        if (!holds(u, b.x, b.z)) { continue; }
         let at = ((u32(n) * params.channels + c) * params.height + v) * params.width + u;
         if (winner[at] != i32(m)) { continue; }
-        sum += wy * weight(tap(u, boxes[b], boxes[b + 2u], params.crop_w), column) * dy[at];
+        sum += wy * weight(tap(u, b.x, b.z, params.crop_w), id.x) * f32(dy[at]);
       }
     }
+    y[(plane * params.crop_h + id.y) * params.crop_w + id.x] = elem(sum);
   }
-  y[i] = sum;
 }

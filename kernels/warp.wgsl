@@ -1,7 +1,7 @@
 // Samples images at the positions of a map, and the gradients of doing so. Every warp is this with its own map.
 //
 //   y[m, c, v, u] = Σ_taps w·x[image(m), c, tap]      taps and weights from map(θ[m], u, v) = (px, py)
-//   dx[tap]      += w·dy                               a scatter
+//   dx[tap]      += w·dy                               a scatter, or, for boxes, a gather
 //   dat           = Σ_c dy·(∂w/∂px, ∂w/∂py)·x
 //   dθ[m, k]      = Σ_{v, u} ⟨∂map(θ[m], u, v)/∂θ_k, dat[m, v, u]⟩
 //
@@ -12,6 +12,8 @@
 // a power of two that puts max|dy| times the number of terms just under 2^62, cut to a 64-bit integer and
 // added as two words with a carry: integers add in any order to the same sum. Its resolution is
 // max|dy|·2^(⌈log2 terms⌉ − 61): for 2^20 samples an image, 2^-41 of the largest gradient.
+
+// include: parts/divide.wgsl, parts/taps.wgsl, parts/warp_maps.wgsl
 
 alias elem = f32;
 
@@ -46,9 +48,8 @@ struct Params {
 @group(0) @binding(9) var<storage, read_write> peak: array<atomic<u32>>;
 @group(0) @binding(10) var<storage, read> found_peak: array<u32>;
 @group(0) @binding(11) var<storage, read> found_sums: array<vec2u>;
-@group(0) @binding(12) var<storage, read_write> spans: array<vec2u>;
-@group(0) @binding(13) var<storage, read> found_spans: array<vec2u>;        // spans, once they are written
-@group(0) @binding(14) var<uniform> params: Params;
+@group(0) @binding(12) var<storage, read> spans: array<vec2u>;              // of each canvas in the index
+@group(0) @binding(13) var<uniform> params: Params;
 
 override ROWS: u32 = 1;    // pixels below each other that one invocation of `warp` takes
 override INDEXED: u32 = 0; // 1: index[m] names the image of output m; else it is m, or the only one
@@ -94,9 +95,9 @@ fn warp(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     let m = divide(job, params.groups);
     let first = job - m * params.groups;
     let image = image_of(m);
-    let column = column_of(m, id.x);
+    var column = column_of(m, id.x);
     for (var v = id.y * ROWS; v < min(id.y * ROWS + ROWS, params.out_h); v++) {
-      let p = position(m, column, id.x, v);
+      let p = position(m, &column, id.x, v);
       let tx = tap(p.x, params.in_w, PAD_X);
       let ty = tap(p.y, params.in_h, PAD_Y);
       for (var c = first; c < params.channels; c += params.groups) {
@@ -108,21 +109,6 @@ fn warp(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   }
 }
 
-// First and end of the outputs of each canvas: one invocation a canvas.
-@compute @workgroup_size(64)
-fn find_spans(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let n = id.x + id.y * groups.x * 64u;
-  if (n >= params.canvases) { return; }
-  var first = params.outputs;
-  var end = 0u;
-  for (var m = 0u; m < params.outputs; m++) {
-    let mine = index[m] == i32(n);
-    first = select(first, min(first, m), mine);
-    end = select(end, m + 1u, mine);
-  }
-  spans[n] = vec2u(first, end);
-}
-
 // One invocation a pixel of a canvas and channel: its outputs in their order.
 @compute @workgroup_size(8, 8)
 fn fuse(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
@@ -130,11 +116,12 @@ fn fuse(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   for (var plane = id.z; plane < params.canvases * params.channels; plane += groups.z) {
     let n = divide(plane, params.channels);
     let c = plane - n * params.channels;
-    let span = found_spans[n];
+    let span = spans[n];
     var sum = 0.0;
     for (var m = span.x; m < span.y; m++) {
       if (index[m] != i32(n)) { continue; }
-      let p = position(m, column_of(m, id.x), id.x, id.y);
+      var column = column_of(m, id.x);
+      let p = position(m, &column, id.x, id.y);
       let tx = tap(p.x, params.in_w, PAD_X);
       let ty = tap(p.y, params.in_h, PAD_Y);
       sum += blend((m * params.channels + c) * params.in_h * params.in_w, tx, ty);
@@ -152,7 +139,8 @@ fn slope(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) grou
   for (var m = id.z; m < params.outputs; m += groups.z) {
     let image = image_of(m);
     let canvas = canvas_of(m);
-    let p = position(m, column_of(m, id.x), id.x, id.y);
+    var column = column_of(m, id.x);
+    let p = position(m, &column, id.x, id.y);
     let tx = tap(p.x, params.in_w, PAD_X);
     let ty = tap(p.y, params.in_h, PAD_Y);
     var sum = vec2f();
@@ -220,7 +208,8 @@ fn scatter(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gr
     let image = image_of(m);
     let canvas = canvas_of(m);
     if ((image < 0) | (canvas < 0)) { continue; }
-    let p = position(m, column_of(m, id.x), id.x, id.y);
+    var column = column_of(m, id.x);
+    let p = position(m, &column, id.x, id.y);
     let tx = tap(p.x, params.in_w, PAD_X);
     let ty = tap(p.y, params.in_h, PAD_Y);
     for (var c = job - m * params.groups; c < params.channels; c += params.groups) {
@@ -232,6 +221,44 @@ fn scatter(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gr
       add(base, ty.hi, tx.lo, ty.t * (1.0 - tx.t) * g, scale);
       add(base, ty.hi, tx.hi, ty.t * tx.t * g, scale);
     }
+  }
+}
+
+// Weight of pixel k of `size` in output i along one axis of a box.
+fn weight_in(i: u32, k: u32, size: u32, first: f32, length: f32, count: u32) -> f32 {
+  if (MODE != BILINEAR) { return select(0.0, 1.0, tap(along_box(i, first, length, count), size, BORDER).lo == i32(k)); }
+  // As along_box, but for its last digit.
+  let p = first + ((f32(i) + 0.5) * (length / f32(count)) - 0.5);
+  return max(0.0, 1.0 - abs(clamp(p, 0.0, f32(size - 1u)) - f32(k)));
+}
+
+// dx of boxes, where each pixel finds the outputs that touched it: nothing is scattered. One invocation a pixel.
+@compute @workgroup_size(8, 8)
+fn gather(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  if (id.x >= params.in_w || id.y >= params.in_h) { return; }
+  for (var plane = id.z; plane < params.images * params.channels; plane += groups.z) {
+    let n = divide(plane, params.channels);
+    let c = plane - n * params.channels;
+    var span = select(vec2u(n, n + 1u), vec2u(0u, params.outputs), params.images == 1u);
+    if (INDEXED != 0u) { span = spans[n]; }
+    var sum = 0.0;
+    for (var m = span.x; m < span.y; m++) {
+      if (image_of(m) != i32(n)) { continue; }
+      let b = 4u * m;
+      let box = vec4f(theta[b], theta[b + 1u], theta[b + 2u], theta[b + 3u]);
+      let rows = touching(id.y, params.in_h, box.y, box.w, params.out_h);
+      let columns = touching(id.x, params.in_w, box.x, box.z, params.out_w);
+      for (var v = rows.x; v < rows.y; v++) {
+        let wy = weight_in(v, id.y, params.in_h, box.y, box.w, params.out_h);
+        if (wy == 0.0) { continue; }
+        let line = ((m * params.channels + c) * params.out_h + v) * params.out_w;
+        for (var u = columns.x; u < columns.y; u++) {
+          let wx = weight_in(u, id.x, params.in_w, box.x, box.z, params.out_w);
+          sum += wy * wx * f32(dy[line + u]);
+        }
+      }
+    }
+    y[(plane * params.in_h + id.y) * params.in_w + id.x] = elem(sum);
   }
 }
 

@@ -1,16 +1,17 @@
 // Builds dist/: the Node library, the command, the browser bundle, and their types.
 import { execFileSync } from 'node:child_process'
-import { readFileSync, rmSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import { basename } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 import { shortKernels } from './shorten-wgsl.mjs'
+import { readKernel } from './wgsl.mjs'
 
 /** Kernels for Node: as they are, so that an error of the driver can quote the file. */
 export const wgsl = {
   name: 'wgsl',
   setup(b) {
-    b.onLoad({ filter: /\.wgsl$/ }, ({ path }) => ({ contents: readFileSync(path, 'utf8'), loader: 'text' }))
+    b.onLoad({ filter: /\.wgsl$/ }, ({ path }) => ({ contents: readKernel(path), loader: 'text' }))
   },
 }
 

@@ -3,7 +3,8 @@
 // Names have to be the same in all kernels, since some are put together from parts, and since gzip finds what recurs.
 // Renamed are functions that are no entry points, their parameters, structs, constants and variables. What TypeScript
 // speaks of by name stays: bindings, overrides, entry points, Params, aliases; and so do fields.
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
+import { readKernel } from './wgsl.mjs'
 
 /**
  * A kernel's text without comments, indentation and the spaces around punctuation. Lines stay, so that a compile error
@@ -94,7 +95,7 @@ const STRUCT_OR_NAME = new RegExp(`\\bstruct [^}]*\\}|${NAME.source}`, 'g')
 /** The kernels of a folder, shortened: texts by file name. */
 export function shortKernels(folder) {
   const files = readdirSync(folder).filter((name) => name.endsWith('.wgsl'))
-  const texts = new Map(files.map((name) => [name, tighten(readFileSync(`${folder}/${name}`, 'utf8'))]))
+  const texts = new Map(files.map((name) => [name, tighten(readKernel(`${folder}/${name}`))]))
   const names = shortNames([...texts.values()])
   const short = (name) => names.get(name) ?? name
   // In a structure, names before a colon are its fields.

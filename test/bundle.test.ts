@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
+import { readKernel } from '../scripts/wgsl.mjs'
 import { type Kernel, kernel } from '../src/gpu/kernel.ts'
 import { VERSION } from '../src/version.ts'
 import { testDevice } from './device.ts'
@@ -54,7 +55,7 @@ test.each(kernels)('%s means the same in a page, which has it shortened', async 
   const { shortKernels } = (await import(new URL('../scripts/shorten-wgsl.mjs', import.meta.url).href)) as {
     shortKernels(folder: string): Map<string, string>
   }
-  const source = readFileSync(`${folder}/${name}`, 'utf8')
+  const source = readKernel(`${folder}/${name}`)
   const short = shortKernels(folder).get(name)!
   expect(short.length).toBeLessThan(source.length)
   expect(short.match(/^alias .*$/gm)).toEqual(source.match(/^alias .*?;/gm))

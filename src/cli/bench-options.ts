@@ -24,6 +24,8 @@ export interface BenchOptions extends CaseOptions {
   readonly profile?: boolean
   readonly start?: boolean
   readonly firstSteps?: boolean
+  /** A folder of images and masks; true for the one that comes with fovea. */
+  readonly input?: string | true
   readonly peers?: boolean
   readonly tune?: boolean
   readonly large?: boolean
@@ -99,6 +101,12 @@ export function casesOf(
 export function checkTogether(options: BenchOptions): void {
   if (options.peers && !options.networks)
     throw new DataError('bench --peers: the peers run the networks; leave out --no-networks')
+  if (options.input && NETWORKS[options.network[0]!]!.target(1, 64)[2] !== 64)
+    throw new DataError(
+      `bench --input: ${options.network[0]} has targets of its own; take a segmentation network`,
+    )
+  if (options.input && ![1, 3].includes(options.channels))
+    throw new DataError(`bench --input --channels ${options.channels}: images have 1 channel or 3`)
   const { only, kernels, large } = options
   if (only !== '' && !kernels) throw new DataError('bench --only: it picks kernels; leave out --no-kernels')
   if (!kernelNames(large).some((name) => name.includes(only)))

@@ -1,6 +1,7 @@
 import type { Ceiling } from '../../bench/ceiling.ts'
 import type { Comparison, PeerReport } from '../../bench/compare.ts'
 import { byOp, type FloorRow } from '../../bench/floors.ts'
+import type { InputReport, InputRow } from '../../bench/input.ts'
 import type { KernelRow } from '../../bench/kernels.ts'
 import type { WorkRow } from '../../bench/networks.ts'
 import type { NetworkProfile } from '../../bench/profile.ts'
@@ -44,6 +45,7 @@ const WORK: readonly Column<WorkRow>[] = [
   ['buffers', 9, (r) => String(r.newBuffers)],
   ['JS ms', 8, (r) => r.jsMs.toFixed(2)],
   ['first ms', 10, (r) => r.firstMs.toFixed(0)],
+  ['GPU MB', 9, (r) => megabytes(r.heldBytes)],
 ]
 export const workHead = head(WORK)
 export const workLine = (r: WorkRow): string => line(WORK, r)
@@ -93,6 +95,18 @@ export function startText({ cold, warm }: { cold: StartTimes; warm: StartTimes }
   ]
   const rows = [['shader cache empty', cold] as const, ['shader cache full', warm] as const]
   return [head(columns), ...rows.map((row) => line(columns, row)), ''].join('\n')
+}
+
+export function inputText({ folder, images, decodeMs, rows }: InputReport): string {
+  const columns: readonly Column<InputRow>[] = [
+    ['images come from', 30, (r) => r.source],
+    ['step ms', 10, (r) => r.ms.toFixed(1)],
+    ['waits ms', 10, (r) => r.waitMs.toFixed(2)],
+    ['longest', 10, (r) => r.longestWaitMs.toFixed(2)],
+    ['at start', 10, (r) => r.fillingMs.toFixed(1)],
+  ]
+  const files = `${folder}: ${images} images; one takes ${decodeMs.toFixed(1)} ms to read, decode and resize`
+  return [files, '', head(columns), ...rows.map((row) => line(columns, row)), ''].join('\n')
 }
 
 export function comparisonText(rows: readonly Comparison[], peers: readonly PeerReport[]): string {

@@ -6,6 +6,7 @@ import { NETWORKS } from '../../bench/catalog.ts'
 import { type Ceiling, higher, launchOverhead, measureCeiling } from '../../bench/ceiling.ts'
 import { compare, type PeerReport } from '../../bench/compare.ts'
 import { environmentOf } from '../../bench/environment.ts'
+import { benchInput } from '../../bench/input.ts'
 import { benchKernels, type KernelRow } from '../../bench/kernels.ts'
 import { benchNetworks, buildNetwork, type NetworkCase, type WorkRow } from '../../bench/networks.ts'
 import { type NetworkProfile, profileNetwork, type RawProfile, withFloors } from '../../bench/profile.ts'
@@ -25,6 +26,7 @@ import {
 import {
   ceilingLine,
   comparisonText,
+  inputText,
   kernelHead,
   kernelLine,
   profileText,
@@ -33,7 +35,7 @@ import {
   workLine,
 } from './bench-tables.ts'
 import type { Io } from './io.ts'
-import { adapterOption, precisionOption } from './settings.ts'
+import { adapterOption, precisionOption } from './options.ts'
 
 /** `fovea bench`: kernels and networks against the adapter's ceiling and, in the same run, against peers. */
 export function benchCommand(program: Command, io: Io): void {
@@ -52,6 +54,10 @@ export function benchCommand(program: Command, io: Io): void {
     )
     .option('--start', 'time from the start of a process to the first training step; in place of the rest')
     .addOption(new Option('--first-steps', 'what --start runs in processes of their own').hideHelp())
+    .option(
+      '--input [folder]',
+      'training steps fed from files beside steps on a batch that lies on the GPU (default: data/lesion); in place of the rest',
+    )
     .option('--peers', 'run tfjs, jax-js and ONNX Runtime on the same work (npm ci --prefix bench/peers)')
     .option('--tune', 'measure every variant of every op first and take the fastest')
     .option('--large', 'convolutions large enough for a graphics processor, too')
@@ -72,6 +78,7 @@ Examples:
   fovea bench --only conv2d --no-networks      convolutions alone
   fovea bench --no-kernels --peers             the U-Net beside tfjs, jax-js and ONNX Runtime
   fovea bench --profile --size 64,128,256      by kernel against its floor, and time a pixel
+  fovea bench --input --size 256 --features 8  what training waits for images
   fovea bench --start                          compile time: shader cache of the driver empty and full`,
     )
     .action((options: BenchOptions) => runBench(options, io))
@@ -115,6 +122,12 @@ async function measureAll(
     const start = startOf(options, cases[0]!)
     say(`\n${startText(start)}`)
     return { start }
+  }
+  if (options.input) {
+    const folder = options.input === true ? 'data/lesion' : options.input
+    const input = await benchInput(device, folder, cases[0]!)
+    say(inputText(input))
+    return { input }
   }
   const ceiling = await measureCeiling(device)
   if (options.profile) return profileAll(device, options, ceiling, cases, say)

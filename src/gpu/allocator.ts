@@ -74,19 +74,28 @@ export class Allocator {
     return this.#live.entries()
   }
 
-  /** Throws if no binding of this adapter can hold `bytes`. */
-  assertBindable(bytes: number, op: string): void {
-    const limit = Math.min(this.limits.binding, this.limits.buffer)
-    if (boundBytes(bytes) + this.guardBytes <= limit) return
+  /** Throws if no buffer of this adapter can hold `bytes`. */
+  assertFits(bytes: number, op: string): void {
+    if (boundBytes(bytes) + this.guardBytes <= this.limits.buffer) return
     throw new GpuOutOfMemoryError(
-      `${op}: a tensor of ${formatBytes(bytes)} is needed, this adapter binds at most ${formatBytes(limit)}; use a smaller batch or image`,
+      `${op}: a tensor of ${formatBytes(bytes)} is needed, a buffer of this adapter holds at most ${formatBytes(this.limits.buffer)}; use a smaller batch or image`,
+      { op },
+    )
+  }
+
+  /** Throws if a launch cannot bind a storage. A larger one exists to be read, written and bound in parts. */
+  assertBindable(storage: Storage, op: string): void {
+    const guard = storage.root === storage ? this.guardBytes : 0
+    if (storage.boundBytes + guard <= this.limits.binding) return
+    throw new GpuOutOfMemoryError(
+      `${op}: a tensor of ${formatBytes(storage.bytes)} is needed, this adapter binds at most ${formatBytes(this.limits.binding)}; use a smaller batch or image`,
       { op },
     )
   }
 
   /** Bytes from the pool, contents undefined. */
   allocate(bytes: number, op: string): Storage {
-    this.assertBindable(bytes, op)
+    this.assertFits(bytes, op)
     const size = sizeClass(boundBytes(bytes) + this.guardBytes)
     const pooled = this.#pool.get(size)?.pop()
     if (pooled) this.#pooled -= size
@@ -95,7 +104,7 @@ export class Allocator {
 
   /** A buffer of its own, zeroed (WebGPU zeroes new buffers): parameters, moments, inputs of captured steps. */
   allocatePersistent(bytes: number, op: string): Storage {
-    this.assertBindable(bytes, op)
+    this.assertFits(bytes, op)
     const buffer = this.create(Math.ceil((boundBytes(bytes) + this.guardBytes) / 256) * 256, op)
     return this.#adopt(buffer, bytes, op, (b) => this.destroy(b))
   }

@@ -149,7 +149,7 @@ export class Gpu {
     this.stream.assertUsable()
     let storage: Storage
     if (this.#capture) {
-      if (!this.#capture.dry) this.allocator.assertBindable(bytes, op)
+      if (!this.#capture.dry) this.allocator.assertFits(bytes, op)
       storage = new Storage(bytes, op, undefined, undefined)
       this.#capture.virtuals.add(storage)
     } else storage = this.allocator.allocate(bytes, op)
@@ -170,6 +170,15 @@ export class Gpu {
   #mark(storage: Storage): void {
     const count = storage.boundBytes / 4
     const guard = this.#guard / 4
+    if (storage.boundBytes + this.#guard > this.adapter.maxBindingBytes) {
+      // Too large to bind: only its guard is laid.
+      if (!storage.virtual)
+        this.stream.write(
+          { ...storage.place, offset: storage.boundBytes },
+          new Uint32Array(guard).fill(GUARD_BITS),
+        )
+      return
+    }
     this.launch('poison', {
       kernel: fill,
       entry: 'fill',
@@ -206,6 +215,7 @@ export class Gpu {
       if (b.access === 'uniform') continue
       const storage = bindings[b.name]
       if (!storage) throw new FoveaError(`${op}: ${pipeline.label} needs a binding '${b.name}'`, { op })
+      this.allocator.assertBindable(storage, op)
       storages.push({ index: b.index, storage })
     }
     const { params = {} } = options
@@ -393,7 +403,7 @@ export class Gpu {
 
   /** A virtual storage that is to have a buffer of its own. */
   #captureOwn(bytes: number, op: string): Storage {
-    this.allocator.assertBindable(bytes, op)
+    this.allocator.assertFits(bytes, op)
     const storage = new Storage(bytes, op, undefined, undefined)
     this.#capture!.virtuals.add(storage)
     return storage

@@ -80,8 +80,9 @@ export class Tuner {
   constructor(
     /** The adapter with its driver. */
     readonly adapter: string,
+    defaults: Readonly<Record<string, Readonly<Record<string, string>>>> = TUNER_DEFAULTS,
   ) {
-    const known = Object.entries(TUNER_DEFAULTS).find(([name]) => adapter.toLowerCase().includes(name))
+    const known = Object.entries(defaults).find(([name]) => adapter.toLowerCase().includes(name))
     this.#defaults = new Map(Object.entries(known?.[1] ?? {}))
   }
 

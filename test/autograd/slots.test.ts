@@ -3,6 +3,7 @@ import type { Device } from '../../src/autograd/device.ts'
 import { add } from '../../src/autograd/ops/add.ts'
 import { batchNorm } from '../../src/autograd/ops/batch-norm.ts'
 import { concat } from '../../src/autograd/ops/concat.ts'
+import { convTranspose2d } from '../../src/autograd/ops/conv-transpose2d.ts'
 import { conv2d } from '../../src/autograd/ops/conv2d.ts'
 import { maxPool2d } from '../../src/autograd/ops/max-pool2d.ts'
 import { mul } from '../../src/autograd/ops/mul.ts'
@@ -68,9 +69,13 @@ const consumers = {
   overlapping: (a: Tensor) => maxPool2d(a, { kernelSize: 3, stride: 1, padding: 1 }),
   squared: (a: Tensor) => mul(a, a),
   convolved: (a: Tensor) => conv2d(a, filter(a.device), { padding: 1 }),
+  mixed: (a: Tensor) => conv2d(a, pointwise(a.device)),
+  enlarged: (a: Tensor) => convTranspose2d(a, turned(a.device), { stride: 2 }),
 }
 
 const filter = (device: Device) => device.tensor(randomValues([2, 3, 3, 3], 5), [2, 3, 3, 3])
+const pointwise = (device: Device) => device.tensor(randomValues([16, 3, 1, 1], 7), [16, 3, 1, 1])
+const turned = (device: Device) => device.tensor(randomValues([3, 2, 2, 2], 6), [3, 2, 2, 2])
 
 test('a skip that several ops consume: its gradients add up, in any order', async () => {
   const device = await testDevice()
@@ -95,6 +100,9 @@ test('a skip that several ops consume: its gradients add up, in any order', asyn
     ['squared', 'joined'],
     ['joined', 'squared'],
     ['convolved', 'joined'],
+    ['enlarged', 'joined'],
+    ['mixed', 'joined'],
+    ['joined', 'enlarged', 'convolved'],
     ['convolved', 'pooled', 'joined'],
     ['pooled', 'squared', 'joined', 'overlapping'],
   ]
@@ -109,6 +117,50 @@ test('a skip that several ops consume: its gradients add up, in any order', asyn
         expectClose(got[k]!, want, 1e-4, 1e-4, what)
       }
     }
+  }
+})
+
+test('convolutions write into slots, with their bias, ReLU and gradients', async () => {
+  const device = await testDevice()
+  const parts = [
+    [2, 3, 8, 8],
+    [2, 2, 8, 8],
+  ]
+  const run = async (slots: boolean) => {
+    const x = leaf(device, [2, 3, 4, 4], 1)
+    const z = leaf(device, [2, 3, 8, 8], 2)
+    const w = leaf(device, [3, 3, 2, 2], 3)
+    const v = leaf(device, [2, 3, 3, 3], 4)
+    const [up, skip] = slots ? concatSlots(device, parts) : []
+    const bias = device.tensor([0.5, -0.5, 0.25], [3], { requiresGrad: true })
+    let joined: Tensor | undefined
+    const copied = await copies(device, () => {
+      const a = conv2d(z, v, { padding: 1, activation: 'relu', into: skip })
+      joined = concat([convTranspose2d(x, w, { bias, stride: 2, into: up }), a], { axis: 1 })
+    })
+    const values = await joined!.data()
+    sum(mul(joined!, joined!)).backward()
+    return { copied, all: [values, ...(await Promise.all([x, z, w, v, bias].map((t) => t.grad!.data())))] }
+  }
+  const [want, got] = [await run(false), await run(true)]
+  expect([want.copied, got.copied]).toEqual([2, 0])
+  got.all.forEach((values, k) => {
+    expectClose(values, want.all[k]!, 1e-5, 1e-5, `array ${k}`)
+  })
+})
+
+test('a 1×1 convolution into a slot: where its kernel cannot write there, its result is copied', async () => {
+  const device = await testDevice()
+  const shape = [2, 16, 8, 8]
+  const x = device.tensor(randomValues([2, 16, 8, 8], 1), [2, 16, 8, 8])
+  const w = device.tensor(randomValues([16, 16, 1, 1], 2), [16, 16, 1, 1])
+  const want = await conv2d(x, w).data()
+  const [up, skip] = concatSlots(device, [shape, shape])
+  const made = concat([conv2d(x, w, { into: up }), conv2d(x, w, { into: skip })], { axis: 1 })
+  const got = await made.data()
+  for (const at of [0, 1024, 2048, 3072]) {
+    const part = Math.floor(at / 2048) * 1024
+    expectClose(got.subarray(at, at + 1024), want.subarray(part, part + 1024), 1e-6, 1e-6, `from ${at}`)
   }
 })
 

@@ -1,5 +1,6 @@
 import { afterAll, expect, test } from 'vitest'
 import type { Device } from '../../src/autograd/device.ts'
+import { add } from '../../src/autograd/ops/add.ts'
 import {
   DeviceLostError,
   GpuOutOfMemoryError,
@@ -70,13 +71,25 @@ test('a command that the GPU refuses names its op, and the device goes on', asyn
   expect([...(await z.data())]).toEqual([1, 2])
 })
 
-test('a tensor larger than a binding is refused before it is created', async () => {
+test('a tensor larger than a buffer is refused before it is created', async () => {
   const device = await open()
-  const limit = device.adapter.maxBindingBytes
+  const limit = device.native.limits.maxBufferSize
   expect(() => device.zeros([limit])).toThrow(GpuOutOfMemoryError)
   expect(() => device.zeros([limit])).toThrow(
-    /zeros: a tensor of .* MB is needed, this adapter binds at most/,
+    /zeros: a tensor of .* [MG]B is needed, a buffer of this adapter holds at most/,
   )
+})
+
+test('a tensor larger than a binding can be read and copied; a launch refuses it', async () => {
+  const device = await open()
+  const { maxBufferSize, maxStorageBufferBindingSize } = device.native.limits
+  if (maxBufferSize < 2 * maxStorageBufferBindingSize) return
+  const count = maxStorageBufferBindingSize / 4 + 16
+  const x = device.tensor(new Float32Array(count).fill(7), [count])
+  expect((await x.data()).at(-1)).toBe(7)
+  expect(() => add(x, 1)).toThrow(GpuOutOfMemoryError)
+  expect(() => add(x, 1)).toThrow(/add: a tensor of .* [MG]B is needed, this adapter binds at most .* MB/)
+  x.dispose()
 })
 
 test('too many workgroups in one dimension are refused by name', async () => {

@@ -87,6 +87,29 @@ describe('choices', () => {
     expect(tuner.open.map((q) => q.key)).toEqual(['key'])
   })
 
+  test('what is shipped for an adapter is taken unless the tuner is off, and what was measured goes before it', async () => {
+    const shipped = { 'an adapter': { key: 'b' }, another: { key: 'c' } }
+    const choice = async (mode: 'off' | 'defaults' | 'cached', store: ChoiceStore, adapter = ADAPTER) => {
+      const tuner = new Tuner(adapter, shipped)
+      await tuner.attach(mode, () => store)
+      return tuner.choose(question(['a', 'b'])).name
+    }
+    const empty = new MemoryChoices()
+    expect(await choice('off', empty)).toBe('a')
+    expect(await choice('defaults', empty)).toBe('b')
+    expect(await choice('cached', empty)).toBe('b')
+    // Its candidate is gone, or it is for another adapter.
+    expect(await choice('defaults', empty, 'another')).toBe('a')
+    expect(await choice('defaults', empty, 'a third')).toBe('a')
+    const tuner = new Tuner(ADAPTER)
+    await tuner.attach('measure', () => empty)
+    tuner.choose(question(['a', 'b']))
+    for (const q of tuner.open) tuner.settle(q, 'a')
+    await tuner.save()
+    expect(await choice('cached', empty)).toBe('a')
+    expect(await choice('defaults', empty)).toBe('b')
+  })
+
   test('a table is taken on its own adapter, and a name that is no candidate is passed over', () => {
     const tuner = new Tuner(ADAPTER)
     expect(tuner.import({ adapter: 'another', choices: { key: 'b' } })).toBe(false)
@@ -179,7 +202,7 @@ describe('measuring', () => {
     expect(keys.filter((k) => k.startsWith('matmul 70x36 by 36x52'))).toHaveLength(1)
     // Both gradients are products of their own.
     expect(keys.filter((k) => k.startsWith('matmul'))).toHaveLength(3)
-    expect(keys.filter((k) => k.startsWith('sum of float32 70x52'))).toHaveLength(1)
+    expect(keys.filter((k) => k.startsWith('sum of 70x52'))).toHaveLength(1)
     for (const key of keys) {
       const of = timings.filter((t) => t.key === key)
       expect(of.length).toBeGreaterThan(1)

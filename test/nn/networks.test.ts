@@ -33,6 +33,8 @@ interface Case {
   readonly golden?: string
 }
 
+const { f16 } = (await testDevice()).adapter
+
 const encoder = { blocks: [1, 1, 1, 1], features: 4 } as const
 const CASES: readonly Case[] = [
   {
@@ -204,6 +206,32 @@ describe.each(CASES)('$name', ({ name, make, small, step, stride }) => {
     expect(less.gradients).toEqual(plain.gradients)
     expect(less.live).toBeLessThan(plain.live)
   })
+
+  test.runIf(f16)(
+    'mixed precision gives nearly the same outputs and a finite gradient for every parameter',
+    async () => {
+      const device = await testDevice()
+      const net = make(device, { ...small, dropout: 0 }).train()
+      const x = blobs(device, [2, 1, 4 * step, 4 * step])
+      const y = blobs(device, [2, 1, (4 * step) / stride, (4 * step) / stride], 0.3)
+      const plain = outputsOf(net, x).map((p) => p.keep())
+      const mixed = device.autocast(() => outputsOf(net, x)).map((p) => p.keep())
+      lossOf(mixed, y, stride > 1).backward()
+      for (const [i, p] of plain.entries()) {
+        const want = await p.data()
+        const got = await mixed[i]!.data()
+        const distance = Math.max(...Array.from(want, (v, k) => Math.abs(got[k]! - v)))
+        // Half precision has eleven bits; through some forty batch norms of few values its errors grow a hundredfold.
+        expect(distance).toBeLessThan(0.05 * Math.max(largest(want), 1))
+        expect(distance).toBeGreaterThan(0)
+      }
+      for (const p of net.parameters()) {
+        const g = p.grad ? await p.grad.data() : []
+        expect(Array.from(g).every(Number.isFinite), p.name).toBe(true)
+      }
+      net.dispose()
+    },
+  )
 
   test('what does not fit is refused by a sentence', async () => {
     const device = await testDevice()

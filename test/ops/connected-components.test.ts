@@ -3,7 +3,10 @@ import { describe, expect, it } from 'vitest'
 import { comb, empty, full, hostile, noise, spiral } from '../../bench/masks.ts'
 import { registeredOps } from '../../src/autograd/op.ts'
 import { type Components, connectedComponents } from '../../src/autograd/ops/connected-components.ts'
-import { testDevice } from '../device.ts'
+import { hysteresisThreshold } from '../../src/autograd/ops/hysteresis-threshold.ts'
+import { largestComponent } from '../../src/autograd/ops/select-component.ts'
+import { bands } from '../../src/autograd/ops/union_find.ts'
+import { openDevice, testDevice } from '../device.ts'
 import { floodFill, type Labelled } from '../masks.ts'
 import { uniforms } from '../oracle.ts'
 import { expectClose, reference } from '../reference.ts'
@@ -177,31 +180,106 @@ describe('connectedComponents', () => {
     }
   })
 
-  it('a 4096² spiral', async () => {
-    const size = 4096
-    const mask = spiral(size)
-    const device = await testDevice()
-    using x = device.tensor(mask, [1, 1, size, size])
-    await device.idle()
-    const start = performance.now()
-    const result = connectedComponents(x)
-    await device.idle()
-    const ms = performance.now() - start
-    console.log(`connectedComponents of a 4096² spiral: ${ms.toFixed(0)} ms on ${device.adapter.name}`)
-    const got = await read(result)
-    expectSame(got.labels, Int32Array.from(mask), 'labels')
-    expect(got.count[0]).toBe(1)
-    let [area, sx, sy] = [0, 0, 0]
-    for (let i = 0; i < mask.length; i++) {
-      if (mask[i] === 0) continue
-      area++
-      sx += i % size
-      sy += Math.floor(i / size)
+  it('an 8192² spiral: a mask of two bindings', async () => {
+    const size = 8192
+    // Without guards: the nodes fill a whole binding of 128 MB.
+    const device = await openDevice()
+    try {
+      if (device.native.limits.maxBufferSize < 4 * size * size) {
+        expect(() => device.zeros([1, 1, size, size])).toThrow(/a buffer of this adapter holds at most/)
+        return
+      }
+      const mask = spiral(size)
+      using x = device.tensor(mask, [1, 1, size, size])
+      await device.idle()
+      const start = performance.now()
+      const result = connectedComponents(x)
+      await device.idle()
+      const ms = performance.now() - start
+      console.log(`connectedComponents of an 8192² spiral: ${ms.toFixed(0)} ms on ${device.adapter.name}`)
+      const got = await read(result)
+      expectSame(got.labels, mask, 'labels')
+      expect(got.count[0]).toBe(1)
+      let [area, sx, sy] = [0, 0, 0]
+      for (let i = 0; i < mask.length; i++) {
+        if (mask[i] === 0) continue
+        area++
+        sx += i % size
+        sy += Math.floor(i / size)
+      }
+      expect(got.areas[0]).toBe(area)
+      expect([...got.boxes.subarray(0, 4)]).toEqual([0, 0, size, size])
+      expectClose(got.centroids.subarray(0, 2), [sx / area, sy / area], 1e-7, 0, 'centroid')
+    } finally {
+      device.destroy()
     }
-    expect(got.areas[0]).toBe(area)
-    expect([...got.boxes.subarray(0, 4)]).toEqual([0, 0, size, size])
-    expectClose(got.centroids.subarray(0, 2), [sx / area, sy / area], 1e-7, 0, 'centroid')
   }, 180_000)
+
+  it.each([4093, 4096])(
+    'a batch larger than a binding, %i px wide: labels, hysteresis, largest',
+    async (w) => {
+      const device = await testDevice()
+      // Bands end inside images, and images begin where no binding can.
+      const [n, h] = [3, 3001]
+      if (device.native.limits.maxBufferSize < 8 * n * h * w) return
+      const plane = h * w
+      const images = Array.from({ length: n }, (_, i) => floodFill(noise(h, w, 0.55, i), h, w, 4))
+      const next = uniforms(9)
+      const values = new Float32Array(n * plane)
+      const expected = {
+        labels: new Int32Array(n * plane),
+        kept: new Float32Array(n * plane),
+        largest: new Float32Array(n * plane),
+      }
+      images.forEach(({ labels, areas }, i) => {
+        const strong = new Uint8Array(areas.length + 1)
+        const most = 1 + areas.indexOf(areas.reduce((a, b) => Math.max(a, b)))
+        for (let k = 0; k < plane; k++) {
+          const label = labels[k]!
+          if (label === 0) continue
+          const isStrong = next() < 0.01
+          values[i * plane + k] = isStrong ? 0.9 : 0.3
+          if (isStrong) strong[label] = 1
+        }
+        expected.labels.set(labels, i * plane)
+        for (let k = 0; k < plane; k++) {
+          expected.kept[i * plane + k] = strong[labels[k]!]!
+          expected.largest[i * plane + k] = labels[k] === most ? 1 : 0
+        }
+      })
+      using x = device.tensor(values, [n, 1, h, w])
+      const got = await read(connectedComponents(x))
+      expect([...got.count]).toEqual(images.map((i) => i.count))
+      expectSame(got.labels, expected.labels, 'labels')
+      using kept = hysteresisThreshold(x, { low: 0.1, high: 0.5 })
+      expectSame(await kept.data(), expected.kept, 'hysteresis')
+      using largest = largestComponent(x)
+      expectSame(await largest.data(), expected.largest, 'largest')
+    },
+    180_000,
+  )
+
+  it('bands begin where a binding may, hold whole rows and fit a binding', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 5000 }),
+        fc.integer({ min: 1, max: 3000 }),
+        fc.integer({ min: 4000, max: 1e6 }),
+        (rows, width, most) => {
+          let row = 0
+          for (const { firstRow, endRow, skipped, count } of bands(rows, width, most)) {
+            expect(firstRow).toBe(row)
+            expect(skipped % 64).toBe(0)
+            expect(skipped).toBeLessThanOrEqual(firstRow * width)
+            expect(skipped + count).toBe(endRow * width)
+            expect(count).toBeLessThanOrEqual(most)
+            row = endRow
+          }
+          expect(row).toBe(rows)
+        },
+      ),
+    )
+  })
 
   it('sums of coordinates past 32 bits', async () => {
     const size = 2500 // Σx = 7.8e9

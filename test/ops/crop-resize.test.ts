@@ -123,6 +123,47 @@ test('a box of whole pixels cut at its own size is a slice', async () => {
   )
 })
 
+test('dx of many boxes of each image, gathered and scattered', async () => {
+  const device = await testDevice()
+  const shape = [3, 2, 11, 9]
+  // Partly outside, on the border, empty, mirrored, of no image, thinner than a pixel.
+  const rows = [
+    [1.3, 2.1, 5.5, 6.2], [-3, -2, 8, 7], [6, 8, 9, 9], [0, 0, 0, 0], [7, 6, -5, -4.5], [2, 2, 3, 3], [4.2, 5.1, 0.3, 0.2],
+  ] // biome-ignore format: a table
+  const index = [2, 0, 2, 0, 2, -1, 0]
+  for (const size of [
+    [12, 10],
+    [2, 3],
+  ] as const) {
+    for (const mode of ['bilinear', 'nearest'] as const) {
+      const boxes = device.tensor(rows.flat(), [rows.length, 4])
+      const batchIndex = device.tensor(Int32Array.from(index), [index.length])
+      await adjoint((x) => cropResize(x, boxes, { size, mode, batchIndex }), shape)
+      // The same by one crop an image.
+      const x = device.tensor(randomValues(shape), shape, { requiresGrad: true })
+      const dy = randomValues([rows.length, 2, ...size], 5)
+      cropResize(x, boxes, { size, mode, batchIndex }).backward(device.tensor(dy, [rows.length, 2, ...size]))
+      const got = await x.grad!.data()
+      const expected = new Float64Array(x.size)
+      const [plane, crop] = [2 * 11 * 9, 2 * size[0] * size[1]]
+      const values = await x.data()
+      for (const [m, n] of index.entries()) {
+        if (n < 0) continue
+        const one = device.tensor(values.slice(n * plane, (n + 1) * plane), [1, 2, 11, 9], {
+          requiresGrad: true,
+        })
+        const box = device.tensor(rows[m]!, [1, 4])
+        cropResize(one, box, { size, mode }).backward(
+          device.tensor(dy.slice(m * crop, (m + 1) * crop), [1, 2, ...size]),
+        )
+        const part = await one.grad!.data()
+        for (let i = 0; i < plane; i++) expected[n * plane + i]! += part[i]!
+      }
+      expectClose(got, expected, 1e-5, 1e-5, `dx ${size} ${mode}`)
+    }
+  }
+})
+
 test('no boxes, and boxes that do not fit', async () => {
   const device = await testDevice()
   const x = device.zeros([2, 3, 8, 8])

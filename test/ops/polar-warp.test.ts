@@ -4,7 +4,7 @@ import { inversePolarWarp, type PolarLayout, polarWarp } from '../../src/autogra
 import { testDevice } from '../device.ts'
 import { type Array64, adjoint, checkGradients, randomValues, uniforms } from '../oracle.ts'
 import { expectClose, reference, runCase } from '../reference.ts'
-import { sampleOracle, smoothImage, turned } from './warp-oracle.ts'
+import { inverseOracle, sampleOracle, smoothImage, turned } from './warp-oracle.ts'
 
 const file = reference('warps')
 const layouts: PolarLayout[] = ['radius-up', 'angles-down']
@@ -39,34 +39,6 @@ function polarOracle(
     return [center.data[2 * n]! + r * Math.cos(theta), center.data[2 * n + 1]! + r * Math.sin(theta)]
   })
   return layout === 'radius-up' ? turned(y, m * x.shape[1]!, angles, radii).data : y
-}
-
-function inverseOracle(
-  p: Array64,
-  center: Array64,
-  height: number,
-  width: number,
-  maxRadius: number,
-  layout: PolarLayout,
-): Float64Array {
-  let [n, c, angles, radii] = p.shape as [number, number, number, number]
-  let { data } = p
-  if (layout === 'radius-up') {
-    // Three quarter turns counter-clockwise are one clockwise.
-    let t = { data, h: angles, w: radii }
-    for (let k = 0; k < 3; k++) t = turned(t.data, n * c, t.h, t.w)
-    ;({ data, h: angles, w: radii } = t)
-  }
-  return sampleOracle(
-    { data, shape: [n, c, angles, radii] },
-    [center.shape[0]!, height, width],
-    (m, v, u) => {
-      const [dx, dy] = [u - center.data[2 * m]!, v - center.data[2 * m + 1]!]
-      const turn = Math.atan2(dy, dx) / (2 * Math.PI)
-      return [(Math.hypot(dx, dy) * radii) / maxRadius, (turn - Math.floor(turn)) * angles]
-    },
-    { padY: 'wrap' },
-  )
 }
 
 describe.each(layouts)('%s', (layout) => {
@@ -303,6 +275,41 @@ test('many origins of one image; a batchIndex', async () => {
     ),
   )
   expectClose((await x.grad!.data()).subarray(42), await only.grad!.data(), 1e-6, 1e-7, 'dx of image 1')
+})
+
+test.each(layouts)('inverse: many centres of one polar image; a batchIndex; %s', async (layout) => {
+  const device = await testDevice()
+  const options = { height: 5, width: 6, maxRadius: 5, layout }
+  const [shape, plane] = [[2, 3, 8, 7], 3 * 5 * 6]
+  const p = device.tensor(randomValues(shape), shape, { requiresGrad: true })
+  const center = device.tensor(randomValues([4, 2], 3, 1, 5), [4, 2], { requiresGrad: true })
+  const batchIndex = device.tensor(Int32Array.of(1, 0, 2, 1), [4])
+  const y = inversePolarWarp(p, center, { ...options, batchIndex })
+  expect(y.shape).toEqual([4, 3, 5, 6])
+  const values = await y.data()
+  y.backward(device.ones(y.shape))
+  expect(values.subarray(2 * plane, 3 * plane).every((v) => v === 0)).toBe(true)
+  // The second polar image by itself, with its centres.
+  const only = device.tensor((await p.data()).slice(p.size / 2), [1, 3, 8, 7], { requiresGrad: true })
+  const centers = await center.data()
+  const own = device.tensor([...centers.subarray(0, 2), ...centers.subarray(6)], [2, 2], {
+    requiresGrad: true,
+  })
+  const from1 = inversePolarWarp(only, own, options)
+  const expected = await from1.data()
+  expect([...values.subarray(0, plane)]).toEqual([...expected.subarray(0, plane)])
+  expect([...values.subarray(3 * plane)]).toEqual([...expected.subarray(plane)])
+  from1.backward(device.ones(from1.shape))
+  expectClose((await p.grad!.data()).subarray(p.size / 2), await only.grad!.data(), 1e-6, 1e-6, 'dp')
+  const dcenter = await center.grad!.data()
+  expectClose(
+    [...dcenter.subarray(0, 2), ...dcenter.subarray(6)],
+    await own.grad!.data(),
+    1e-5,
+    1e-5,
+    'dcenter',
+  )
+  expect([...dcenter.subarray(4, 6)]).toEqual([0, 0])
 })
 
 test('defaults, and what does not fit', async () => {

@@ -1,3 +1,4 @@
+import type { PolarLayout } from '../../src/autograd/ops/polar-warp.ts'
 import type { Array64 } from '../oracle.ts'
 
 /** Sampling and maps of the warps in float64, straight from their definitions. */
@@ -82,6 +83,35 @@ export function turned(
     }
   }
   return { data: out, h: w, w: h }
+}
+
+/** inversePolarWarp from its definition. */
+export function inverseOracle(
+  p: Array64,
+  center: Array64,
+  height: number,
+  width: number,
+  maxRadius: number,
+  layout: PolarLayout,
+): Float64Array {
+  let [n, c, angles, radii] = p.shape as [number, number, number, number]
+  let { data } = p
+  if (layout === 'radius-up') {
+    // Three quarter turns counter-clockwise are one clockwise.
+    let t = { data, h: angles, w: radii }
+    for (let k = 0; k < 3; k++) t = turned(t.data, n * c, t.h, t.w)
+    ;({ data, h: angles, w: radii } = t)
+  }
+  return sampleOracle(
+    { data, shape: [n, c, angles, radii] },
+    [center.shape[0]!, height, width],
+    (m, v, u) => {
+      const [dx, dy] = [u - center.data[2 * m]!, v - center.data[2 * m + 1]!]
+      const turn = Math.atan2(dy, dx) / (2 * Math.PI)
+      return [(Math.hypot(dx, dy) * radii) / maxRadius, (turn - Math.floor(turn)) * angles]
+    },
+    { padY: 'wrap' },
+  )
 }
 
 /** A few Gaussian blobs in [0, 1], wide against a pixel. */

@@ -3,6 +3,7 @@ import { kernel } from '../../gpu/kernel.ts'
 import { defineUnaryResult } from '../op.ts'
 import type { Tensor } from '../tensor.ts'
 import { checkPlanes, workgroupRows } from './planes.ts'
+import { pixelThreads } from './window.ts'
 
 const kernels = kernel('center_of_mass', source)
 
@@ -13,21 +14,22 @@ const apply = defineUnaryResult<object>({
   name: 'centerOfMass',
   forward(run, [x]) {
     const { n, h, w } = checkPlanes('centerOfMass', x!)
-    const runs = Math.ceil((h * w) / RUN)
+    const { cpu } = run.device.adapter
+    const runs = cpu ? h : Math.ceil((h * w) / RUN)
     const params = { images: n, height: h, width: w, runs, run: RUN }
     const moments = run.empty([n, runs, 3])
     const y = run.empty([n, 2])
     const mass = run.save(run.empty([n]))
     run.launch({
       kernel: kernels,
-      entry: 'sum_moments',
+      entry: cpu ? 'sum_rows' : 'sum_moments',
       bindings: { x: x!, moments },
       params,
-      workgroups: workgroupRows(n * runs),
+      ...(cpu ? { threads: n * h } : { workgroups: workgroupRows(n * runs) }),
     })
     run.launch({
       kernel: kernels,
-      entry: 'divide',
+      entry: 'find_center',
       bindings: { moments_in: moments, y, mass },
       params,
       threads: n,
@@ -42,7 +44,7 @@ const apply = defineUnaryResult<object>({
       entry: 'spread',
       bindings: { moments_in: mass!, center: center!, dy: dy!, y: dx },
       params: { images: n, height: h, width: w, runs: 1, run: RUN },
-      threads: dx.size,
+      threads: pixelThreads(run.device.adapter.cpu, h, w, n),
     })
     return [dx]
   },

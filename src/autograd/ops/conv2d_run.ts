@@ -2,9 +2,11 @@ import { FoveaError } from '../../gpu/errors.ts'
 import type { Kernel } from '../../gpu/kernel.ts'
 import type { Storage } from '../../gpu/storage.ts'
 import { type Rehearsal, tunerOf } from '../../gpu/tuner.ts'
+import { addInto } from '../accumulate.ts'
 import { type ConvPlan, planConv2d } from '../conv2d/plan.ts'
 import type { ConvAdapter, ConvBuffer, ConvEpilogue, ConvShape, ConvVariant } from '../conv2d/variant.ts'
 import type { Device } from '../device.ts'
+import { copyTensor } from '../move.ts'
 import { Run } from '../op.ts'
 import { Tensor } from '../tensor.ts'
 import { convKernels } from './conv2d_kernels.ts'
@@ -103,22 +105,43 @@ export function runConv(
     kernelsOf: ({ dispatches }) => dispatches.map((d) => kernelOf(run.op, d.file)),
     rehearse: () => rehearse(device, shape, half),
   })
-  const variant = placed(device, request, chosen, buffers[part === 'forward' ? 'y' : 'dx'])
   const flops = part === 'biasGrad' ? shape.n * shape.cout * shape.outH * shape.outW : convFlops(shape)
-  runConvVariant(run, variant, buffers, flops)
+  const output = buffers[part === 'forward' ? 'y' : 'dx']
+  if (output instanceof Tensor && output.channels) runInto(run, request, chosen, buffers, output, flops)
+  else runConvVariant(run, chosen, buffers, flops)
 }
 
-/** The chosen variant where the output is channels of a larger array: the same, writing there. */
-function placed(
-  device: Device,
+/** True if a variant finds channels of a larger array when it writes y or dx: if its plan says where they lie. */
+export const writesChannels = ({ dispatches }: ConvVariant): boolean =>
+  dispatches.every(
+    ({ bindings, params }) =>
+      !Object.values(bindings).some((b) => b === 'y' || b === 'dx') || 'offset' in params,
+  )
+
+/** Runs the chosen variant where the output is channels of a larger array: there, or dense and copied. */
+function runInto(
+  run: Run,
   request: ConvRequest,
   chosen: ConvVariant,
-  output: Tensor | Storage | undefined,
-): ConvVariant {
-  if (!(output instanceof Tensor) || !output.channels) return chosen
-  const { offset, gap } = output.span
-  const epilogue = { ...request.epilogue, offset, gap }
-  return planOf(device, { ...request, epilogue }).find((v) => v.name === chosen.name)!
+  buffers: ConvBuffers,
+  output: Tensor,
+  flops: number,
+): void {
+  const { device } = run
+  if (writesChannels(chosen)) {
+    const { offset, gap } = output.span
+    const epilogue = { ...request.epilogue, offset, gap }
+    const placed = planOf(device, { ...request, epilogue }).find((v) => v.name === chosen.name)!
+    runConvVariant(run, placed, buffers, flops)
+    return
+  }
+  const dense = run.empty(output.shape, output.dtype)
+  const epilogue = { ...request.epilogue, accumulate: false }
+  const alone = planOf(device, { ...request, epilogue }).find((v) => v.name === chosen.name)!
+  const name = request.part === 'forward' ? 'y' : 'dx'
+  runConvVariant(run, alone, { ...buffers, [name]: dense }, flops)
+  if (request.epilogue.accumulate) addInto(output, dense)
+  else copyTensor(run, dense, output)
 }
 
 function kernelOf(op: string, file: string): Kernel {

@@ -4,7 +4,7 @@ import { kernel } from '../../gpu/kernel.ts'
 import { defineUnaryResult } from '../op.ts'
 import { formatShape, type Tensor } from '../tensor.ts'
 import { workgroupRows } from './planes.ts'
-import { type Pair, pair } from './window.ts'
+import { type Pair, pair, pixelThreads } from './window.ts'
 
 const kernels = kernel('gaussian_heatmap', source)
 
@@ -32,7 +32,7 @@ const apply = defineUnaryResult<Attrs>({
       entry: 'gaussian_heatmap',
       bindings: { centers: centers!, y },
       params: { images: n, height: h, width: w, k },
-      threads: y.size,
+      threads: pixelThreads(run.device.adapter.cpu, h, w, n),
     })
     return y
   },

@@ -2,10 +2,11 @@ import source from '../../../kernels/paste_boxes.wgsl'
 import { ShapeError } from '../../gpu/errors.ts'
 import { kernel } from '../../gpu/kernel.ts'
 import { defineUnaryResult, type Run } from '../op.ts'
-import { formatShape, type Tensor } from '../tensor.ts'
+import { formatShape, type Shape, type Tensor } from '../tensor.ts'
 import { checkBoxes } from './crop-resize.ts'
+import { spansOf } from './spans.ts'
 import { checkChoice, checkIndex, checkMode, type SampleMode } from './warp.ts'
-import { imageShape } from './window.ts'
+import { imageShape, pixelThreads } from './window.ts'
 
 const kernels = kernel('paste_boxes', source)
 
@@ -47,35 +48,38 @@ function launchOptions(crops: Tensor, index: Tensor | undefined, a: Attrs) {
   }
 }
 
-function paste(run: Run, [crops, boxes, index]: readonly Tensor[], a: Attrs, any: boolean) {
-  const shape = [a.images, crops!.shape[1]!, a.height, a.width]
-  const y = run.empty(shape)
-  const winners = run.empty(shape, 'int32')
-  const common = launchOptions(crops!, index, a)
+/** The images, and with `winners` the box of each pixel. */
+function paste(run: Run, [crops, boxes, index]: readonly Tensor[], a: Attrs, winners?: Tensor): Tensor {
+  const y = run.empty(pasted(crops!, a))
   run.launch({
-    ...common,
-    overrides: { ...common.overrides, ANY: any ? 1 : 0 },
-    entry: 'paste',
-    bindings: { crops: crops!, boxes: boxes!, index: index ?? boxes!, y, winners },
-    threads: y.size,
+    ...launchOptions(crops!, index, a),
+    entry: winners ? 'paste' : 'paste_any',
+    bindings: {
+      crops: crops!,
+      boxes: boxes!,
+      index: index ?? boxes!,
+      spans: index ? spansOf(run, index, a.images) : boxes!,
+      y,
+      ...(winners && { winners }),
+    },
+    threads: pixelThreads(run.device.adapter.cpu, a.height, a.width, a.images * crops!.shape[1]!),
   })
-  return { y, winners }
+  return y
 }
+
+const pasted = (crops: Tensor, a: Attrs): Shape => [a.images, crops.shape[1]!, a.height, a.width]
 
 const max = defineUnaryResult<Attrs>({
   name: 'pasteBoxes',
-  forward(run, inputs, a) {
-    const { y, winners } = paste(run, inputs, a, false)
-    run.save(winners)
-    return y
-  },
+  forward: (run, inputs, a) => paste(run, inputs, a, run.save(run.empty(pasted(inputs[0]!, a), 'int32'))),
   backward(run, { inputs: [crops, boxes, index], saved: [winner], grads: [dy], attrs: a }) {
+    const [m, c, h, w] = crops!.shape as [number, number, number, number]
     const dcrops = run.empty(crops!.shape)
     run.launch({
       ...launchOptions(crops!, index, a),
       entry: 'paste_grad',
       bindings: { boxes: boxes!, index: index ?? boxes!, dy: dy!, winner: winner!, y: dcrops },
-      threads: dcrops.size,
+      threads: pixelThreads(run.device.adapter.cpu, h, w, m * c),
     })
     return [dcrops, undefined, undefined]
   },
@@ -84,7 +88,7 @@ const max = defineUnaryResult<Attrs>({
 const or = defineUnaryResult<Attrs>({
   name: 'pasteBoxesOr',
   nonDifferentiable: "a logical or has no slope; paste with reduce: 'max'",
-  forward: (run, inputs, a) => paste(run, inputs, a, true).y,
+  forward: (run, inputs, a) => paste(run, inputs, a),
 })
 
 /**

@@ -7,6 +7,7 @@ import {
   checkPadding,
   type PaddingMode,
   type SampleMode,
+  type WarpAttrs,
   warpInputs,
   warpOp,
 } from './warp.ts'
@@ -42,6 +43,8 @@ export interface InversePolarWarpOptions {
   readonly layout?: PolarLayout
   /** Default 'bilinear'; 'nearest' for masks (no gradient in the centre). */
   readonly mode?: SampleMode
+  /** int32 (M): the polar image that each centre belongs to; a number that is none gives zeros. */
+  readonly batchIndex?: Tensor
 }
 
 const forward = warpOp('polarWarp')
@@ -49,7 +52,8 @@ const inverse = warpOp('inversePolarWarp')
 
 const layouts = ['radius-up', 'angles-down'] as const
 
-function checkCenter(op: string, center: Tensor): void {
+/** Refuses centres that are not (N, 2). */
+export function checkCenter(op: string, center: Tensor): void {
   if (center.rank === 2 && center.shape[1] === 2) return
   throw new ShapeError(
     op,
@@ -57,7 +61,8 @@ function checkCenter(op: string, center: Tensor): void {
   )
 }
 
-function whole(op: string, name: string, value: number): number {
+/** A whole number of at least 1. */
+export function whole(op: string, name: string, value: number): number {
   if (Number.isInteger(value) && value >= 1) return value
   throw new ShapeError(op, `${name} is a whole number of at least 1, got ${value}`)
 }
@@ -107,30 +112,41 @@ export function polarWarp(x: Tensor, center: Tensor, options: PolarWarpOptions =
  *     y[v, u]  ←  p at angle atan2(v − cy, u − cx)·angles/2π, radius √((u − cx)² + (v − cy)²)·radii/maxRadius
  *
  * p is (N, C, radii, angles) in layout 'radius-up' and (N, C, angles, radii) in 'angles-down', center (N, 2) as
- * (x, y) in pixels, the result (N, C, height, width). The angle axis wraps, so there is no seam at 0; beyond
- * maxRadius is zero. Gradients in p and center (zero for a pixel on the centre itself).
- * Throws a ShapeError for a center that is not (N, 2) and for sizes below 1.
+ * (x, y) in pixels, the result (N, C, height, width). One polar image with M centres, or a batchIndex, gives M
+ * results; to add up the polar images of several objects on one canvas see fusePolar. The angle axis wraps, so
+ * there is no seam at 0; beyond maxRadius is zero. Gradients in p and center (zero for a pixel on the centre
+ * itself). Throws a ShapeError for a center that is not (N, 2) and for sizes below 1.
  */
 export function inversePolarWarp(p: Tensor, center: Tensor, options: InversePolarWarpOptions): Tensor {
   const op = 'inversePolarWarp'
-  const { layout = 'radius-up', mode = 'bilinear' } = options
+  const { batchIndex } = options
   checkCenter(op, center)
-  const { h, w, outputs } = checkOutputs(op, p, 'center', center, undefined)
+  const { outputs } = checkOutputs(op, p, 'center', center, batchIndex)
+  return inverse(warpInputs(p, center, batchIndex), { ...inverseAttrs(op, p, options), outputs })
+}
+
+/** The map from a polar image (N, C, …) to Cartesian pixels. */
+export function inverseAttrs(
+  op: string,
+  p: Tensor,
+  options: Omit<InversePolarWarpOptions, 'batchIndex'>,
+): Omit<WarpAttrs, 'outputs'> {
+  const { layout = 'radius-up', mode = 'bilinear' } = options
+  const [, , h, w] = p.shape as [number, number, number, number]
   const height = whole(op, 'height', options.height)
   const width = whole(op, 'width', options.width)
   const maxRadius = positive(op, 'maxRadius', options.maxRadius ?? Math.hypot(height / 2, width / 2))
   const up = checkChoice(op, 'layout', layout, layouts) === 'radius-up'
   const [angles, radii] = up ? [w, h] : [h, w]
-  return inverse(warpInputs(p, center), {
+  return {
     map: up ? 'inverse-up' : 'inverse',
     mode: checkMode(op, mode),
     padX: up ? 'wrap' : 'zeros',
     padY: up ? 'zeros' : 'wrap',
-    outputs,
     size: [height, width],
     parameters: 2,
     angles,
     radii,
     radiusStep: maxRadius / radii,
-  })
+  }
 }

@@ -2,6 +2,7 @@ import source from '../../../kernels/components.wgsl'
 import scanSource from '../../../kernels/scan.wgsl'
 import { ShapeError } from '../../gpu/errors.ts'
 import { kernel } from '../../gpu/kernel.ts'
+import type { Device } from '../device.ts'
 import type { Run } from '../op.ts'
 import { formatShape, type Shape, type Tensor } from '../tensor.ts'
 
@@ -10,11 +11,15 @@ import { formatShape, type Shape, type Tensor } from '../tensor.ts'
  * largestComponent share.
  *
  * Elements are runs of foreground inside 32-pixel words of a row; a run is a bit pattern, so a word finds the
- * runs that it touches by a few bit operations. Three launches, whatever the image:
+ * runs that it touches by a few bit operations. Four launches, whatever the image:
  *
- *   pack      one bit a pixel; a run takes over the parent of a run above it in its strip, or is its own
- *   connect   joins the runs that touch and are not joined yet (Rem's algorithm)
- *   flatten   every run's parent becomes its root
+ *   threshold  one bit a pixel
+ *   plant      a run takes over the parent of a run above it in its strip, or is its own
+ *   connect    joins the runs that touch and are not joined yet (Rem's algorithm)
+ *   flatten    every run's parent becomes its root
+ *
+ * A mask may be larger than a binding of the adapter (8192² of float32 are 256 MB, a binding is often 128 MB):
+ * only `threshold` and the writing of the result touch whole images, and they take them in bands of rows.
  *
  * Why it ends: parents only fall. A join (a, b) gives a, the one with the later parent p, the earlier parent q
  * of b, by atomicMin, and goes on with (p, b) unless a was a root: a + b falls each time.
@@ -42,7 +47,7 @@ export type Connectivity = 4 | 8
 
 /** Largest side, px: up to it coordinates are exact in float32. */
 const MAX_SIDE = 2 ** 24
-/** Rows that one invocation of `pack` and `measure` takes. */
+/** Rows that one invocation of `plant` and `measure` takes. */
 const STRIP = 8
 /** Values a group of the prefix sum, and the most that one invocation scans by itself. */
 const RADIX = 64
@@ -83,16 +88,47 @@ export function checkNumber(op: string, name: string, value: number, least = Num
   throw new ShapeError(op, `${name} is a finite number${from}, got ${value}`)
 }
 
+/** Elements of a float32 tensor that one binding of the device holds. */
+const bindable = ({ adapter }: Device): number => Math.floor(adapter.maxBindingBytes / 4)
+
+/** Rows of a tensor with one row a row of pixels, and the part of it that a launch over them binds. */
+export interface Band {
+  readonly firstRow: number
+  readonly endRow: number
+  /** Elements before the bound part. */
+  readonly skipped: number
+  /** Elements of the bound part. */
+  readonly count: number
+}
+
+/** WebGPU binds at multiples of 256 bytes: elements between two places where a binding may begin. */
+const ALIGNMENT = 64
+
+/** Cuts `rows` rows of `width` elements into bands of which no binding exceeds `most` elements, if a row fits. */
+export function bands(rows: number, width: number, most: number): Band[] {
+  if (rows * width <= most) return [{ firstRow: 0, endRow: rows, skipped: 0, count: rows * width }]
+  // What is bound may begin up to ALIGNMENT elements before the first row.
+  const high = Math.max(1, Math.floor((most - ALIGNMENT) / width))
+  return Array.from({ length: Math.ceil(rows / high) }, (_, i) => {
+    const [firstRow, endRow] = [i * high, Math.min(rows, (i + 1) * high)]
+    const skipped = Math.floor((firstRow * width) / ALIGNMENT) * ALIGNMENT
+    return { firstRow, endRow, skipped, count: endRow * width - skipped }
+  })
+}
+
 /** Components of a batch of images, before they are numbered. */
 export class Forest {
   readonly #params: Readonly<Record<string, number>>
+  readonly #bands: readonly Band[]
   /** One bit a pixel, in words of 32 pixels of a row. */
   readonly #bits: Tensor
   readonly #parents: Tensor
   /** Roots in each word; after `number` the roots before it. */
   readonly #found: Tensor
+  /** One bit a run, at its start: it is a root. */
+  readonly #rootStarts: Tensor
 
-  /** Finds the components of x > threshold: three launches. */
+  /** Finds the components of x > threshold: four launches, and one more for each further band. */
   constructor(
     private readonly run: Run,
     private readonly x: Tensor,
@@ -101,8 +137,12 @@ export class Forest {
     const [images, height, width] = checkPlane(run.op, 'mask', x)
     const rowWords = Math.ceil(width / 32)
     const rowNodes = Math.ceil(width / 2)
+    const words = images * height * rowWords
     this.#params = {
-      words: images * height * rowWords,
+      words,
+      first: 0,
+      end: words,
+      skipped: 0,
       images,
       height,
       width,
@@ -113,12 +153,15 @@ export class Forest {
       slots: options.slots ?? 0,
       threshold: options.threshold,
     }
-    this.#bits = run.empty([images, height, rowWords], 'uint32')
+    this.#bands = bands(images * height, width, bindable(run.device))
     this.#parents = run.empty([images, height, rowNodes], 'uint32')
     this.#found = run.empty([images, height * rowWords], 'uint32')
-    this.#launch('pack', { x, packing: this.#bits, parents: this.#parents }, { threads: this.#pieces })
-    this.#launch('connect', { bits: this.#bits, parents: this.#parents })
-    this.#launch('flatten', { bits: this.#bits, parents: this.#parents, found: this.#found })
+    this.#rootStarts = run.empty([images, height, rowWords], 'uint32')
+    this.#bits = this.#pack(options.threshold)
+    const forest = { bits: this.#bits, parents: this.#parents }
+    this.#launch('plant', forest, this.#pieces)
+    this.#launch('connect', forest)
+    this.#launch('flatten', { ...forest, found: this.#found, root_bits: this.#rootStarts })
   }
 
   /** Invocations of the entry points that take a strip one word wide and STRIP rows high. */
@@ -127,26 +170,63 @@ export class Forest {
     return images! * strips! * row_words!
   }
 
-  #launch(
+  #launch(entry: string, bindings: Readonly<Record<string, Tensor>>, threads = this.#params.words!): void {
+    this.run.launch({ kernel: kernels, entry, bindings, params: this.#params, threads })
+  }
+
+  /** One launch a band of a full-size tensor, `whole`, bound under `name`: one invocation a word. */
+  #launchBands(
     entry: string,
+    name: string,
+    whole: Tensor,
     bindings: Readonly<Record<string, Tensor>>,
-    { threads = this.#params.words!, threshold = this.#params.threshold! } = {},
+    threshold = this.#params.threshold!,
   ): void {
-    this.run.launch({ kernel: kernels, entry, bindings, params: { ...this.#params, threshold }, threads })
+    const perRow = this.#params.row_words!
+    for (const { firstRow, endRow, skipped, count } of this.#bands) {
+      const [first, end] = [firstRow * perRow, endRow * perRow]
+      const part = count < whole.size ? whole.storage.slice(4 * skipped, 4 * count) : whole.storage.retain()
+      this.run.launch({
+        kernel: kernels,
+        entry,
+        bindings: { ...bindings, [name]: part },
+        params: { ...this.#params, first, end, skipped, threshold },
+        threads: end - first,
+      })
+      part.release('its launch was recorded')
+    }
+  }
+
+  /** Four pixels at once where rows consist of fours. */
+  get #wide(): boolean {
+    return this.#params.width! % 4 === 0
+  }
+
+  /** One bit a pixel: x > threshold. */
+  #pack(threshold: number): Tensor {
+    const { images, height, row_words } = this.#params as Record<string, number>
+    const packing = this.run.empty([images!, height!, row_words!], 'uint32')
+    if (this.#wide) this.#launchBands('threshold_wide', 'wide_x', this.x, { packing }, threshold)
+    else this.#launchBands('threshold', 'x', this.x, { packing }, threshold)
+    return packing
   }
 
   /** Numbers the components of each image in raster order of their first pixels; returns how many there are. */
   number(): Tensor {
     const count = this.run.empty([this.#params.images!], 'int32')
     exclusiveScan(this.run, this.#found, count)
-    this.#launch('number', { bits: this.#bits, parents: this.#parents, before: this.#found })
+    const root_starts = this.#rootStarts
+    this.#launch('number', { root_starts, parents: this.#parents, before: this.#found })
     return count
   }
 
   /** int32 labels, after `number`. */
   labels(): Tensor {
     const labels = this.run.empty(this.x.shape, 'int32')
-    this.#launch('write_labels', { bits: this.#bits, roots: this.#parents, labels })
+    const forest = { bits: this.#bits, roots: this.#parents }
+    const wide = { ...forest, wide_roots: this.#parents }
+    if (this.#wide) this.#launchBands('write_labels_wide', 'wide_labels', labels, wide)
+    else this.#launchBands('write_labels', 'labels', labels, forest)
     return labels
   }
 
@@ -158,40 +238,40 @@ export class Forest {
     const areas = run.empty([images!, slots!], 'int32')
     const boxes = run.empty([images!, slots!, 4])
     const centroids = run.empty([images!, slots!, 2])
-    this.#launch('measure', { bits: this.#bits, roots: this.#parents, sums }, { threads: this.#pieces })
-    this.#launch('tabulate', { sums, count, areas, boxes, centroids }, { threads: images! * slots! })
+    this.#launch('measure', { bits: this.#bits, roots: this.#parents, sums }, this.#pieces)
+    this.#launch('tabulate', { sums, count, areas, boxes, centroids }, images! * slots!)
     return [areas, boxes, centroids]
   }
 
   /** Marks the components that hold a value above `high`. */
   markAbove(high: number): void {
-    this.#launch('mark_strong', { x: this.x, bits: this.#bits, parents: this.#parents }, { threshold: high })
+    const strong = this.#pack(high)
+    this.#launch('mark_strong', { strong, bits: this.#bits, parents: this.#parents })
   }
 
   /** Marks the component under each image's point. */
   markPoints(points: Tensor): void {
-    this.#launch(
-      'mark_points',
-      { points, bits: this.#bits, parents: this.#parents },
-      { threads: this.#params.images! },
-    )
+    this.#launch('mark_points', { points, bits: this.#bits, parents: this.#parents }, this.#params.images!)
   }
 
   /** Marks the component of each image with the most pixels; of equal ones the first in raster order. */
   markLargest(): void {
     const sizes = this.run.zeros(this.#parents.shape, 'uint32')
     const best = this.run.zeros([this.#params.images!, 2], 'uint32')
-    const roots = this.#parents
-    this.#launch('weigh', { bits: this.#bits, roots, sizes })
-    this.#launch('find_largest', { bits: this.#bits, roots, sizes, best })
-    this.#launch('find_first_largest', { bits: this.#bits, roots, sizes, best })
-    this.#launch('mark_largest', { parents: this.#parents, best }, { threads: this.#params.images! })
+    const root_starts = this.#rootStarts
+    this.#launch('weigh', { bits: this.#bits, roots: this.#parents, sizes })
+    this.#launch('find_largest', { root_starts, sizes, best })
+    this.#launch('find_first_largest', { root_starts, sizes, best })
+    this.#launch('mark_largest', { parents: this.#parents, best }, this.#params.images!)
   }
 
   /** 1 in the marked components, else 0. */
   marked(): Tensor {
     const marks = this.run.empty(this.x.shape)
-    this.#launch('write_marked', { bits: this.#bits, roots: this.#parents, marks })
+    const forest = { bits: this.#bits, roots: this.#parents }
+    const wide = { ...forest, wide_roots: this.#parents }
+    if (this.#wide) this.#launchBands('write_marked_wide', 'wide_marks', marks, wide)
+    else this.#launchBands('write_marked', 'marks', marks, forest)
     return marks
   }
 }

@@ -1,29 +1,28 @@
-import tapsSource from '../../../kernels/taps.wgsl'
-import kernelSource from '../../../kernels/warp.wgsl'
-import mapsSource from '../../../kernels/warp_maps.wgsl'
+import source from '../../../kernels/warp.wgsl'
 import { ShapeError } from '../../gpu/errors.ts'
 import { kernel } from '../../gpu/kernel.ts'
 import { defineUnaryResult, type Run } from '../op.ts'
 import { formatShape, type Tensor } from '../tensor.ts'
 import { workgroupRows } from './planes.ts'
+import { spansOf } from './spans.ts'
 import { imageShape, pixelThreads } from './window.ts'
 
 /**
  * What gridSample, polarWarp, inversePolarWarp, fusePolar, cropResize, affineWarp and gridWarp share. A warp is a
- * map from output pixels to positions in the input (kernels/warp_maps.wgsl), then bilinear or nearest sampling
- * there (kernels/taps.wgsl, warp.wgsl), in one launch. Backward computes the positions again rather than keep
+ * map from output pixels to positions in the input (kernels/parts/warp_maps.wgsl), then bilinear or nearest sampling
+ * there (kernels/parts/taps.wgsl, warp.wgsl), in one launch. Backward computes the positions again rather than keep
  * them, scatters dy to the image in 64-bit fixed point (the same bits in any order), and pulls the gradient of
  * the positions back to the warp's parameters.
  *
  * Positions are float32 pixels: right to 4·2⁻²⁴ of the largest coordinate, 1.2e-4 px in an image of 512.
  */
 
-const warping = kernel('warp', tapsSource + mapsSource + kernelSource)
+const warping = kernel('warp', source)
 
 /** Loads from θ count on CPU drivers: an invocation makes them once for so many pixels. */
 const ROWS_ON_CPU = 4
 
-/** Codes of kernels/warp_maps.wgsl. */
+/** Codes of kernels/parts/warp_maps.wgsl. */
 const MAPS = {
   grid: 0,
   'grid-centers': 1,
@@ -36,7 +35,7 @@ const MAPS = {
   displace: 8,
 } as const
 
-/** Codes of kernels/taps.wgsl. */
+/** Codes of kernels/parts/taps.wgsl. */
 const PADS = { zeros: 0, border: 1, reflection: 2, 'reflection-centers': 3, wrap: 4 } as const
 const MODES = { bilinear: 0, 'nearest-even': 1, nearest: 2 } as const
 
@@ -115,8 +114,47 @@ function options(x: Tensor, index: Tensor | undefined, a: WarpAttrs) {
 const everyPixel = (run: Run, a: WarpAttrs, planes: number) =>
   pixelThreads(run.device.adapter.cpu, ...a.size, planes)
 
-/** dx: dy scattered to the pixels that were sampled. */
+/**
+ * Boxes are gathered unless the crops are that much smaller than the image: a pixel looks at every box of its
+ * image, a scattered sample costs eight atomics.
+ */
+const GATHER_UP_TO = 8
+
 function imageGradient(
+  run: Run,
+  x: Tensor,
+  theta: Tensor,
+  index: Tensor | undefined,
+  dy: Tensor,
+  a: WarpAttrs,
+): Tensor {
+  const [, , h, w] = x.shape as [number, number, number, number]
+  const gather = a.map === 'crop' && h * w <= GATHER_UP_TO * a.size[0] * a.size[1]
+  return (gather ? gatherGradient : scatterGradient)(run, x, theta, index, dy, a)
+}
+
+/** dx of boxes: every pixel sums up dy over the samples that touched it. */
+function gatherGradient(
+  run: Run,
+  x: Tensor,
+  theta: Tensor,
+  index: Tensor | undefined,
+  dy: Tensor,
+  a: WarpAttrs,
+): Tensor {
+  const [n, c, h, w] = x.shape as [number, number, number, number]
+  const dx = run.empty(x.shape)
+  run.launch({
+    ...options(x, index, a),
+    entry: 'gather',
+    bindings: { theta, index: index ?? theta, spans: index ? spansOf(run, index, n) : theta, dy, y: dx },
+    threads: pixelThreads(run.device.adapter.cpu, h, w, n * c),
+  })
+  return dx
+}
+
+/** dx: dy scattered to the pixels that were sampled. */
+function scatterGradient(
   run: Run,
   x: Tensor,
   theta: Tensor,
@@ -202,19 +240,10 @@ function sample(run: Run, x: Tensor, theta: Tensor, index: Tensor | undefined, a
 function fuse(run: Run, x: Tensor, theta: Tensor, index: Tensor, a: WarpAttrs): Tensor {
   const canvases = a.canvases!
   const y = run.empty([canvases, x.shape[1]!, ...a.size])
-  const spans = run.empty([canvases, 2], 'uint32')
-  const common = options(x, index, a)
   run.launch({
-    kernel: common.kernel,
-    params: common.params,
-    entry: 'find_spans',
-    bindings: { index, spans },
-    threads: canvases,
-  })
-  run.launch({
-    ...common,
+    ...options(x, index, a),
     entry: 'fuse',
-    bindings: { x, theta, index, found_spans: spans, y },
+    bindings: { x, theta, index, spans: spansOf(run, index, canvases), y },
     threads: everyPixel(run, a, canvases * x.shape[1]!),
   })
   return y

@@ -26,6 +26,30 @@ fn quotient(a: f32, b: f32) -> f32 {
   return select(q, near, near * b == a);
 }
 
+// Where output i of `count` samples along one axis of a box.
+fn along_box(i: u32, first: f32, length: f32, count: u32) -> f32 {
+  return first + (quotient((f32(i) + 0.5) * length, f32(count)) - 0.5);
+}
+
+// First and end of the outputs along one axis of a box that touch pixel k of `size`, which repeats at the border;
+// perhaps some beside.
+fn touching(k: u32, size: u32, first: f32, length: f32, count: u32) -> vec2u {
+  let all = f32(count);
+  if (length == 0.0) {
+    let t = tap(along_box(0u, first, length, count), size, BORDER);
+    return vec2u(0u, select(0u, count, (t.lo == i32(k)) | (t.hi == i32(k))));
+  }
+  // The outputs at k − 1 and k + 1, and what rounding may shift them.
+  let a = (f32(k) - 0.5 - first) * all / length - 0.5;
+  let b = (f32(k) + 1.5 - first) * all / length - 0.5;
+  let slack = 0.01 + 2e-6 * (abs(first) + f32(size)) * all / abs(length);
+  let before = (k == 0u && length > 0.0) || (k + 1u == size && length < 0.0);
+  let after = (k == 0u && length < 0.0) || (k + 1u == size && length > 0.0);
+  let low = select(floor(min(a, b) - slack), 0.0, before);
+  let high = select(ceil(max(a, b) + slack) + 1.0, all, after);
+  return vec2u(u32(clamp(low, 0.0, all)), u32(clamp(high, 0.0, all)));
+}
+
 // (cos, sin) of 2π·i/count.
 fn circle(i: u32, count: u32) -> vec2f {
   let octant = divide(i * 8u, count);
@@ -77,27 +101,18 @@ fn hat(i: u32, size: u32, k: u32, n: u32) -> f32 {
   return max(0.0, 1.0 - abs(past(i, size, k, n)));
 }
 
-fn displacement(m: u32, u: u32, v: u32) -> vec2f {
-  let k = knot(u, params.out_w, params.grid_w);
-  let l = knot(v, params.out_h, params.grid_h);
-  let s = past(u, params.out_w, k, params.grid_w);
-  let t = past(v, params.out_h, l, params.grid_h);
-  let right = min(1u, params.grid_w - 1u);
-  let down = min(1u, params.grid_h - 1u) * params.grid_w;
-  let nodes = params.grid_h * params.grid_w;
-  let a = 2u * m * nodes + l * params.grid_w + k;
-  let b = a + nodes;
-  let above = mix(vec2f(theta[a], theta[b]), vec2f(theta[a + right], theta[b + right]), s);
-  let below = mix(
-    vec2f(theta[a + down], theta[b + down]),
-    vec2f(theta[a + down + right], theta[b + down + right]),
-    s,
-  );
-  return mix(above, below, t);
-}
-
 // What the positions in column u of output m share, so that it is found once for many rows.
-struct Column { first: vec4f, last: vec2f }
+struct Column {
+  first: vec4f,
+  last: vec2f,
+  // Of a coarse grid: the control point at or before the column, how far past it the column lies, and the
+  // displacements between control points along x, of row `row` of the grid and of the next.
+  knot: u32,
+  past: f32,
+  row: u32,
+  above: vec2f,
+  below: vec2f,
+}
 
 fn column_of(m: u32, u: u32) -> Column {
   var s = Column();
@@ -108,18 +123,41 @@ fn column_of(m: u32, u: u32) -> Column {
     }
     case CROP: {
       s.first = vec4f(theta[4u * m], theta[4u * m + 1u], theta[4u * m + 2u], theta[4u * m + 3u]);
-      s.first.x += quotient((f32(u) + 0.5) * s.first.z, f32(params.out_w)) - 0.5;
+      s.first.x = along_box(u, s.first.x, s.first.z, params.out_w);
     }
     case AFFINE: {
       s.first = vec4f(theta[6u * m], theta[6u * m + 1u], theta[6u * m + 2u], theta[6u * m + 3u]);
       s.last = vec2f(theta[6u * m + 4u], theta[6u * m + 5u]);
+    }
+    case DISPLACE: {
+      s.knot = knot(u, params.out_w, params.grid_w);
+      s.past = past(u, params.out_w, s.knot, params.grid_w);
+      s.row = params.grid_h;
     }
     default: {}
   }
   return s;
 }
 
-fn position(m: u32, s: Column, u: u32, v: u32) -> vec2f {
+// Displacement in row `row` of the grid, between the control points beside a column.
+fn between(m: u32, row: u32, s: Column) -> vec2f {
+  let a = (2u * m * params.grid_h + row) * params.grid_w + s.knot;
+  let b = a + params.grid_h * params.grid_w;
+  let right = min(1u, params.grid_w - 1u);
+  return mix(vec2f(theta[a], theta[b]), vec2f(theta[a + right], theta[b + right]), s.past);
+}
+
+fn displacement(m: u32, column: ptr<function, Column>, v: u32) -> vec2f {
+  let row = knot(v, params.out_h, params.grid_h);
+  if (row != (*column).row) {
+    (*column).row = row;
+    (*column).above = between(m, row, *column);
+    (*column).below = between(m, min(row + 1u, params.grid_h - 1u), *column);
+  }
+  return mix((*column).above, (*column).below, past(v, params.out_h, row, params.grid_h));
+}
+
+fn position(m: u32, column: ptr<function, Column>, u: u32, v: u32) -> vec2f {
   let size = vec2f(f32(params.in_w), f32(params.in_h));
   let pixel = vec2f(f32(u), f32(v));
   switch (MAP) {
@@ -129,26 +167,26 @@ fn position(m: u32, s: Column, u: u32, v: u32) -> vec2f {
       if (MAP == GRID_CENTERS) { return (g + 1.0) * 0.5 * (size - 1.0); }
       return ((g + 1.0) * size - 1.0) * 0.5;
     }
-    case POLAR: { return s.first.xy + f32(u) * (params.radius_step * circle(v, params.angles)); }
-    case POLAR_UP: { return s.first.xy + f32(params.radii - 1u - v) * s.last; }
+    case POLAR: { return (*column).first.xy + f32(u) * (params.radius_step * circle(v, params.angles)); }
+    case POLAR_UP: { return (*column).first.xy + f32(params.radii - 1u - v) * (*column).last; }
     case INVERSE, INVERSE_UP: {
-      let d = pixel - s.first.xy;
+      let d = pixel - (*column).first.xy;
       let radius = sqrt(dot(d, d)) / params.radius_step;
       let angle = turns(d, f32(params.angles));
       if (MAP == INVERSE_UP) { return vec2f(angle, f32(params.radii - 1u) - radius); }
       return vec2f(radius, angle);
     }
     case CROP: {
-      return vec2f(s.first.x, s.first.y + quotient((pixel.y + 0.5) * s.first.w, f32(params.out_h)) - 0.5);
+      return vec2f((*column).first.x, along_box(v, (*column).first.y, (*column).first.w, params.out_h));
     }
     case AFFINE: {
       return vec2f(
-        s.first.x * pixel.x + s.first.y * pixel.y + s.first.z,
-        s.first.w * pixel.x + s.last.x * pixel.y + s.last.y,
+        (*column).first.x * pixel.x + (*column).first.y * pixel.y + (*column).first.z,
+        (*column).first.w * pixel.x + (*column).last.x * pixel.y + (*column).last.y,
       );
     }
     default: {
-      return pixel + displacement(m, u, v);
+      return pixel + displacement(m, column, v);
     }
   }
 }

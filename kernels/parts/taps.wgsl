@@ -1,5 +1,4 @@
-// Which pixels a position between them falls on, one axis at a time. Part of `warp`: src/autograd/ops/warp.ts
-// joins the files.
+// Which pixels a position between them falls on, one axis at a time. Part of `warp`.
 
 const ZEROS = 0u;
 const BORDER = 1u;
@@ -13,14 +12,6 @@ const BILINEAR = 0u;
 const NEAREST_EVEN = 1u; // halves to the even pixel, PyTorch's gridSample
 const NEAREST_UP = 2u;   // halves to the greater pixel
 override MODE: u32 = 0;
-
-// ⌊p / q⌋ for quotients below 2²²: float division is off by one at most, and CPU drivers divide integers one
-// lane at a time.
-fn divide(p: u32, q: u32) -> u32 {
-  let guess = u32(f32(p) / f32(q));
-  let rest = i32(p - guess * q);
-  return guess + select(0u, 1u, rest >= i32(q)) - select(0u, 1u, rest < 0);
-}
 
 // Along one axis: the two pixels (−1: outside, counts as zero), the weight of `hi`, and d weight / d position.
 struct Tap { lo: i32, hi: i32, t: f32, slope: f32 }

@@ -1,0 +1,2 @@
+/** The text of a kernel file with its includes. */
+export function readKernel(path: string): string
