@@ -56,7 +56,7 @@ const SHAPES: readonly Row[] = [
  * |got − want| in units of 2⁻²⁴ · Σ|terms|: rounding errors of a sum of products are some of these. Winograd's
  * transforms multiply by up to 8 and add up to 36 values that cancel: measured up to 23.
  */
-const bound = (variant: string): number => (variant === 'winograd' ? 48 : 16)
+const bound = (variant: string): number => ({ winograd: 48, winograd2x2: 16 })[variant] ?? 16
 
 const isOtherTile = (variant: string): boolean => /^gemm\d/.test(variant)
 
