@@ -26,9 +26,10 @@ const TILES = { registers: [64, 32], tiles: [64, 64] } as const
 export type MatmulForm = keyof typeof TILES | 'lanes'
 
 /** The forms that run on a device, that of its adapter first. */
-function formsFor(device: Device): { name: MatmulForm }[] {
+function formsFor(device: Device, half: boolean): { name: MatmulForm }[] {
   const names: MatmulForm[] = device.adapter.cpu ? ['registers', 'tiles'] : ['tiles', 'registers']
-  if (lanes(convAdapter(device))) names.unshift('lanes')
+  // `lanes` holds its first operand, a convolution's weight, in float32.
+  if (!half && lanes(convAdapter(device))) names.unshift('lanes')
   return names.map((name) => ({ name }))
 }
 
@@ -70,13 +71,15 @@ interface Product {
 function multiply(run: Run, product: Product, asked: MatmulForm | undefined): Tensor {
   const { a, b, m, n, k } = product
   const batch = broadcastShapes(run.op, a.batch, b.batch)
-  if (k === 0) return run.zeros([...batch, m, n])
-  const y = run.empty([...batch, m, n])
+  const { dtype } = a.tensor
+  if (k === 0) return run.zeros([...batch, m, n], dtype)
+  const y = run.empty([...batch, m, n], dtype)
   launch(run, product, y, asked ?? chosenForm(run.device, product, y.shape))
   return y
 }
 
 function chosenForm(device: Device, { a, b, m, n, k }: Product, shape: Shape): MatmulForm {
+  const { dtype } = a.tensor
   // The question may be measured long after its tensors: it holds their shapes.
   const like = ({ tensor: { shape, dtype }, batch, transposed }: Matrix) => ({
     key: `${dtype === 'float32' ? '' : `${dtype} `}${formatShape(batch)}${transposed ? ' turned' : ''}`,
@@ -85,12 +88,12 @@ function chosenForm(device: Device, { a, b, m, n, k }: Product, shape: Shape): M
   const [likeA, likeB] = [like(a), like(b)]
   const question = {
     key: `matmul ${m}x${k} by ${k}x${n}, batches ${likeA.key} and ${likeB.key}`,
-    candidates: formsFor(device),
+    candidates: formsFor(device, dtype === 'float16'),
     kernelsOf: () => [products, ...(lanes(convAdapter(device)) ? [convKernels.get('matmul_lanes')!] : [])],
     rehearse: () => {
       const run = new Run(device, 'tune matmul')
       const product = { a: likeA.zeros(run), b: likeB.zeros(run), m, n, k }
-      const y = run.empty(shape)
+      const y = run.empty(shape, dtype)
       return {
         run: ({ name }: { readonly name: MatmulForm }) => launch(run, product, y, name),
         dispose: () => void run.finish([]),
@@ -161,6 +164,7 @@ const turned = (tensor: Tensor, batch: Shape): Matrix => ({ tensor, batch, trans
 
 const apply = defineUnaryResult<{ form: MatmulForm | undefined }>({
   name: 'matmul',
+  half: { inputs: 'all', lower: true },
   forward(run, [a, b], attrs) {
     requireFloat('matmul', { a: a!, b: b! })
     const shape = checkMatmul(a!.shape, b!.shape)
@@ -200,6 +204,8 @@ const apply = defineUnaryResult<{ form: MatmulForm | undefined }>({
  * Matrix product over the last two axes: (…, m, k) · (…, k, n) gives (…, m, n); leading axes broadcast.
  * da = dy·bᵀ, db = aᵀ·dy, without transposing anything in memory. `form` overrides the tuner's choice of kernel; where
  * nothing was measured that is 'lanes' on CPU drivers with subgroups of eight, 'registers' on others, 'tiles' on GPUs.
+ * In float16 (inside `autocast`, too) 'tiles' multiplies halves and sums runs of eight products in them, 'registers'
+ * computes in float32; there is no 'lanes'.
  */
 export const matmul = (a: Tensor, b: Tensor, { form }: { form?: MatmulForm } = {}): Tensor =>
   apply([a, b], { form })
