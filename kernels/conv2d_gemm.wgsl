@@ -6,7 +6,7 @@
 // of DEPTH k pass through workgroup memory, k-major and in vec4f, so that a step of k is three reads for 32 FMAs or
 // four for 64. With BUFFERS = 2 a slice is filled while the one before is read: one barrier a slice. A line of
 // weights has one vec4 more than it holds, so that threads that fill a column write to different banks.
-// In the half form tiles and products are f16, and so are sums over RUN k; these are added up in f32.
+// In the half form tiles, products and sums over RUN k are of halves; the sums of runs are added up in f32.
 alias elem = f32;
 alias elem4 = vec4f;
 
@@ -30,7 +30,7 @@ override SPAN: u32 = 16;
 override DEPTH: u32 = 16;
 override BUFFERS: u32 = 1;
 
-const HALF = elem(1.0) + elem(0.0001) == elem(1.0); // f16 cannot tell them apart
+const HALF = elem(1.0) + elem(0.0001) == elem(1.0); // halves cannot tell these apart
 const RUN = 8u;
 
 var<workgroup> tileW: array<elem4, BUFFERS * DEPTH * (ROWS * 2 + 1)>;

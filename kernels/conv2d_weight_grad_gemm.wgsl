@@ -3,7 +3,7 @@
 // A workgroup computes 8·ROWS output channels × 4·COLS k over the pixels of one of `splits` runs, a thread 8 × 4
 // of them; slices of DEPTH pixels pass through workgroup memory. conv2d_reduce adds up the runs; a single one
 // (splits = 1) is written, or with accumulate added, to its place.
-// The half form multiplies and sums short runs in f16, as conv2d_gemm does.
+// The half form multiplies halves and sums them over RUN pixels, as conv2d_gemm does.
 alias elem = f32;
 alias elem4 = vec4f;
 
@@ -24,7 +24,7 @@ override COLS: u32 = 16;
 override DEPTH: u32 = 16;
 override BUFFERS: u32 = 1;
 
-const HALF = elem(1.0) + elem(0.0001) == elem(1.0); // f16 cannot tell them apart
+const HALF = elem(1.0) + elem(0.0001) == elem(1.0); // halves cannot tell these apart
 const RUN = 8u;
 
 // As in conv2d_gemm; a line has one vec4 more than it holds, against conflicts of banks.

@@ -4,7 +4,7 @@
 // `registers` keeps a tile of 4 rows and 8 columns of y in the registers of one lane and steps through k by 4:
 // for CPU drivers without subgroups of eight (else matmul_lanes), where arithmetic is eight lanes wide and every load is a load a lane.
 // `tiles` keeps 64×64 of y in a workgroup, 4×4 a lane, and stages A and B in workgroup memory: for GPUs. Its half form
-// multiplies f16 and sums them over RUN k; what else is summed is so in f32, as in `registers`.
+// multiplies halves and sums them over RUN k; all other sums, and those of `registers`, are f32.
 alias elem = f32;
 alias elem4 = vec4f;
 
@@ -163,7 +163,7 @@ fn registers(@builtin(global_invocation_id) id: vec3u) {
 
 const TILE = 64u;
 const DEPTH = 16u;
-const HALF = elem(1.0) + elem(0.0001) == elem(1.0); // f16 cannot tell them apart
+const HALF = elem(1.0) + elem(0.0001) == elem(1.0); // halves cannot tell these apart
 const RUN = 8u;
 // By k, so that a lane reads the four rows or columns of its tile as one vec4; a line has one more than it holds, so that
 // lanes that fill a column write to different banks.
