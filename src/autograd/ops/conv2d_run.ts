@@ -13,8 +13,8 @@ import { convKernels } from './conv2d_kernels.ts'
 
 export type ConvBuffers = Partial<Record<ConvBuffer, Tensor | Storage>>
 
-/** What a plan wants to know of the adapter. */
-export function convAdapter({ adapter, native }: Device): ConvAdapter {
+/** What a plan wants to know of the adapter; `half`: for activations in float16. */
+export function convAdapter({ adapter, native, matrices }: Device, half = false): ConvAdapter {
   const { cpu, maxInvocations, maxWorkgroupStorage } = adapter
   const subgroups = adapter.subgroups && convKernels.has('conv2d_lanes')
   const smallest = subgroups ? native.adapterInfo?.subgroupMinSize : undefined
@@ -24,6 +24,7 @@ export function convAdapter({ adapter, native }: Device): ConvAdapter {
     maxInvocations,
     maxWorkgroupStorage,
     ...(smallest ? { subgroupSize: smallest } : {}),
+    matrices: matrices?.[half ? 'float16' : 'float32'],
   }
 }
 
@@ -65,7 +66,7 @@ const isLoaded = ({ dispatches }: ConvVariant): boolean =>
 
 /** The variants that compute one part of a convolution on this device. */
 function planOf(device: Device, { part, shape, epilogue, half }: ConvRequest): ConvVariant[] {
-  const variants = planConv2d(shape, convAdapter(device), { [part]: epilogue })[part].filter(isLoaded)
+  const variants = planConv2d(shape, convAdapter(device, half), { [part]: epilogue })[part].filter(isLoaded)
   return half ? variants.filter(hasHalfForm) : variants
 }
 
