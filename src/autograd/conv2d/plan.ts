@@ -58,9 +58,11 @@ export function planConv2d(
   const inputGrad = epilogue.inputGrad ?? {}
   const weightGrad = epilogue.weightGrad ?? {}
   const onGpu = !adapter.cpu
+  const { matrices } = adapter
   const [to3x3, from3x3] = [forward3x3(shape), inputGrad3x3(shape)]
   return {
     forward: ordered(
+      matrices?.forward(shape, forward),
       suitsPlanes(shape, shape.cout) ? 'planes3x3' : suitsWinograd(to3x3, adapter) && 'winograd',
       ...(onGpu ? gemmForward(shape, adapter, forward) : []),
       lanes3x3(to3x3, adapter, forward),
@@ -75,6 +77,7 @@ export function planConv2d(
       ...(onGpu ? [] : gemmForward(shape, adapter, forward).slice(0, 1)),
     ),
     inputGrad: ordered(
+      matrices?.inputGrad(shape, inputGrad),
       suitsPlanes(shape, shape.cin) ? 'planes3x3' : suitsWinograd(from3x3, adapter) && 'winograd',
       ...(onGpu ? gemmInputGrad(shape, adapter, inputGrad) : []),
       lanes3x3(from3x3, adapter, inputGrad),
@@ -89,6 +92,7 @@ export function planConv2d(
       ...(onGpu ? [] : gemmInputGrad(shape, adapter, inputGrad).slice(0, 1)),
     ),
     weightGrad: ordered(
+      matrices?.weightGrad(shape, weightGrad),
       suitsPlanesWeightGrad(shape) ? 'planes3x3' : suitsWinogradWeightGrad(shape, adapter) && 'winograd',
       ...(onGpu ? gemmWeightGrad(shape, adapter, weightGrad) : []),
       lanes3x3WeightGrad(shape, adapter, weightGrad),
@@ -105,8 +109,16 @@ export function planConv2d(
   }
 }
 
-/** The variants there are, the one of that name first. */
-function ordered(first: string | false, ...variants: (ConvVariant | undefined | false)[]): ConvVariant[] {
+/** The variants there are: the given one first if there is one, then the one of that name. */
+function ordered(
+  best: ConvVariant | undefined,
+  first: string | false,
+  ...variants: (ConvVariant | undefined | false)[]
+): ConvVariant[] {
   const there = variants.filter((v) => v !== undefined && v !== false)
-  return [...there.filter((v) => v.name === first), ...there.filter((v) => v.name !== first)]
+  return [
+    ...(best ? [best] : []),
+    ...there.filter((v) => v.name === first),
+    ...there.filter((v) => v.name !== first),
+  ]
 }
