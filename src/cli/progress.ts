@@ -46,7 +46,7 @@ export async function trainingDisplay(io: Io, title: string, epochs: number): Pr
       bar.update(p.epoch - 1 + p.step / p.steps, {
         epoch: `${p.epoch}/${p.epochs}`,
         loss: score(p.loss),
-        dice: score(p.validationDice),
+        dice: score(p.validationScore),
         speed: p.imagesPerSecond.toFixed(1),
         left: seconds(p.secondsLeft),
       })
@@ -73,7 +73,7 @@ function lines(io: Io, title: string, epochs: number): TrainingDisplay {
     },
     epoch: (m) =>
       io.err(
-        `${title}: epoch ${m.epoch}/${epochs}, loss ${score(m.trainLoss)}, DSC ${score(m.validationDice)}, ` +
+        `${title}: epoch ${m.epoch}/${epochs}, loss ${score(m.trainLoss)}, DSC ${score(m.validationScore)}, ` +
           `${m.imagesPerSecond.toFixed(1)} images/s, ${seconds(left)} left\n`,
       ),
     end: () => undefined,

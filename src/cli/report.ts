@@ -84,7 +84,7 @@ function factsOf(results: readonly DataResult[], settings: Settings, seconds: nu
 }
 
 function curvesOf({ plan, networks }: DataResult) {
-  const series = (value: 'trainLoss' | 'validationDice') =>
+  const series = (value: 'trainLoss' | 'validationScore') =>
     networks.map(({ title, history }) => ({
       name: title,
       epochs: history.map((m) => m.epoch),
@@ -95,7 +95,7 @@ function curvesOf({ plan, networks }: DataResult) {
     {
       title: `${plan.name}: validation`,
       yLabel: 'DSC, each network in its own space',
-      series: series('validationDice'),
+      series: series('validationScore'),
     },
   ]
 }

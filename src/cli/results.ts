@@ -103,11 +103,11 @@ export function resultsJson(adapter: string, seconds: number, results: readonly 
         validation: plan.validation.length,
         test: scored[0]?.images.length ?? 0,
       },
-      networks: networks.map(({ name, bestEpoch, bestDice, history, seconds, memory }) => ({
+      networks: networks.map(({ name, bestEpoch, bestScore, history, seconds, memory }) => ({
         name,
         epochs: history.length,
         bestEpoch,
-        bestValidationDice: bestDice,
+        bestValidationDice: bestScore,
         seconds: Math.round(seconds),
         /** Bytes on the GPU in training; null if it was done before. */
         gpuBytes: memory?.peak ?? null,

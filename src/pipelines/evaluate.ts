@@ -6,11 +6,13 @@ import type { Sample, SampleData } from '../data/dataset.ts'
 import { BatchLoader } from '../data/loader.ts'
 import type { Module } from '../nn/module.ts'
 import { segmentLocalised } from './localise.ts'
+import { stacksOf } from './losses.ts'
 import { inPrecision, type Precision } from './precision.ts'
 import { type Scores, scoreMask } from './scores.ts'
 import { type SegmentThenSegmentOptions, segmentThenSegment } from './segment-then-segment.ts'
 import { stackSamples } from './tasks.ts'
-import { centreOfMap } from './transforms/parameters.ts'
+import type { NetworkOutput } from './training-options.ts'
+import { brightestOfMap, centreOfMap } from './transforms/parameters.ts'
 import { type PolarOptions, polarTransform } from './transforms/polar.ts'
 
 /** What a method made of one image. */
@@ -33,11 +35,11 @@ export interface Evaluated {
 /** Images in one forward pass. */
 const BATCH = 8
 
-/** Networks are called in evaluation mode and without a tape. */
+/** Networks are called in evaluation mode and without a tape; of several stacks the last one counts. */
 const inference =
   (net: Module, precision: Precision = 'float32') =>
   (x: Tensor): Tensor =>
-    inPrecision(x.device, precision, () => net.forward(x) as Tensor)
+    inPrecision(x.device, precision, () => stacksOf(net.forward(x) as NetworkOutput).at(-1)!)
 
 export interface InferenceOptions {
   /** 'mixed' runs the networks in float16, if the adapter has it. Default 'float32'. */
@@ -93,8 +95,23 @@ function evaluated(sample: Sample, data: SampleData, prediction: Float32Array): 
 }
 
 export interface PolarEvaluation extends PolarOptions, InferenceOptions {
-  /** Where the origins come from: the ground truth, or the prediction of a Cartesian network (approach A). */
-  readonly origins: 'truth' | { readonly cartesian: Module }
+  /**
+   * Where the origins come from: the ground truth, the centre of mass of a Cartesian network's prediction (approach A),
+   * or the brightest pixel of a network's heatmap (approach B).
+   */
+  readonly origins: 'truth' | { readonly cartesian: Module } | { readonly heatmap: Module }
+}
+
+/** The network that finds origins, none for the truth, and what makes an origin of its map. */
+function localiserOf(origins: PolarEvaluation['origins'], precision: Precision | undefined) {
+  if (origins === 'truth') return { parameters: centreOfMap() }
+  const heatmap = 'heatmap' in origins
+  const net = (heatmap ? origins.heatmap : origins.cartesian).eval()
+  const forward = inference(net, precision)
+  return {
+    localise: forward,
+    parameters: heatmap ? brightestOfMap() : centreOfMap(),
+  }
 }
 
 /** Polar segmentation about a found origin, mapped back. Scores in Cartesian and in polar space. */
@@ -106,14 +123,14 @@ export async function evaluatePolar(
 ): Promise<Evaluated[]> {
   const { origins, precision, ...polar } = options
   net.eval()
-  if (origins !== 'truth') origins.cartesian.eval()
+  const { localise, parameters: at } = localiserOf(origins, precision)
   return inBatches(samples, BATCH, async (batch, data) => {
     const made = device.noGrad(() =>
       device.scope(() => {
         const { x, y } = stackSamples(device, data)
         const parts = {
-          localise: origins === 'truth' ? () => y : inference(origins.cartesian, precision),
-          parameters: centreOfMap(),
+          localise: localise ?? (() => y),
+          parameters: at,
           transform: polarTransform(polar),
           segment: inference(net, precision),
         }

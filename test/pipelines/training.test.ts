@@ -72,7 +72,7 @@ test('a few discs are learnt: the loss falls and the validation DSC passes 0.9',
   )
   expect(result.history).toHaveLength(20)
   expect(result.history.at(-1)!.trainLoss).toBeLessThan(0.5 * result.history[0]!.trainLoss)
-  expect(result.bestDice).toBeGreaterThan(0.9)
+  expect(result.bestScore).toBeGreaterThan(0.9)
   expect(progress).toHaveLength(60)
   expect(starts).toHaveLength(1)
   expect(starts[0]!.seconds).toBeGreaterThan(0)
