@@ -51,6 +51,40 @@ function convolutions(n: number, layers: readonly Layer[]): Case[] {
   })
 }
 
+/** Convolutions with kernels of their own: n, cin, side, cout, window, stride, padding, dilation, groups. */
+const SPECIAL = [
+  ['3×3 depthwise', 1, 64, 32, 64, 3, 1, 1, 1, 64], ['3×3 depthwise dilation 2', 1, 64, 32, 64, 3, 1, 2, 2, 64],
+  ['3×3 depthwise stride 2', 1, 64, 32, 64, 3, 2, 1, 1, 64], ['7×7 depthwise', 1, 64, 32, 64, 7, 1, 3, 1, 64],
+  ['3×3 groups of 4', 4, 32, 32, 32, 3, 1, 1, 1, 8], ['1×1', 4, 64, 32, 64, 1, 1, 0, 1, 1],
+  ['1×1', 4, 256, 8, 256, 1, 1, 0, 1, 1], ['1×1', 4, 16, 64, 1, 1, 1, 0, 1, 1], ['3×3', 4, 16, 64, 1, 3, 1, 1, 1, 1],
+  ['7×7 stride 2', 1, 3, 128, 64, 7, 2, 3, 1, 1], ['3×3', 4, 128, 16, 128, 3, 1, 1, 1, 1],
+  ['3×3', 4, 256, 16, 256, 3, 1, 1, 1, 1], ['3×3', 4, 64, 64, 64, 3, 1, 1, 1, 1],
+] as const // biome-ignore format: a table
+
+function special(): Case[] {
+  return SPECIAL.flatMap(([what, n, cin, side, cout, window, stride, padding, dilation, groups]): Case[] => {
+    const out = Math.floor((side + 2 * padding - dilation * (window - 1) - 1) / stride) + 1
+    const weights = (cout * cin * window ** 2) / groups
+    const flops = 2 * n * out * out * weights
+    const bytes = 4 * (n * (side * side * cin + out * out * cout) + weights)
+    const name = `${what} ${n}×${cin}→${cout}×${side}²`
+    const inputs = (d: Device) => [
+      tensor(d, [n, cin, side, side]),
+      tensor(d, [cout, cin / groups, window, window]),
+    ]
+    const f = (x: Tensor, w: Tensor) => ops.conv2d(x, w, { stride, padding, dilation, groups })
+    return [
+      { name: `conv2d ${name}`, flops, bytes, setup: (d) => forward(d, inputs(d), f as never) },
+      {
+        name: `conv2d and gradients ${name}`,
+        flops: 3 * flops,
+        bytes: 3 * bytes,
+        setup: (d) => backward(d, inputs(d), f as never),
+      },
+    ]
+  })
+}
+
 function others(): Case[] {
   const image = [4, 16, 64, 64]
   const n = 4 * 16 * 64 * 64
@@ -117,6 +151,7 @@ function others(): Case[] {
 const cases = (large: boolean): Case[] => [
   ...convolutions(4, CONVOLUTIONS),
   ...(large ? convolutions(8, LARGE) : []),
+  ...special(),
   ...others(),
   ...geometry(),
 ]

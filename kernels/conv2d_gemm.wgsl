@@ -2,8 +2,10 @@
 //   y[o, (n,a)] = Σ_k  weight[o,k] · patch[k, (n,a)],   k = (channel, tap)
 // The patch matrix is read straight out of x: tap (ky,kx) of pixel a is x at a·step + offset. As in conv2d_lanes
 // the transpose works on the pixels of one phase, a·s + phase, whose valid taps are ky = first + t·every.
-// A workgroup computes 8·ROWS channels × 4·COLS pixels, a thread 8 × 4 of them; slices of DEPTH k pass through
-// workgroup memory, k-major and in vec4f, so that a step of k is three reads for 32 FMAs.
+// A workgroup computes 8·ROWS channels × 4·SPAN pixels, a thread 8 × 4 of them or, where SPAN = 2·COLS, 8 × 8; slices
+// of DEPTH k pass through workgroup memory, k-major and in vec4f, so that a step of k is three reads for 32 FMAs or
+// four for 64. With BUFFERS = 2 a slice is filled while the one before is read: one barrier a slice. A line of
+// weights has one vec4f more than it holds, so that threads that fill a column write to different banks.
 alias elem = f32;
 
 struct Params {
@@ -22,10 +24,12 @@ struct Params {
 override TRANSPOSE: bool = false;
 override ROWS: u32 = 8;
 override COLS: u32 = 16;
+override SPAN: u32 = 16;
 override DEPTH: u32 = 16;
+override BUFFERS: u32 = 1;
 
-var<workgroup> tileW: array<vec4f, DEPTH * ROWS * 2>;
-var<workgroup> tileX: array<vec4f, DEPTH * COLS>;
+var<workgroup> tileW: array<vec4f, BUFFERS * DEPTH * (ROWS * 2 + 1)>;
+var<workgroup> tileX: array<vec4f, BUFFERS * DEPTH * SPAN>;
 
 // The taps k with `position − k·dilation` divisible by the stride: first, distance and number.
 struct Taps { first: i32, every: i32, count: i32 }
@@ -47,6 +51,38 @@ fn offset(k: i32, position: i32, dilation: i32, stride: i32) -> i32 {
   return k * dilation - position;
 }
 
+// Where four pixels lie in channel 0 of y, and which there are.
+struct Place { to: vec4i, inside: vec4<bool> }
+
+fn place(first: i32, grid: i32, gridW: i32, phaseY: i32, phaseX: i32) -> Place {
+  let pixel = first + vec4i(0, 1, 2, 3);
+  let image = pixel / grid;
+  let rest = pixel - image * grid;
+  let oy = rest / gridW * select(1, params.strideH, TRANSPOSE) + phaseY;
+  let ox = rest % gridW * select(1, params.strideW, TRANSPOSE) + phaseX;
+  let inside = (image < vec4i(params.n)) & (oy < vec4i(params.outH)) & (ox < vec4i(params.outW));
+  let to = (image * params.cout * params.outH + oy) * params.outW + ox + params.offset + image * params.gap;
+  return Place(to, inside);
+}
+
+fn store_one(to: i32, o: i32, sum: f32) {
+  var value = sum;
+  if (params.hasBias != 0u) { value += bias[o]; }
+  if (params.accumulate != 0u) { value += f32(y[to]); }
+  if (params.relu != 0u) { value = select(value, 0.0, value < 0.0); }
+  y[to] = elem(value);
+}
+
+// Called for each row by name: sums that were indexed by a loop would lie in memory.
+fn store(at: Place, o: i32, inside: bool, sum: vec4f) {
+  if (!inside) { return; }
+  let to = at.to + o * params.outH * params.outW;
+  if (at.inside.x) { store_one(to.x, o, sum.x); }
+  if (at.inside.y) { store_one(to.y, o, sum.y); }
+  if (at.inside.z) { store_one(to.z, o, sum.z); }
+  if (at.inside.w) { store_one(to.w, o, sum.w); }
+}
+
 @compute @workgroup_size(COLS, ROWS)
 fn conv2d_gemm(
   @builtin(workgroup_id) group: vec3u,
@@ -66,11 +102,11 @@ fn conv2d_gemm(
   let grid = gridH * gridW;
   let pixels = params.n * grid;
   let blocks = (outG + i32(ROWS) * 8 - 1) / (i32(ROWS) * 8);
-  let tiles = (pixels + i32(COLS) * 4 - 1) / (i32(COLS) * 4);
+  let tiles = (pixels + i32(SPAN) * 4 - 1) / (i32(SPAN) * 4);
   let phases = phasesH * phasesW;
   if (index >= blocks * tiles * phases * params.groups) { return; }
   let block = index % blocks * i32(ROWS) * 8;
-  let tile = index / blocks % tiles * i32(COLS) * 4;
+  let tile = index / blocks % tiles * i32(SPAN) * 4;
   let phase = index / (blocks * tiles) % phases;
   let g = index / (blocks * tiles * phases);
   let positionH = params.padH + select(0, phase / phasesW, TRANSPOSE);
@@ -83,7 +119,7 @@ fn conv2d_gemm(
   let threads = ROWS * COLS;
   let plane = params.h * params.w;
   // A thread always fills the same four pixels of tileX.
-  let fillPixel = tile + i32(thread % COLS) * 4 + vec4i(0, 1, 2, 3);
+  let fillPixel = tile + i32(thread % SPAN) * 4 + vec4i(0, 1, 2, 3);
   let fillImage = fillPixel / grid;
   let fillRest = fillPixel - fillImage * grid;
   let fillY = fillRest / gridW * stepH;
@@ -91,7 +127,9 @@ fn conv2d_gemm(
   let fillBase = (fillImage * params.cin + g * inG) * plane;
   let fillInside = fillPixel < vec4i(pixels);
 
-  var sums = array<vec4f, 8>();
+  let line = ROWS * 2 + 1;
+  var sums = array<vec4f, 16>();
+  var buffer = 0u;
   for (var k0 = 0; k0 < depth; k0 += i32(DEPTH)) {
     for (var e = thread; e < DEPTH * ROWS * 2; e += threads) {
       let k = k0 + i32(e % DEPTH);
@@ -107,10 +145,10 @@ fn conv2d_gemm(
           if (o + j < outG) { value[j] = weight[at + (o + j) * params.weightOut]; }
         }
       }
-      tileW[(e % DEPTH) * ROWS * 2 + e / DEPTH] = value;
+      tileW[(buffer + e % DEPTH) * line + e / DEPTH] = value;
     }
-    for (var e = thread; e < DEPTH * COLS; e += threads) {
-      let k = k0 + i32(e / COLS);
+    for (var e = thread; e < DEPTH * SPAN; e += threads) {
+      let k = k0 + i32(e / SPAN);
       var value = vec4f();
       if (k < depth) {
         let i = k / max(window, 1);
@@ -126,13 +164,14 @@ fn conv2d_gemm(
         if (inside.z) { value.z = f32(x[at.z]); }
         if (inside.w) { value.w = f32(x[at.w]); }
       }
-      tileX[e] = value;
+      tileX[buffer * SPAN + e] = value;
     }
     workgroupBarrier();
     for (var k = 0u; k < DEPTH; k++) {
-      let wa = tileW[k * ROWS * 2 + local.y * 2];
-      let wb = tileW[k * ROWS * 2 + local.y * 2 + 1];
-      let v = tileX[k * COLS + local.x];
+      let at = buffer + k;
+      let wa = tileW[at * line + local.y * 2];
+      let wb = tileW[at * line + local.y * 2 + 1];
+      let v = tileX[at * SPAN + local.x];
       sums[0] += wa.x * v;
       sums[1] += wa.y * v;
       sums[2] += wa.z * v;
@@ -141,28 +180,46 @@ fn conv2d_gemm(
       sums[5] += wb.y * v;
       sums[6] += wb.z * v;
       sums[7] += wb.w * v;
+      if (SPAN > COLS) {
+        let u = tileX[at * SPAN + COLS + local.x];
+        sums[8] += wa.x * u;
+        sums[9] += wa.y * u;
+        sums[10] += wa.z * u;
+        sums[11] += wa.w * u;
+        sums[12] += wb.x * u;
+        sums[13] += wb.y * u;
+        sums[14] += wb.z * u;
+        sums[15] += wb.w * u;
+      }
     }
-    workgroupBarrier();
+    if (BUFFERS == 1u) {
+      workgroupBarrier();
+    } else {
+      buffer = DEPTH - buffer;
+    }
   }
 
-  let pixel = tile + i32(local.x) * 4 + vec4i(0, 1, 2, 3);
-  let image = pixel / grid;
-  let rest = pixel - image * grid;
-  let oy = rest / gridW * phasesH + phase / phasesW;
-  let ox = rest % gridW * phasesW + phase % phasesW;
-  let inside = (pixel < vec4i(pixels)) & (oy < vec4i(params.outH)) & (ox < vec4i(params.outW));
-  for (var j = 0; j < 8; j++) {
-    let inGroup = block + i32(local.y) * 8 + j;
-    if (inGroup >= outG) { break; }
-    let o = g * outG + inGroup;
-    let to = ((image * params.cout + o) * params.outH + oy) * params.outW + ox + params.offset + image * params.gap;
-    for (var i = 0; i < 4; i++) {
-      if (!inside[i]) { continue; }
-      var value = sums[j][i];
-      if (params.hasBias != 0u) { value += bias[o]; }
-      if (params.accumulate != 0u) { value += f32(y[to[i]]); }
-      if (params.relu != 0u) { value = select(value, 0.0, value < 0.0); }
-      y[to[i]] = elem(value);
-    }
+  let first = block + i32(local.y) * 8;
+  let o = g * outG + first;
+  let rows = outG - first;
+  let near = place(tile + i32(local.x) * 4, grid, gridW, phase / phasesW, phase % phasesW);
+  store(near, o, rows > 0, sums[0]);
+  store(near, o + 1, rows > 1, sums[1]);
+  store(near, o + 2, rows > 2, sums[2]);
+  store(near, o + 3, rows > 3, sums[3]);
+  store(near, o + 4, rows > 4, sums[4]);
+  store(near, o + 5, rows > 5, sums[5]);
+  store(near, o + 6, rows > 6, sums[6]);
+  store(near, o + 7, rows > 7, sums[7]);
+  if (SPAN > COLS) {
+    let far = place(tile + i32(COLS + local.x) * 4, grid, gridW, phase / phasesW, phase % phasesW);
+    store(far, o, rows > 0, sums[8]);
+    store(far, o + 1, rows > 1, sums[9]);
+    store(far, o + 2, rows > 2, sums[10]);
+    store(far, o + 3, rows > 3, sums[11]);
+    store(far, o + 4, rows > 4, sums[12]);
+    store(far, o + 5, rows > 5, sums[13]);
+    store(far, o + 6, rows > 6, sums[14]);
+    store(far, o + 7, rows > 7, sums[15]);
   }
 }

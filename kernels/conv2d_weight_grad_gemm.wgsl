@@ -20,9 +20,11 @@ struct Params {
 override ROWS: u32 = 8;
 override COLS: u32 = 16;
 override DEPTH: u32 = 16;
+override BUFFERS: u32 = 1;
 
-var<workgroup> tileD: array<vec4f, DEPTH * ROWS * 2>;
-var<workgroup> tileX: array<vec4f, DEPTH * COLS>;
+// As in conv2d_gemm; a line has one vec4f more than it holds, against conflicts of banks.
+var<workgroup> tileD: array<vec4f, BUFFERS * DEPTH * (ROWS * 2 + 1)>;
+var<workgroup> tileX: array<vec4f, BUFFERS * DEPTH * (COLS + 1)>;
 
 @compute @workgroup_size(COLS, ROWS)
 fn conv2d_weight_grad_gemm(
@@ -49,6 +51,9 @@ fn conv2d_weight_grad_gemm(
   let outPlane = params.outH * params.outW;
   let pixels = min(params.n * outPlane, (split + 1) * params.pixelsPerSplit);
 
+  let lineD = ROWS * 2 + 1;
+  let lineX = COLS + 1;
+  var buffer = 0u;
   var sums = array<vec4f, 8>();
   for (var p0 = split * params.pixelsPerSplit; p0 < pixels; p0 += i32(DEPTH)) {
     for (var e = thread; e < DEPTH * (ROWS * 2 + COLS); e += threads) {
@@ -62,7 +67,7 @@ fn conv2d_weight_grad_gemm(
         for (var j = 0; j < 4; j++) {
           if (p < pixels && co + j < outG) { value[j] = f32(dy[(image * params.cout + g * outG + co + j) * outPlane + rest]); }
         }
-        tileD[(e % DEPTH) * ROWS * 2 + u32(part)] = value;
+        tileD[(buffer + e % DEPTH) * lineD + u32(part)] = value;
       } else {
         let column = part - i32(ROWS) * 2;
         let y0 = rest / params.outW * params.strideH - params.padH;
@@ -77,14 +82,14 @@ fn conv2d_weight_grad_gemm(
             value[j] = f32(x[(image * params.cin + g * inG + ci) * plane + iy * params.w + ix]);
           }
         }
-        tileX[(e % DEPTH) * COLS + u32(column)] = value;
+        tileX[(buffer + e % DEPTH) * lineX + u32(column)] = value;
       }
     }
     workgroupBarrier();
     for (var k = 0u; k < DEPTH; k++) {
-      let da = tileD[k * ROWS * 2 + local.y * 2];
-      let db = tileD[k * ROWS * 2 + local.y * 2 + 1];
-      let v = tileX[k * COLS + local.x];
+      let da = tileD[(buffer + k) * lineD + local.y * 2];
+      let db = tileD[(buffer + k) * lineD + local.y * 2 + 1];
+      let v = tileX[(buffer + k) * lineX + local.x];
       sums[0] += da.x * v;
       sums[1] += da.y * v;
       sums[2] += da.z * v;
@@ -94,7 +99,11 @@ fn conv2d_weight_grad_gemm(
       sums[6] += db.z * v;
       sums[7] += db.w * v;
     }
-    workgroupBarrier();
+    if (BUFFERS == 1u) {
+      workgroupBarrier();
+    } else {
+      buffer = DEPTH - buffer;
+    }
   }
 
   for (var j = 0; j < 8; j++) {

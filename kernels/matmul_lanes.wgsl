@@ -12,6 +12,9 @@ override WIDE_A: bool = false;      // A's inner size divides by 4, and so do ch
 override WIDE_B: bool = false;
 override BIAS: bool = false;
 override ACCUMULATE: bool = false;
+// Rows are (channel, a, b) and columns (i, j): y (channels, 2·rows of i, 2·width) is written where 2×2 windows lie,
+// pixel (2i + a, 2j + b): a transposed convolution of windows that tile the image. `width` divides by 4.
+override TILED: bool = false;
 
 struct Params {
   m: i32, n: i32, k: i32,
@@ -21,7 +24,9 @@ struct Params {
   b0: i32, b1: i32, b2: i32, b3: i32,
   // Summed pairs of matrices: their distance in elements; chunks of k in each, and of how many k.
   stepA: i32, stepB: i32, chunks: i32, chunk: i32, total: i32, perSplit: i32, splits: i32,
-  relu: u32,
+  width: i32, relu: u32,
+  // Matrix i of y lies offset + i·gap elements further than in a dense array.
+  offset: i32, gap: i32,
 }
 
 // A and B are bound twice: as elements and as vec4s.
@@ -138,12 +143,20 @@ fn add_columns(sums: ptr<function, array<vec4f, 16>>, p: vec4f, first: u32, v: v
   add(sums, 15u, p3.w, v);
 }
 
-fn store(to: i32, column: i32, sum: vec4f) {
+fn store(row: i32, column: i32, base: i32, sum: vec4f) {
+  var to = base + row * params.n + column;
+  var step = 1;
+  if (TILED) {
+    let i = column / params.width;
+    let j = column - i * params.width;
+    to = base + (row >> 2) * 4 * params.n + (2 * i + ((row >> 1) & 1)) * 2 * params.width + 2 * j + (row & 1);
+    step = 2;
+  }
   for (var i = 0; i < min(4, params.n - column); i++) {
     var value = sum[i];
-    if (ACCUMULATE) { value += y[to + i]; }
+    if (ACCUMULATE) { value += y[to + i * step]; }
     if (params.relu != 0u) { value = select(value, 0.0, value < 0.0); }
-    y[to + i] = value;
+    y[to + i * step] = value;
   }
 }
 
@@ -184,11 +197,10 @@ fn matmul_lanes(
     }
   }
 
-  let base = i32(group.z) * params.m * params.n;
+  let base = i32(group.z) * (params.m * params.n + params.gap) + params.offset;
   for (var r = 0; r < min(16, params.m - row); r++) {
     var add = 0.0;
-    if (BIAS) { add = bias[row + r]; }
-    let to = base + (row + r) * params.n;
-    store(to + columns, columns, sums[r] + add);
+    if (BIAS) { add = bias[select(row + r, (row + r) >> 2, TILED)]; }
+    store(row + r, columns, base, sums[r] + add);
   }
 }

@@ -15,23 +15,32 @@ export const wgsl = {
   },
 }
 
-/** Kernels for pages: short, and all in one module, since gzip finds what they share only where they lie close together. */
+/** Kernels of conv2d_cpu_kernels.ts, which pages load on CPU drivers alone. */
+const FOR_CPU = /^(conv2d_(\w+_)?(lanes|tile)|matmul_lanes)\.wgsl$/
+
+/**
+ * Kernels for pages: short, and in two modules (for all adapters; for CPU drivers), since gzip finds what they share only
+ * where they lie close together.
+ */
 export const wgslForPages = {
   name: 'wgsl',
   setup(b) {
     const kernels = [...shortKernels(fileURLToPath(new URL('../kernels', import.meta.url)))]
     const identifier = (file) => `kernel_${file.replace('.wgsl', '')}`
-    const all = kernels
-      .map(([file, text]) => `export const ${identifier(file)} = ${JSON.stringify(text)}`)
-      .join('\n')
-    b.onResolve({ filter: /^all-kernels$/ }, () => ({
-      path: 'all',
+    const moduleOf = (file) => (FOR_CPU.test(file) ? 'kernels-for-cpu' : 'kernels')
+    b.onResolve({ filter: /^kernels(-for-cpu)?$/ }, ({ path }) => ({
+      path,
       namespace: 'kernels',
       sideEffects: false,
     }))
-    b.onLoad({ filter: /./, namespace: 'kernels' }, () => ({ contents: all }))
+    b.onLoad({ filter: /./, namespace: 'kernels' }, ({ path }) => ({
+      contents: kernels
+        .filter(([file]) => moduleOf(file) === path)
+        .map(([file, text]) => `export const ${identifier(file)} = ${JSON.stringify(text)}`)
+        .join('\n'),
+    }))
     b.onLoad({ filter: /\.wgsl$/ }, ({ path }) => ({
-      contents: `export { ${identifier(basename(path))} as default } from 'all-kernels'`,
+      contents: `export { ${identifier(basename(path))} as default } from '${moduleOf(basename(path))}'`,
     }))
   },
 }

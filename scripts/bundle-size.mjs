@@ -52,6 +52,10 @@ async function weigh([page, contents]) {
     gzipped: loaded.reduce((sum, name) => sum + gzipSync(bytesOf(name), { level: 9 }).length, 0),
     imports,
     modules: modules(loaded).filter((path) => path.startsWith('src/')),
+    // What it loads besides on a CPU driver.
+    onCpu: later
+      .filter((name) => modules([name]).includes('src/autograd/ops/conv2d_cpu_kernels.ts'))
+      .reduce((sum, name) => sum + gzipSync(bytesOf(name), { level: 9 }).length, 0),
     packages: packages(loaded),
     packagesLater: packages(later),
   }
@@ -94,6 +98,8 @@ if (process.argv.includes('--json')) {
     ...fovea.map((f) => [`fovea: ${f.page}`, f]),
     ...peers.map((p) => [`${p.peer} ${p.version}`, p]),
   ]
-  for (const [name, { minified, gzipped }] of rows)
-    console.log(`${name.padEnd(36)}${kilobytes(minified)} minified${kilobytes(gzipped)} gzipped`)
+  for (const [name, { minified, gzipped, onCpu }] of rows) {
+    const more = onCpu ? `, on a CPU driver ${kilobytes(onCpu).trim()} more` : ''
+    console.log(`${name.padEnd(36)}${kilobytes(minified)} minified${kilobytes(gzipped)} gzipped${more}`)
+  }
 }

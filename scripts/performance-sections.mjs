@@ -248,10 +248,10 @@ function kernels([{ kernels: list }]) {
 function bundle([{ fovea, peers: others }]) {
   const kb = (bytes) => (bytes / 1000).toFixed(1)
   const rows = [
-    ...fovea.map((f) => [`fovea: ${f.page}`, kb(f.minified), kb(f.gzipped)]),
-    ...others.map((p) => [`${p.peer} ${p.version}`, kb(p.minified), kb(p.gzipped)]),
+    ...fovea.map((f) => [`fovea: ${f.page}`, kb(f.minified), kb(f.gzipped), kb(f.onCpu)]),
+    ...others.map((p) => [`${p.peer} ${p.version}`, kb(p.minified), kb(p.gzipped), '–']),
   ]
-  return table(['browser bundle', 'minified kB', 'gzipped kB'], rows)
+  return table(['browser bundle', 'minified kB', 'gzipped kB', 'more on a CPU driver'], rows)
 }
 
 /** The runs on a graphics processor, or that there was none. */

@@ -8,16 +8,19 @@ import { readKernel } from './wgsl.mjs'
 
 /**
  * A kernel's text without comments, indentation and the spaces around punctuation. Lines stay, so that a compile error
- * can name one; `-`, `/`, `<`, `>` and `&` keep their spaces, lest two of them become another token; aliases stay as they
- * are written, since half precision exchanges them.
+ * can name one; a space stays where two operators meet, lest they become another token; aliases stay as they are written,
+ * since half precision exchanges them.
  */
-export const tighten = (text) =>
+const tighten = (text) =>
   text
     .replace(/\/\*[\s\S]*?\*\//g, '')
     .replace(/[ \t]*\/\/[^\n]*/g, '')
     .replace(/\n\s+/g, '\n')
     .replace(/^(?!alias ).*$/gm, (line) =>
-      line.replace(/ ?([{}()[\],;:+|?%^]) ?/g, '$1').replace(/(?<=[\w\])]) ([=*]) (?=[\w(-])/g, '$1'),
+      line
+        .replace(/ ?([{}()[\],;:]) ?/g, '$1')
+        .replace(/(?<=[\w\])]) ((?:[-+*/%=!<>&|^]|[-+*/%&|^=!<>]=|&&|\|\||<<|>>)|->) (?=[\w(])/g, '$1')
+        .replace(')-> ', ')->'),
     )
 
 const found = (texts, pattern) =>

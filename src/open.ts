@@ -54,6 +54,7 @@ export async function openOn(
   const native = await requestDevice(adapter)
   if (options.selfCheck ?? true) await selfCheck(native, name)
   const opened = new Device(adapter, native, options.debug, options.memoryLimit)
+  if (opened.adapter.cpu) (await import('./autograd/ops/conv2d_cpu_kernels.ts')).addCpuConvKernels()
   await tunerOf(opened).attach(tune, choices)
   return opened
 }

@@ -147,7 +147,7 @@ function chosenForm(
     return `${form} ${splits} ${f.subgroups && form.startsWith('rows')}`
   })
   return tunerOf(device).choose({
-    key: `${fold} of ${dtype === 'float32' ? '' : `${dtype} `}${shape.join('x')} over axes ${axes.join(',')}`,
+    key: `${fold} of ${dtype} ${shape.join('x')} over axes ${axes.join(',')}`,
     candidates: forms.filter((_, i) => walks.indexOf(walks[i]!) === i),
     kernelsOf: (f) => [f.subgroups ? reduceSubgroups : reduce],
     rehearse: () => {

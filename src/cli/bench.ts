@@ -35,7 +35,7 @@ import {
   workLine,
 } from './bench-tables.ts'
 import type { Io } from './io.ts'
-import { adapterOption, precisionOption } from './settings.ts'
+import { adapterOption, precisionOption } from './options.ts'
 
 /** `fovea bench`: kernels and networks against the adapter's ceiling and, in the same run, against peers. */
 export function benchCommand(program: Command, io: Io): void {

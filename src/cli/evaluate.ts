@@ -1,14 +1,16 @@
 import type { Command } from 'commander'
 import { DataError } from '../gpu/errors.ts'
 import type { Precision } from '../pipelines/precision.ts'
+import { methodOf } from '../runs/methods/index.ts'
+import { type RunContext, withNetworks } from '../runs/networks.ts'
+import { type DataEntry, type DataPlan, planData, planWhole } from '../runs/plan.ts'
+import { type DataResult, resultsJson } from '../runs/results.ts'
+import { entryNamed, readRun, type SavedRun } from '../runs/saved-run.ts'
 import type { Io } from './io.ts'
-import { scoreMethod } from './methods.ts'
-import { type RunContext, withNetworks } from './networks.ts'
-import { type DataEntry, type DataPlan, planData, planWhole } from './plan.ts'
-import { type DataResult, printedTables, resultsJson } from './results.ts'
-import { entryNamed, readRun, type SavedRun } from './saved-run.ts'
+import { adapterOption, precisionOption } from './options.ts'
+import { runHost } from './progress.ts'
 import { recoveringDevice } from './session.ts'
-import { adapterOption, precisionOption } from './settings.ts'
+import { printedTables } from './table.ts'
 
 interface EvaluateArguments {
   readonly run: string
@@ -50,11 +52,11 @@ async function runEvaluation(args: EvaluateArguments, io: Io): Promise<void> {
   try {
     const adapter = (await device.get()).adapter.name
     io.err(`adapter: ${adapter}\n`)
-    const context: RunContext = { io, out: args.run, settings, device }
+    const context: RunContext = { host: runHost(io), out: args.run, settings, device }
     const results: DataResult[] = []
     for (const { entry, plan } of plans) {
       const scored = await withNetworks(context, entry, (gpu, nets) =>
-        scoreMethod(gpu, entry.method, settings, nets, plan.test),
+        methodOf(entry.method).score(gpu, nets, plan.test, settings),
       )
       results.push({ plan, networks: [], scored })
     }

@@ -4,13 +4,14 @@ import { DataError } from '../gpu/errors.ts'
 import { safetensorsFrom } from '../nn/state.ts'
 import { writeFileAtomic } from '../node/atomic.ts'
 import { exportOnnx } from '../onnx/export.ts'
+import { methodOf } from '../runs/methods/index.ts'
+import { type RunContext, withNetworks } from '../runs/networks.ts'
+import { networkFolder } from '../runs/plan.ts'
+import { entryNamed, readRun } from '../runs/saved-run.ts'
 import type { Io } from './io.ts'
-import { networksOf } from './methods.ts'
-import { type RunContext, withNetworks } from './networks.ts'
-import { networkFolder } from './plan.ts'
-import { entryNamed, readRun } from './saved-run.ts'
+import { adapterOption } from './options.ts'
+import { runHost } from './progress.ts'
 import { recoveringDevice } from './session.ts'
-import { adapterOption } from './settings.ts'
 
 interface ExportArguments {
   readonly run: string
@@ -54,13 +55,15 @@ async function runExport(args: ExportArguments, io: Io): Promise<void> {
     throw new DataError(`--out ${args.out}: name a file that ends in .onnx or .safetensors`)
   const run = await readRun(args.run)
   const entry = entryNamed(run, args.run, args.dataset)
-  const names = networksOf(entry.method, run.settings).map((n) => n.name)
+  const names = methodOf(entry.method)
+    .networks(run.settings)
+    .map((n) => n.name)
   const name = args.network ?? names.at(-1)!
   if (!names.includes(name))
     throw new DataError(`${args.run} has no network ${name} for ${entry.name}; it has ${names.join(', ')}`)
   const device = recoveringDevice(args.adapter, io)
   try {
-    const context: RunContext = { io, out: args.run, settings: run.settings, device }
+    const context: RunContext = { host: runHost(io), out: args.run, settings: run.settings, device }
     const { size } = run.settings
     const bytes = await withNetworks(context, entry, async (_, nets) => {
       const net = nets[name]!

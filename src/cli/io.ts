@@ -1,5 +1,3 @@
-import { FoveaError } from '../gpu/errors.ts'
-
 /** Where a command reads its interruption and writes its text. Tests pass their own. */
 export interface Io {
   /** Standard output: results, and nothing but JSON with --json. */
@@ -14,11 +12,6 @@ export interface Io {
 
 /** Exit codes of every command. */
 export const EXIT = { ok: 0, error: 1, usage: 2, interrupted: 130 } as const
-
-/** Ends a command with exit code 130; the message says how to go on. */
-export class Interrupted extends FoveaError {
-  override name = 'Interrupted'
-}
 
 /**
  * This process's own streams. The first Ctrl-C (or SIGTERM) asks the command to end with a usable checkpoint,

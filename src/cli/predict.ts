@@ -12,13 +12,18 @@ import { findImages } from '../node/layouts.ts'
 import { writeMask } from '../node/png.ts'
 import { overlayPng } from '../node/report.ts'
 import type { Precision } from '../pipelines/precision.ts'
-import { Interrupted, type Io } from './io.ts'
-import { type Networks, predictMasks } from './methods.ts'
-import { type RunContext, withNetworks } from './networks.ts'
-import type { DataEntry } from './plan.ts'
-import { entryNamed, readRun } from './saved-run.ts'
+import { Interrupted } from '../runs/host.ts'
+import { methodOf } from '../runs/methods/index.ts'
+import type { Networks } from '../runs/methods/method.ts'
+import { type RunContext, withNetworks } from '../runs/networks.ts'
+import type { DataEntry } from '../runs/plan.ts'
+import { predictMasks } from '../runs/predict.ts'
+import { entryNamed, readRun } from '../runs/saved-run.ts'
+import type { Settings } from '../runs/settings.ts'
+import type { Io } from './io.ts'
+import { adapterOption, precisionOption } from './options.ts'
+import { runHost } from './progress.ts'
 import { recoveringDevice } from './session.ts'
-import { adapterOption, precisionOption, type Settings } from './settings.ts'
 
 interface PredictArguments {
   readonly run: string
@@ -71,7 +76,7 @@ async function runPrediction(path: string, args: PredictArguments, io: Io): Prom
   const device = recoveringDevice(args.adapter, io)
   try {
     io.err(`adapter: ${(await device.get()).adapter.name}\n`)
-    const context: RunContext = { io, out: args.run, settings, device }
+    const context: RunContext = { host: runHost(io), out: args.run, settings, device }
     const masks = await withNetworks(context, entry, (gpu, nets) =>
       predictAll(gpu, nets, { files, entry, settings, args, io }),
     )
@@ -121,7 +126,7 @@ async function predictAll(device: Device, nets: Networks, work: Work): Promise<P
     const batch = files.slice(i, i + BATCH)
     const images = await Promise.all(batch.map((file) => readImage(file)))
     const data = images.map((image, k) => prepare(image, (i + k) / files.length, entry, settings))
-    const maps = await predictMasks(device, entry.method, settings, nets, data)
+    const maps = await predictMasks(device, methodOf(entry.method), settings, nets, data)
     for (const [k, file] of batch.entries()) {
       const [, height, width] = images[k]!.shape
       const { height: h, width: w } = data[k]!
@@ -140,7 +145,7 @@ function prepare(image: Image, depth: number, entry: DataEntry, settings: Settin
     {
       channels: entry.channels - (depthChannel ? 1 : 0),
       normalize: defaultNormalization(entry.layout),
-      ...(entry.method === 'crops' ? {} : { size: [size, size] as const }),
+      ...(methodOf(entry.method).fullSize ? {} : { size: [size, size] as const }),
       ...(depthChannel ? { depth } : {}),
     },
   )

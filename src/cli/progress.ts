@@ -1,18 +1,6 @@
 import { formatBytes } from '../gpu/bytes.ts'
-import type { TrainingMemory } from '../pipelines/memory.ts'
-import type { EpochMetrics } from '../pipelines/metrics.ts'
-import type { Progress, Startup } from '../pipelines/training.ts'
+import type { RunHost, TrainingDisplay } from '../runs/host.ts'
 import type { Io } from './io.ts'
-
-/** Shows one network's training. */
-export interface TrainingDisplay {
-  /** What training is going to hold on the GPU. */
-  start(memory: TrainingMemory): void
-  firstStep(s: Startup): void
-  progress(p: Progress): void
-  epoch(m: EpochMetrics): void
-  end(): void
-}
 
 const seconds = (s: number): string =>
   !Number.isFinite(s)
@@ -25,8 +13,15 @@ const seconds = (s: number): string =>
 
 const score = (v: number | undefined): string => (v === undefined ? '–' : v.toFixed(3))
 
+/** A command as the host of its run. */
+export const runHost = (io: Io): RunHost => ({
+  note: (text) => io.err(text),
+  display: (title, epochs) => trainingDisplay(io, title, epochs),
+  signal: io.signal,
+})
+
 /** A bar on a terminal; elsewhere a line an epoch. Both on standard error. */
-export async function trainingDisplay(io: Io, title: string, epochs: number): Promise<TrainingDisplay> {
+async function trainingDisplay(io: Io, title: string, epochs: number): Promise<TrainingDisplay> {
   if (!io.terminal) return lines(io, title, epochs)
   const { default: library } = await import('cli-progress')
   const bar = new library.SingleBar({

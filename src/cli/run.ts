@@ -1,10 +1,11 @@
 import { Command, CommanderError } from 'commander'
 import { CheckpointError, DataError } from '../gpu/errors.ts'
+import { Interrupted } from '../runs/host.ts'
 import { dataCommand } from './data.ts'
 import { devicesCommand } from './devices.ts'
 import { evaluateCommand } from './evaluate.ts'
 import { exportCommand } from './export.ts'
-import { EXIT, Interrupted, type Io } from './io.ts'
+import { EXIT, type Io } from './io.ts'
 import { predictCommand } from './predict.ts'
 import { trainCommand } from './train.ts'
 

@@ -2,21 +2,26 @@ import { join } from 'node:path'
 import type { Command } from 'commander'
 import { writeFileAtomic } from '../node/atomic.ts'
 import { RunFolder } from '../node/run-folder.ts'
-import { Interrupted, type Io } from './io.ts'
-import { networksOf, scoreMethod } from './methods.ts'
-import { type RunContext, type TrainedNetwork, trainNetwork, withNetworks } from './networks.ts'
-import { type DataPlan, entryOf, planData } from './plan.ts'
-import { writeRunReport } from './report.ts'
-import { type DataResult, printedTables, resultsJson, scoresCsv } from './results.ts'
+import { Interrupted } from '../runs/host.ts'
+import { METHODS, methodOf } from '../runs/methods/index.ts'
+import { type RunContext, type TrainedNetwork, trainNetwork, withNetworks } from '../runs/networks.ts'
+import { type DataPlan, entryOf, planData } from '../runs/plan.ts'
+import { writeRunReport } from '../runs/report.ts'
+import { type DataResult, resultsJson, scoresCsv } from '../runs/results.ts'
+import type { Io } from './io.ts'
+import { addTrainOptions, settingsOf, type TrainArguments } from './options.ts'
+import { runHost } from './progress.ts'
 import { recoveringDevice } from './session.ts'
-import { addTrainOptions, settingsOf, type TrainArguments } from './settings.ts'
+import { printedTables } from './table.ts'
+
+const listOfMethods = (): string =>
+  Object.entries(METHODS)
+    .map(([name, { title }]) => `  ${name.padEnd(11)}${title}`)
+    .join('\n')
 
 const EXAMPLES = `
 Each folder is split into training, validation and test by patient or image (seeded, 80/10/10). Then:
-  polar      trains a Cartesian and a polar network; scores the Cartesian one, and the polar one with origins
-             from the ground truth and from the Cartesian network
-  crops      trains a rough and a fine network; scores the rough one alone, and segment-then-segment, at full size
-  cartesian  the baseline alone
+${listOfMethods()}
 The run folder gets config.json, a folder a network (metrics.jsonl, last and best weights), results.json,
 scores.csv and report.html. Ctrl-C ends at the next step; the same command goes on, with --memory and
 --checkpoint-activations as it likes: they change no result.
@@ -46,7 +51,7 @@ async function runTraining(args: TrainArguments, io: Io): Promise<void> {
   const device = recoveringDevice(args.adapter, io, { tune: args.tune, memoryLimit: args.memory })
   try {
     const activationCheckpointing = args.checkpointActivations ?? false
-    const context: RunContext = { io, out, settings, device, activationCheckpointing }
+    const context: RunContext = { host: runHost(io), out, settings, device, activationCheckpointing }
     const adapter = (await device.get()).adapter.name
     io.err(`adapter: ${adapter}\n`)
     const results: DataResult[] = []
@@ -67,21 +72,21 @@ async function runTraining(args: TrainArguments, io: Io): Promise<void> {
 
 /** Trains a data set's networks and scores them. */
 async function runData(context: RunContext, plan: DataPlan): Promise<DataResult> {
-  const { io, settings } = context
+  const { host, settings } = context
   const { train, validation, test, dataset } = plan
-  io.err(
+  host.note(
     `${plan.name}: ${train.length} training, ${validation.length} validation, ${test.length} test images, ` +
       `method ${plan.method}\n`,
   )
   const networks: TrainedNetwork[] = []
-  for (const network of networksOf(plan.method, settings)) {
-    if (io.signal.aborted)
+  for (const network of methodOf(plan.method).networks(settings)) {
+    if (host.signal.aborted)
       throw new Interrupted('stopped between two networks; run the same command again to go on')
     networks.push(await trainNetwork(context, plan, network))
   }
   const { name, method } = plan
   const scored = await withNetworks(context, { name, method, channels: dataset.channels }, (device, nets) =>
-    scoreMethod(device, method, settings, nets, test),
+    methodOf(method).score(device, nets, test, settings),
   )
   return { plan, networks, scored }
 }

@@ -5,9 +5,10 @@ import { tune, type VariantTiming } from '../gpu/tune.ts'
 import { tunerOf } from '../gpu/tuner.ts'
 import { ChoiceFile } from '../node/choice-file.ts'
 import { openDevice } from '../node/open.ts'
+import { Interrupted } from '../runs/host.ts'
 import { type CaseOptions, casesOf, count, counts, networks } from './bench-options.ts'
-import { Interrupted, type Io } from './io.ts'
-import { adapterOption, precisionOption } from './settings.ts'
+import type { Io } from './io.ts'
+import { adapterOption, precisionOption } from './options.ts'
 import { formatTable } from './table.ts'
 
 interface TuneOptions extends CaseOptions {

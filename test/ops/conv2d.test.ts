@@ -266,6 +266,8 @@ describe('conv2d', () => {
           })
           for (const part of ['forward', 'inputGrad', 'weightGrad'] as const) {
             for (const variant of half ? plan[part].filter(hasHalfForm) : plan[part]) {
+              // Other tiles of the same kernel, and compiled long: conv2d-kernels.test.ts holds them.
+              if (/^gemm\d/.test(variant.name)) continue
               const run = new Run(device, 'variant')
               const type = part === 'weightGrad' ? 'float32' : dtype
               const size = wanted[part].length / n
@@ -277,7 +279,9 @@ describe('conv2d', () => {
               const what = `${part} ${variant.name} of ${x} by ${w} ${JSON.stringify(g)}`
               // Sums are float32 in both; a half is rounded once, to 2⁻¹¹ of its size.
               const rtol = type === 'float16' ? 2 ** -11 + 2e-5 : 2e-5
-              expectClose(await out.data(), placed, rtol, 2e-5, what)
+              // Winograd's larger rounding errors have their own bound in conv2d-kernels.test.ts.
+              const atol = variant.name === 'winograd' ? 5e-4 : 2e-5
+              expectClose(await out.data(), placed, rtol, atol, what)
               out.dispose()
             }
           }

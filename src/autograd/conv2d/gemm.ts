@@ -12,79 +12,97 @@ import {
   spread,
 } from './variant.ts'
 
-/** Threads of a matrix-product workgroup: 8 rows and 4 columns of the product each, no more rows than it has. */
-function gemmTile(rows: number, adapter: ConvAdapter) {
-  const ROWS = rows > 32 ? 8 : rows > 16 ? 4 : 2
-  const COLS = 16
-  const DEPTH = 16
-  const bytes = 16 * DEPTH * (ROWS * 2 + COLS)
-  const fits = ROWS * COLS <= adapter.maxInvocations && bytes <= adapter.maxWorkgroupStorage
-  return fits ? { ROWS, COLS, DEPTH } : undefined
+/** A tile of the product: 8·ROWS × 4·SPAN, threads ROWS × COLS, slices of DEPTH k in one buffer or two. */
+interface GemmTile {
+  readonly ROWS: number
+  readonly COLS: number
+  readonly SPAN: number
+  readonly DEPTH: number
+  readonly BUFFERS: number
 }
+
+/**
+ * Tiles for a product of so many rows, the default first: no more rows than it has. None of them could be timed on
+ * a GPU yet; the others are there for the tuner.
+ */
+function gemmTiles(rows: number, adapter: ConvAdapter): GemmTile[] {
+  const ROWS = rows > 32 ? 8 : rows > 16 ? 4 : 2
+  const tiles: GemmTile[] = [
+    { ROWS, COLS: 16, SPAN: 16, DEPTH: 16, BUFFERS: 1 },
+    { ROWS, COLS: 16, SPAN: 16, DEPTH: 8, BUFFERS: 2 },
+    { ROWS, COLS: 16, SPAN: 32, DEPTH: 8, BUFFERS: 2 },
+    { ROWS, COLS: 32, SPAN: 32, DEPTH: 8, BUFFERS: 2 },
+  ]
+  if (rows > 64) tiles.push({ ROWS: 16, COLS: 16, SPAN: 32, DEPTH: 8, BUFFERS: 1 })
+  return tiles.filter(
+    (t) =>
+      t.ROWS * t.COLS <= adapter.maxInvocations &&
+      16 * t.BUFFERS * t.DEPTH * (t.ROWS * 2 + t.SPAN + 2) <= adapter.maxWorkgroupStorage,
+  )
+}
+
+/** The default is `gemm`; others say their tile, and `x2` for two buffers. */
+const gemmName = ({ ROWS, COLS, SPAN, BUFFERS }: GemmTile, first: boolean) =>
+  first ? 'gemm' : `gemm${8 * ROWS}x${4 * SPAN}${SPAN > COLS ? 'wide' : ''}${BUFFERS > 1 ? 'x2' : ''}`
 
 /** Groups of few channels would leave most of a matrix tile empty. */
 const gemmFit = (s: ConvShape) => s.groups === 1 || (s.cin / s.groups >= 8 && s.cout / s.groups >= 8)
 
-function gemmVariant(s: ConvShape, c: Correlation, adapter: ConvAdapter, epilogue: ConvEpilogue) {
-  const tile = gemmTile(c.outG, adapter)
-  if (!tile || !gemmFit(s)) return undefined
-  const blocks = Math.ceil(c.outG / (tile.ROWS * 8)) * Math.ceil((s.n * c.grid) / (tile.COLS * 4))
-  return {
-    name: 'gemm',
-    scratch: {},
-    dispatches: [
-      {
-        file: 'conv2d_gemm',
-        entry: 'conv2d_gemm',
-        bindings: { x: c.from, weight: 'weight' as const, bias: biasBinding(epilogue), y: c.to },
-        params: { ...c.params, ...epilogueParams(epilogue) },
-        overrides: { TRANSPOSE: c.transpose ? 1 : 0, ...tile },
-        workgroups: spread(blocks * c.phases * s.groups),
-      },
-    ],
-  }
-}
-
-export function gemmForward(
+function gemmVariants(
   s: ConvShape,
+  c: Correlation,
   adapter: ConvAdapter,
   epilogue: ConvEpilogue,
-): ConvVariant | undefined {
-  return gemmVariant(s, forwardCorrelation(s), adapter, epilogue)
+): ConvVariant[] {
+  if (!gemmFit(s)) return []
+  return gemmTiles(c.outG, adapter).map((tile, i): ConvVariant => {
+    const blocks = Math.ceil(c.outG / (tile.ROWS * 8)) * Math.ceil((s.n * c.grid) / (tile.SPAN * 4))
+    return {
+      name: gemmName(tile, i === 0),
+      scratch: {},
+      dispatches: [
+        {
+          file: 'conv2d_gemm',
+          entry: 'conv2d_gemm',
+          bindings: { x: c.from, weight: 'weight', bias: biasBinding(epilogue), y: c.to },
+          params: { ...c.params, ...epilogueParams(epilogue) },
+          overrides: { TRANSPOSE: c.transpose ? 1 : 0, ...tile },
+          workgroups: spread(blocks * c.phases * s.groups),
+        },
+      ],
+    }
+  })
 }
 
-export function gemmInputGrad(
-  s: ConvShape,
-  adapter: ConvAdapter,
-  epilogue: ConvEpilogue,
-): ConvVariant | undefined {
-  return gemmVariant(s, inputGradCorrelation(s), adapter, epilogue)
-}
+export const gemmForward = (s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) =>
+  gemmVariants(s, forwardCorrelation(s), adapter, epilogue)
 
-export function gemmWeightGrad(
-  s: ConvShape,
-  adapter: ConvAdapter,
-  epilogue: ConvEpilogue,
-): ConvVariant | undefined {
+export const gemmInputGrad = (s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) =>
+  gemmVariants(s, inputGradCorrelation(s), adapter, epilogue)
+
+export function gemmWeightGrad(s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue): ConvVariant[] {
+  if (!gemmFit(s)) return []
   const outG = s.cout / s.groups
-  const tile = gemmTile(outG, adapter)
-  if (!tile || !gemmFit(s)) return undefined
   const depth = (s.cin / s.groups) * s.kh * s.kw
-  const tiles = s.groups * Math.ceil(outG / (tile.ROWS * 8)) * Math.ceil(depth / (tile.COLS * 4))
-  const slices = Math.ceil((s.n * s.outH * s.outW) / tile.DEPTH)
-  const runs = split(slices, tiles, 256)
-  return splitSum(
-    'gemm',
-    {
-      file: 'conv2d_weight_grad_gemm',
-      entry: 'conv2d_weight_grad_gemm',
-      bindings: { x: 'x', dy: 'dy' },
-      params: { ...geometry(s), pixelsPerSplit: runs.rowsPerSplit * tile.DEPTH },
-      overrides: tile,
-      workgroups: spread(tiles * runs.splits),
-    },
-    s.cout * depth,
-    runs.splits,
-    epilogue,
-  )
+  // This kernel has no wide form.
+  const fitting = gemmTiles(outG, adapter).filter((t) => t.SPAN === t.COLS)
+  return fitting.map((tile, i) => {
+    const { SPAN, ...overrides } = tile
+    const tiles = s.groups * Math.ceil(outG / (tile.ROWS * 8)) * Math.ceil(depth / (SPAN * 4))
+    const runs = split(Math.ceil((s.n * s.outH * s.outW) / tile.DEPTH), tiles, 256)
+    return splitSum(
+      gemmName(tile, i === 0),
+      {
+        file: 'conv2d_weight_grad_gemm',
+        entry: 'conv2d_weight_grad_gemm',
+        bindings: { x: 'x', dy: 'dy' },
+        params: { ...geometry(s), pixelsPerSplit: runs.rowsPerSplit * tile.DEPTH },
+        overrides,
+        workgroups: spread(tiles * runs.splits),
+      },
+      s.cout * depth,
+      runs.splits,
+      epilogue,
+    )
+  })
 }

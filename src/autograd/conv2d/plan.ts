@@ -35,6 +35,7 @@ import {
   tile3x3,
   tile3x3WeightGrad,
 } from './window3x3.ts'
+import { suitsWinograd, suitsWinogradWeightGrad, winograd, winogradWeightGrad } from './winograd.ts'
 
 export interface ConvPlan {
   forward: ConvVariant[]
@@ -57,48 +58,55 @@ export function planConv2d(
   const inputGrad = epilogue.inputGrad ?? {}
   const weightGrad = epilogue.weightGrad ?? {}
   const onGpu = !adapter.cpu
+  const [to3x3, from3x3] = [forward3x3(shape), inputGrad3x3(shape)]
   return {
-    forward: present(
-      suitsPlanes(shape, shape.cout) && planes3x3Forward(shape, adapter, forward),
-      onGpu && gemmForward(shape, adapter, forward),
-      lanes3x3(forward3x3(shape), adapter, forward),
+    forward: ordered(
+      suitsPlanes(shape, shape.cout) ? 'planes3x3' : suitsWinograd(to3x3, adapter) && 'winograd',
+      ...(onGpu ? gemmForward(shape, adapter, forward) : []),
+      lanes3x3(to3x3, adapter, forward),
       productForward(shape, adapter, forward),
       lanesForward(shape, adapter, forward),
-      !onGpu && tile3x3(forward3x3(shape), forward),
+      !onGpu && tile3x3(to3x3, forward),
       !onGpu && tileForward(shape, forward),
-      !suitsPlanes(shape, shape.cout) && planes3x3Forward(shape, adapter, forward),
+      planes3x3Forward(shape, adapter, forward),
       planesForward(shape, adapter, forward),
+      winograd(to3x3, adapter, forward),
       directForward(shape, forward),
-      !onGpu && gemmForward(shape, adapter, forward),
+      ...(onGpu ? [] : gemmForward(shape, adapter, forward).slice(0, 1)),
     ),
-    inputGrad: present(
-      suitsPlanes(shape, shape.cin) && planes3x3InputGrad(shape, adapter, inputGrad),
-      onGpu && gemmInputGrad(shape, adapter, inputGrad),
-      lanes3x3(inputGrad3x3(shape), adapter, inputGrad),
+    inputGrad: ordered(
+      suitsPlanes(shape, shape.cin) ? 'planes3x3' : suitsWinograd(from3x3, adapter) && 'winograd',
+      ...(onGpu ? gemmInputGrad(shape, adapter, inputGrad) : []),
+      lanes3x3(from3x3, adapter, inputGrad),
       productInputGrad(shape, adapter, inputGrad),
       lanesInputGrad(shape, adapter, inputGrad),
-      !onGpu && tile3x3(inputGrad3x3(shape), inputGrad),
+      !onGpu && tile3x3(from3x3, inputGrad),
       !onGpu && tileInputGrad(shape, inputGrad),
-      !suitsPlanes(shape, shape.cin) && planes3x3InputGrad(shape, adapter, inputGrad),
+      planes3x3InputGrad(shape, adapter, inputGrad),
       planesInputGrad(shape, adapter, inputGrad),
+      winograd(from3x3, adapter, inputGrad),
       directInputGrad(shape, inputGrad),
-      !onGpu && gemmInputGrad(shape, adapter, inputGrad),
+      ...(onGpu ? [] : gemmInputGrad(shape, adapter, inputGrad).slice(0, 1)),
     ),
-    weightGrad: present(
-      suitsPlanesWeightGrad(shape) && planes3x3WeightGrad(shape, adapter, weightGrad),
-      onGpu && gemmWeightGrad(shape, adapter, weightGrad),
+    weightGrad: ordered(
+      suitsPlanesWeightGrad(shape) ? 'planes3x3' : suitsWinogradWeightGrad(shape, adapter) && 'winograd',
+      ...(onGpu ? gemmWeightGrad(shape, adapter, weightGrad) : []),
       lanes3x3WeightGrad(shape, adapter, weightGrad),
       productWeightGrad(shape, adapter, weightGrad),
       lanesWeightGrad(shape, adapter, weightGrad),
       !onGpu && tile3x3WeightGrad(shape, weightGrad),
       !onGpu && tileWeightGrad(shape, weightGrad),
-      !suitsPlanesWeightGrad(shape) && planes3x3WeightGrad(shape, adapter, weightGrad),
+      planes3x3WeightGrad(shape, adapter, weightGrad),
+      winogradWeightGrad(shape, adapter, weightGrad),
       directWeightGrad(shape, adapter, weightGrad),
-      !onGpu && gemmWeightGrad(shape, adapter, weightGrad),
+      ...(onGpu ? [] : gemmWeightGrad(shape, adapter, weightGrad).slice(0, 1)),
     ),
     biasGrad: [biasGrad(shape, adapter, epilogue.biasGrad ?? {})],
   }
 }
 
-const present = (...variants: (ConvVariant | undefined | false)[]): ConvVariant[] =>
-  variants.filter((v) => v !== undefined && v !== false)
+/** The variants there are, the one of that name first. */
+function ordered(first: string | false, ...variants: (ConvVariant | undefined | false)[]): ConvVariant[] {
+  const there = variants.filter((v) => v !== undefined && v !== false)
+  return [...there.filter((v) => v.name === first), ...there.filter((v) => v.name !== first)]
+}

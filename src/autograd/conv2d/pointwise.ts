@@ -61,7 +61,19 @@ export function productForward(s: ConvShape, adapter: ConvAdapter, epilogue: Con
   return productVariant({ a: 'weight', b: 'x', y: 'y' }, product, epilogue)
 }
 
+/** 2×2 windows that tile an image: the transpose is a product with 4·cin rows, written where the windows lie. */
+const tilesImage = (s: ConvShape, adapter: ConvAdapter): boolean =>
+  lanes(adapter) &&
+  [s.kh, s.kw, s.strideH, s.strideW].every((v) => v === 2) &&
+  [s.padH, s.padW, s.dilationH - 1, s.dilationW - 1, s.groups - 1].every((v) => v === 0) &&
+  [s.h === 2 * s.outH, s.w === 2 * s.outW, s.outW % 4 === 0, s.cout >= 12].every(Boolean)
+
 export function productInputGrad(s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) {
+  if (tilesImage(s, adapter)) {
+    const size = { m: 4 * s.cin, n: s.outH * s.outW, k: s.cout, batch: s.n, axes: oneAxis(s.n, 0, 1) }
+    const product = { ...size, transposeA: true, tiledWidth: s.outW }
+    return productVariant({ a: 'weight', b: 'dy', y: 'dx' }, product, epilogue)
+  }
   if (!fits(s, adapter)) return undefined
   const product = {
     m: s.cin,

@@ -14,6 +14,11 @@ export interface Product {
   readonly stepB?: number
   /** Parts of the sum over k and images, each written to its own y: about as many. */
   readonly splits?: number
+  /** Rows are channels times 2×2 places, columns the pixels of rows so wide: y is written as the image of the tiles. */
+  readonly tiledWidth?: number
+  /** Where y is part of a larger array: matrix i lies offset + i·gap elements further than in a dense one. */
+  readonly offset?: number
+  readonly gap?: number
   readonly bias?: boolean
   readonly relu?: boolean
   readonly accumulate?: boolean
@@ -46,7 +51,9 @@ export function lanesProduct(p: Product): ProductLaunch {
     params: {
       ...{ m, n, k, ...p.axes },
       ...{ stepA: p.stepA ?? 0, stepB: p.stepB ?? 0, chunks, chunk, total, perSplit, splits },
+      width: p.tiledWidth ?? 1,
       relu: flag(p.relu),
+      ...{ offset: p.offset ?? 0, gap: p.gap ?? 0 },
     },
     overrides: {
       TRANSPOSE_A: flag(p.transposeA),
@@ -55,6 +62,7 @@ export function lanesProduct(p: Product): ProductLaunch {
       WIDE_B: flag((p.transposeB ? k : n) % 4 === 0),
       BIAS: flag(p.bias),
       ACCUMULATE: flag(p.accumulate),
+      TILED: flag(p.tiledWidth !== undefined),
     },
     workgroups: [Math.ceil(n / 32), Math.ceil(m / 16), p.batch * splits],
   }

@@ -25,7 +25,7 @@ function is3x3(s: ConvShape): boolean {
 }
 
 /** A 3×3 convolution of `from` to `to`; the weights of (co, ci) start at co·weightOut + ci·weightIn. */
-interface Conv3x3 {
+export interface Conv3x3 {
   from: ConvBuffer
   to: ConvBuffer
   /** Read the windows turned by 180°. */

@@ -1,50 +1,43 @@
-import lanes3x3 from '../../../kernels/conv2d_3x3_lanes.wgsl'
 import planes3x3 from '../../../kernels/conv2d_3x3_planes.wgsl'
-import tile3x3 from '../../../kernels/conv2d_3x3_tile.wgsl'
-import weightGradLanes3x3 from '../../../kernels/conv2d_3x3_weight_grad_lanes.wgsl'
 import weightGradPlanes3x3 from '../../../kernels/conv2d_3x3_weight_grad_planes.wgsl'
-import weightGradTile3x3 from '../../../kernels/conv2d_3x3_weight_grad_tile.wgsl'
 import biasGrad from '../../../kernels/conv2d_bias_grad.wgsl'
 import direct from '../../../kernels/conv2d_direct.wgsl'
 import gemm from '../../../kernels/conv2d_gemm.wgsl'
 import inputGradDirect from '../../../kernels/conv2d_input_grad_direct.wgsl'
-import lanes from '../../../kernels/conv2d_lanes.wgsl'
 import planes from '../../../kernels/conv2d_planes.wgsl'
 import reduce from '../../../kernels/conv2d_reduce.wgsl'
-import tile from '../../../kernels/conv2d_tile.wgsl'
 import weightGradDirect from '../../../kernels/conv2d_weight_grad_direct.wgsl'
 import weightGradGemm from '../../../kernels/conv2d_weight_grad_gemm.wgsl'
-import weightGradLanes from '../../../kernels/conv2d_weight_grad_lanes.wgsl'
-import weightGradTile from '../../../kernels/conv2d_weight_grad_tile.wgsl'
-import product from '../../../kernels/matmul_lanes.wgsl'
+import winograd from '../../../kernels/conv2d_winograd.wgsl'
+import product from '../../../kernels/matmul.wgsl'
 import { type Kernel, kernel } from '../../gpu/kernel.ts'
 
 /**
- * The kernel files that plans of `planConv2d` name. A new file needs an import and a line here, in the same
- * commit as the plan that names it: test/ops/conv2d-kernels.test.ts.
+ * The kernel files that plans of `planConv2d` name, but for those of conv2d_cpu_kernels.ts. A new file needs an import
+ * and a line here or there, in the same commit as the plan that names it: test/ops/conv2d-kernels.test.ts.
  */
 const sources: Readonly<Record<string, string>> = {
-  conv2d_3x3_lanes: lanes3x3,
   conv2d_3x3_planes: planes3x3,
-  conv2d_3x3_tile: tile3x3,
-  conv2d_3x3_weight_grad_lanes: weightGradLanes3x3,
   conv2d_3x3_weight_grad_planes: weightGradPlanes3x3,
-  conv2d_3x3_weight_grad_tile: weightGradTile3x3,
   conv2d_bias_grad: biasGrad,
   conv2d_direct: direct,
   conv2d_gemm: gemm,
   conv2d_input_grad_direct: inputGradDirect,
-  conv2d_lanes: lanes,
   conv2d_planes: planes,
   conv2d_reduce: reduce,
-  conv2d_tile: tile,
   conv2d_weight_grad_direct: weightGradDirect,
   conv2d_weight_grad_gemm: weightGradGemm,
-  conv2d_weight_grad_lanes: weightGradLanes,
-  conv2d_weight_grad_tile: weightGradTile,
-  matmul_lanes: product,
+  conv2d_winograd: winograd,
+  matmul: product,
 }
 
-export const convKernels: ReadonlyMap<string, Kernel> = new Map(
-  Object.entries(sources).map(([name, source]) => [name, kernel(name, source)]),
-)
+const known = new Map<string, Kernel>()
+
+/** Every kernel that may be launched by now, by the name of its file. */
+export const convKernels: ReadonlyMap<string, Kernel> = known
+
+export function addConvKernels(texts: Readonly<Record<string, string>>): void {
+  for (const [name, text] of Object.entries(texts)) if (!known.has(name)) known.set(name, kernel(name, text))
+}
+
+addConvKernels(sources)

@@ -15,7 +15,8 @@ export type ConvBuffers = Partial<Record<ConvBuffer, Tensor | Storage>>
 
 /** What a plan wants to know of the adapter. */
 export function convAdapter({ adapter, native }: Device): ConvAdapter {
-  const { cpu, subgroups, maxInvocations, maxWorkgroupStorage } = adapter
+  const { cpu, maxInvocations, maxWorkgroupStorage } = adapter
+  const subgroups = adapter.subgroups && convKernels.has('conv2d_lanes')
   const smallest = subgroups ? native.adapterInfo?.subgroupMinSize : undefined
   return {
     cpu,

@@ -1,7 +1,4 @@
-import source from '../../../kernels/matmul.wgsl'
-import lanesSource from '../../../kernels/matmul_lanes.wgsl'
 import { ShapeError } from '../../gpu/errors.ts'
-import { kernel } from '../../gpu/kernel.ts'
 import { tunerOf } from '../../gpu/tuner.ts'
 import { lanes } from '../conv2d/lanes.ts'
 import { lanesProduct } from '../conv2d/product.ts'
@@ -16,10 +13,10 @@ import {
   walkParams,
 } from '../shape.ts'
 import { elements, formatShape, type Shape, type Tensor } from '../tensor.ts'
+import { convKernels } from './conv2d_kernels.ts'
 import { convAdapter } from './conv2d_run.ts'
 
-const products = kernel('matmul', source)
-const laneProducts = kernel('matmul_lanes', lanesSource)
+const products = convKernels.get('matmul')!
 
 /** Batch axes that the kernel unravels. */
 const BATCH_AXES = 4
@@ -89,7 +86,7 @@ function chosenForm(device: Device, { a, b, m, n, k }: Product, shape: Shape): M
   const question = {
     key: `matmul ${m}x${k} by ${k}x${n}, batches ${likeA.key} and ${likeB.key}`,
     candidates: formsFor(device),
-    kernelsOf: () => [products, laneProducts],
+    kernelsOf: () => [products, ...(lanes(convAdapter(device)) ? [convKernels.get('matmul_lanes')!] : [])],
     rehearse: () => {
       const run = new Run(device, 'tune matmul')
       const product = { a: likeA.zeros(run), b: likeB.zeros(run), m, n, k }
@@ -125,7 +122,7 @@ function launch(run: Run, { a, b, m, n, k }: Product, y: Tensor, form: MatmulFor
     const { params, overrides, workgroups } = lanesProduct(product)
     const bindings = { a: a.tensor, wide_a: a.tensor, b: b.tensor, wide_b: b.tensor, bias: a.tensor, y }
     run.launch({
-      kernel: laneProducts,
+      kernel: convKernels.get('matmul_lanes')!,
       entry: 'matmul_lanes',
       bindings,
       params,

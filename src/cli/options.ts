@@ -3,47 +3,9 @@ import { type Command, InvalidArgumentError, Option } from 'commander'
 import { parseBytes } from '../gpu/bytes.ts'
 import { DataError } from '../gpu/errors.ts'
 import { TUNE_MODES, type TuneMode } from '../gpu/tuner.ts'
-import { type AugmentOptions, NO_AUGMENTATION, THESIS_AUGMENTATION } from '../pipelines/augment.ts'
-import type { Precision } from '../pipelines/precision.ts'
-import { kindOf, NETWORK_KINDS, type NetworkName } from './network-kinds.ts'
-
-export type MethodName = 'cartesian' | 'polar' | 'crops'
-export type OriginName = 'truth' | 'cartesian'
-
-/** What a run is, apart from its data and its adapter; kept in its config.json. */
-export interface Settings {
-  readonly method: 'auto' | MethodName
-  /** Left out: a U-Net. */
-  readonly network?: NetworkName
-  /** A safetensors file from which each first network takes what fits. */
-  readonly pretrained?: string
-  /** Side of the networks' input, px. */
-  readonly size: number
-  readonly features: number
-  /** null: from the number of training images, see `epochsFor`. */
-  readonly epochs: number | null
-  readonly batch: number
-  readonly lr: number
-  readonly weightDecay: number
-  readonly seed: number
-  readonly share: number
-  /** null: no early stop. */
-  readonly patience: number | null
-  /** null: the learning rate stays. */
-  readonly plateau: number | null
-  /** How the learning rate falls over the epochs; with a plateau it is constant between its falls. */
-  readonly schedule: 'constant' | 'cosine'
-  readonly augment: 'none' | 'thesis'
-  readonly origins: readonly OriginName[]
-  /** The second network starts from the weights of the first; null: as the method has it. */
-  readonly transfer: boolean | null
-  readonly depthChannel: boolean
-  /** Left out: float32. */
-  readonly precision?: Precision
-  /** Shares of the groups (patients or images) that are held out. */
-  readonly validation: number
-  readonly test: number
-}
+import { METHODS } from '../runs/methods/index.ts'
+import { kindOf, NETWORK_KINDS } from '../runs/network-kinds.ts'
+import type { Settings } from '../runs/settings.ts'
 
 /** What commander makes of the options below. */
 export interface TrainArguments extends Omit<Settings, 'epochs' | 'patience' | 'plateau' | 'transfer'> {
@@ -111,7 +73,7 @@ export function addTrainOptions(command: Command): Command {
     .option('--out <folder>', 'run folder; the same command resumes it (default: runs/NAMES of the data)')
     .addOption(
       new Option('--method <name>', 'auto: crops where objects are told apart (instances), else polar')
-        .choices(['auto', 'cartesian', 'polar', 'crops'])
+        .choices(['auto', ...Object.keys(METHODS)])
         .default('auto'),
     )
     .addOption(
@@ -199,13 +161,3 @@ export function settingsOf(args: TrainArguments): Settings {
   const rest = { origins, transfer, depthChannel, validation, test }
   return { ...shared, ...chosen, schedule, augment, ...rest }
 }
-
-/** Images that a network sees in all where no number of epochs is given. */
-const IMAGES_SEEN = 900
-
-export function epochsFor(trainImages: number, settings: Settings): number {
-  return settings.epochs ?? Math.min(40, Math.max(4, Math.round(IMAGES_SEEN / trainImages)))
-}
-
-export const augmentationOf = (settings: Settings): AugmentOptions =>
-  settings.augment === 'thesis' ? THESIS_AUGMENTATION : NO_AUGMENTATION

@@ -1,8 +1,7 @@
 import { type Scores, type Summary, summarize, summarizeScores } from '../pipelines/scores.ts'
-import type { Scored } from './methods.ts'
+import type { Scored } from './methods/method.ts'
 import type { TrainedNetwork } from './networks.ts'
 import type { DataPlan } from './plan.ts'
-import { formatTable } from './table.ts'
 
 /** What a run found on one data set. */
 export interface DataResult {
@@ -15,6 +14,7 @@ type Summaries = Record<keyof Scores, Summary>
 
 /** One method's line: scores of the masks in the images' own space, and in polar space where there is one. */
 export interface MethodSummary {
+  readonly key: string
   readonly label: string
   readonly cartesian: Summaries
   readonly polar?: Summaries
@@ -22,10 +22,11 @@ export interface MethodSummary {
   readonly originError?: Summary
 }
 
-export function summaryOf({ label, images }: Scored): MethodSummary {
+export function summaryOf({ key, label, images }: Scored): MethodSummary {
   const polar = images.flatMap((e) => e.polarScores ?? [])
   const errors = images.flatMap((e) => e.originError ?? [])
   return {
+    key,
     label,
     cartesian: summarizeScores(images.map((e) => e.scores)),
     ...(polar.length > 0 ? { polar: summarizeScores(polar) } : {}),
@@ -83,11 +84,6 @@ export function scoreTables({ plan, scored }: Pick<DataResult, 'plan' | 'scored'
   }
   return tables
 }
-
-export const printedTables = (result: DataResult): string =>
-  scoreTables(result)
-    .map((t) => `${t.title}\n${formatTable(t.columns, t.rows)}`)
-    .join('\n')
 
 /** results.json, and what --json prints. */
 export function resultsJson(adapter: string, seconds: number, results: readonly DataResult[]) {

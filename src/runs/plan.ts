@@ -1,10 +1,11 @@
 import { realpath } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
 import type { Dataset, Sample } from '../data/dataset.ts'
-import { splitDataset } from '../data/split.ts'
+import { kFold, splitDataset } from '../data/split.ts'
 import { DataError } from '../gpu/errors.ts'
 import { defaultNormalization, openDataset } from '../node/folders.ts'
-import type { MethodName, Settings } from './settings.ts'
+import { type MethodName, methodOf } from './methods/index.ts'
+import type { Settings } from './settings.ts'
 
 /** One data set of a run: what is trained and scored on it, and where its networks are kept. */
 export interface DataPlan {
@@ -47,23 +48,50 @@ export async function planData(folders: readonly string[], settings: Settings): 
   return plans
 }
 
-async function planOne(folder: string, name: string, settings: Settings): Promise<DataPlan> {
-  const { depthChannel, size, seed, validation, test } = settings
-  const whole = await openDataset(folder, { depthChannel })
+/** Opens one data set of a run and splits it: by shares, or into a fold's test part and the rest. */
+export async function planOne(
+  folder: string,
+  name: string,
+  settings: Settings,
+  open: typeof openDataset = openDataset,
+): Promise<DataPlan> {
+  const { depthChannel, size } = settings
+  const whole = await open(folder, { depthChannel })
   const method = methodFor(whole, settings)
-  const dataset =
-    method === 'crops'
-      ? whole
-      : await openDataset(folder, { depthChannel, size, channels: coloursOf(whole, settings) })
-  const groups = new Set(dataset.samples.map((s) => s.group)).size
-  if (groups < 3) {
+  const dataset = methodOf(method).fullSize
+    ? whole
+    : await open(folder, { depthChannel, size, channels: coloursOf(whole, settings) })
+  return { name, folder: resolve(folder), method, dataset, ...split(folder, dataset.samples, settings) }
+}
+
+function split(folder: string, all: readonly Sample[], settings: Settings) {
+  const { validation, test, fold, dataShare = 1, splitSeed: seed = settings.seed } = settings
+  const samples =
+    dataShare < 1
+      ? splitDataset(all, { fractions: { kept: dataShare, rest: 1 - dataShare }, seed }).kept
+      : all
+  const groups = new Set(samples.map((s) => s.group)).size
+  const wanted = fold ? Math.max(3, fold.of) : 3
+  if (groups < wanted) {
     throw new DataError(
-      `${folder}: ${groups} images or patients cannot be split into training, validation and test; at least 3 are needed`,
+      fold
+        ? `${folder}: ${groups} images or patients leave a part of a ${fold.of}-fold cross-validation empty; at least ${wanted} are needed`
+        : `${folder}: ${groups} images or patients cannot be split into training, validation and test; at least 3 are needed`,
     )
   }
-  const fractions = { train: 1 - validation - test, validation, test }
-  const parts = splitDataset(dataset.samples, { fractions, seed })
-  return { name, folder: resolve(folder), method, dataset, ...parts }
+  if (!fold) {
+    const fractions = { train: 1 - validation - test, validation, test }
+    return splitDataset(samples, { fractions, seed })
+  }
+  const { train: rest, test: held } = kFold(samples, fold.of, seed)[fold.index]!
+  if (new Set(rest.map((s) => s.group)).size < 2)
+    throw new DataError(
+      `${folder}: fold ${fold.index + 1} of ${fold.of} leaves one image or patient for training and validation; at least 2 are needed`,
+    )
+  return {
+    ...splitDataset(rest, { fractions: { train: 1 - validation, validation }, seed }),
+    test: held,
+  }
 }
 
 const coloursOf = (dataset: Dataset, { depthChannel }: Settings): 1 | 3 =>
@@ -95,7 +123,7 @@ export async function planWhole(folder: string, entry: DataEntry, settings: Sett
   const dataset = await openDataset(folder, {
     depthChannel,
     channels,
-    ...(entry.method === 'crops' ? {} : { size }),
+    ...(methodOf(entry.method).fullSize ? {} : { size }),
     normalize: defaultNormalization(entry.layout),
   })
   const { name, method } = entry

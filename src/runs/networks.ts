@@ -9,12 +9,12 @@ import { readWeights } from '../node/safetensors.ts'
 import { readCheckpoint } from '../pipelines/checkpoint.ts'
 import type { RecoveringDevice } from '../pipelines/recover.ts'
 import { type TrainResult, train } from '../pipelines/training.ts'
-import { Interrupted, type Io } from './io.ts'
-import { type NetworkPlan, type Networks, networksOf } from './methods.ts'
-import { kindOf } from './network-kinds.ts'
+import { Interrupted, type RunHost } from './host.ts'
+import { type MethodName, methodOf } from './methods/index.ts'
+import type { NetworkPlan, Networks } from './methods/method.ts'
+import { kindOf, type NetworkKind } from './network-kinds.ts'
 import { type DataPlan, networkFolder } from './plan.ts'
-import { trainingDisplay } from './progress.ts'
-import { epochsFor, type MethodName, type Settings } from './settings.ts'
+import { epochsFor, type Settings } from './settings.ts'
 
 /** A network of a run and how its training went. */
 export interface TrainedNetwork extends TrainResult {
@@ -26,7 +26,7 @@ export interface TrainedNetwork extends TrainResult {
 }
 
 export interface RunContext {
-  readonly io: Io
+  readonly host: RunHost
   /** The run's folder. */
   readonly out: string
   readonly settings: Settings
@@ -57,14 +57,14 @@ async function loadBest(device: Device, net: Module, out: string, folder: string
   }
 }
 
-const build = (device: Device, channels: number, { network, features, seed }: Settings): Module =>
-  kindOf(network).build(device, { inChannels: channels, features, seed })
+const kindFor = (network: NetworkPlan, settings: Settings): NetworkKind =>
+  network.kind ?? kindOf(settings.network)
 
 /** Fills a network from the file of `--pretrained` and says what fitted. Throws a CheckpointError where nothing did. */
-async function pretrain(net: Module, file: string, io: Io): Promise<void> {
+async function pretrain(net: Module, file: string, host: RunHost): Promise<void> {
   const { matched, skipped, kept } = await loadPretrained(net, file, { extraChannels: 'zero' })
   const because = skipped[0] ? ` (${skipped[0].name}: ${skipped[0].why})` : ''
-  io.err(
+  host.note(
     `${file}: ${matched.length} weights taken, ${skipped.length} skipped${because}, ${kept.length} stay as they begin\n`,
   )
 }
@@ -78,28 +78,41 @@ export async function trainNetwork(
   plan: DataPlan,
   network: NetworkPlan,
 ): Promise<TrainedNetwork> {
-  const { io, out, settings, device: recovering } = context
+  const { host, out, settings, device: recovering } = context
   const { size, features, batch, lr, schedule, weightDecay, seed, share, augment, pretrained } = settings
   const precision = settings.precision ? { precision: settings.precision } : {}
   const folder = networkFolder(out, plan.name, network.name)
   const epochs = epochsFor(plan.train.length * share, settings)
-  const { channels } = plan.dataset
+  const { channels: inChannels } = plan.dataset
+  const kind = kindFor(network, settings)
   const store = await RunFolder.open(folder, {
-    network: kindOf(settings.network).network,
+    network: kind.network,
     task: network.task.name,
     ...(network.from ? { from: network.from } : pretrained ? { pretrained } : {}),
-    ...{ channels, size, features, epochs, batch, lr, schedule, weightDecay, seed, share, augment },
+    ...{
+      channels: inChannels,
+      size,
+      features,
+      epochs,
+      batch,
+      lr,
+      schedule,
+      weightDecay,
+      seed,
+      share,
+      augment,
+    },
     ...precision,
   })
   const title = `${plan.name}, ${network.title}`
-  const display = await trainingDisplay(io, title, epochs)
+  const display = await host.display(title, epochs)
   try {
     const result = await recovering.run(async (device) => {
-      const net = build(device, channels, settings)
+      const net = kind.build(device, { inChannels, features, seed })
       net.activationCheckpointing = context.activationCheckpointing ?? false
       try {
         if (network.from) await loadBest(device, net, out, networkFolder(out, plan.name, network.from))
-        else if (pretrained) await pretrain(net, pretrained, io)
+        else if (pretrained) await pretrain(net, pretrained, host)
         return await train(net, device, {
           task: network.task,
           train: plan.train,
@@ -109,7 +122,7 @@ export async function trainNetwork(
           ...(settings.patience === null ? {} : { patience: settings.patience }),
           ...(schedule === 'cosine' ? { schedule: cosineSchedule({ epochs }) } : {}),
           ...(settings.plateau === null ? {} : { plateau: settings.plateau }),
-          signal: io.signal,
+          signal: host.signal,
           onStart: display.start,
           onFirstStep: display.firstStep,
           onProgress: display.progress,
@@ -137,13 +150,15 @@ export function withNetworks<R>(
   data: { readonly name: string; readonly method: MethodName; readonly channels: number },
   use: (device: Device, nets: Networks) => Promise<R>,
 ): Promise<R> {
-  const { out, settings, io } = context
+  const { out, settings, host } = context
   return context.device.run(async (device) => {
-    if (io.signal.aborted) throw new Interrupted('stopped; every checkpoint is whole')
+    if (host.signal.aborted) throw new Interrupted('stopped; every checkpoint is whole')
     const nets: Record<string, Module> = {}
     try {
-      for (const { name } of networksOf(data.method, settings)) {
-        nets[name] = build(device, data.channels, settings)
+      const { features, seed } = settings
+      for (const network of methodOf(data.method).networks(settings)) {
+        const { name } = network
+        nets[name] = kindFor(network, settings).build(device, { inChannels: data.channels, features, seed })
         await loadBest(device, nets[name], out, networkFolder(out, data.name, name))
         nets[name].eval()
       }

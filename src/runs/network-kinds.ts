@@ -10,7 +10,7 @@ interface Options {
   readonly seed: number
 }
 
-interface NetworkKind {
+export interface NetworkKind {
   readonly title: string
   /** Its class, as a run's config.json names it. */
   readonly network: string

@@ -1,0 +1,331 @@
+// Transforms of Winograd's convolution 3×3, stride 1, F(4×4) (Lavin and Gray 2016, arXiv:1509.09308):
+//   y = Aᵀ [ Σ_i (G w Gᵀ) ⊙ (Bᵀ x B) ] A      for each tile of 4×4 pixels of y, 6×6 of x
+// The sum over channels is a matrix product for each of the 36 places of a transformed tile, a quarter of the
+// multiplications of the direct sum:  M[f] (cout, tiles) = U[f] (cout, cin) · V[f] (cin, tiles).
+//   conv2d_winograd_transform_weight   U from weight       conv2d_winograd_transform_input   V from x
+//   conv2d_winograd_transform_output   y from M, with bias, ReLU, accumulation
+// The gradient of the weight turns the same sum round:  dw = Gᵀ [ Σ_tiles (A dy Aᵀ) ⊙ (Bᵀ x B) ] G
+//   conv2d_winograd_transform_upstream (A dy Aᵀ)   conv2d_winograd_transform_window   dw from the products
+// TURN reads the weights turned by 180°: with the channels exchanged this is the gradient of x, padding 2 − p.
+alias elem = f32;
+alias elem4 = vec4f;
+
+struct Params {
+  n: i32, cin: i32, h: i32, w: i32,
+  cout: i32, outH: i32, outW: i32, padH: i32, padW: i32,
+  weightOut: i32, weightIn: i32, tilesH: i32, tilesW: i32, relu: u32, offset: i32, gap: i32,
+}
+@group(0) @binding(0) var<storage, read> x: array<elem>;
+@group(0) @binding(1) var<storage, read> x4: array<elem4>;
+@group(0) @binding(2) var<storage, read> weight: array<f32>;
+@group(0) @binding(3) var<storage, read> bias: array<f32>;
+@group(0) @binding(4) var<storage, read> products: array<f32>;
+@group(0) @binding(5) var<storage, read_write> transformed: array<f32>;
+@group(0) @binding(6) var<storage, read_write> y: array<elem>;
+@group(0) @binding(7) var<uniform> params: Params;
+
+// VEC: padding 1 and x a multiple of four wide: a row's middle four are one vec4f.
+override VEC: bool = false;
+override TURN: bool = false;
+override BIAS: bool = false;
+override ACCUMULATE: bool = false;
+override WG: u32 = 64;
+
+// Six rows, or columns 0 to 3 of them; columns 4 and 5 are the x and y of another one.
+struct Six { a: vec4f, b: vec4f, c: vec4f, d: vec4f, e: vec4f, f: vec4f }
+
+// As in conv2d_3x3_planes.
+fn over(a: i32, b: i32) -> i32 {
+  let q = i32(f32(a) / f32(b));
+  let rest = a - q * b;
+  return q - select(0, 1, rest < 0) + select(0, 1, rest >= b);
+}
+
+// Bᵀ: each place of a transformed tile is a polynomial's value at 0, 1, −1, 2, −2, ∞.
+fn forth(s: Six) -> Six {
+  let even = s.e - 4.0 * s.c;
+  let odd = s.d - 4.0 * s.b;
+  let outer = s.e - s.c;
+  let inner = 2.0 * (s.d - s.b);
+  return Six(
+    4.0 * s.a - 5.0 * s.c + s.e, even + odd, even - odd, outer + inner, outer - inner,
+    4.0 * s.b - 5.0 * s.d + s.f);
+}
+
+// Aᵀ, four of six.
+struct Four { a: vec4f, b: vec4f, c: vec4f, d: vec4f }
+
+fn back(s: Six) -> Four {
+  let sum1 = s.b + s.c;
+  let dif1 = s.b - s.c;
+  let sum2 = s.d + s.e;
+  let dif2 = s.d - s.e;
+  return Four(s.a + sum1 + sum2, dif1 + 2.0 * dif2, sum1 + 4.0 * sum2, dif1 + 8.0 * dif2 + s.f);
+}
+
+// Writes the transform of a row, six places of the tile.
+fn store_row(row: i32, l: vec4f, h: vec4f, to: i32, step: i32) {
+  let even = h.x - 4.0 * l.z;
+  let odd = l.w - 4.0 * l.y;
+  let outer = h.x - l.z;
+  let inner = 2.0 * (l.w - l.y);
+  let at = to + row * 6 * step;
+  transformed[at] = 4.0 * l.x - 5.0 * l.z + h.x;
+  transformed[at + step] = even + odd;
+  transformed[at + 2 * step] = even - odd;
+  transformed[at + 3 * step] = outer + inner;
+  transformed[at + 4 * step] = outer - inner;
+  transformed[at + 5 * step] = 4.0 * l.y - 5.0 * l.w + h.y;
+}
+
+fn value_at(index: i32, inside: bool) -> f32 { return select(0.0, f32(x[select(0, index, inside)]), inside); }
+
+struct Row { l: vec4f, h: vec4f }
+
+fn load(plane: i32, iy: i32, ix: i32) -> Row {
+  let inRow = (iy >= 0) & (iy < params.h);
+  let start = plane + iy * params.w + ix;
+  if (VEC) {
+    let left = value_at(start, inRow & (ix >= 0));
+    let right = value_at(start + 5, inRow & (ix + 5 < params.w));
+    let middle = select(vec4f(), vec4f(x4[select(0, (start + 1) / 4, inRow)]), inRow);
+    return Row(vec4f(left, middle.xyz), vec4f(middle.w, right, 0.0, 0.0));
+  }
+  let column = ix + vec4i(0, 1, 2, 3);
+  let more = ix + vec2i(4, 5);
+  let a = vec4<bool>(inRow) & (column >= vec4i()) & (column < vec4i(params.w));
+  let b = vec2<bool>(inRow) & (more >= vec2i()) & (more < vec2i(params.w));
+  return Row(
+    vec4f(value_at(start, a.x), value_at(start + 1, a.y), value_at(start + 2, a.z), value_at(start + 3, a.w)),
+    vec4f(value_at(start + 4, b.x), value_at(start + 5, b.y), 0.0, 0.0));
+}
+
+@compute @workgroup_size(WG)
+fn conv2d_winograd_transform_input(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let index = i32((group.x + group.y * count.x) * WG + lane);
+  let tiles = params.n * params.tilesH * params.tilesW;
+  let channel = over(index, tiles);
+  if (channel >= params.cin) { return; }
+  let tile = index - channel * tiles;
+  let line = over(tile, params.tilesW);
+  let image = over(line, params.tilesH);
+  let ix = (tile - line * params.tilesW) * 4 - params.padW;
+  let iy = (line - image * params.tilesH) * 4 - params.padH;
+  let plane = (image * params.cin + channel) * params.h * params.w;
+  let r0 = load(plane, iy, ix);
+  let r1 = load(plane, iy + 1, ix);
+  let r2 = load(plane, iy + 2, ix);
+  let r3 = load(plane, iy + 3, ix);
+  let r4 = load(plane, iy + 4, ix);
+  let r5 = load(plane, iy + 5, ix);
+  let l = forth(Six(r0.l, r1.l, r2.l, r3.l, r4.l, r5.l));
+  let h = forth(Six(r0.h, r1.h, r2.h, r3.h, r4.h, r5.h));
+  let step = params.cin * tiles;
+  store_row(0, l.a, h.a, index, step);
+  store_row(1, l.b, h.b, index, step);
+  store_row(2, l.c, h.c, index, step);
+  store_row(3, l.d, h.d, index, step);
+  store_row(4, l.e, h.e, index, step);
+  store_row(5, l.f, h.f, index, step);
+}
+
+// G of three values along a row, six places of the tile.
+fn store_weight(row: i32, g: vec3f, to: i32, step: i32) {
+  let at = to + row * 6 * step;
+  let outer = g.x + g.z;
+  let wide = g.x + 4.0 * g.z;
+  transformed[at] = g.x / 4.0;
+  transformed[at + step] = -(outer + g.y) / 6.0;
+  transformed[at + 2 * step] = -(outer - g.y) / 6.0;
+  transformed[at + 3 * step] = (wide + 2.0 * g.y) / 24.0;
+  transformed[at + 4 * step] = (wide - 2.0 * g.y) / 24.0;
+  transformed[at + 5 * step] = g.z;
+}
+
+@compute @workgroup_size(WG)
+fn conv2d_winograd_transform_weight(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let index = i32((group.x + group.y * count.x) * WG + lane);
+  let o = over(index, params.cin);
+  if (o >= params.cout) { return; }
+  let first = o * params.weightOut + (index - o * params.cin) * params.weightIn;
+  var top = vec3f(weight[first], weight[first + 1], weight[first + 2]);
+  var middle = vec3f(weight[first + 3], weight[first + 4], weight[first + 5]);
+  var low = vec3f(weight[first + 6], weight[first + 7], weight[first + 8]);
+  if (TURN) {
+    let turned = low.zyx;
+    low = top.zyx;
+    middle = middle.zyx;
+    top = turned;
+  }
+  let step = params.cout * params.cin;
+  let outer = top + low;
+  let wide = top + 4.0 * low;
+  store_weight(0, top / 4.0, index, step);
+  store_weight(1, -(outer + middle) / 6.0, index, step);
+  store_weight(2, -(outer - middle) / 6.0, index, step);
+  store_weight(3, (wide + 2.0 * middle) / 24.0, index, step);
+  store_weight(4, (wide - 2.0 * middle) / 24.0, index, step);
+  store_weight(5, low, index, step);
+}
+
+fn store_upstream(row: i32, p: vec4f, to: i32, step: i32) {
+  let at = to + row * 6 * step;
+  let even1 = p.x + p.z;
+  let odd1 = p.y + p.w;
+  let even2 = p.x + 4.0 * p.z;
+  let odd2 = 2.0 * p.y + 8.0 * p.w;
+  transformed[at] = p.x;
+  transformed[at + step] = even1 + odd1;
+  transformed[at + 2 * step] = even1 - odd1;
+  transformed[at + 3 * step] = even2 + odd2;
+  transformed[at + 4 * step] = even2 - odd2;
+  transformed[at + 5 * step] = p.w;
+}
+
+fn load_upstream(plane: i32, iy: i32, ix: i32) -> vec4f {
+  let inRow = iy < params.h;
+  let start = plane + iy * params.w + ix;
+  if (VEC) { return select(vec4f(), vec4f(x4[select(0, start / 4, inRow)]), inRow); }
+  let inside = vec4<bool>(inRow) & (ix + vec4i(0, 1, 2, 3) < vec4i(params.w));
+  return vec4f(
+    value_at(start, inside.x), value_at(start + 1, inside.y), value_at(start + 2, inside.z),
+    value_at(start + 3, inside.w));
+}
+
+// Here x is dy and cin its channels.
+@compute @workgroup_size(WG)
+fn conv2d_winograd_transform_upstream(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let index = i32((group.x + group.y * count.x) * WG + lane);
+  let tiles = params.n * params.tilesH * params.tilesW;
+  let channel = over(index, tiles);
+  if (channel >= params.cin) { return; }
+  let tile = index - channel * tiles;
+  let line = over(tile, params.tilesW);
+  let image = over(line, params.tilesH);
+  let ix = (tile - line * params.tilesW) * 4;
+  let iy = (line - image * params.tilesH) * 4;
+  let plane = (image * params.cin + channel) * params.h * params.w;
+  let a = load_upstream(plane, iy, ix);
+  let b = load_upstream(plane, iy + 1, ix);
+  let c = load_upstream(plane, iy + 2, ix);
+  let d = load_upstream(plane, iy + 3, ix);
+  let step = params.cin * tiles;
+  let even1 = a + c;
+  let odd1 = b + d;
+  let even2 = a + 4.0 * c;
+  let odd2 = 2.0 * b + 8.0 * d;
+  store_upstream(0, a, index, step);
+  store_upstream(1, even1 + odd1, index, step);
+  store_upstream(2, even1 - odd1, index, step);
+  store_upstream(3, even2 + odd2, index, step);
+  store_upstream(4, even2 - odd2, index, step);
+  store_upstream(5, d, index, step);
+}
+
+// Gᵀ along a row of places: three weights.
+fn window_row(row: i32, at: i32, step: i32) -> vec3f {
+  let i = at + row * 6 * step;
+  let b = products[i + step];
+  let c = products[i + 2 * step];
+  let d = products[i + 3 * step];
+  let e = products[i + 4 * step];
+  return vec3f(
+    products[i] / 4.0 - (b + c) / 6.0 + (d + e) / 24.0, (c - b) / 6.0 + (d - e) / 12.0,
+    (d + e - b - c) / 6.0 + products[i + 5 * step]);
+}
+
+fn store_window(to: i32, value: vec3f) {
+  var w = value;
+  if (ACCUMULATE) { w += vec3f(transformed[to], transformed[to + 1], transformed[to + 2]); }
+  transformed[to] = w.x;
+  transformed[to + 1] = w.y;
+  transformed[to + 2] = w.z;
+}
+
+@compute @workgroup_size(WG)
+fn conv2d_winograd_transform_window(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let index = i32((group.x + group.y * count.x) * WG + lane);
+  let step = params.cout * params.cin;
+  if (index >= step) { return; }
+  let a = window_row(0, index, step);
+  let b = window_row(1, index, step);
+  let c = window_row(2, index, step);
+  let d = window_row(3, index, step);
+  let e = window_row(4, index, step);
+  let f = window_row(5, index, step);
+  store_window(index * 9, a / 4.0 - (b + c) / 6.0 + (d + e) / 24.0);
+  store_window(index * 9 + 3, (c - b) / 6.0 + (d - e) / 12.0);
+  store_window(index * 9 + 6, (d + e - b - c) / 6.0 + f);
+}
+
+// Places 6·row … 6·row + 5 of a tile, already put back along the row: four pixels.
+fn back_row(row: i32, at: i32, step: i32) -> vec4f {
+  let i = at + row * 6 * step;
+  let b = products[i + step];
+  let c = products[i + 2 * step];
+  let d = products[i + 3 * step];
+  let e = products[i + 4 * step];
+  return vec4f(
+    products[i] + b + c + d + e, b - c + 2.0 * (d - e), b + c + 4.0 * (d + e),
+    b - c + 8.0 * (d - e) + products[i + 5 * step]);
+}
+
+fn store_one(to: i32, sum: f32) {
+  var value = sum;
+  if (ACCUMULATE) { value += f32(y[to]); }
+  if (params.relu != 0u) { value = select(value, 0.0, value < 0.0); }
+  y[to] = elem(value);
+}
+
+fn store(to: i32, sum: vec4f, inside: vec4<bool>) {
+  if (inside.x) { store_one(to, sum.x); }
+  if (inside.y) { store_one(to + 1, sum.y); }
+  if (inside.z) { store_one(to + 2, sum.z); }
+  if (inside.w) { store_one(to + 3, sum.w); }
+}
+
+@compute @workgroup_size(WG)
+fn conv2d_winograd_transform_output(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let index = i32((group.x + group.y * count.x) * WG + lane);
+  let tiles = params.n * params.tilesH * params.tilesW;
+  let o = over(index, tiles);
+  if (o >= params.cout) { return; }
+  let tile = index - o * tiles;
+  let line = over(tile, params.tilesW);
+  let image = over(line, params.tilesH);
+  let ox = (tile - line * params.tilesW) * 4;
+  let oy = (line - image * params.tilesH) * 4;
+  let step = params.cout * tiles;
+  let sums = back(Six(
+    back_row(0, index, step), back_row(1, index, step), back_row(2, index, step),
+    back_row(3, index, step), back_row(4, index, step), back_row(5, index, step)));
+  var add = 0.0;
+  if (BIAS) { add = bias[o]; }
+  let to = ((image * params.cout + o) * params.outH + oy) * params.outW + ox + params.offset + image * params.gap;
+  let inside = ox + vec4i(0, 1, 2, 3) < vec4i(params.outW);
+  let rows = params.outH - oy;
+  store(to, sums.a + add, inside & vec4<bool>(rows > 0));
+  store(to + params.outW, sums.b + add, inside & vec4<bool>(rows > 1));
+  store(to + 2 * params.outW, sums.c + add, inside & vec4<bool>(rows > 2));
+  store(to + 3 * params.outW, sums.d + add, inside & vec4<bool>(rows > 3));
+}

@@ -1,0 +1,27 @@
+import lanes3x3 from '../../../kernels/conv2d_3x3_lanes.wgsl'
+import tile3x3 from '../../../kernels/conv2d_3x3_tile.wgsl'
+import weightGradLanes3x3 from '../../../kernels/conv2d_3x3_weight_grad_lanes.wgsl'
+import weightGradTile3x3 from '../../../kernels/conv2d_3x3_weight_grad_tile.wgsl'
+import lanes from '../../../kernels/conv2d_lanes.wgsl'
+import tile from '../../../kernels/conv2d_tile.wgsl'
+import weightGradLanes from '../../../kernels/conv2d_weight_grad_lanes.wgsl'
+import weightGradTile from '../../../kernels/conv2d_weight_grad_tile.wgsl'
+import product from '../../../kernels/matmul_lanes.wgsl'
+import { addConvKernels } from './conv2d_kernels.ts'
+
+/**
+ * The convolution kernels that are for CPU drivers alone; their files end in `_lanes` or `_tile`. `openDevice` asks for
+ * them on such an adapter, so that a page on a GPU does not load them.
+ */
+export const addCpuConvKernels = (): void =>
+  addConvKernels({
+    conv2d_3x3_lanes: lanes3x3,
+    conv2d_3x3_tile: tile3x3,
+    conv2d_3x3_weight_grad_lanes: weightGradLanes3x3,
+    conv2d_3x3_weight_grad_tile: weightGradTile3x3,
+    conv2d_lanes: lanes,
+    conv2d_tile: tile,
+    conv2d_weight_grad_lanes: weightGradLanes,
+    conv2d_weight_grad_tile: weightGradTile,
+    matmul_lanes: product,
+  })

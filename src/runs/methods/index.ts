@@ -1,0 +1,11 @@
+import { cartesian } from './cartesian.ts'
+import { crops } from './crops.ts'
+import type { Method } from './method.ts'
+import { polar } from './polar.ts'
+
+/** The methods that `--method` names. */
+export const METHODS = { cartesian, polar, crops } as const satisfies Record<string, Method>
+
+export type MethodName = keyof typeof METHODS
+
+export const methodOf = (name: MethodName): Method => METHODS[name]

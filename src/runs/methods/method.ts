@@ -1,0 +1,56 @@
+import type { Device } from '../../autograd/device.ts'
+import type { Sample } from '../../data/dataset.ts'
+import type { Module } from '../../nn/module.ts'
+import type { Evaluated } from '../../pipelines/evaluate.ts'
+import type { TrainingTask } from '../../pipelines/tasks.ts'
+import type { NetworkKind } from '../network-kinds.ts'
+import type { Settings } from '../settings.ts'
+
+/** A network that a method trains. */
+export interface NetworkPlan {
+  readonly name: string
+  readonly title: string
+  readonly task: TrainingTask
+  /** What is built; left out: the network of the settings. */
+  readonly kind?: NetworkKind
+  /** Name of an earlier network whose best weights it starts from. */
+  readonly from?: string
+  /** The validation images as this network sees them, where that differs. */
+  readonly validationOf?: (samples: readonly Sample[]) => readonly Sample[]
+}
+
+/** What one way of using a method's networks made of the held-out images. */
+export interface Scored {
+  /** Names the arm in results: `cartesian`, `polar-truth`, `polar-a`, `rough`, `crops`. It never changes. */
+  readonly key: string
+  /** Names it in tables. */
+  readonly label: string
+  readonly images: readonly Evaluated[]
+  /** What was counted in each image, where it is not the area of its mask: EAT pixels. */
+  readonly amounts?: {
+    readonly title: string
+    readonly measured: readonly number[]
+    readonly truth: readonly number[]
+  }
+}
+
+/** Networks by name. */
+export type Networks = Readonly<Record<string, Module>>
+
+/** A way to segment: which networks are trained, and what is made of them. A file each, and a line in the index. */
+export interface Method {
+  readonly title: string
+  /** Keys of what `score` gives, in its order. */
+  readonly arms: readonly string[]
+  /** It sees images in the size of their files; others see them resized to the network's input. */
+  readonly fullSize?: boolean
+  /** The networks that it trains, in order. */
+  readonly networks: (settings: Settings) => NetworkPlan[]
+  /** Scores it on held-out images: first its baseline, last what a user gets. */
+  readonly score: (
+    device: Device,
+    nets: Networks,
+    samples: readonly Sample[],
+    settings: Settings,
+  ) => Promise<Scored[]>
+}

@@ -1,0 +1,59 @@
+import { type AugmentOptions, NO_AUGMENTATION, THESIS_AUGMENTATION } from '../pipelines/augment.ts'
+import type { Precision } from '../pipelines/precision.ts'
+import type { MethodName } from './methods/index.ts'
+import type { NetworkName } from './network-kinds.ts'
+
+export type OriginName = 'truth' | 'cartesian'
+
+/** What a run is, apart from its data and its adapter; kept in its config.json. */
+export interface Settings {
+  readonly method: 'auto' | MethodName
+  /** Left out: a U-Net. */
+  readonly network?: NetworkName
+  /** A safetensors file from which each first network takes what fits. */
+  readonly pretrained?: string
+  /** Side of the networks' input, px. */
+  readonly size: number
+  readonly features: number
+  /** null: from the number of training images, see `epochsFor`. */
+  readonly epochs: number | null
+  readonly batch: number
+  readonly lr: number
+  readonly weightDecay: number
+  readonly seed: number
+  readonly share: number
+  /** null: no early stop. */
+  readonly patience: number | null
+  /** null: the learning rate stays. */
+  readonly plateau: number | null
+  /** How the learning rate falls over the epochs; with a plateau it is constant between its falls. */
+  readonly schedule: 'constant' | 'cosine'
+  readonly augment: 'none' | 'thesis'
+  readonly origins: readonly OriginName[]
+  /** The second network starts from the weights of the first; null: as the method has it. */
+  readonly transfer: boolean | null
+  readonly depthChannel: boolean
+  /** Left out: float32. */
+  readonly precision?: Precision
+  /** Shares of the groups (patients or images) that are held out. */
+  readonly validation: number
+  readonly test: number
+  /** Of the split alone; left out: the seed. */
+  readonly splitSeed?: number
+  /** Cross-validation: the test part is fold `index`, from 0, of `of`. Left out: `test` is its share. */
+  readonly fold?: { readonly index: number; readonly of: number }
+  /** Part of the data set's groups that is used at all, before it is split; left out: 1. */
+  readonly dataShare?: number
+  /** Left out: the thesis's 0.3. */
+  readonly originProbability?: number
+}
+
+/** Images that a network sees in all where no number of epochs is given. */
+const IMAGES_SEEN = 900
+
+export function epochsFor(trainImages: number, settings: Settings): number {
+  return settings.epochs ?? Math.min(40, Math.max(4, Math.round(IMAGES_SEEN / trainImages)))
+}
+
+export const augmentationOf = (settings: Settings): AugmentOptions =>
+  settings.augment === 'thesis' ? THESIS_AUGMENTATION : NO_AUGMENTATION
