@@ -102,7 +102,9 @@ function withObjects(device: Device, samples: readonly SampleData[], y: Tensor):
   const objects = new Float32Array(samples.length * plane)
   samples.forEach((s, i) => {
     if (!s.object)
-      throw new DataError('polarTask: some samples are about one object and some are not; take all of perObject')
+      throw new DataError(
+        'polarTask: some samples are about one object and some are not; take all of perObject',
+      )
     objects.set(s.object, i * plane)
   })
   const object = device.tensor(objects, y.shape)

@@ -13,10 +13,10 @@ import { GradScaler } from '../nn/optim/grad-scaler.ts'
 import { ReduceLROnPlateau } from '../nn/optim/schedulers.ts'
 import { batchesOf } from './batches.ts'
 import { readCheckpoint, type TrainingState, writeCheckpoint } from './checkpoint.ts'
+import { diceScore } from './losses.ts'
 import { misfit, planTraining, type TrainingMemory, type TrainingPlan } from './memory.ts'
 import type { EpochMetrics } from './metrics.ts'
 import { checkPrecision, inPrecision } from './precision.ts'
-import { diceScore } from './losses.ts'
 import type { NetworkOutput, TrainOptions, TrainResult } from './training-options.ts'
 
 export type { NetworkOutput, Progress, Startup, TrainOptions, TrainResult } from './training-options.ts'
@@ -154,7 +154,10 @@ class TrainingRun<Output extends NetworkOutput> {
     this.device.noGrad(() => {
       const { task, score = ofMap(diceScore), precision = 'float32' } = this.options
       const { input, target } = task.prepare(args, false)
-      return score(inPrecision(this.device, precision, () => this.net.forward(input) as Output), target)
+      return score(
+        inPrecision(this.device, precision, () => this.net.forward(input) as Output),
+        target,
+      )
     })
 
   async all(): Promise<TrainResult> {
