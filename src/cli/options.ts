@@ -4,7 +4,7 @@ import { parseBytes } from '../gpu/bytes.ts'
 import { DataError } from '../gpu/errors.ts'
 import { TUNE_MODES, type TuneMode } from '../gpu/tuner.ts'
 import { METHODS } from '../runs/methods/index.ts'
-import { kindOf, NETWORK_KINDS } from '../runs/network-kinds.ts'
+import { HEATMAP_NETWORKS, heatmapKindOf, kindOf, NETWORK_KINDS, STACKS } from '../runs/network-kinds.ts'
 import type { Settings } from '../runs/settings.ts'
 
 /** What commander makes of the options below. */
@@ -120,6 +120,21 @@ export function addTrainOptions(command: Command): Command {
         .choices(['truth', 'cartesian'])
         .default(['truth', 'cartesian']),
     )
+    .addOption(
+      new Option(
+        '--heatmap-network <name>',
+        'centre-heatmap: what finds the centres; the hourglass is eight times as wide as --features',
+      )
+        .choices(HEATMAP_NETWORKS)
+        .default('hourglass'),
+    )
+    .option('--stacks <n>', 'hourglasses one after another (thesis: 8)', count, STACKS)
+    .option(
+      '--sigma <px>',
+      'of the Gaussians about centres, for images of 256 px (thesis: 8; liver: 16)',
+      positive,
+      8,
+    )
     .option('--transfer', 'the second network starts from the weights of the first (default: crops only)')
     .option('--no-transfer', 'it starts from random weights')
     .option('--depth-channel', "slices by patient: append each slice's depth as a channel", false)
@@ -145,16 +160,21 @@ export function settingsOf(args: TrainArguments): Settings {
   const { method, size, features, batch, lr, weightDecay, seed, share, augment, origins, depthChannel } = args
   const schedule = args.plateau === undefined ? args.schedule : 'constant'
   const { network = 'unet', pretrained } = args
-  const { step, title } = kindOf(network)
-  if (size % step !== 0)
-    throw new DataError(
-      `--size ${size}: ${title} wants a multiple of ${step}; pass --size ${Math.ceil(size / step) * step}`,
-    )
+  const kinds = [kindOf(network), ...(method === 'centre-heatmap' ? [heatmapKindOf(args)] : [])]
+  for (const { step, title } of kinds) {
+    if (size % step !== 0)
+      throw new DataError(
+        `--size ${size}: ${title} wants a multiple of ${step}; pass --size ${Math.ceil(size / step) * step}`,
+      )
+  }
   // Left out where they are the defaults, so that runs from before there was a choice can be resumed.
   const chosen = {
     ...(network === 'unet' ? {} : { network }),
     ...(pretrained === undefined ? {} : { pretrained: resolve(pretrained) }),
     ...(args.precision === 'mixed' ? { precision: args.precision } : {}),
+    ...(args.heatmapNetwork === 'hourglass' ? {} : { heatmapNetwork: args.heatmapNetwork }),
+    ...(args.stacks === STACKS ? {} : { stacks: args.stacks }),
+    ...(args.sigma === 8 ? {} : { sigma: args.sigma }),
   }
   const { validation, test, epochs = null, patience = null, plateau = null, transfer = null } = args
   const shared = { method, size, features, epochs, batch, lr, weightDecay, seed, share, patience, plateau }

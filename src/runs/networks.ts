@@ -8,7 +8,7 @@ import { RunFolder } from '../node/run-folder.ts'
 import { readWeights } from '../node/safetensors.ts'
 import { readCheckpoint } from '../pipelines/checkpoint.ts'
 import type { RecoveringDevice } from '../pipelines/recover.ts'
-import { type TrainResult, train } from '../pipelines/training.ts'
+import { type NetworkOutput, type TrainResult, train } from '../pipelines/training.ts'
 import { Interrupted, type RunHost } from './host.ts'
 import { type MethodName, methodOf } from './methods/index.ts'
 import type { NetworkPlan, Networks } from './methods/method.ts'
@@ -20,6 +20,9 @@ import { epochsFor, type Settings } from './settings.ts'
 export interface TrainedNetwork extends TrainResult {
   readonly name: string
   readonly title: string
+  /** What its history holds. */
+  readonly lossName: string
+  readonly scoreName: string
   /** The network whose weights it began from. */
   readonly from?: string
   readonly seconds: number
@@ -88,7 +91,7 @@ export async function trainNetwork(
   const store = await RunFolder.open(folder, {
     network: kind.network,
     task: network.task.name,
-    ...(network.from ? { from: network.from } : pretrained ? { pretrained } : {}),
+    ...(network.from ? { from: network.from } : pretrained && !network.kind ? { pretrained } : {}),
     ...{
       channels: inChannels,
       size,
@@ -105,20 +108,23 @@ export async function trainNetwork(
     ...precision,
   })
   const title = `${plan.name}, ${network.title}`
-  const display = await host.display(title, epochs)
+  const { loss, score, lossName = 'soft Dice loss', scoreName = 'DSC' } = network.measure ?? {}
+  const display = await host.display(title, epochs, scoreName)
   try {
     const result = await recovering.run(async (device) => {
       const net = kind.build(device, { inChannels, features, seed })
       net.activationCheckpointing = context.activationCheckpointing ?? false
       try {
         if (network.from) await loadBest(device, net, out, networkFolder(out, plan.name, network.from))
-        else if (pretrained) await pretrain(net, pretrained, host)
-        return await train(net, device, {
+        else if (pretrained && !network.kind) await pretrain(net, pretrained, host)
+        return await train<NetworkOutput>(net, device, {
           task: network.task,
           train: plan.train,
           validation: network.validationOf?.(plan.validation) ?? plan.validation,
           ...{ epochs, lr, weightDecay, seed, share, store, ...precision },
           batchSize: batch,
+          ...(loss ? { loss } : {}),
+          ...(score ? { score } : {}),
           ...(settings.patience === null ? {} : { patience: settings.patience }),
           ...(schedule === 'cosine' ? { schedule: cosineSchedule({ epochs }) } : {}),
           ...(settings.plateau === null ? {} : { plateau: settings.plateau }),
@@ -135,7 +141,15 @@ export async function trainNetwork(
     const seconds = result.history.reduce((sum, m) => sum + m.seconds, 0)
     const { name, from } = network
     if (!result.interrupted)
-      return { ...result, name, title: network.title, ...(from ? { from } : {}), seconds }
+      return {
+        ...result,
+        name,
+        title: network.title,
+        lossName,
+        scoreName,
+        ...(from ? { from } : {}),
+        seconds,
+      }
   } finally {
     display.end()
   }

@@ -66,6 +66,7 @@ function memoryOf(results: readonly DataResult[]): [string, string][] {
 
 function factsOf(results: readonly DataResult[], settings: Settings, seconds: number): [string, string][] {
   const { network, size, features, batch, lr, schedule, seed, augment } = settings
+  const losses = new Set(results.flatMap((r) => r.networks.map((n) => n.lossName)))
   return [
     ...results.map(({ plan, networks }): [string, string] => [
       plan.name,
@@ -75,7 +76,7 @@ function factsOf(results: readonly DataResult[], settings: Settings, seconds: nu
     ['Networks', `${kindOf(network).title}, ${features} features, input ${size}×${size} px`],
     [
       'Training',
-      `Adam, learning rate ${lr} (${schedule}), batch ${batch}, soft Dice loss, augmentation ${augment}`,
+      `Adam, learning rate ${lr} (${schedule}), batch ${batch}, ${[...losses].join(', ')}, augmentation ${augment}`,
     ],
     ['Seed', String(seed)],
     ...memoryOf(results),
@@ -83,21 +84,23 @@ function factsOf(results: readonly DataResult[], settings: Settings, seconds: nu
   ]
 }
 
+/** Learning curves, those of networks that were measured alike together. */
 function curvesOf({ plan, networks }: DataResult) {
-  const series = (value: 'trainLoss' | 'validationScore') =>
-    networks.map(({ title, history }) => ({
-      name: title,
-      epochs: history.map((m) => m.epoch),
-      values: history.map((m) => m[value]),
+  const of = (name: 'lossName' | 'scoreName', value: 'trainLoss' | 'validationScore') => {
+    const what = name === 'lossName' ? 'training loss' : 'validation'
+    return [...new Set(networks.map((n) => n[name]))].map((yLabel) => ({
+      title: `${plan.name}: ${what}`,
+      yLabel: yLabel === 'DSC' ? 'DSC, each network in its own space' : yLabel,
+      series: networks
+        .filter((n) => n[name] === yLabel)
+        .map(({ title, history }) => ({
+          name: title,
+          epochs: history.map((m) => m.epoch),
+          values: history.map((m) => m[value]),
+        })),
     }))
-  return [
-    { title: `${plan.name}: training loss`, yLabel: 'soft Dice loss', series: series('trainLoss') },
-    {
-      title: `${plan.name}: validation`,
-      yLabel: 'DSC, each network in its own space',
-      series: series('validationScore'),
-    },
-  ]
+  }
+  return [...of('lossName', 'trainLoss'), ...of('scoreName', 'validationScore')]
 }
 
 /** Writes the one page that shows a run. */

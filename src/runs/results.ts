@@ -99,11 +99,13 @@ export function resultsJson(adapter: string, seconds: number, results: readonly 
         validation: plan.validation.length,
         test: scored[0]?.images.length ?? 0,
       },
-      networks: networks.map(({ name, bestEpoch, bestScore, history, seconds, memory }) => ({
+      networks: networks.map(({ name, bestEpoch, bestScore, scoreName, history, seconds, memory }) => ({
         name,
         epochs: history.length,
         bestEpoch,
-        bestValidationDice: bestScore,
+        ...(scoreName === 'DSC'
+          ? { bestValidationDice: bestScore }
+          : { bestValidationScore: bestScore, scoreName }),
         seconds: Math.round(seconds),
         /** Bytes on the GPU in training; null if it was done before. */
         gpuBytes: memory?.peak ?? null,
