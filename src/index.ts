@@ -63,7 +63,13 @@ export {
   NO_AUGMENTATION,
   THESIS_AUGMENTATION,
 } from './pipelines/augment.ts'
-export { type Evaluated, evaluateCartesian, evaluateCrops, evaluatePolar } from './pipelines/evaluate.ts'
+export {
+  type Evaluated,
+  evaluateCartesian,
+  evaluateCrops,
+  evaluatePolar,
+  evaluateSeveral,
+} from './pipelines/evaluate.ts'
 export { normaliseFusion, type SweepPoint, sweepThresholds, weighPolar } from './pipelines/fuse.ts'
 export { type HeatmapTaskOptions, heatmapTask } from './pipelines/heatmap-task.ts'
 export { flipAveraged, type Segment, slidingWindow } from './pipelines/inference.ts'

@@ -5,10 +5,12 @@ import type { Tensor } from '../autograd/tensor.ts'
 import type { Sample, SampleData } from '../data/dataset.ts'
 import { BatchLoader } from '../data/loader.ts'
 import type { Module } from '../nn/module.ts'
+import { type SweepPoint, sweepThresholds } from './fuse.ts'
 import { segmentLocalised } from './localise.ts'
 import { stacksOf } from './losses.ts'
 import { inPrecision, type Precision } from './precision.ts'
 import { type Scores, scoreMask } from './scores.ts'
+import { type SegmentSeveralOptions, segmentSeveral } from './segment-several.ts'
 import { type SegmentThenSegmentOptions, segmentThenSegment } from './segment-then-segment.ts'
 import { stackSamples } from './tasks.ts'
 import type { NetworkOutput } from './training-options.ts'
@@ -154,6 +156,39 @@ export async function evaluatePolar(
       }
     })
   })
+}
+
+export interface SeveralEvaluation extends Omit<SegmentSeveralOptions, 'rough' | 'fine'>, InferenceOptions {
+  /** Objects are the components of the ground truth, or of a Cartesian network's prediction. */
+  readonly origins: 'truth' | { readonly cartesian: Module }
+  /** Thresholds at which the fused maps are scored, too. */
+  readonly sweep?: Parameters<typeof sweepThresholds>[2]
+}
+
+/** Polar segmentation of several objects an image (4.4), its networks given; and the sweep over t₁ and t₂. */
+export async function evaluateSeveral(
+  device: Device,
+  net: Module,
+  samples: readonly Sample[],
+  options: SeveralEvaluation,
+): Promise<{ images: Evaluated[]; points?: SweepPoint[] }> {
+  const { origins, precision, sweep, ...rest } = options
+  net.eval()
+  const localise = origins === 'truth' ? undefined : inference(origins.cartesian.eval(), precision)
+  const swept: SweepPoint[][] = []
+  const images = await inBatches(samples, BATCH, async (batch, data) => {
+    const { x, y } = stackSamples(device, data)
+    const fine = inference(net, precision)
+    const result = await segmentSeveral(device, x, { ...rest, rough: localise ?? (() => y), fine })
+    if (sweep) swept.push(await sweepThresholds(result.fused, y, sweep))
+    const values = await result.mask.data()
+    const { rough, fused, mask } = result
+    for (const t of new Set([x, y, rough, fused, mask, result.origins])) t?.dispose()
+    return batch.map((s, i) => evaluated(s, data[i]!, row(values, i, data[i]!.mask.length)))
+  })
+  if (!sweep) return { images }
+  const points = swept[0]?.map((p, k) => ({ ...p, scores: swept.flatMap((batch) => batch[k]!.scores) }))
+  return { images, points: points ?? [] }
 }
 
 /** The rough network alone and segment-then-segment, image by image at full resolution. */

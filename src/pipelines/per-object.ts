@@ -1,4 +1,5 @@
 import type { Sample, SampleData } from '../data/dataset.ts'
+import { DataError } from '../gpu/errors.ts'
 import { labelComponents } from './boxes.ts'
 
 /** Labels of masks, kept as long as the masks are. */
@@ -13,7 +14,8 @@ function labelsOf({ mask, height, width }: SampleData): Int32Array {
 /**
  * A sample for each component of each sample's truth: the training set of several-object polar segmentation (4.4), to be
  * trained on with `polarTask`. Images with many objects count often, those without any not at all. Loads every sample
- * once, one after the other, to count its components; ids are `id#1`, `id#2`, …, in raster order.
+ * once, one after the other, to count its components; ids are `id#1`, `id#2`, …, in raster order. Throws a DataError
+ * where no image has an object.
  */
 export async function perObject(samples: readonly Sample[]): Promise<Sample[]> {
   const parted: Sample[] = []
@@ -27,5 +29,9 @@ export async function perObject(samples: readonly Sample[]): Promise<Sample[]> {
       parted.push({ ...sample, id: `${sample.id}#${k}`, load })
     }
   }
+  if (samples.length > 0 && parted.length === 0)
+    throw new DataError(
+      `perObject: none of ${samples.length} images has an object in its mask, so there is nothing to unroll; give images with objects`,
+    )
   return parted
 }

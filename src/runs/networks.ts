@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import type { Device } from '../autograd/device.ts'
+import { shareOf } from '../data/split.ts'
 import { CheckpointError, listed, WeightsMismatchError } from '../gpu/errors.ts'
 import type { Module } from '../nn/module.ts'
 import { cosineSchedule } from '../nn/optim/schedulers.ts'
@@ -85,7 +86,11 @@ export async function trainNetwork(
   const { size, features, batch, lr, schedule, weightDecay, seed, share, augment, pretrained } = settings
   const precision = settings.precision ? { precision: settings.precision } : {}
   const folder = networkFolder(out, plan.name, network.name)
-  const epochs = epochsFor(plan.train.length * share, settings)
+  const images = shareOf(plan.train, share, seed)
+  const samples = (await network.trainOf?.(images)) ?? images
+  const validation = (await network.validationOf?.(plan.validation)) ?? plan.validation
+  // By objects, an epoch is longer, and fewer are as many images.
+  const epochs = epochsFor(network.trainOf ? samples.length : plan.train.length * share, settings)
   const { channels: inChannels } = plan.dataset
   const kind = kindFor(network, settings)
   const store = await RunFolder.open(folder, {
@@ -119,9 +124,9 @@ export async function trainNetwork(
         else if (pretrained && !network.kind) await pretrain(net, pretrained, host)
         return await train<NetworkOutput>(net, device, {
           task: network.task,
-          train: plan.train,
-          validation: network.validationOf?.(plan.validation) ?? plan.validation,
-          ...{ epochs, lr, weightDecay, seed, share, store, ...precision },
+          train: samples,
+          validation,
+          ...{ epochs, lr, weightDecay, seed, store, ...precision },
           batchSize: batch,
           ...(loss ? { loss } : {}),
           ...(score ? { score } : {}),

@@ -4,6 +4,7 @@ import { formatBytes } from '../gpu/bytes.ts'
 import { readImage, readMask } from '../node/image.ts'
 import { overlayPng, writeReport } from '../node/report.ts'
 import type { Evaluated } from '../pipelines/evaluate.ts'
+import { renderPlot, SERIES } from '../report/plots.ts'
 import type { Report } from '../report/report.ts'
 import type { Scored } from './methods/method.ts'
 import { kindOf } from './network-kinds.ts'
@@ -103,6 +104,35 @@ function curvesOf({ plan, networks }: DataResult) {
   return [...of('lossName', 'trainLoss'), ...of('scoreName', 'validationScore')]
 }
 
+/** Precision against recall where a method has thresholds: a line a t₁, along it t₂. */
+async function thresholdCharts({ plan, scored }: DataResult) {
+  const curves = scored.flatMap(({ label, thresholds }) => (thresholds ? [{ label, thresholds }] : []))
+  return Promise.all(
+    curves.map(async ({ label, thresholds }) => ({
+      title: `${plan.name}: ${label}, precision and recall`,
+      caption: 'A line for each t₁, along it t₂ from 0 to 0.9; mean over the held-out images.',
+      svg: await renderPlot({
+        width: 400,
+        height: 230,
+        data: { values: thresholds.map((p) => ({ ...p, t1: `t₁ = ${p.low}` })) },
+        mark: { type: 'line', point: true },
+        encoding: {
+          x: { field: 'recall', type: 'quantitative', scale: { zero: false, nice: true } },
+          y: { field: 'precision', type: 'quantitative', scale: { zero: false, nice: true } },
+          order: { field: 'high', type: 'quantitative' },
+          color: {
+            field: 't1',
+            type: 'nominal',
+            title: null,
+            scale: { range: SERIES.map((s) => s.colour) },
+            legend: { labelColor: 'currentColor' },
+          },
+        },
+      }),
+    })),
+  )
+}
+
 /** Writes the one page that shows a run. */
 export async function writeRunReport(
   path: string,
@@ -121,6 +151,7 @@ export async function writeRunReport(
     facts: factsOf(results, settings, seconds),
     tables: results.flatMap(scoreTables),
     curves: results.flatMap(curvesOf),
+    charts: (await Promise.all(results.map(thresholdCharts))).flat(),
     distributions: results.map(({ plan, scored }) => ({
       title: `${plan.name}: DSC of the held-out images`,
       xLabel: 'DSC in Cartesian space',

@@ -112,7 +112,10 @@ export function resultsJson(adapter: string, seconds: number, results: readonly 
         /** Of the seconds, those in which training waited for images. */
         waitSeconds: Math.round(1000 * history.reduce((sum, m) => sum + (m.waitSeconds ?? 0), 0)) / 1000,
       })),
-      methods: scored.map(summaryOf),
+      methods: scored.map((s) => ({
+        ...summaryOf(s),
+        ...(s.thresholds ? { thresholds: s.thresholds } : {}),
+      })),
     })),
   }
 }

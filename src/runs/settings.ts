@@ -46,6 +46,8 @@ export interface Settings {
   readonly dataShare?: number
   /** Left out: the thesis's 0.3. */
   readonly originProbability?: number
+  /** several: t₁ and t₂ of the fusion; left out: 0 and 0.4. */
+  readonly hysteresis?: { readonly low: number; readonly high: number }
   /** centre-heatmap: the network of heatmaps; left out: an hourglass. */
   readonly heatmapNetwork?: HeatmapNetworkName
   /** Of the hourglass; left out: 2. */

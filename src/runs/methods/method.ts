@@ -25,8 +25,20 @@ export interface NetworkPlan {
   readonly measure?: Measure
   /** Name of an earlier network whose best weights it starts from. */
   readonly from?: string
-  /** The validation images as this network sees them, where that differs. */
-  readonly validationOf?: (samples: readonly Sample[]) => readonly Sample[]
+  /** The training images as this network sees them, where that differs. */
+  readonly trainOf?: (samples: readonly Sample[]) => Promise<readonly Sample[]>
+  /** The validation images, likewise. */
+  readonly validationOf?: (samples: readonly Sample[]) => readonly Sample[] | Promise<readonly Sample[]>
+}
+
+/** Mean scores over images at two thresholds of the fused map: a point of a precision–recall curve. */
+export interface ThresholdScores {
+  /** t₁ and t₂ of hysteresis thresholding. */
+  readonly low: number
+  readonly high: number
+  readonly precision: number
+  readonly recall: number
+  readonly dice: number
 }
 
 /** What one way of using a method's networks made of the held-out images. */
@@ -36,6 +48,8 @@ export interface Scored {
   /** Names it in tables. */
   readonly label: string
   readonly images: readonly Evaluated[]
+  /** The sweep over t₁ and t₂; several objects only. */
+  readonly thresholds?: readonly ThresholdScores[]
   /** What was counted in each image, where it is not the area of its mask: EAT pixels. */
   readonly amounts?: {
     readonly title: string
