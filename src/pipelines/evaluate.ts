@@ -191,6 +191,16 @@ export async function evaluateSeveral(
   return { images, points: points ?? [] }
 }
 
+/** Numbers of the samples that have the same size, together. */
+function bySize(data: readonly SampleData[]): number[][] {
+  const groups = new Map<string, number[]>()
+  data.forEach(({ height, width }, i) => {
+    const size = `${height}×${width}`
+    groups.set(size, [...(groups.get(size) ?? []), i])
+  })
+  return [...groups.values()]
+}
+
 /** The rough network alone and segment-then-segment, image by image at full resolution. */
 export async function evaluateCrops(
   device: Device,
@@ -202,7 +212,15 @@ export async function evaluateCrops(
   rough.eval()
   fine.eval()
   const pairs = await inBatches(samples, BATCH, async (batch, data) => {
-    const images = data.map((d) => device.tensor(d.image, [1, d.channels, d.height, d.width]))
+    const groups = bySize(data)
+    const images = groups.map((group) => {
+      const { x, y } = stackSamples(
+        device,
+        group.map((i) => data[i]!),
+      )
+      y.dispose()
+      return x
+    })
     const results = await segmentThenSegment(device, images, {
       ...options,
       rough: inference(rough, precision),
@@ -213,10 +231,12 @@ export async function evaluateCrops(
     )
     for (const r of results) for (const t of [r.rough, r.mask, r.boxes]) t.dispose()
     for (const t of images) t.dispose()
-    return batch.map((s, i) => ({
-      rough: evaluated(s, data[i]!, Float32Array.from(read[i]!.rough)),
-      fine: evaluated(s, data[i]!, Float32Array.from(read[i]!.mask)),
-    }))
+    return batch.map((s, i) => {
+      const g = groups.findIndex((group) => group.includes(i))
+      const of = (maps: ArrayLike<number>) =>
+        evaluated(s, data[i]!, row(maps, groups[g]!.indexOf(i), data[i]!.mask.length))
+      return { rough: of(read[g]!.rough), fine: of(read[g]!.mask) }
+    })
   })
   return { rough: pairs.map((p) => p.rough), fine: pairs.map((p) => p.fine) }
 }

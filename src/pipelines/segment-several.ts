@@ -1,13 +1,12 @@
 import type { Device } from '../autograd/device.ts'
-import { concat } from '../autograd/ops/concat.ts'
 import { connectedComponents } from '../autograd/ops/connected-components.ts'
 import { fusePolar } from '../autograd/ops/fuse-polar.ts'
 import { hysteresisThreshold } from '../autograd/ops/hysteresis-threshold.ts'
 import { polarWarp } from '../autograd/ops/polar-warp.ts'
-import { reshape } from '../autograd/ops/reshape.ts'
 import { slice } from '../autograd/ops/slice.ts'
 import type { Tensor } from '../autograd/tensor.ts'
 import { normaliseFusion, weighPolar } from './fuse.ts'
+import { evenSpans, firstRows, joined, objectsAPass, ownersOf } from './object-rows.ts'
 import type { PolarOptions } from './transforms/polar.ts'
 
 export interface SegmentSeveralOptions extends PolarOptions {
@@ -19,7 +18,7 @@ export interface SegmentSeveralOptions extends PolarOptions {
   readonly low?: number
   /** t₂: of those, components with a pixel above it are kept (exclusive); 0.4. */
   readonly high?: number
-  /** Objects in one forward pass of the fine network; 32. */
+  /** Objects in one forward pass of the fine network at most; default 2¹⁸ pixels of polar images. */
   readonly objectBatch?: number
   /** Components of an image that are looked at, in raster order; further ones are left out; 1024. */
   readonly maxObjects?: number
@@ -65,7 +64,7 @@ export async function segmentSeveral(
   found.count.dispose()
   return device.noGrad(() =>
     device.scope(() => {
-      const origins = originsOf(found.centroids, counts)
+      const origins = firstRows(found.centroids, counts)
       found.centroids.dispose()
       const fused = origins ? fuse(x, origins, counts, options) : device.zeros(found.rough.shape)
       const { low = 0, high = 0.4 } = options
@@ -74,35 +73,22 @@ export async function segmentSeveral(
   )
 }
 
-/** The first rows of each image's table, one under the other. */
-function originsOf(centroids: Tensor, counts: readonly number[]): Tensor | undefined {
-  const rows = counts.flatMap((count, i) =>
-    count > 0 ? [slice(centroids, { starts: [i, 0, 0], ends: [i + 1, count, 2] })] : [],
-  )
-  return rows.length > 0
-    ? concat(
-        rows.map((r) => reshape(r, { shape: [r.shape[1]!, 2] })),
-        { axis: 0 },
-      )
-    : undefined
-}
-
 /** Segments a polar image about each origin and adds up their weights on the images, 0 to 1. */
 function fuse(
   x: Tensor,
   origins: Tensor,
   counts: readonly number[],
-  { fine, objectBatch = 32, ...options }: SegmentSeveralOptions,
+  { fine, objectBatch, ...options }: SegmentSeveralOptions,
 ): Tensor {
   const { device } = x
   const [images, , height, width] = x.shape as [number, number, number, number]
   const { angles, radii, maxRadius, layout = 'radius-up' } = options
   const radius = maxRadius === undefined ? {} : { maxRadius }
   const samples = { ...(angles === undefined ? {} : { angles }), ...(radii === undefined ? {} : { radii }) }
-  const owner = Int32Array.from(counts.flatMap((count, i) => Array.from({ length: count }, () => i)))
+  const owner = ownersOf(counts)
+  const most = objectBatch ?? objectsAPass(angles ?? height, radii ?? width)
   const weights: Tensor[] = []
-  for (let from = 0; from < owner.length; from += objectBatch) {
-    const to = Math.min(from + objectBatch, owner.length)
+  for (const [from, to] of evenSpans(owner.length, most)) {
     const batchIndex = device.tensor(owner.slice(from, to), [to - from])
     const some = slice(origins, { starts: [from, 0], ends: [to, 2] })
     const polar = polarWarp(x, some, { ...radius, ...samples, layout, batchIndex })
@@ -110,5 +96,5 @@ function fuse(
   }
   const batchIndex = device.tensor(owner, [owner.length])
   const laid = { height, width, ...radius, layout, mode: 'nearest', batchIndex, images } as const
-  return normaliseFusion(fusePolar(concat(weights, { axis: 0 }), origins, laid))
+  return normaliseFusion(fusePolar(joined(weights), origins, laid))
 }
