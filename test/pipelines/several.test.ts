@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { gt } from '../../src/autograd/ops/comparison.ts'
 import { maximum } from '../../src/autograd/ops/maximum.ts'
 import type { PolarLayout } from '../../src/autograd/ops/polar-warp.ts'
@@ -10,6 +10,7 @@ import { normaliseFusion, sweepThresholds, weighPolar } from '../../src/pipeline
 import { perObject } from '../../src/pipelines/per-object.ts'
 import { scoreMask } from '../../src/pipelines/scores.ts'
 import { segmentSeveral } from '../../src/pipelines/segment-several.ts'
+import { segmentThenSegment } from '../../src/pipelines/segment-then-segment.ts'
 import { polarTask } from '../../src/pipelines/tasks.ts'
 import { testDevice } from '../device.ts'
 
@@ -165,6 +166,31 @@ test('every object of every image is segmented about itself and fused; empty ima
   const none = await segmentSeveral(device, device.full([2, 1, 16, 16], -1), options)
   expect([none.counts, none.origins]).toEqual([[0, 0], undefined])
   expect(Math.max(...(await none.mask.data()))).toBe(0)
+})
+
+test('one wait for the GPU to know the counts, however many images and objects; one for the masks', async () => {
+  const device = await testDevice()
+  const cases = [image(THREE, 60, 60), image([], 60, 60), image(THREE.slice(1), 60, 60)]
+  const x = device.tensor(Float32Array.from(cases.flatMap((c) => [...c.image])), [3, 1, 60, 60])
+  const read = vi.spyOn(device, 'read')
+  const { mask } = await segmentSeveral(device, x, { rough: bright, fine: bright, objectBatch: 2 })
+  expect(read).toHaveBeenCalledTimes(1)
+  await mask.data()
+  expect(read).toHaveBeenCalledTimes(2)
+  read.mockClear()
+  const other = device.full([2, 1, 40, 70], 0.5)
+  const results = await segmentThenSegment(device, [x, other], {
+    rough: bright,
+    fine: bright,
+    size: 32,
+    cropBatch: 3,
+  })
+  expect(read).toHaveBeenCalledTimes(1)
+  expect(results.map((r) => r.counts)).toEqual([
+    [3, 0, 2],
+    [1, 1],
+  ])
+  read.mockRestore()
 })
 
 test('what only one of three polar images predicts is below t₂ and removed', async () => {
