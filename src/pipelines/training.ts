@@ -48,8 +48,9 @@ const ofMap =
     f(output as Tensor, target)
 
 /**
- * Trains a network, a segmentation network unless `loss` and `score` say otherwise: shuffled batches, one compiled step (augmentation, forward, loss, backward,
- * optimiser in one submission), validation after every epoch, the best weights kept and loaded at the end.
+ * Trains a network, a segmentation network unless `loss` and `score` say otherwise: shuffled batches, one compiled
+ * step (augmentation, forward, loss, backward, optimiser in one submission), validation after every epoch, the best
+ * weights kept and loaded at the end.
  *
  * Everything random follows from `seed` and the place in the run, so a resumed run equals an uninterrupted
  * one bit for bit on the same adapter. Images are loaded two batches ahead of their use. Throws a TrainingError
