@@ -15,20 +15,26 @@ export const wgsl = {
   },
 }
 
-/** Kernels of conv2d_cpu_kernels.ts, which pages load on CPU drivers alone. */
-const FOR_CPU = /^(conv2d_(\w+_)?(lanes|tile)|matmul_lanes)\.wgsl$/
+/**
+ * Kernels that pages load when their adapter wants them: on CPU drivers (conv2d_cpu_kernels.ts), where a tuner may have
+ * chosen them (conv2d_tuned_kernels.ts).
+ */
+const LATER = {
+  'kernels-for-cpu': /^(conv2d_(\w+_)?(lanes|tile)|matmul_lanes)\.wgsl$/,
+  'kernels-for-tuner': /^(conv2d_winograd|matmul)\.wgsl$/,
+}
 
 /**
- * Kernels for pages: short, and in two modules (for all adapters; for CPU drivers), since gzip finds what they share only
- * where they lie close together.
+ * Kernels for pages: short, and in a module for all adapters and those of LATER, since gzip finds what they share only where
+ * they lie close together.
  */
 export const wgslForPages = {
   name: 'wgsl',
   setup(b) {
     const kernels = [...shortKernels(fileURLToPath(new URL('../kernels', import.meta.url)))]
     const identifier = (file) => `kernel_${file.replace('.wgsl', '')}`
-    const moduleOf = (file) => (FOR_CPU.test(file) ? 'kernels-for-cpu' : 'kernels')
-    b.onResolve({ filter: /^kernels(-for-cpu)?$/ }, ({ path }) => ({
+    const moduleOf = (file) => Object.keys(LATER).find((module) => LATER[module].test(file)) ?? 'kernels'
+    b.onResolve({ filter: /^kernels(-for-(cpu|tuner))?$/ }, ({ path }) => ({
       path,
       namespace: 'kernels',
       sideEffects: false,

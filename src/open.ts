@@ -55,6 +55,8 @@ export async function openOn(
   if (options.selfCheck ?? true) await selfCheck(native, name)
   const opened = new Device(adapter, native, options.debug, options.memoryLimit)
   if (opened.adapter.cpu) (await import('./autograd/ops/conv2d_cpu_kernels.ts')).addCpuConvKernels()
+  if (opened.adapter.cpu || tune === 'cached' || tune === 'measure')
+    (await import('./autograd/ops/conv2d_tuned_kernels.ts')).addTunedConvKernels()
   await tunerOf(opened).attach(tune, choices)
   return opened
 }

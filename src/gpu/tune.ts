@@ -74,7 +74,8 @@ export async function measureOpen(device: Gpu): Promise<VariantTiming[]> {
  * Runs `fn` once, measures every variant of every op in it that has several (convolutions and their
  * gradients, matrix products, reductions) and of which nothing was measured yet, and has the device take the
  * fastest from then on. Steps that are compiled already keep what they were compiled with. The answers are
- * kept for other processes if the device was opened with `tune: 'cached'` or `'measure'`.
+ * kept for other processes if the device was opened with `tune: 'cached'` or `'measure'`; in a page only such a device
+ * has all variants at hand.
  */
 export async function tune(device: Gpu, fn: () => unknown): Promise<VariantTiming[]> {
   await tunerOf(device).record(fn)

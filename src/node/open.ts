@@ -1,4 +1,5 @@
 import type { Device } from '../autograd/device.ts'
+import { addTunedConvKernels } from '../autograd/ops/conv2d_tuned_kernels.ts'
 import { formatProfile } from '../gpu/profile.ts'
 import type { TuneMode } from '../gpu/tuner.ts'
 import { type OpenOptions, openDevice as openFromNavigator, openOn } from '../open.ts'
@@ -14,6 +15,7 @@ export async function openDevice(options: OpenOptions = {}): Promise<Device> {
   // Deno brings its own WebGPU.
   if ('Deno' in globalThis) return openFromNavigator(options)
   const { adapter } = await findAdapter({ adapter: options.adapter })
+  addTunedConvKernels()
   const tune = options.tune ?? ((process.env.FOVEA_TUNE || undefined) as TuneMode | undefined)
   const device = await openOn(adapter, { ...options, ...(tune ? { tune } : {}) }, () => new ChoiceFile())
   if (process.env.FOVEA_PROFILE === '1') profileUntilTheEnd(device)

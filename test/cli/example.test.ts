@@ -4,17 +4,15 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { build } from 'esbuild'
 import { expect, test } from 'vitest'
+import { readKernel } from '../../scripts/wgsl.mjs'
 import { readImage } from '../../src/node/image.ts'
 import { tempFolder } from '../data/temp.ts'
 import { discFolder } from './command.ts'
 
-const text = {
+const wgsl = {
   name: 'wgsl',
   setup(b: import('esbuild').PluginBuild) {
-    b.onLoad({ filter: /\.wgsl$/ }, async ({ path }) => ({
-      contents: await readFile(path, 'utf8'),
-      loader: 'text',
-    }))
+    b.onLoad({ filter: /\.wgsl$/ }, ({ path }) => ({ contents: readKernel(path), loader: 'text' }))
   },
 }
 
@@ -32,7 +30,7 @@ test('examples/train.mjs trains and writes a mask, in at most 20 lines of code',
   await build({
     entryPoints: ['examples/train.mjs'],
     alias: { fovea: './src/node.ts' },
-    plugins: [text],
+    plugins: [wgsl],
     ...{ bundle: true, format: 'esm', platform: 'node', packages: 'external', logLevel: 'error', outfile },
   })
   const discs = await discFolder(join(folder, 'discs'), 6)

@@ -356,7 +356,8 @@ test('where an adapter cannot bind the joined maps, U-Net++ gives the same outpu
   const parts = await run().finally(() => {
     adapter.maxBindingBytes = limit
   })
-  expect(parts.launches).toBeGreaterThan(joined.launches)
+  // Another way was taken: sums of convolutions of the parts instead of copies into one map.
+  expect(parts.launches).not.toBe(joined.launches)
   expectClose(parts.p, joined.p, 1e-4, 1e-6, 'probabilities')
   for (const [i, g] of parts.gradients.entries()) {
     const want = joined.gradients[i]!

@@ -6,11 +6,13 @@ import { conv2dShape } from '../../src/autograd/ops/conv2d.ts'
 import { addCpuConvKernels } from '../../src/autograd/ops/conv2d_cpu_kernels.ts'
 import { convKernels } from '../../src/autograd/ops/conv2d_kernels.ts'
 import { convAdapter, runConvVariant } from '../../src/autograd/ops/conv2d_run.ts'
+import { addTunedConvKernels } from '../../src/autograd/ops/conv2d_tuned_kernels.ts'
 import { testDevice } from '../device.ts'
 import { randomValues } from '../oracle.ts'
 
 test('every convolution kernel is in the table that plans are run by', () => {
   addCpuConvKernels()
+  addTunedConvKernels()
   const files = readdirSync(new URL('../../kernels/', import.meta.url))
   const named = files.filter((f) => f.startsWith('conv2d_')).map((f) => f.replace('.wgsl', ''))
   expect([...convKernels.keys()].sort()).toEqual([...named, 'matmul', 'matmul_lanes'].sort())

@@ -1,5 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { lanes } from '../../src/autograd/conv2d/lanes.ts'
+import { convAdapter } from '../../src/autograd/ops/conv2d_run.ts'
 import { checkMatmul, type MatmulForm, matmul } from '../../src/autograd/ops/matmul.ts'
 import { broadcastStrides, stridesOf } from '../../src/autograd/shape.ts'
 import { elements, type Shape } from '../../src/autograd/tensor.ts'
@@ -8,7 +10,8 @@ import { type Array64, adjoint, checkGradients, randomValues } from '../oracle.t
 import { reference, runCase } from '../reference.ts'
 
 const file = reference('ops')
-const forms: MatmulForm[] = ['lanes', 'registers', 'tiles']
+const hasLanes = lanes(convAdapter(await testDevice()))
+const forms: MatmulForm[] = [...(hasLanes ? (['lanes'] as const) : []), 'registers', 'tiles']
 
 test.each(forms.flatMap((form) => file.cases.filter((c) => c.op === 'matmul').map((c) => ({ ...c, form }))))(
   '$name as $form',
@@ -76,6 +79,14 @@ test.each(forms)('%s: more than one workgroup each way', async (form) => {
     const inputs = [{ shape: [2, m, k] }, { shape: [2, k, n] }]
     await checkGradients((a, b) => matmul(a, b, { form }), oracle, inputs, { maxElements: 3, gradAtol: 1e-4 })
   }
+})
+
+test.skipIf(hasLanes)('the form for wide subgroups is refused where there are none', async () => {
+  const device = await testDevice()
+  const a = device.ones([2, 2])
+  expect(() => matmul(a, a, { form: 'lanes' })).toThrow(
+    "matmul: the form 'lanes' is for CPU drivers whose subgroups",
+  )
 })
 
 test('linear in either operand', async () => {

@@ -8,13 +8,12 @@ import planes from '../../../kernels/conv2d_planes.wgsl'
 import reduce from '../../../kernels/conv2d_reduce.wgsl'
 import weightGradDirect from '../../../kernels/conv2d_weight_grad_direct.wgsl'
 import weightGradGemm from '../../../kernels/conv2d_weight_grad_gemm.wgsl'
-import winograd from '../../../kernels/conv2d_winograd.wgsl'
-import product from '../../../kernels/matmul.wgsl'
 import { type Kernel, kernel } from '../../gpu/kernel.ts'
 
 /**
- * The kernel files that plans of `planConv2d` name, but for those of conv2d_cpu_kernels.ts. A new file needs an import
- * and a line here or there, in the same commit as the plan that names it: test/ops/conv2d-kernels.test.ts.
+ * The kernel files that plans of `planConv2d` name, but for those of conv2d_cpu_kernels.ts and conv2d_tuned_kernels.ts,
+ * which a page loads when its adapter wants them. A new file needs an import and a line here or there, in the same
+ * commit as the plan that names it: test/ops/conv2d-kernels.test.ts.
  */
 const sources: Readonly<Record<string, string>> = {
   conv2d_3x3_planes: planes3x3,
@@ -27,8 +26,6 @@ const sources: Readonly<Record<string, string>> = {
   conv2d_reduce: reduce,
   conv2d_weight_grad_direct: weightGradDirect,
   conv2d_weight_grad_gemm: weightGradGemm,
-  conv2d_winograd: winograd,
-  matmul: product,
 }
 
 const known = new Map<string, Kernel>()

@@ -57,9 +57,13 @@ export const hasHalfForm = ({ dispatches }: ConvVariant): boolean =>
       .bindings.every((b) => b.access === 'uniform' || b.elem === ACTIVATIONS.has(bindings[b.name]!)),
   )
 
+/** Whether all kernels of a variant are there: a page loads some of them only where they may be chosen. */
+const isLoaded = ({ dispatches }: ConvVariant): boolean =>
+  dispatches.every(({ file }) => convKernels.has(file))
+
 /** The variants that compute one part of a convolution on this device. */
 function planOf(device: Device, { part, shape, epilogue, half }: ConvRequest): ConvVariant[] {
-  const variants = planConv2d(shape, convAdapter(device), { [part]: epilogue })[part]
+  const variants = planConv2d(shape, convAdapter(device), { [part]: epilogue })[part].filter(isLoaded)
   return half ? variants.filter(hasHalfForm) : variants
 }
 

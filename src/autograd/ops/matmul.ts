@@ -1,4 +1,5 @@
-import { ShapeError } from '../../gpu/errors.ts'
+import source from '../../../kernels/matmul.wgsl'
+import { FoveaError, ShapeError } from '../../gpu/errors.ts'
 import { tunerOf } from '../../gpu/tuner.ts'
 import { lanes } from '../conv2d/lanes.ts'
 import { lanesProduct } from '../conv2d/product.ts'
@@ -13,9 +14,10 @@ import {
   walkParams,
 } from '../shape.ts'
 import { elements, formatShape, type Shape, type Tensor } from '../tensor.ts'
-import { convKernels } from './conv2d_kernels.ts'
+import { addConvKernels, convKernels } from './conv2d_kernels.ts'
 import { convAdapter } from './conv2d_run.ts'
 
+addConvKernels({ matmul: source })
 const products = convKernels.get('matmul')!
 
 /** Batch axes that the kernel unravels. */
@@ -110,6 +112,12 @@ function launch(run: Run, { a, b, m, n, k }: Product, y: Tensor, form: MatmulFor
   const axes = walkParams(walk, BATCH_AXES, ['a', 'b'])
   const flops = 2 * m * n * k * elements(batch)
   if (form === 'lanes') {
+    if (!lanes(convAdapter(run.device))) {
+      throw new FoveaError(
+        `matmul: the form 'lanes' is for CPU drivers whose subgroups have eight lanes or more, which ` +
+          `${run.device.adapter.name} has not; leave the form out, or take 'registers' or 'tiles'`,
+      )
+    }
     const product = {
       m,
       n,
