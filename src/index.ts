@@ -58,7 +58,19 @@ export type { Translate } from './onnx/operators.ts'
 export type { Step, Value } from './onnx/trace.ts'
 export { type OpenOptions, openDevice } from './open.ts'
 export { type AugmentOptions, NO_AUGMENTATION, THESIS_AUGMENTATION } from './pipelines/augment.ts'
-export { type Evaluated, evaluateCartesian, evaluateCrops, evaluatePolar } from './pipelines/evaluate.ts'
+export {
+  cropEndToEnd,
+  EndToEndCrops,
+  type EndToEndOptions,
+  type EndToEndResult,
+} from './pipelines/end-to-end.ts'
+export {
+  type Evaluated,
+  evaluateCartesian,
+  evaluateCrops,
+  evaluateEndToEnd,
+  evaluatePolar,
+} from './pipelines/evaluate.ts'
 export { flipAveraged, type Segment, slidingWindow } from './pipelines/inference.ts'
 export {
   type LocalisedResult,
@@ -77,6 +89,7 @@ export {
   cartesianTask,
   cropTask,
   polarTask,
+  shrunkenTask,
   type TrainingTask,
   type TransformedTaskOptions,
   transformedTask,

@@ -8,7 +8,9 @@ import { kindOf, NETWORK_KINDS } from '../runs/network-kinds.ts'
 import type { Settings } from '../runs/settings.ts'
 
 /** What commander makes of the options below. */
-export interface TrainArguments extends Omit<Settings, 'epochs' | 'patience' | 'plateau' | 'transfer'> {
+export interface TrainArguments
+  extends Omit<Settings, 'epochs' | 'patience' | 'plateau' | 'transfer' | 'box'> {
+  readonly box?: 'hard' | 'soft'
   readonly data: readonly string[]
   readonly out?: string
   readonly epochs?: number
@@ -120,6 +122,19 @@ export function addTrainOptions(command: Command): Command {
         .choices(['truth', 'cartesian'])
         .default(['truth', 'cartesian']),
     )
+    .option(
+      '--resolution <px>',
+      'end-to-end: side of the images that crops are cut from (thesis: 1024; default: 4 times --size)',
+      count,
+    )
+    .addOption(
+      new Option(
+        '--box <name>',
+        "end-to-end: hard, around the coarse mask (thesis), or soft, of the map's spread, with a gradient",
+      )
+        .choices(['hard', 'soft'])
+        .default('hard'),
+    )
     .option('--transfer', 'the second network starts from the weights of the first (default: crops only)')
     .option('--no-transfer', 'it starts from random weights')
     .option('--depth-channel', "slices by patient: append each slice's depth as a channel", false)
@@ -154,6 +169,8 @@ export function settingsOf(args: TrainArguments): Settings {
   const chosen = {
     ...(network === 'unet' ? {} : { network }),
     ...(pretrained === undefined ? {} : { pretrained: resolve(pretrained) }),
+    ...(args.resolution === undefined ? {} : { resolution: args.resolution }),
+    ...(args.box === 'soft' ? { box: args.box } : {}),
     ...(args.precision === 'mixed' ? { precision: args.precision } : {}),
   }
   const { validation, test, epochs = null, patience = null, plateau = null, transfer = null } = args

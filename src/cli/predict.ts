@@ -14,7 +14,7 @@ import { overlayPng } from '../node/report.ts'
 import type { Precision } from '../pipelines/precision.ts'
 import { Interrupted } from '../runs/host.ts'
 import { methodOf } from '../runs/methods/index.ts'
-import type { Networks } from '../runs/methods/method.ts'
+import { imageSizeOf, type Networks } from '../runs/methods/method.ts'
 import { type RunContext, withNetworks } from '../runs/networks.ts'
 import type { DataEntry } from '../runs/plan.ts'
 import { predictMasks } from '../runs/predict.ts'
@@ -139,13 +139,14 @@ async function predictAll(device: Device, nets: Networks, work: Work): Promise<P
 }
 
 function prepare(image: Image, depth: number, entry: DataEntry, settings: Settings): SampleData {
-  const { depthChannel, size } = settings
+  const { depthChannel } = settings
+  const size = imageSizeOf(methodOf(entry.method), settings)
   return prepareSample(
     { image },
     {
       channels: entry.channels - (depthChannel ? 1 : 0),
       normalize: defaultNormalization(entry.layout),
-      ...(methodOf(entry.method).fullSize ? {} : { size: [size, size] as const }),
+      ...(size === undefined ? {} : { size: [size, size] as const }),
       ...(depthChannel ? { depth } : {}),
     },
   )

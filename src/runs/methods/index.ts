@@ -1,10 +1,14 @@
 import { cartesian } from './cartesian.ts'
 import { crops } from './crops.ts'
+import { endToEnd } from './end-to-end.ts'
 import type { Method } from './method.ts'
 import { polar } from './polar.ts'
 
 /** The methods that `--method` names. */
-export const METHODS = { cartesian, polar, crops } as const satisfies Record<string, Method>
+export const METHODS = { cartesian, polar, crops, 'end-to-end': endToEnd } as const satisfies Record<
+  string,
+  Method
+>
 
 export type MethodName = keyof typeof METHODS
 

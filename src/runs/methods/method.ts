@@ -15,6 +15,10 @@ export interface NetworkPlan {
   readonly kind?: NetworkKind
   /** Name of an earlier network whose best weights it starts from. */
   readonly from?: string
+  /** How it takes them, where the two are not built alike; left out: all, by name. */
+  readonly receive?: (net: Module, from: Module) => void
+  /** Part of the settings' learning rate; left out: 1. */
+  readonly learningRate?: number
   /** The validation images as this network sees them, where that differs. */
   readonly validationOf?: (samples: readonly Sample[]) => readonly Sample[]
 }
@@ -44,6 +48,8 @@ export interface Method {
   readonly arms: readonly string[]
   /** It sees images in the size of their files; others see them resized to the network's input. */
   readonly fullSize?: boolean
+  /** Side of the images that it sees, px, where that is not the side of the networks' input. */
+  readonly imageSize?: (settings: Settings) => number
   /** The networks that it trains, in order. */
   readonly networks: (settings: Settings) => NetworkPlan[]
   /** Scores it on held-out images: first its baseline, last what a user gets. */
@@ -53,4 +59,9 @@ export interface Method {
     samples: readonly Sample[],
     settings: Settings,
   ) => Promise<Scored[]>
+}
+
+/** Side of the images that a method sees, px; undefined where each keeps its own size. */
+export function imageSizeOf(method: Method, settings: Settings): number | undefined {
+  return method.fullSize ? undefined : (method.imageSize?.(settings) ?? settings.size)
 }
