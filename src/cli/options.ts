@@ -47,6 +47,12 @@ function memory(text: string): number {
   return bytes
 }
 
+function fold(text: string): { index: number; of: number } {
+  const [k, n] = (/^(\d+)\/(\d+)$/.exec(text) ?? []).slice(1).map(Number)
+  if (!k || !n || n < 2 || k > n) throw new InvalidArgumentError('It must be k/n, such as 1/2 and 2/2.')
+  return { index: k - 1, of: n }
+}
+
 export const adapterOption = (): Option =>
   new Option(
     '--adapter <name>',
@@ -141,6 +147,7 @@ export function addTrainOptions(command: Command): Command {
     .addOption(precisionOption('arithmetic of the networks').default('float32'))
     .option('--validation <part>', 'share of the groups for validation', part, 0.1)
     .option('--test <part>', 'share of the groups for the scores', part, 0.1)
+    .option('--fold <k/n>', 'instead: the k-th of n parts of the groups, such as 1/2', fold)
     .addOption(adapterOption())
     .addOption(tuneOption())
     .option(
@@ -170,6 +177,7 @@ export function settingsOf(args: TrainArguments): Settings {
     ...(network === 'unet' ? {} : { network }),
     ...(pretrained === undefined ? {} : { pretrained: resolve(pretrained) }),
     ...(args.resolution === undefined ? {} : { resolution: args.resolution }),
+    ...(args.fold === undefined ? {} : { fold: args.fold }),
     ...(args.box === 'soft' ? { box: args.box } : {}),
     ...(args.precision === 'mixed' ? { precision: args.precision } : {}),
   }

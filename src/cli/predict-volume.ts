@@ -6,7 +6,7 @@ import type { NormalizationName } from '../data/normalize.ts'
 import { resizeImage } from '../data/resize.ts'
 import { assertSameGrid } from '../data/volume.ts'
 import { DataError } from '../gpu/errors.ts'
-import { defaultNormalization } from '../node/folders.ts'
+import { defaultNormalization, FAT } from '../node/folders.ts'
 import { listFolder } from '../node/pairs.ts'
 import { writeVolume } from '../node/volume/nifti-write.ts'
 import { holdsDicom, readVolume } from '../node/volume/read.ts'
@@ -126,6 +126,7 @@ export async function predictVolume(
       {
         channels: colours,
         normalize,
+        range: methodOf(entry.method).range && (args.window ? FAT.windowed : FAT.hu),
         ...(size === undefined ? {} : { size: [size, size] as const }),
         // Of the scan cropped to the region, as in training: section 6 of the thesis.
         ...(settings.depthChannel ? { depth: (z - first) / (last - first + 1) } : {}),

@@ -6,7 +6,7 @@ import type { Image } from '../data/image.ts'
 import { resizeImage } from '../data/resize.ts'
 import { DataError } from '../gpu/errors.ts'
 import { writeFileAtomic } from '../node/atomic.ts'
-import { defaultNormalization } from '../node/folders.ts'
+import { defaultNormalization, FAT } from '../node/folders.ts'
 import { readImage } from '../node/image.ts'
 import { findImages } from '../node/layouts.ts'
 import { writeMask } from '../node/png.ts'
@@ -203,6 +203,7 @@ function prepare(image: Image, depth: number, entry: DataEntry, settings: Settin
     {
       channels: entry.channels - (depthChannel ? 1 : 0),
       normalize: defaultNormalization(entry.layout),
+      range: methodOf(entry.method).range && FAT.windowed,
       ...(size === undefined ? {} : { size: [size, size] as const }),
       ...(depthChannel ? { depth } : {}),
     },

@@ -60,10 +60,16 @@ export async function planOne(
   const whole = await open(folder, { depthChannel })
   const method = methodFor(whole, settings)
   const size = imageSizeOf(methodOf(method), settings)
+  const { range } = methodOf(method)
   const dataset =
     size === undefined
       ? whole
-      : await open(folder, { depthChannel, size, channels: coloursOf(whole, settings) })
+      : await open(folder, {
+          depthChannel,
+          size,
+          channels: coloursOf(whole, settings),
+          ...(range ? { range } : {}),
+        })
   return { name, folder: resolve(folder), method, dataset, ...split(folder, dataset.samples, settings) }
 }
 
@@ -123,11 +129,13 @@ export const networkFolder = (out: string, data: string, network: string): strin
 export async function planWhole(folder: string, entry: DataEntry, settings: Settings): Promise<DataPlan> {
   const { depthChannel } = settings
   const size = imageSizeOf(methodOf(entry.method), settings)
+  const { range } = methodOf(entry.method)
   const channels = (entry.channels - (depthChannel ? 1 : 0)) as 1 | 3
   const dataset = await openDataset(folder, {
     depthChannel,
     channels,
     ...(size === undefined ? {} : { size }),
+    ...(range ? { range } : {}),
     normalize: defaultNormalization(entry.layout),
   })
   const { name, method } = entry

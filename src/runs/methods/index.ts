@@ -1,11 +1,12 @@
 import { cartesian } from './cartesian.ts'
 import { crops } from './crops.ts'
+import { eat } from './eat.ts'
 import { endToEnd } from './end-to-end.ts'
 import type { Method } from './method.ts'
 import { polar } from './polar.ts'
 
 /** The methods that `--method` names. */
-export const METHODS = { cartesian, polar, crops, 'end-to-end': endToEnd } as const satisfies Record<
+export const METHODS = { cartesian, polar, crops, 'end-to-end': endToEnd, eat } as const satisfies Record<
   string,
   Method
 >

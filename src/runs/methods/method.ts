@@ -50,6 +50,8 @@ export interface Method {
   readonly fullSize?: boolean
   /** Side of the images that it sees, px, where that is not the side of the networks' input. */
   readonly imageSize?: (settings: Settings) => number
+  /** Its samples tell which pixels are in this range of intensities. */
+  readonly range?: 'fat'
   /** The networks that it trains, in order. */
   readonly networks: (settings: Settings) => NetworkPlan[]
   /** Scores it on held-out images: first its baseline, last what a user gets. */
