@@ -64,9 +64,16 @@ export {
   THESIS_AUGMENTATION,
 } from './pipelines/augment.ts'
 export {
+  cropEndToEnd,
+  EndToEndCrops,
+  type EndToEndOptions,
+  type EndToEndResult,
+} from './pipelines/end-to-end.ts'
+export {
   type Evaluated,
   evaluateCartesian,
   evaluateCrops,
+  evaluateEndToEnd,
   evaluatePolar,
   evaluateSeveral,
 } from './pipelines/evaluate.ts'
@@ -97,6 +104,7 @@ export {
   cartesianTask,
   cropTask,
   polarTask,
+  shrunkenTask,
   type TrainingTask,
   type TransformedTaskOptions,
   transformedTask,

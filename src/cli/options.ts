@@ -8,7 +8,9 @@ import { HEATMAP_NETWORKS, heatmapKindOf, kindOf, NETWORK_KINDS, STACKS } from '
 import type { Settings } from '../runs/settings.ts'
 
 /** What commander makes of the options below. */
-export interface TrainArguments extends Omit<Settings, 'epochs' | 'patience' | 'plateau' | 'transfer'> {
+export interface TrainArguments
+  extends Omit<Settings, 'epochs' | 'patience' | 'plateau' | 'transfer' | 'box'> {
+  readonly box?: 'hard' | 'soft'
   readonly data: readonly string[]
   readonly out?: string
   readonly epochs?: number
@@ -47,6 +49,12 @@ function memory(text: string): number {
   const bytes = parseBytes(text)
   if (bytes === undefined) throw new InvalidArgumentError('It must be a size such as 8GB or 512MB.')
   return bytes
+}
+
+function fold(text: string): { index: number; of: number } {
+  const [k, n] = (/^(\d+)\/(\d+)$/.exec(text) ?? []).slice(1).map(Number)
+  if (!k || !n || n < 2 || k > n) throw new InvalidArgumentError('It must be k/n, such as 1/2 and 2/2.')
+  return { index: k - 1, of: n }
 }
 
 export const adapterOption = (): Option =>
@@ -141,12 +149,26 @@ export function addTrainOptions(command: Command): Command {
     )
     .option('--t1 <value>', 'several: pixels of the fused map above it may be kept', shareOrNone, 0)
     .option('--t2 <value>', 'several: of those, components that somewhere exceed it are', shareOrNone, 0.4)
+    .option(
+      '--resolution <px>',
+      'end-to-end: side of the images that crops are cut from (thesis: 1024; default: 4 times --size)',
+      count,
+    )
+    .addOption(
+      new Option(
+        '--box <name>',
+        "end-to-end: hard, around the coarse mask (thesis), or soft, of the map's spread, with a gradient",
+      )
+        .choices(['hard', 'soft'])
+        .default('hard'),
+    )
     .option('--transfer', 'the second network starts from the weights of the first (default: crops only)')
     .option('--no-transfer', 'it starts from random weights')
     .option('--depth-channel', "slices by patient: append each slice's depth as a channel", false)
     .addOption(precisionOption('arithmetic of the networks').default('float32'))
     .option('--validation <part>', 'share of the groups for validation', part, 0.1)
     .option('--test <part>', 'share of the groups for the scores', part, 0.1)
+    .option('--fold <k/n>', 'instead: the k-th of n parts of the groups, such as 1/2', fold)
     .addOption(adapterOption())
     .addOption(tuneOption())
     .option(
@@ -178,6 +200,9 @@ export function settingsOf(args: TrainArguments): Settings {
   const chosen = {
     ...(network === 'unet' ? {} : { network }),
     ...(pretrained === undefined ? {} : { pretrained: resolve(pretrained) }),
+    ...(args.resolution === undefined ? {} : { resolution: args.resolution }),
+    ...(args.fold === undefined ? {} : { fold: args.fold }),
+    ...(args.box === 'soft' ? { box: args.box } : {}),
     ...(args.precision === 'mixed' ? { precision: args.precision } : {}),
     ...(args.heatmapNetwork === 'hourglass' ? {} : { heatmapNetwork: args.heatmapNetwork }),
     ...(args.t1 === 0 && args.t2 === 0.4 ? {} : { hysteresis: { low: args.t1, high: args.t2 } }),

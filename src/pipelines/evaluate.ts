@@ -1,10 +1,12 @@
 import type { Device } from '../autograd/device.ts'
 import { centerOfMass } from '../autograd/ops/center-of-mass.ts'
+import { interpolate } from '../autograd/ops/interpolate.ts'
 import { polarWarp } from '../autograd/ops/polar-warp.ts'
 import type { Tensor } from '../autograd/tensor.ts'
 import type { Sample, SampleData } from '../data/dataset.ts'
 import { BatchLoader } from '../data/loader.ts'
 import type { Module } from '../nn/module.ts'
+import type { EndToEndCrops } from './end-to-end.ts'
 import { type SweepPoint, sweepThresholds } from './fuse.ts'
 import { segmentLocalised } from './localise.ts'
 import { stacksOf } from './losses.ts'
@@ -239,4 +241,39 @@ export async function evaluateCrops(
     })
   })
   return { rough: pairs.map((p) => p.rough), fine: pairs.map((p) => p.fine) }
+}
+
+/**
+ * The coarse network alone, its map enlarged, and end-to-end crops, on images of one size, at that size.
+ *
+ * @param coarse trained on the images shrunken to the input of `net`
+ */
+export async function evaluateEndToEnd(
+  device: Device,
+  coarse: Module,
+  net: EndToEndCrops,
+  samples: readonly Sample[],
+  { precision = 'float32' }: InferenceOptions = {},
+): Promise<{ coarse: Evaluated[]; mask: Evaluated[] }> {
+  coarse.eval()
+  net.eval()
+  const { size } = net.options
+  const pairs = await inBatches(samples, BATCH, async (batch, data) => {
+    const made = device.noGrad(() =>
+      device.scope(() => {
+        const { x } = stackSamples(device, data)
+        const small = interpolate(x, { size, mode: 'bilinear' })
+        const whole: [number, number] = [x.shape[2]!, x.shape[3]!]
+        const alone = interpolate(inference(coarse, precision)(small), { size: whole, mode: 'bilinear' })
+        return { alone, mask: inference(net, precision)(x) }
+      }),
+    )
+    const [alone, mask] = await Promise.all([made.alone.data(), made.mask.data()])
+    for (const t of Object.values(made)) t.dispose()
+    return batch.map((s, i) => ({
+      coarse: evaluated(s, data[i]!, row(alone, i, data[i]!.mask.length)),
+      mask: evaluated(s, data[i]!, row(mask, i, data[i]!.mask.length)),
+    }))
+  })
+  return { coarse: pairs.map((p) => p.coarse), mask: pairs.map((p) => p.mask) }
 }

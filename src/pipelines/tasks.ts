@@ -2,9 +2,11 @@ import type { Device } from '../autograd/device.ts'
 import { add } from '../autograd/ops/add.ts'
 import { affineWarp } from '../autograd/ops/affine-warp.ts'
 import { centerOfMass } from '../autograd/ops/center-of-mass.ts'
+import { gt } from '../autograd/ops/comparison.ts'
 import { concat } from '../autograd/ops/concat.ts'
 import { cropResize } from '../autograd/ops/crop-resize.ts'
 import { gridWarp } from '../autograd/ops/grid-warp.ts'
+import { interpolate } from '../autograd/ops/interpolate.ts'
 import { polarWarp } from '../autograd/ops/polar-warp.ts'
 import { slice } from '../autograd/ops/slice.ts'
 import type { Prng } from '../autograd/random.ts'
@@ -83,6 +85,28 @@ export function cartesianTask(augment: AugmentOptions = NO_AUGMENTATION): Traini
     prepare([x, y, ...augmentation]) {
       const { x: input, y: target } = applyAugmentation(x!, y!, augmentation)
       return { input, target }
+    },
+  }
+}
+
+/** Segmentation of images that are shrunken to a square of `size` px on the GPU: the coarse network of `EndToEndCrops`. */
+export function shrunkenTask({
+  size,
+  augment = NO_AUGMENTATION,
+}: {
+  readonly size: number
+  readonly augment?: AugmentOptions
+}): TrainingTask {
+  const whole = cartesianTask(augment)
+  return {
+    name: 'shrunken',
+    feed: whole.feed,
+    prepare(args, training) {
+      const { input, target } = whole.prepare(args, training)
+      return {
+        input: interpolate(input, { size, mode: 'bilinear' }),
+        target: gt(interpolate(target, { size, mode: 'bilinear' }), 0.5),
+      }
     },
   }
 }

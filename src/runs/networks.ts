@@ -64,6 +64,33 @@ async function loadBest(device: Device, net: Module, out: string, folder: string
 const kindFor = (network: NetworkPlan, settings: Settings): NetworkKind =>
   network.kind ?? kindOf(settings.network)
 
+/** Fills a network with the best weights of the one that it starts from. */
+async function begin(
+  device: Device,
+  net: Module,
+  { out, settings }: RunContext,
+  plan: DataPlan,
+  { from, receive }: NetworkPlan,
+): Promise<void> {
+  const folder = networkFolder(out, plan.name, from!)
+  if (!receive) return loadBest(device, net, out, folder)
+  const earlier = methodOf(plan.method)
+    .networks(settings)
+    .find((n) => n.name === from)!
+  const { features, seed } = settings
+  const source = kindFor(earlier, settings).build(device, {
+    inChannels: plan.dataset.channels,
+    features,
+    seed,
+  })
+  try {
+    await loadBest(device, source, out, folder)
+    receive(net, source)
+  } finally {
+    if (!device.lost) source.dispose()
+  }
+}
+
 /** Fills a network from the file of `--pretrained` and says what fitted. Throws a CheckpointError where nothing did. */
 async function pretrain(net: Module, file: string, host: RunHost): Promise<void> {
   const { matched, skipped, kept } = await loadPretrained(net, file, { extraChannels: 'zero' })
@@ -83,7 +110,8 @@ export async function trainNetwork(
   network: NetworkPlan,
 ): Promise<TrainedNetwork> {
   const { host, out, settings, device: recovering } = context
-  const { size, features, batch, lr, schedule, weightDecay, seed, share, augment, pretrained } = settings
+  const { size, features, batch, schedule, weightDecay, seed, share, augment, pretrained } = settings
+  const lr = settings.lr * (network.learningRate ?? 1)
   const precision = settings.precision ? { precision: settings.precision } : {}
   const folder = networkFolder(out, plan.name, network.name)
   const images = shareOf(plan.train, share, seed)
@@ -120,7 +148,7 @@ export async function trainNetwork(
       const net = kind.build(device, { inChannels, features, seed })
       net.activationCheckpointing = context.activationCheckpointing ?? false
       try {
-        if (network.from) await loadBest(device, net, out, networkFolder(out, plan.name, network.from))
+        if (network.from) await begin(device, net, context, plan, network)
         else if (pretrained && !network.kind) await pretrain(net, pretrained, host)
         return await train<NetworkOutput>(net, device, {
           task: network.task,

@@ -33,6 +33,10 @@ export interface Settings {
   /** The second network starts from the weights of the first; null: as the method has it. */
   readonly transfer: boolean | null
   readonly depthChannel: boolean
+  /** end-to-end: side of the images that crops are cut from, px; left out: 4 times the networks' input. */
+  readonly resolution?: number
+  /** end-to-end: left out, 'hard'. */
+  readonly box?: 'soft'
   /** Left out: float32. */
   readonly precision?: Precision
   /** Shares of the groups (patients or images) that are held out. */

@@ -95,7 +95,10 @@ const fits = (c: Sizes, adapter: ConvAdapter, form: Form) =>
  * few tiles the transform of the weights outweighs what they are used for.
  */
 const pays = (c: Sizes, adapter: ConvAdapter, channels: number, tiles: number) =>
-  lanes(adapter) && Math.min(c.cin, c.cout) >= channels && tilesOf(c).tiles >= tiles && largest(c, F4) <= 2 ** 24
+  lanes(adapter) &&
+  Math.min(c.cin, c.cout) >= channels &&
+  tilesOf(c).tiles >= tiles &&
+  largest(c, F4) <= 2 ** 24
 
 export const suitsWinograd = (c: Conv3x3 | undefined, adapter: ConvAdapter): boolean =>
   c !== undefined && pays(c.params, adapter, 64, 32)

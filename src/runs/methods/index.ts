@@ -1,6 +1,8 @@
 import { cartesian } from './cartesian.ts'
 import { centreHeatmap } from './centre-heatmap.ts'
 import { crops } from './crops.ts'
+import { eat } from './eat.ts'
+import { endToEnd } from './end-to-end.ts'
 import type { Method } from './method.ts'
 import { polar } from './polar.ts'
 import { several } from './several.ts'
@@ -12,6 +14,8 @@ export const METHODS = {
   'centre-heatmap': centreHeatmap,
   several,
   crops,
+  'end-to-end': endToEnd,
+  eat,
 } as const satisfies Record<string, Method>
 
 export type MethodName = keyof typeof METHODS

@@ -25,6 +25,10 @@ export interface NetworkPlan {
   readonly measure?: Measure
   /** Name of an earlier network whose best weights it starts from. */
   readonly from?: string
+  /** How it takes them, where the two are not built alike; left out: all, by name. */
+  readonly receive?: (net: Module, from: Module) => void
+  /** Part of the settings' learning rate; left out: 1. */
+  readonly learningRate?: number
   /** The training images as this network sees them, where that differs. */
   readonly trainOf?: (samples: readonly Sample[]) => Promise<readonly Sample[]>
   /** The validation images, likewise. */
@@ -70,6 +74,10 @@ export interface Method {
   readonly fullSize?: boolean
   /** Origins that masks for a user are made with, where the method asks the settings; left out: ['cartesian']. */
   readonly userOrigins?: readonly OriginName[]
+  /** Side of the images that it sees, px, where that is not the side of the networks' input. */
+  readonly imageSize?: (settings: Settings) => number
+  /** Its samples tell which pixels are in this range of intensities. */
+  readonly range?: 'fat'
   /** The networks that it trains, in order. */
   readonly networks: (settings: Settings) => NetworkPlan[]
   /** Scores it on held-out images: first its baseline, last what a user gets. */
@@ -79,4 +87,9 @@ export interface Method {
     samples: readonly Sample[],
     settings: Settings,
   ) => Promise<Scored[]>
+}
+
+/** Side of the images that a method sees, px; undefined where each keeps its own size. */
+export function imageSizeOf(method: Method, settings: Settings): number | undefined {
+  return method.fullSize ? undefined : (method.imageSize?.(settings) ?? settings.size)
 }
