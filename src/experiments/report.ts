@@ -2,12 +2,12 @@ import { readFile } from 'node:fs/promises'
 import { writeReport } from '../node/report.ts'
 import type { Report } from '../report/report.ts'
 import { agreement, lines, precisionRecall, type Series, scatter, violins } from './charts.ts'
-import { type Experiment, SCORE_TITLES } from './experiment.ts'
+import { type Experiment, SCORE_TITLES, type ScoreName } from './experiment.ts'
 import type { ExperimentResults, RowResult } from './results.ts'
 import { pictureFile } from './run.ts'
 import { comparison, labelsOf, missingOf } from './tables.ts'
 
-const DONE = (row: RowResult): row is RowResult & Required<Pick<RowResult, 'images' | 'scores'>> =>
+const isDone = (row: RowResult): row is RowResult & Required<Pick<RowResult, 'images' | 'scores'>> =>
   row.images !== undefined
 
 /** Writes an experiment's page: the thesis's numbers, ours, and what the experiment shows as figures. */
@@ -26,7 +26,7 @@ async function reportOf(out: string, experiment: Experiment, results: Experiment
   const missing = missingOf(results)
   const first = SCORE_TITLES[scores[0]!]
   const labels = labelsOf(results.rows)
-  const rows = results.rows.map((row, i) => ({ ...row, label: labels[i]! })).filter(DONE)
+  const rows = results.rows.map((row, i) => ({ ...row, label: labels[i]! })).filter(isDone)
   const sets = [...new Set(rows.map(setOf))]
   const groups = sets.map((set) => ({
     set,
@@ -48,14 +48,14 @@ async function reportOf(out: string, experiment: Experiment, results: Experiment
   if (has('share'))
     await each('share of the training set', async (set) =>
       drawn(
-        seriesBy(results, set, (row) => 100 * row.share),
+        seriesBy(results, set, scores[0]!, (row) => 100 * row.share),
         (series) => lines(series, 'share of the training set, %', first),
       ),
     )
   if (has('size'))
     await each('input size', async (set) =>
       drawn(
-        seriesBy(results, set, (row) => row.size),
+        seriesBy(results, set, scores[0]!, (row) => row.size),
         (series) => lines(series, 'input size, px', first),
       ),
     )
@@ -140,13 +140,17 @@ async function drawn(
 }
 
 /** The rows of a data set as lines: one a method's arm and network, a point a share or size. */
-function seriesBy({ rows }: ExperimentResults, set: string, x: (row: RowResult) => number): Series[] {
-  const score = (row: RowResult) => row.scores
+function seriesBy(
+  { rows }: ExperimentResults,
+  set: string,
+  score: ScoreName,
+  x: (row: RowResult) => number,
+): Series[] {
   const byLine = new Map<string, Series['points'][number][]>()
   for (const row of rows) {
-    if (setOf(row) !== set || !score(row)) continue
+    if (setOf(row) !== set || !row.scores) continue
     const name = row.label.replace(/, \d+ %$/, '')
-    const { mean, sd } = row.scores!.dice
+    const { mean, sd } = row.scores[score]
     byLine.set(name, [...(byLine.get(name) ?? []), { x: x(row), y: mean, sd }])
   }
   return [...byLine].map(([name, points]) => ({ name, points: points.sort((a, b) => a.x - b.x) }))
