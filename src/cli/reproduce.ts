@@ -1,8 +1,9 @@
 import { join } from 'node:path'
 import type { Command } from 'commander'
+import { runBoundaries } from '../experiments/boundaries.ts'
 import { ELSEWHERE, EXPERIMENTS, unavailable } from '../experiments/catalogue.ts'
 import type { Experiment } from '../experiments/experiment.ts'
-import { type Plan, planExperiment } from '../experiments/jobs.ts'
+import { type Plan, planExperiment, type Scale } from '../experiments/jobs.ts'
 import { writeResultsPage } from '../experiments/page.ts'
 import { writeExperimentReport } from '../experiments/report.ts'
 import { type ExperimentResults, resultsOf, resultsText } from '../experiments/results.ts'
@@ -10,6 +11,7 @@ import { type JobResult, readResult, runJobs, type Work } from '../experiments/r
 import { comparison } from '../experiments/tables.ts'
 import { DataError } from '../gpu/errors.ts'
 import { writeFileAtomic } from '../node/atomic.ts'
+import type { Report } from '../report/report.ts'
 import type { Io } from './io.ts'
 import { runHost } from './progress.ts'
 import {
@@ -55,6 +57,10 @@ async function runReproduction(id: string | undefined, args: ReproduceArguments,
   if (id === undefined) throw new DataError('reproduce: which experiment? See fovea reproduce --list')
   const experiment = experimentNamed(id, ELSEWHERE)
   const scale = scaleOf(args, experiment)
+  if (experiment.points) {
+    const { results, pictures } = await overPoints(experiment, scale, args, io)
+    return finish(experiment, results, args, io, pictures)
+  }
   const folders = foldersOf(args.data ?? [], experiment)
   const plan = planExperiment(experiment, scale, new Set(folders.keys()))
   for (const line of missingLines(plan)) io.err(`${line}\n`)
@@ -63,13 +69,33 @@ async function runReproduction(id: string | undefined, args: ReproduceArguments,
   const done = args.reportOnly
     ? await finished(args.out, plan)
     : await run(experiment, plan, folders, args, io)
-  const results = resultsOf(experiment, scale, done.plan, done.jobs)
+  await finish(experiment, resultsOf(experiment, scale, done.plan, done.jobs), args, io)
+}
+
+/** Writes and prints the results. */
+async function finish(
+  experiment: Experiment,
+  results: ExperimentResults,
+  args: ReproduceArguments,
+  io: Io,
+  pictures?: Report['overlays'],
+): Promise<void> {
+  const { out } = args
   const text = resultsText(results)
-  await writeFileAtomic(join(args.out, `${id}.json`), text)
-  const report = join(args.out, `${id}.html`)
-  await writeExperimentReport(report, args.out, experiment, results)
+  await writeFileAtomic(join(out, `${experiment.id}.json`), text)
+  const report = join(out, `${experiment.id}.html`)
+  await writeExperimentReport(report, out, experiment, results, pictures)
   io.out(args.json ? text : `\n${printed(experiment, results)}\n`)
   io.err(`Report: ${report}\n`)
+}
+
+async function overPoints(experiment: Experiment, scale: Scale, args: ReproduceArguments, io: Io) {
+  const device = recoveringDevice(args.adapter, io, { tune: args.tune })
+  try {
+    return await device.run((gpu) => runBoundaries(gpu, experiment, scale))
+  } finally {
+    device.close()
+  }
 }
 
 async function run(

@@ -85,6 +85,8 @@ export interface Experiment {
   /** Its rows differ by size: a value of the thesis stands at its own size alone. */
   readonly bySize?: boolean
   readonly figures: readonly Figure[]
+  /** It trains perceptrons on points and needs no data: it has no rows of its own here. */
+  readonly points?: true
   /** Folds of the thesis; left out: one split, 80/10/10. */
   readonly folds?: number
   readonly full: FullSettings

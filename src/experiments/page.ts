@@ -91,7 +91,7 @@ function section(results: ExperimentResults): string {
   )
   return `## ${results.experiment}: ${results.title}
 
-${scaleText(results)} ${Math.max(1, Math.round(results.seconds / 60))} min on ${results.adapter}. ${sets.join('; ')}.
+${scaleText(results)} ${Math.max(1, Math.round(results.seconds / 60))} min on ${results.adapter}.${sets.length > 0 ? ` ${sets.join('; ')}.` : ''}
 
 ${line(columns)}
 ${line(columns.map((_, i) => (i === 0 ? '---' : '---:')))}

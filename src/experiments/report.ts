@@ -16,8 +16,10 @@ export async function writeExperimentReport(
   out: string,
   experiment: Experiment,
   results: ExperimentResults,
+  pictures: NonNullable<Report['overlays']> = [],
 ): Promise<void> {
-  await writeReport(path, await reportOf(out, experiment, results))
+  const report = await reportOf(out, experiment, results)
+  await writeReport(path, { ...report, overlays: [...(report.overlays ?? []), ...pictures] })
 }
 
 async function reportOf(out: string, experiment: Experiment, results: ExperimentResults): Promise<Report> {
@@ -199,7 +201,9 @@ function curvesOf({ curves }: ExperimentResults): NonNullable<Report['curves']> 
 }
 
 /** What was run, in a sentence. */
-export function scaleText({ scale, rows }: ExperimentResults): string {
+export function scaleText({ scale, rows, data }: ExperimentResults): string {
+  if (data.length === 0)
+    return `Perceptrons of two hidden layers on ${rows[0]!.size}² points inside and outside a disc, ${scale.seeds.length} seeds.`
   const { features, epochs, batch, lr, schedule, augment, seeds, folds, subset } = scale
   const sizes = [...new Set(rows.filter((r) => !r.missing).map((row) => `${row.size}²`))].join(', ')
   return (

@@ -89,6 +89,15 @@ const digits = (v: number): number => Math.round(1e5 * v) / 1e5
 const meanOf = (values: readonly number[]): number => values.reduce((sum, v) => sum + v, 0) / values.length
 const overRuns = ({ mean, sd }: Summary): OverRuns => ({ mean: digits(mean), sd: digits(sd) })
 
+/** Of each run the means over its images; their mean and SD over the runs. */
+export const scoresOverRuns = (
+  means: readonly Readonly<Record<ScoreName, number>>[],
+): Readonly<Record<ScoreName, OverRuns>> =>
+  Object.fromEntries(SCORES.map((name) => [name, overRuns(summarize(means.map((m) => m[name])))])) as Record<
+    ScoreName,
+    OverRuns
+  >
+
 /** What the jobs of an experiment found, row by row. */
 export function resultsOf(
   experiment: Experiment,
@@ -148,9 +157,7 @@ function rowOf(
       ...(job.fold === undefined ? {} : { fold: job.fold }),
       means: means[i]!,
     })),
-    scores: Object.fromEntries(
-      SCORES.map((name) => [name, overRuns(summarize(means.map((m) => m[name])))]),
-    ) as Record<ScoreName, OverRuns>,
+    scores: scoresOverRuns(means),
     ...(polar.length > 0 ? { polarDice: overRuns(summarize(polar)) } : {}),
     ...(errors.length > 0 ? { originError: overRuns(summarize(errors)) } : {}),
     images: imagesOf(
