@@ -34,7 +34,7 @@ async function pictureOf(sample: Sample, evaluated: Evaluated): Promise<Uint8Arr
 }
 
 /** The best, the median and the worst of a method by DSC. */
-async function casesOf({ plan }: DataResult, { label, images }: Scored) {
+export async function casesOf({ plan }: DataResult, { label, images }: Scored) {
   const sorted = [...images].sort((a, b) => b.scores.dice - a.scores.dice)
   const picks = [
     ['best', sorted[0]!],
@@ -44,6 +44,7 @@ async function casesOf({ plan }: DataResult, { label, images }: Scored) {
   const samples = new Map(plan.test.map((s) => [s.id, s]))
   const figures = await Promise.all(
     picks.map(async ([which, e]) => ({
+      which,
       caption: `${which}: ${e.id}, DSC ${e.scores.dice.toFixed(3)}`,
       png: await pictureOf(samples.get(e.id)!, e),
     })),
