@@ -8,7 +8,7 @@ import { writeResultsPage } from '../experiments/page.ts'
 import { writeExperimentReport } from '../experiments/report.ts'
 import { type ExperimentResults, resultsOf, resultsText } from '../experiments/results.ts'
 import { type JobResult, readResult, runJobs, type Work } from '../experiments/run.ts'
-import { comparison } from '../experiments/tables.ts'
+import { comparison, shownRows } from '../experiments/tables.ts'
 import { DataError } from '../gpu/errors.ts'
 import { writeFileAtomic } from '../node/atomic.ts'
 import type { Report } from '../report/report.ts'
@@ -155,8 +155,8 @@ function missingLines({ rows }: Plan): string[] {
 
 function needs({ data }: Experiment, { rows }: Plan): string {
   if (rows.length === 0) return 'no row has these networks and shares'
-  const method = rows.find(({ missing }) => missing?.startsWith('method'))?.missing
-  if (method && rows.every(({ missing }) => missing?.startsWith('method'))) return method
+  const methods = [...new Set(rows.map(({ row }) => unavailable(row)))]
+  if (methods.every((reason) => reason !== undefined)) return methods.join('; ')
   return `pass --data ${data.map(({ key, title }) => `${key}=FOLDER (${title})`).join(' ')}`
 }
 
@@ -181,6 +181,6 @@ function list(args: ReproduceArguments, io: Io): void {
 }
 
 const printed = (experiment: Experiment, results: ExperimentResults): string => {
-  const { title, columns, rows } = comparison(experiment, results)
+  const { title, columns, rows } = comparison(experiment, shownRows(results))
   return `${title}\n${formatTable(columns, rows)}`
 }

@@ -111,7 +111,7 @@ function jobOf(row: Row, scale: Scale, seed: number, fold?: number): Job {
 export function planExperiment(experiment: Experiment, scale: Scale, folders: ReadonlySet<string>): Plan {
   const jobs = new Map<string, Job>()
   const rows = rowsAt(experiment, scale).map((row): PlannedRow => {
-    const missing = unavailable(row) ?? withoutFolder(row, folders)
+    const missing = withoutFolder(row, folders) ?? unavailable(row)
     if (missing) return { row, jobs: [], missing }
     const { step, title } = kindOf(row.network)
     if (row.size % step !== 0)

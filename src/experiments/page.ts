@@ -4,7 +4,7 @@ import { DataError } from '../gpu/errors.ts'
 import { writeFileAtomic } from '../node/atomic.ts'
 import { ELSEWHERE, EXPERIMENTS } from './catalogue.ts'
 import { type Experiment, SCORE_TITLES } from './experiment.ts'
-import { scaleText } from './report.ts'
+import { scaleText, timeText } from './report.ts'
 import type { ExperimentResults, RowResult } from './results.ts'
 import { blandAltman, pearson } from './statistics.ts'
 import { comparison, labelsOf, missingOf, pValue } from './tables.ts'
@@ -91,7 +91,7 @@ function section(results: ExperimentResults): string {
   )
   return `## ${results.experiment}: ${results.title}
 
-${scaleText(results)} ${Math.max(1, Math.round(results.seconds / 60))} min on ${results.adapter}.${sets.length > 0 ? ` ${sets.join('; ')}.` : ''}
+${scaleText(results)} ${timeText(results.seconds)} on ${results.adapter}.${sets.length > 0 ? ` ${sets.join('; ')}.` : ''}
 
 ${line(columns)}
 ${line(columns.map((_, i) => (i === 0 ? '---' : '---:')))}

@@ -5,7 +5,7 @@ import { agreement, lines, precisionRecall, type Series, scatter, violins } from
 import { type Experiment, SCORE_TITLES, type ScoreName } from './experiment.ts'
 import type { ExperimentResults, RowResult } from './results.ts'
 import { pictureFile } from './run.ts'
-import { comparison, labelsOf, missingOf } from './tables.ts'
+import { comparison, labelsOf, missingOf, shownRows } from './tables.ts'
 
 const isDone = (row: RowResult): row is RowResult & Required<Pick<RowResult, 'images' | 'scores'>> =>
   row.images !== undefined
@@ -24,7 +24,7 @@ export async function writeExperimentReport(
 
 async function reportOf(out: string, experiment: Experiment, results: ExperimentResults): Promise<Report> {
   const { figures, scores, polarSpace } = experiment
-  const table = comparison(experiment, results)
+  const table = comparison(experiment, shownRows(results), { tests: false })
   const missing = missingOf(results)
   const first = SCORE_TITLES[scores[0]!]
   const labels = labelsOf(results.rows)
@@ -99,7 +99,6 @@ async function reportOf(out: string, experiment: Experiment, results: Experiment
       {
         ...table,
         note:
-          `p: Wilcoxon's signed-rank test of ${first} against the baseline row, paired by image, two-sided; – where there is no baseline. ` +
           'Where truth and prediction are both empty, an image scores 1; where one of them is, 0.' +
           (polarSpace
             ? ' The thesis scored polar predictions in polar space against the polar truth: its numbers compare with the column of polar space; the Cartesian scores are those of the masks that a user gets.'
@@ -108,7 +107,7 @@ async function reportOf(out: string, experiment: Experiment, results: Experiment
       ...(tests(results, labels).length > 0
         ? [
             {
-              title: 'Paired tests',
+              title: `Paired tests by image (Wilcoxon's signed-rank, two-sided)`,
               columns: ['row', 'against', 'images', `median difference, ${first}`, 'p'],
               rows: tests(results, labels),
             },
@@ -213,6 +212,10 @@ export function scaleText({ scale, rows, data }: ExperimentResults): string {
   )
 }
 
+/** Seconds under two minutes, else minutes. */
+export const timeText = (seconds: number): string =>
+  seconds < 120 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`
+
 function factsOf({ data, seconds }: ExperimentResults): [string, string][] {
   return [
     ...data.flatMap(({ key, title, layout, images }): [string, string][] =>
@@ -225,7 +228,7 @@ function factsOf({ data, seconds }: ExperimentResults): [string, string][] {
           ]
         : [],
     ),
-    ['Time', `${Math.round(seconds / 60)} min of training and scoring`],
+    ['Time', `${timeText(seconds)} of training and scoring`],
   ]
 }
 
