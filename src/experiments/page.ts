@@ -50,7 +50,7 @@ async function readResults(file: string): Promise<ExperimentResults> {
 
 function pageOf(all: readonly ExperimentResults[]): string {
   const ids = new Set(all.map((r) => r.experiment))
-  const absent = EXPERIMENTS.filter((e) => !ids.has(e.id)).map((e) => `${e.id} (${e.title.toLowerCase()})`)
+  const absent = EXPERIMENTS.filter((e) => !ids.has(e.id)).map((e) => `${e.id}: ${e.title}`)
   const minutes = Math.round(all.reduce((sum, r) => sum + r.seconds, 0) / 60)
   const adapters = [...new Set(all.map((r) => r.adapter))].join('; ')
   return `# Results
@@ -89,16 +89,19 @@ function section(results: ExperimentResults): string {
         ]
       : [],
   )
+  const notes = [
+    ...verdicts(experiment, run),
+    ...agreements(experiment, run),
+    ...missingOf(results).map((text) => `Not run: ${text}.`),
+  ]
   return `## ${results.experiment}: ${results.title}
 
-${scaleText(results)} ${timeText(results.seconds)} on ${results.adapter}.${sets.length > 0 ? ` ${sets.join('; ')}.` : ''}
+${scaleText(results)} ${timeText(results.seconds)}.${sets.length > 0 ? ` ${sets.join('; ')}.` : ''}
 
 ${line(columns)}
 ${line(columns.map((_, i) => (i === 0 ? '---' : '---:')))}
 ${rows.map(line).join('\n')}
-
-${[...verdicts(experiment, run), ...agreements(experiment, run), ...missingOf(results).map((text) => `Not run: ${text}.`)].map((t) => `- ${t}`).join('\n')}
-`
+${notes.length > 0 ? `\n${notes.map((t) => `- ${t}`).join('\n')}\n` : ''}`
 }
 
 /** What held and what did not, a sentence a tested row. */

@@ -78,7 +78,8 @@ export function missingOf({ rows }: ExperimentResults): string[] {
   const reasons = new Map<string, string[]>()
   for (const [i, { missing }] of rows.entries())
     if (missing) reasons.set(missing, [...(reasons.get(missing) ?? []), labels[i]!])
-  return [...reasons].map(
-    ([reason, names]) => `${reason}: ${names.length > 4 ? `${names.length} rows` : names.join('; ')}`,
-  )
+  return [...reasons].map(([reason, names]) => {
+    const many = names.length > 4 || reason.startsWith('no folder')
+    return `${reason}: ${many ? `${names.length} rows` : names.join('; ')}`
+  })
 }

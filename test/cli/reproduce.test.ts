@@ -92,7 +92,7 @@ test('folds score every image once; crops beside the rough network; a page of wh
   expect((await fovea(['reproduce', '--page', page, '--results', out])).code).toBe(0)
   const markdown = await readFile(page, 'utf8')
   expect(markdown).toContain('## table-5.2: Segment-then-segment by input size')
-  expect(markdown).toContain('- table-6.1 (pericardium and eat with the depth of the slice)')
+  expect(markdown).toContain('- table-6.1: Pericardium and EAT with the depth of the slice')
 }, 120_000)
 
 test('figure 4.4: polar coordinates about the centre take fewer units than Cartesian ones', async () => {
