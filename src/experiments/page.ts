@@ -92,6 +92,7 @@ function section(results: ExperimentResults): string {
   const notes = [
     ...verdicts(experiment, run),
     ...agreements(experiment, run),
+    ...centres(experiment, run),
     ...missingOf(results).map((text) => `Not run: ${text}.`),
   ]
   return `## ${results.experiment}: ${results.title}
@@ -150,6 +151,17 @@ function agreements({ figures }: Experiment, { rows }: ExperimentResults): strin
     const { bias, limits } = blandAltman(images.measured, images.truth)
     return [
       `${label}: pixels an image against truth, Pearson's r ${pearson(images.measured, images.truth).toFixed(3)}, bias ${bias.toFixed(1)}, limits of agreement ${limits[0].toFixed(1)} to ${limits[1].toFixed(1)}`,
+    ]
+  })
+}
+
+function centres({ figures }: Experiment, { rows }: ExperimentResults): string[] {
+  if (!figures.includes('centre-error')) return []
+  return rows.flatMap(({ label, arm, images }) => {
+    const errors = images?.originError
+    if (!errors || errors.length < 2 || arm.endsWith('truth')) return []
+    return [
+      `${label}: error of the centre against DSC, Pearson's r ${pearson(errors, images.dice).toFixed(3)}`,
     ]
   })
 }
