@@ -1,12 +1,12 @@
 import { join, parse } from 'node:path'
-import type { Command } from 'commander'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { Device } from '../autograd/device.ts'
 import { prepareSample, type SampleData } from '../data/dataset.ts'
 import type { Image } from '../data/image.ts'
 import { resizeImage } from '../data/resize.ts'
 import { DataError } from '../gpu/errors.ts'
 import { writeFileAtomic } from '../node/atomic.ts'
-import { defaultNormalization } from '../node/folders.ts'
+import { defaultNormalization, FAT } from '../node/folders.ts'
 import { readImage } from '../node/image.ts'
 import { findImages } from '../node/layouts.ts'
 import { writeMask } from '../node/png.ts'
@@ -14,7 +14,7 @@ import { overlayPng } from '../node/report.ts'
 import type { Precision } from '../pipelines/precision.ts'
 import { Interrupted } from '../runs/host.ts'
 import { methodOf } from '../runs/methods/index.ts'
-import type { Networks } from '../runs/methods/method.ts'
+import { imageSizeOf, type Networks } from '../runs/methods/method.ts'
 import { type RunContext, withNetworks } from '../runs/networks.ts'
 import type { DataEntry } from '../runs/plan.ts'
 import { predictMasks } from '../runs/predict.ts'
@@ -22,6 +22,7 @@ import { entryNamed, readRun } from '../runs/saved-run.ts'
 import type { Settings } from '../runs/settings.ts'
 import type { Io } from './io.ts'
 import { adapterOption, precisionOption } from './options.ts'
+import { checkVolumes, findVolumes, type PredictedVolume, predictVolume } from './predict-volume.ts'
 import { runHost } from './progress.ts'
 import { recoveringDevice } from './session.ts'
 
@@ -33,6 +34,11 @@ interface PredictArguments {
   readonly precision?: Precision
   readonly adapter: string
   readonly json?: boolean
+  readonly window?: readonly [number, number]
+  readonly above: 'white' | 'black'
+  readonly slices?: readonly [number, number]
+  readonly series?: string
+  readonly truth?: string
 }
 
 /** Images in one forward pass. */
@@ -42,27 +48,43 @@ const BATCH = 8
 export function predictCommand(program: Command, io: Io): void {
   program
     .command('predict')
-    .description("write masks of new images, by a run's networks and method")
+    .description("write masks of new images and scans, by a run's networks and method")
     .argument(
-      '<image or folder>',
-      'PNG, JPEG, TIFF or BMP; in a folder, masks beside the images are left out',
+      '<image, scan or folder>',
+      'PNG, JPEG, TIFF or BMP; NIfTI, NRRD, DICOM, or a folder with the slices of a series; masks beside images are left out',
     )
     .requiredOption('--run <folder>', 'run folder, the --out of fovea train')
-    .requiredOption('--out <folder>', 'where NAME_mask.png goes, black and white, in the size of the image')
+    .requiredOption(
+      '--out <folder>',
+      'where NAME_mask.png goes, black and white, in the size of the image; of scans NAME_mask.nii.gz',
+    )
     .option('--dataset <name>', "which of the run's data sets, where there are several")
     .option('--overlay', 'write NAME_overlay.png, too: the outline over the image')
+    .option('--window <low,high>', 'scans: HU of black and white in the images of training', pair('--window'))
+    .addOption(
+      new Option('--above <colour>', 'scans: what lies over the window; black for slices of fat')
+        .choices(['white', 'black'])
+        .default('white'),
+    )
+    .option('--slices <first,last>', 'scans: only these, from 0 at the bottom; the others stay empty', slices)
+    .option('--series <name>', 'scans: which series of a DICOM folder, by a part of its UID or description')
+    .option('--truth <file>', 'scans: a mask on the same grid to score against')
     .addOption(precisionOption("arithmetic, instead of the run's own"))
     .addOption(adapterOption())
     .option('--json', 'print the list of masks as JSON on standard output')
     .addHelpText(
       'after',
       `
-Polar runs take the origin from the Cartesian network; crops run segment-then-segment at full size.
+Polar runs take the origin from the Cartesian network, of centre-heatmap from the heatmap; crops run
+segment-then-segment at full size.
 With a depth channel, a folder is one patient's slices in numeric order.
+A scan goes through slice by slice; its mask has the scan's own grid.
 
 Examples:
   fovea predict --run runs/demo --dataset lesion photo.jpg --out masks --overlay
-  fovea predict --run runs/demo --dataset nuclei data/nuclei --out masks`,
+  fovea predict --run runs/demo --dataset nuclei data/nuclei --out masks
+  fovea predict --run runs/liver scan.nii.gz --out masks --truth liver.nii.gz
+  fovea predict --run runs/eat dicom/ --window=-200,-30 --above black --slices 12,54 --out masks`,
     )
     .action((path: string, args: PredictArguments) => runPrediction(path, args, io))
 }
@@ -71,12 +93,25 @@ async function runPrediction(path: string, args: PredictArguments, io: Io): Prom
   const run = await readRun(args.run)
   const settings = { ...run.settings, ...(args.precision ? { precision: args.precision } : {}) }
   const entry = entryNamed(run, args.run, args.dataset)
-  const files = await findImages(path)
+  const scans = await findVolumes(path)
+  checkVolumes(scans, args)
+  const files = scans.length > 0 ? [] : await findImages(path)
   refuseSameNames(files)
   const device = recoveringDevice(args.adapter, io)
   try {
     io.err(`adapter: ${(await device.get()).adapter.name}\n`)
     const context: RunContext = { host: runHost(io), out: args.run, settings, device }
+    if (scans.length > 0) {
+      const volumes = await withNetworks(context, entry, async (gpu, nets) => {
+        const made: PredictedVolume[] = []
+        for (const scan of scans)
+          made.push(await predictVolume(gpu, nets, scan, { entry, settings, args, io }))
+        return made
+      })
+      if (args.json) io.out(`${JSON.stringify({ masks: volumes }, null, 2)}\n`)
+      else io.out(volumes.map(described).join(''))
+      return
+    }
     const masks = await withNetworks(context, entry, (gpu, nets) =>
       predictAll(gpu, nets, { files, entry, settings, args, io }),
     )
@@ -85,6 +120,29 @@ async function runPrediction(path: string, args: PredictArguments, io: Io): Prom
   } finally {
     device.close()
   }
+}
+
+const described = ({ mask, voxels, millilitres, shape, scores }: PredictedVolume): string =>
+  `${mask}: ${shape.join('×')} voxels, ${voxels} of them inside, ${millilitres.toFixed(1)} ml` +
+  `${scores ? `, DSC ${scores.dice.toFixed(3)}, IoU ${scores.iou.toFixed(3)}` : ''}\n`
+
+/** Two numbers in order, from the command line. */
+const pair =
+  (option: string) =>
+  (text: string): readonly [number, number] => {
+    const [low, high, ...more] = text.split(',').map(Number)
+    if (more.length > 0 || !Number.isFinite(low) || !Number.isFinite(high) || low! >= high!)
+      throw new InvalidArgumentError(
+        `It must be two numbers, the lower one first, such as ${option}=-200,-30.`,
+      )
+    return [low!, high!]
+  }
+
+function slices(text: string): readonly [number, number] {
+  const [first, last, ...more] = text.split(',').map(Number)
+  if (more.length > 0 || ![first, last].every((z) => Number.isInteger(z) && z! >= 0) || first! > last!)
+    throw new InvalidArgumentError('It must be two whole numbers from 0, such as 12,54.')
+  return [first!, last!]
 }
 
 /** Name of an image without its folder, its extension and the data sets' `_image`. */
@@ -139,13 +197,15 @@ async function predictAll(device: Device, nets: Networks, work: Work): Promise<P
 }
 
 function prepare(image: Image, depth: number, entry: DataEntry, settings: Settings): SampleData {
-  const { depthChannel, size } = settings
+  const { depthChannel } = settings
+  const size = imageSizeOf(methodOf(entry.method), settings)
   return prepareSample(
     { image },
     {
       channels: entry.channels - (depthChannel ? 1 : 0),
       normalize: defaultNormalization(entry.layout),
-      ...(methodOf(entry.method).fullSize ? {} : { size: [size, size] as const }),
+      range: methodOf(entry.method).range && FAT.windowed,
+      ...(size === undefined ? {} : { size: [size, size] as const }),
       ...(depthChannel ? { depth } : {}),
     },
   )

@@ -10,6 +10,10 @@ export interface SampleData {
   mask: Float32Array
   /** (H, W): 0 background, 1…n objects; only where the data set tells objects apart. */
   instances?: Int32Array
+  /** (1, H, W) of 0 and 1: the one object that this sample is about; only of samples made by `perObject`. */
+  object?: Float32Array
+  /** (H, W) of 0 and 1: the pixels whose stored value is in the range that was asked for. */
+  inRange?: Float32Array
   height: number
   width: number
   channels: number
@@ -59,6 +63,8 @@ export interface PrepareOptions {
   normalize: NormalizationName | Normalization
   /** Appended as one more channel that holds this value in every pixel. */
   depth?: number | undefined
+  /** Least and greatest stored value of the pixels that `inRange` tells of, before any normalisation. */
+  range?: readonly [number, number] | undefined
 }
 
 /**
@@ -81,13 +87,21 @@ export function prepareSample(raw: RawSample, options: PrepareOptions): SampleDa
     image = deeper
     channels++
   }
+  const inRange = options.range
+    ? { inRange: resizeLabels(pixelsIn(raw.image, options.range), [h, w], [height, width]) }
+    : {}
   if (raw.instances) {
     const instances = resizeLabels(raw.instances, [h, w], [height, width])
     const mask = Float32Array.from(instances, (v) => (v > 0 ? 1 : 0))
-    return { image, mask, instances, height, width, channels }
+    return { image, mask, instances, ...inRange, height, width, channels }
   }
   const mask = resizeLabels(raw.mask ?? new Float32Array(h * w), [h, w], [height, width])
-  return { image, mask, height, width, channels }
+  return { image, mask, ...inRange, height, width, channels }
+}
+
+/** 1 where the (grey) value lies in the range, else 0. */
+function pixelsIn({ data, shape: [channels] }: Image, [low, high]: readonly [number, number]): Float32Array {
+  return convertChannels(data, channels, 1).map((v) => (v >= low && v <= high ? 1 : 0))
 }
 
 /**
@@ -129,5 +143,10 @@ export function sampleCache(
 
 /** Bytes of a decoded sample. */
 export function bytesOf(data: SampleData): number {
-  return data.image.byteLength + data.mask.byteLength + (data.instances?.byteLength ?? 0)
+  return (
+    data.image.byteLength +
+    data.mask.byteLength +
+    (data.instances?.byteLength ?? 0) +
+    (data.inRange?.byteLength ?? 0)
+  )
 }

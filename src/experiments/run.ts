@@ -154,7 +154,7 @@ async function scoreJob(
     networks: networks.map(({ name, title, bestEpoch, seconds, history }) => ({
       ...{ name, title, bestEpoch, seconds: Math.round(seconds) },
       loss: history.map((m) => rounded(m.trainLoss)),
-      validation: history.map((m) => rounded(m.validationDice)),
+      validation: history.map((m) => rounded(m.validationScore)),
     })),
     scored,
     scoringSeconds: Math.round((performance.now() - started) / 1000),

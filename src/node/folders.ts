@@ -27,6 +27,8 @@ export interface OpenOptions {
   channels?: 1 | 3
   /** Default: `windowed` ([0, 1] − 0.1) for patients, `rgb` ([−0.5, 0.5]) for the rest. */
   normalize?: NormalizationName | Normalization
+  /** 'fat': samples tell which pixels are fat: −200…−30 HU in scans, above 0 in slices that were windowed to it. */
+  range?: 'fat'
   /** Appends the slice's depth as a channel (patients only). */
   depthChannel?: boolean
   /** Memory for decoded samples, bytes; default 512 MiB. 0 decodes anew each time. */
@@ -41,6 +43,9 @@ const NORMALIZATION: Readonly<Record<string, NormalizationName>> = {
   lits: 'liver',
   avt: 'aorta',
 }
+
+/** Stored values of fat: in HU, and in 8-bit slices whose window is the fat range, where 0 is outside of it. */
+export const FAT = { hu: [-200, -30], windowed: [Number.MIN_VALUE, Number.POSITIVE_INFINITY] } as const
 
 /** How images of a layout are normalised where nothing is said. */
 export const defaultNormalization = (layout: string): NormalizationName => NORMALIZATION[layout] ?? 'rgb'
@@ -73,6 +78,7 @@ export async function openDataset(folder: string, options: OpenOptions = {}): Pr
     channels,
     size,
     normalize: options.normalize ?? defaultNormalization(layout),
+    range: options.range && FAT.windowed,
   }
   const cache = sampleCache(options.cacheBytes ?? 512 * 2 ** 20)
   const samples = entries.map((entry, i): Sample => {
@@ -145,7 +151,12 @@ async function openScans(
         const { image, mask } = await slices.slice(k)
         const shape: [number, number, number] = [1, slices.height, slices.width]
         const raw = { image: { data: image, shape, max: 1 }, mask }
-        return prepareSample(raw, { channels: 1, normalize, depth: options.depthChannel ? depth : undefined })
+        return prepareSample(raw, {
+          channels: 1,
+          normalize,
+          depth: options.depthChannel ? depth : undefined,
+          range: options.range && FAT.hu,
+        })
       }
       samples.push({
         id,

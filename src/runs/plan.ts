@@ -5,6 +5,7 @@ import { kFold, splitDataset } from '../data/split.ts'
 import { DataError } from '../gpu/errors.ts'
 import { defaultNormalization, openDataset } from '../node/folders.ts'
 import { type MethodName, methodOf } from './methods/index.ts'
+import { imageSizeOf } from './methods/method.ts'
 import type { Settings } from './settings.ts'
 
 /** One data set of a run: what is trained and scored on it, and where its networks are kept. */
@@ -55,12 +56,20 @@ export async function planOne(
   settings: Settings,
   open: typeof openDataset = openDataset,
 ): Promise<DataPlan> {
-  const { depthChannel, size } = settings
+  const { depthChannel } = settings
   const whole = await open(folder, { depthChannel })
   const method = methodFor(whole, settings)
-  const dataset = methodOf(method).fullSize
-    ? whole
-    : await open(folder, { depthChannel, size, channels: coloursOf(whole, settings) })
+  const size = imageSizeOf(methodOf(method), settings)
+  const { range } = methodOf(method)
+  const dataset =
+    size === undefined
+      ? whole
+      : await open(folder, {
+          depthChannel,
+          size,
+          channels: coloursOf(whole, settings),
+          ...(range ? { range } : {}),
+        })
   return { name, folder: resolve(folder), method, dataset, ...split(folder, dataset.samples, settings) }
 }
 
@@ -118,12 +127,15 @@ export const networkFolder = (out: string, data: string, network: string): strin
 
 /** Another folder for the networks of a run: all of it is held out. */
 export async function planWhole(folder: string, entry: DataEntry, settings: Settings): Promise<DataPlan> {
-  const { depthChannel, size } = settings
+  const { depthChannel } = settings
+  const size = imageSizeOf(methodOf(entry.method), settings)
+  const { range } = methodOf(entry.method)
   const channels = (entry.channels - (depthChannel ? 1 : 0)) as 1 | 3
   const dataset = await openDataset(folder, {
     depthChannel,
     channels,
-    ...(methodOf(entry.method).fullSize ? {} : { size }),
+    ...(size === undefined ? {} : { size }),
+    ...(range ? { range } : {}),
     normalize: defaultNormalization(entry.layout),
   })
   const { name, method } = entry

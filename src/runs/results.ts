@@ -1,3 +1,4 @@
+import { blandAltman, pearson } from '../experiments/statistics.ts'
 import { type Scores, type Summary, summarize, summarizeScores } from '../pipelines/scores.ts'
 import type { Scored } from './methods/method.ts'
 import type { TrainedNetwork } from './networks.ts'
@@ -20,9 +21,33 @@ export interface MethodSummary {
   readonly polar?: Summaries
   /** Distance of the origins from the true centres, px of the network's input. */
   readonly originError?: Summary
+  /** What was counted in each image against the truth. */
+  readonly agreement?: Agreement
 }
 
-export function summaryOf({ key, label, images }: Scored): MethodSummary {
+/** How counts agree with the truth over images. */
+interface Agreement {
+  readonly title: string
+  /** Pearson's r; null where one side does not vary or there is one image. */
+  readonly pearson: number | null
+  /** Mean of measured − truth, and its limits ± 1.96 SD (Bland and Altman). */
+  readonly bias: number
+  readonly limits: readonly [number, number]
+  readonly measured: readonly number[]
+  readonly truth: readonly number[]
+}
+
+function agreementOf({ title, measured, truth }: NonNullable<Scored['amounts']>): Agreement {
+  if (truth.length < 2) {
+    const bias = measured[0]! - truth[0]!
+    return { title, pearson: null, bias, limits: [bias, bias], measured, truth }
+  }
+  const { bias, limits } = blandAltman(measured, truth)
+  const r = pearson(measured, truth)
+  return { title, pearson: Number.isNaN(r) ? null : r, bias, limits, measured, truth }
+}
+
+export function summaryOf({ key, label, images, amounts }: Scored): MethodSummary {
   const polar = images.flatMap((e) => e.polarScores ?? [])
   const errors = images.flatMap((e) => e.originError ?? [])
   return {
@@ -31,6 +56,7 @@ export function summaryOf({ key, label, images }: Scored): MethodSummary {
     cartesian: summarizeScores(images.map((e) => e.scores)),
     ...(polar.length > 0 ? { polar: summarizeScores(polar) } : {}),
     ...(errors.length > 0 ? { originError: summarize(errors) } : {}),
+    ...(amounts ? { agreement: agreementOf(amounts) } : {}),
   }
 }
 
@@ -82,7 +108,27 @@ export function scoreTables({ plan, scored }: Pick<DataResult, 'plan' | 'scored'
       note: "Prediction against the truth warped about the same origin: as the thesis's tables have it. Pixels near the origin weigh more here, so these are higher.",
     })
   }
+  for (const { label, agreement } of lines)
+    if (agreement) tables.push(agreementTable(plan.name, label, agreement))
   return tables
+}
+
+function agreementTable(name: string, label: string, { title, ...a }: Agreement): ScoreTable {
+  const mean = (values: readonly number[]) => summarize(values).mean.toFixed(1)
+  return {
+    title: `${name}: ${label}, ${title}`,
+    columns: ['mean', 'mean of the truth', "Pearson's r", 'bias', 'limits of agreement'],
+    rows: [
+      [
+        mean(a.measured),
+        mean(a.truth),
+        a.pearson?.toFixed(4) ?? '–',
+        a.bias.toFixed(1),
+        `${a.limits[0].toFixed(1)} to ${a.limits[1].toFixed(1)}`,
+      ],
+    ],
+    note: 'Bias is measured less truth; the limits are bias ± 1.96 standard deviations (Bland and Altman).',
+  }
 }
 
 /** results.json, and what --json prints. */
@@ -99,18 +145,23 @@ export function resultsJson(adapter: string, seconds: number, results: readonly 
         validation: plan.validation.length,
         test: scored[0]?.images.length ?? 0,
       },
-      networks: networks.map(({ name, bestEpoch, bestDice, history, seconds, memory }) => ({
+      networks: networks.map(({ name, bestEpoch, bestScore, scoreName, history, seconds, memory }) => ({
         name,
         epochs: history.length,
         bestEpoch,
-        bestValidationDice: bestDice,
+        ...(scoreName === 'DSC'
+          ? { bestValidationDice: bestScore }
+          : { bestValidationScore: bestScore, scoreName }),
         seconds: Math.round(seconds),
         /** Bytes on the GPU in training; null if it was done before. */
         gpuBytes: memory?.peak ?? null,
         /** Of the seconds, those in which training waited for images. */
         waitSeconds: Math.round(1000 * history.reduce((sum, m) => sum + (m.waitSeconds ?? 0), 0)) / 1000,
       })),
-      methods: scored.map(summaryOf),
+      methods: scored.map((s) => ({
+        ...summaryOf(s),
+        ...(s.thresholds ? { thresholds: s.thresholds } : {}),
+      })),
     })),
   }
 }

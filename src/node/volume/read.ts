@@ -88,3 +88,9 @@ async function readSeries(folder: string, wanted: string | undefined): Promise<V
       : `${folder}: ${matching.length} series match '${wanted}'; it holds: ${listed}`,
   )
 }
+
+/** Whether one of some files is DICOM by content. */
+export async function holdsDicom(paths: readonly string[]): Promise<boolean> {
+  for (const path of paths) if (volumeFormat(await readFile(path)) === 'dicom') return true
+  return false
+}

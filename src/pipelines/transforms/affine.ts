@@ -14,9 +14,11 @@ import type { ImageSize, Transform } from './transform.ts'
  */
 
 /** Column k of (N, K) as (N, 1). */
-const column = (x: Tensor, k: number): Tensor => slice(x, { starts: [0, k], ends: [x.shape[0]!, k + 1] })
+export const column = (x: Tensor, k: number): Tensor =>
+  slice(x, { starts: [0, k], ends: [x.shape[0]!, k + 1] })
 
-const matrixOf = (...columns: Tensor[]): Tensor =>
+/** Six columns (N, 1) as matrices (N, 2, 3). */
+export const matrixOf = (...columns: Tensor[]): Tensor =>
   reshape(concat(columns, { axis: 1 }), { shape: [columns[0]!.shape[0]!, 2, 3] })
 
 /** (N, 6) as the rows of [A | t] to those of the inverse; a singular A gives values that are not finite. */

@@ -11,6 +11,7 @@ import { max } from '../../autograd/ops/max.ts'
 import { min } from '../../autograd/ops/min.ts'
 import { mul } from '../../autograd/ops/mul.ts'
 import { reshape } from '../../autograd/ops/reshape.ts'
+import { sigmoid } from '../../autograd/ops/sigmoid.ts'
 import { slice } from '../../autograd/ops/slice.ts'
 import { softmax } from '../../autograd/ops/softmax.ts'
 import { sqrt } from '../../autograd/ops/sqrt.ts'
@@ -35,8 +36,17 @@ export const centreOfMap =
 /** The centre of mass of the map itself, its values as weights: differentiable. */
 export const softCentreOfMap = (): ParameterFunction => (map) => centerOfMass(map)
 
-/** The brightest pixel of a heatmap (approach B), (N, 2) as (x, y); the first of equals. */
-export const brightestOfMap = (): ParameterFunction => (map) => argmax2d(map)
+/**
+ * The brightest pixel of a heatmap (approach B), (N, 2) as (x, y) in pixels of the image; the first of equals. The
+ * heatmap may be smaller than the image: the centre of its pixel counts.
+ */
+export const brightestOfMap = (): ParameterFunction => (map, image) => {
+  const [at, to] = [map.shape.slice(2), image.shape.slice(2)]
+  const brightest = argmax2d(map)
+  if (at[0] === to[0] && at[1] === to[1]) return brightest
+  const scale = map.device.tensor([to[1]! / at[1]!, to[0]! / at[0]!], [1, 2])
+  return sub(mul(add(brightest, 0.5), scale), 0.5)
+}
 
 /**
  * Soft-argmax: the centre of mass of softmax(β·map) over the pixels: differentiable, and the brightest pixel as β grows.
@@ -63,23 +73,27 @@ export const boxOfMap =
 
 /**
  * A box of the map's own spread, differentiable: centre of mass ± `deviations` standard deviations along each axis.
- * A filled rectangle has its sides at ±√3 standard deviations, an ellipse its ends at ±2.
+ * A filled rectangle has its sides at ±√3 standard deviations, an ellipse its ends at ±2. Where the map's values sum
+ * to less than one pixel, the whole image.
  *
  * @param options.deviations half the box's side in standard deviations; 2
  * @param options.padding px on every side
  * @param options.least smallest side, px; 5
+ * @param options.sharpness k: weighs pixels by σ(k·(map − ½)) in place of the map, so that a faint ground, which is
+ *   large, does not widen the box; 0: the map itself
  */
 export const softBoxOfMap =
-  ({ deviations = 2, padding = 0, least = 5 } = {}): ParameterFunction =>
+  ({ deviations = 2, padding = 0, least = 5, sharpness = 0 } = {}): ParameterFunction =>
   (map) => {
     const [n, , h, w] = map.shape as [number, number, number, number]
-    const centre = centerOfMass(map)
+    const weights = sharpness > 0 ? sigmoid(mul(sub(map, 0.5), sharpness)) : map
+    const centre = centerOfMass(weights)
     const [xs, ys] = coordinates(map.device, h, w)
-    const mass = add(sum(map, { axes: [1, 2, 3] }), 1e-6)
+    const mass = add(sum(weights, { axes: [1, 2, 3] }), 1e-6)
     const side = (axis: 0 | 1, at: Tensor): [Tensor, Tensor] => {
       const c = slice(centre, { starts: [0, axis], ends: [n, axis + 1] })
       const from = sub(at, reshape(c, { shape: [n, 1, 1, 1] }))
-      const variance = div(sum(mul(map, mul(from, from)), { axes: [1, 2, 3] }), mass)
+      const variance = div(sum(mul(weights, mul(from, from)), { axes: [1, 2, 3] }), mass)
       const half = mul(sqrt(add(variance, 1e-6)), deviations)
       const length = clamp(add(mul(half, 2), 2 * padding), { min: least })
       const whole = reshape(length, { shape: [n, 1] })
@@ -88,7 +102,9 @@ export const softBoxOfMap =
     }
     const [left, width] = side(0, xs)
     const [top, height] = side(1, ys)
-    return concat([left, top, width, height], { axis: 1 })
+    const found = concat([left, top, width, height], { axis: 1 })
+    const seen = reshape(gt(mass, 1), { shape: [n, 1] })
+    return where(seen, found, map.device.tensor([0, 0, w, h], [1, 4]))
   }
 
 /** Pixel coordinates as (1, 1, 1, W) and (1, 1, H, 1). */
