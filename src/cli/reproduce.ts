@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import { runBoundaries } from '../experiments/boundaries.ts'
 import { ELSEWHERE, EXPERIMENTS, unavailable } from '../experiments/catalogue.ts'
 import type { Experiment } from '../experiments/experiment.ts'
-import { type Plan, planExperiment, type Scale } from '../experiments/jobs.ts'
+import { type Plan, planExperiment, type Scale, sharing } from '../experiments/jobs.ts'
 import { writeResultsPage } from '../experiments/page.ts'
 import { writeExperimentReport } from '../experiments/report.ts'
 import { type ExperimentResults, resultsOf, resultsText } from '../experiments/results.ts'
@@ -68,7 +68,7 @@ async function runReproduction(id: string | undefined, args: ReproduceArguments,
     throw new DataError(`${id}: nothing of it can be run; ${needs(experiment, plan)}`)
   const done = args.reportOnly
     ? await finished(args.out, plan)
-    : await run(experiment, plan, folders, args, io)
+    : await run(experiment, sharing(plan), folders, args, io)
   await finish(experiment, resultsOf(experiment, scale, done.plan, done.jobs), args, io)
 }
 
@@ -123,26 +123,27 @@ async function run(
   }
 }
 
-/** The runs that are done; rows that want another one are marked. */
-async function finished(out: string, plan: Plan): Promise<{ plan: Plan; jobs: JobResult[] }> {
+/** The runs that are done, of rows that share theirs or have their own; rows that want another one are marked. */
+async function finished(out: string, own: Plan): Promise<{ plan: Plan; jobs: JobResult[] }> {
+  const shared = sharing(own)
   const jobs: JobResult[] = []
-  for (const { key } of plan.jobs) {
+  for (const { key } of own.jobs) {
     const result = await readResult({ out }, key)
     if (result) jobs.push(result)
   }
   if (jobs.length === 0)
     throw new DataError(`${out}: no run of this experiment is done; leave out --report-only`)
   const keys = new Set(jobs.map((job) => job.key))
+  const rows = own.rows.map((planned, i) => {
+    const there = [shared.rows[i]!, planned].map((p) => p.jobs.filter((key) => keys.has(key)))
+    const used = there[0]!.length > 0 ? there[0]! : there[1]!
+    const missing = planned.missing ?? (used.length === 0 ? 'not run yet' : undefined)
+    return { ...planned, jobs: used, ...(missing ? { missing } : {}) }
+  })
+  const used = new Set(rows.flatMap((row) => row.jobs))
   return {
-    jobs,
-    plan: {
-      jobs: plan.jobs.filter(({ key }) => keys.has(key)),
-      rows: plan.rows.map((planned) => {
-        const there = planned.jobs.filter((key) => keys.has(key))
-        const missing = planned.missing ?? (there.length === 0 ? 'not run yet' : undefined)
-        return { ...planned, jobs: there, ...(missing ? { missing } : {}) }
-      }),
-    },
+    jobs: jobs.filter(({ key }) => used.has(key)),
+    plan: { jobs: own.jobs.filter(({ key }) => used.has(key)), rows },
   }
 }
 

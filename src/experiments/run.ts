@@ -44,7 +44,6 @@ export interface Work {
   readonly experiment: Experiment
   /** Folders of data sets by key. */
   readonly folders: ReadonlyMap<string, string>
-  /** Scores, and no more training, even where trainings are not done. */
   readonly activationCheckpointing?: boolean
 }
 
@@ -132,7 +131,6 @@ async function scoreJob(
   const entry = entryOf(plan)
   const scored: Record<string, ArmResult[]> = {}
   const others = await Promise.all(on.map((other) => planWhole(work.folders.get(other)!, entry, settings)))
-  const inWindow = work.experiment.rows.some((row) => row.inWindow && row.data === job.data)
   for (const [i, held] of [plan, ...others].entries()) {
     const name = i === 0 ? plan.name : on[i - 1]!
     const arms = await withNetworks(context, entry, (device, nets) =>
@@ -141,7 +139,6 @@ async function scoreJob(
     scored[name] = []
     for (const arm of arms) {
       scored[name].push(await armOf(arm, held.test))
-      if (inWindow) scored[name].push(await armOf(arm, held.test, { inWindow }))
       await keepPictures(work, job, name, { plan: { ...held, name }, networks: [], scored: [arm] }, arm)
     }
   }
