@@ -185,20 +185,20 @@ const tests = ({ rows }: ExperimentResults, labels: readonly string[]): (string 
       : [],
   )
 
+/** Learning curves of the first run; those of networks that were measured alike together. */
 function curvesOf({ curves }: ExperimentResults): NonNullable<Report['curves']> {
   const sets = [...new Set(curves.map((c) => `${c.data}, ${c.size}²`))]
-  const of = (set: string, field: 'loss' | 'validation') =>
-    curves
-      .filter((c) => `${c.data}, ${c.size}²` === set)
-      .map((c) => ({ name: c.title, epochs: c[field].map((_, i) => i + 1), values: c[field] }))
-  return sets.flatMap((set) => [
-    { title: `${set}: training loss, first run`, yLabel: 'loss', series: of(set, 'loss') },
-    {
-      title: `${set}: validation, first run`,
-      yLabel: 'score, each network in its own space',
-      series: of(set, 'validation'),
-    },
-  ])
+  const of = (set: string, name: 'lossName' | 'scoreName', values: 'loss' | 'validation') => {
+    const own = curves.filter((c) => `${c.data}, ${c.size}²` === set)
+    return [...new Set(own.map((c) => c[name]))].map((what) => ({
+      title: `${set}: ${values === 'loss' ? 'training loss' : 'validation'}, first run`,
+      yLabel: what === 'DSC' ? 'DSC, each network in its own space' : what,
+      series: own
+        .filter((c) => c[name] === what)
+        .map((c) => ({ name: c.title, epochs: c[values].map((_, i) => i + 1), values: c[values] })),
+    }))
+  }
+  return sets.flatMap((set) => [...of(set, 'lossName', 'loss'), ...of(set, 'scoreName', 'validation')])
 }
 
 /** What was run, in a sentence. */

@@ -75,6 +75,8 @@ export interface ExperimentResults {
     readonly data: string
     readonly size: number
     readonly title: string
+    readonly lossName: string
+    readonly scoreName: string
     readonly loss: readonly number[]
     readonly validation: readonly number[]
   }[]
@@ -242,7 +244,7 @@ function curvesOf({ jobs }: Plan, byKey: ReadonlyMap<string, JobResult>): Experi
     seen.add(group)
     return byKey
       .get(key)!
-      .networks.map(({ title, loss, validation }) => ({ data, size, title, loss, validation }))
+      .networks.map(({ name: _, bestEpoch: __, seconds: ___, ...curves }) => ({ data, size, ...curves }))
   })
 }
 

@@ -28,6 +28,8 @@ export interface JobResult {
     readonly title: string
     readonly bestEpoch: number
     readonly seconds: number
+    readonly lossName: string
+    readonly scoreName: string
     readonly loss: readonly number[]
     readonly validation: readonly number[]
   }[]
@@ -148,8 +150,8 @@ async function scoreJob(
     ...(fold === undefined ? {} : { fold }),
     images: { train: train.length, validation: validation.length, test: test.length },
     layout: dataset.layout,
-    networks: networks.map(({ name, title, bestEpoch, seconds, history }) => ({
-      ...{ name, title, bestEpoch, seconds: Math.round(seconds) },
+    networks: networks.map(({ name, title, bestEpoch, seconds, lossName, scoreName, history }) => ({
+      ...{ name, title, bestEpoch, seconds: Math.round(seconds), lossName, scoreName },
       loss: history.map((m) => rounded(m.trainLoss)),
       validation: history.map((m) => rounded(m.validationScore)),
     })),
