@@ -63,7 +63,8 @@ numbers say whether its *effects* show at this size, not whether its *values* ar
 that share runs count them each, ${minutes} min in all. Scores are of held-out images in the space of the image, what a user gets;
 the thesis scored single-object polar predictions in polar space, and a column of that name stands beside them.
 Images of held-out parts were scored once, after all trainings. "Held" below means: the difference has the thesis's sign and
-p < ${LEVEL} by Wilcoxon's signed-rank test, paired by image.
+p < ${LEVEL} by Wilcoxon's signed-rank test, paired by image; of several seeds an image's mean is tested. Slices of one patient and
+images of one microscope are not independent, so p is a guide and no more.
 
 ${all.map(section).join('\n')}
 ## Not run
