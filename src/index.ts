@@ -31,6 +31,7 @@ export type { TunerTable } from './gpu/tuner-table.ts'
 export { BatchNorm2d, Conv2d, ConvTranspose2d } from './nn/layers.ts'
 export { Module } from './nn/module.ts'
 export { DeepLabV3Plus, type DeepLabV3PlusOptions } from './nn/networks/deeplab-v3-plus.ts'
+export { ParameterHead, type ParameterHeadOptions } from './nn/networks/parameter-head.ts'
 export { StackedHourglass, type StackedHourglassOptions } from './nn/networks/stacked-hourglass.ts'
 export { UNet, type UNetOptions } from './nn/networks/unet.ts'
 export { UNetPlusPlus, type UNetPlusPlusOptions } from './nn/networks/unet-plus-plus.ts'
@@ -77,6 +78,7 @@ export {
   type LocalisedSegmentation,
   segmentLocalised,
 } from './pipelines/localise.ts'
+export { LocalisedNetwork, type LocalisedNetworkParts } from './pipelines/localised-network.ts'
 export type { EpochMetrics } from './pipelines/metrics.ts'
 export { fillHoles, keepLargest } from './pipelines/postprocess.ts'
 export type { Precision } from './pipelines/precision.ts'
@@ -102,3 +104,4 @@ export {
   train,
 } from './pipelines/training.ts'
 export * from './pipelines/transforms/index.ts'
+export { type WeakLabel, type WeakTaskOptions, weakTask } from './pipelines/weak-task.ts'
