@@ -10,7 +10,7 @@ const { train, validation, test } = fovea.splitDataset(samples, { fractions, see
 
 const net = new fovea.UNet(device, { inChannels: channels, features: 8, seed: 42 })
 const task = fovea.cartesianTask()
-const onEpoch = (m) => console.log(`epoch ${m.epoch}: loss ${m.trainLoss}, DSC ${m.validationDice}`)
+const onEpoch = (m) => console.log(`epoch ${m.epoch}: loss ${m.trainLoss}, DSC ${m.validationScore}`)
 await fovea.train(net, device, { task, train, validation, epochs: +epochs, batchSize: 4, lr: 2e-3, onEpoch })
 
 const [first, ...others] = await fovea.evaluateCartesian(device, net, test)

@@ -5,8 +5,10 @@
 // A workgroup computes 8·ROWS channels × 4·SPAN pixels, a thread 8 × 4 of them or, where SPAN = 2·COLS, 8 × 8; slices
 // of DEPTH k pass through workgroup memory, k-major and in vec4f, so that a step of k is three reads for 32 FMAs or
 // four for 64. With BUFFERS = 2 a slice is filled while the one before is read: one barrier a slice. A line of
-// weights has one vec4f more than it holds, so that threads that fill a column write to different banks.
+// weights has one vec4 more than it holds, so that threads that fill a column write to different banks.
+// In the half form tiles, products and sums over RUN k are of halves; the sums of runs are added up in f32.
 alias elem = f32;
+alias elem4 = vec4f;
 
 struct Params {
   n: i32, cin: i32, h: i32, w: i32,
@@ -28,8 +30,11 @@ override SPAN: u32 = 16;
 override DEPTH: u32 = 16;
 override BUFFERS: u32 = 1;
 
-var<workgroup> tileW: array<vec4f, BUFFERS * DEPTH * (ROWS * 2 + 1)>;
-var<workgroup> tileX: array<vec4f, BUFFERS * DEPTH * SPAN>;
+const HALF = elem(1.0) + elem(0.0001) == elem(1.0); // halves cannot tell these apart
+const RUN = 8u;
+
+var<workgroup> tileW: array<elem4, BUFFERS * DEPTH * (ROWS * 2 + 1)>;
+var<workgroup> tileX: array<elem4, BUFFERS * DEPTH * SPAN>;
 
 // The taps k with `position − k·dilation` divisible by the stride: first, distance and number.
 struct Taps { first: i32, every: i32, count: i32 }
@@ -83,6 +88,27 @@ fn store(at: Place, o: i32, inside: bool, sum: vec4f) {
   if (at.inside.w) { store_one(to.w, o, sum.w); }
 }
 
+// Adds the sums of a run to those before it.
+fn add_run(sums: ptr<function, array<vec4f, 16>>, run: ptr<function, array<elem4, 16>>) {
+  (*sums)[0] += vec4f((*run)[0]);
+  (*sums)[1] += vec4f((*run)[1]);
+  (*sums)[2] += vec4f((*run)[2]);
+  (*sums)[3] += vec4f((*run)[3]);
+  (*sums)[4] += vec4f((*run)[4]);
+  (*sums)[5] += vec4f((*run)[5]);
+  (*sums)[6] += vec4f((*run)[6]);
+  (*sums)[7] += vec4f((*run)[7]);
+  (*sums)[8] += vec4f((*run)[8]);
+  (*sums)[9] += vec4f((*run)[9]);
+  (*sums)[10] += vec4f((*run)[10]);
+  (*sums)[11] += vec4f((*run)[11]);
+  (*sums)[12] += vec4f((*run)[12]);
+  (*sums)[13] += vec4f((*run)[13]);
+  (*sums)[14] += vec4f((*run)[14]);
+  (*sums)[15] += vec4f((*run)[15]);
+  *run = array<elem4, 16>();
+}
+
 @compute @workgroup_size(COLS, ROWS)
 fn conv2d_gemm(
   @builtin(workgroup_id) group: vec3u,
@@ -129,12 +155,13 @@ fn conv2d_gemm(
 
   let line = ROWS * 2 + 1;
   var sums = array<vec4f, 16>();
+  var run = array<elem4, 16>();
   var buffer = 0u;
   for (var k0 = 0; k0 < depth; k0 += i32(DEPTH)) {
     for (var e = thread; e < DEPTH * ROWS * 2; e += threads) {
       let k = k0 + i32(e % DEPTH);
       let o = block + i32(e / DEPTH) * 4;
-      var value = vec4f();
+      var value = elem4();
       if (k < depth) {
         let i = k / max(window, 1);
         let t = k - i * window;
@@ -142,14 +169,14 @@ fn conv2d_gemm(
         let kx = tapsW.first + t % tapsW.count * tapsW.every;
         let at = g * params.weightGroup + i * params.weightIn + ky * params.kw + kx;
         for (var j = 0; j < 4; j++) {
-          if (o + j < outG) { value[j] = weight[at + (o + j) * params.weightOut]; }
+          if (o + j < outG) { value[j] = elem(weight[at + (o + j) * params.weightOut]); }
         }
       }
       tileW[(buffer + e % DEPTH) * line + e / DEPTH] = value;
     }
     for (var e = thread; e < DEPTH * SPAN; e += threads) {
       let k = k0 + i32(e / SPAN);
-      var value = vec4f();
+      var value = elem4();
       if (k < depth) {
         let i = k / max(window, 1);
         let t = k - i * window;
@@ -159,38 +186,41 @@ fn conv2d_gemm(
         let ix = fillX + dx;
         let at = fillBase + i * plane + iy * params.w + ix;
         let inside = fillInside & (iy >= vec4i()) & (iy < vec4i(params.h)) & (ix >= vec4i()) & (ix < vec4i(params.w));
-        if (inside.x) { value.x = f32(x[at.x]); }
-        if (inside.y) { value.y = f32(x[at.y]); }
-        if (inside.z) { value.z = f32(x[at.z]); }
-        if (inside.w) { value.w = f32(x[at.w]); }
+        if (inside.x) { value.x = x[at.x]; }
+        if (inside.y) { value.y = x[at.y]; }
+        if (inside.z) { value.z = x[at.z]; }
+        if (inside.w) { value.w = x[at.w]; }
       }
       tileX[buffer * SPAN + e] = value;
     }
     workgroupBarrier();
-    for (var k = 0u; k < DEPTH; k++) {
-      let at = buffer + k;
-      let wa = tileW[at * line + local.y * 2];
-      let wb = tileW[at * line + local.y * 2 + 1];
-      let v = tileX[at * SPAN + local.x];
-      sums[0] += wa.x * v;
-      sums[1] += wa.y * v;
-      sums[2] += wa.z * v;
-      sums[3] += wa.w * v;
-      sums[4] += wb.x * v;
-      sums[5] += wb.y * v;
-      sums[6] += wb.z * v;
-      sums[7] += wb.w * v;
-      if (SPAN > COLS) {
-        let u = tileX[at * SPAN + COLS + local.x];
-        sums[8] += wa.x * u;
-        sums[9] += wa.y * u;
-        sums[10] += wa.z * u;
-        sums[11] += wa.w * u;
-        sums[12] += wb.x * u;
-        sums[13] += wb.y * u;
-        sums[14] += wb.z * u;
-        sums[15] += wb.w * u;
+    for (var first = 0u; first < DEPTH; first += RUN) {
+      for (var k = first; k < first + RUN; k++) {
+        let at = buffer + k;
+        let wa = tileW[at * line + local.y * 2];
+        let wb = tileW[at * line + local.y * 2 + 1];
+        let v = tileX[at * SPAN + local.x];
+        run[0] += wa.x * v;
+        run[1] += wa.y * v;
+        run[2] += wa.z * v;
+        run[3] += wa.w * v;
+        run[4] += wb.x * v;
+        run[5] += wb.y * v;
+        run[6] += wb.z * v;
+        run[7] += wb.w * v;
+        if (SPAN > COLS) {
+          let u = tileX[at * SPAN + COLS + local.x];
+          run[8] += wa.x * u;
+          run[9] += wa.y * u;
+          run[10] += wa.z * u;
+          run[11] += wa.w * u;
+          run[12] += wb.x * u;
+          run[13] += wb.y * u;
+          run[14] += wb.z * u;
+          run[15] += wb.w * u;
+        }
       }
+      if (HALF) { add_run(&sums, &run); }
     }
     if (BUFFERS == 1u) {
       workgroupBarrier();
@@ -198,6 +228,7 @@ fn conv2d_gemm(
       buffer = DEPTH - buffer;
     }
   }
+  if (!HALF) { add_run(&sums, &run); }
 
   let first = block + i32(local.y) * 8;
   let o = g * outG + first;

@@ -3,7 +3,9 @@
 // A workgroup computes 8·ROWS output channels × 4·COLS k over the pixels of one of `splits` runs, a thread 8 × 4
 // of them; slices of DEPTH pixels pass through workgroup memory. conv2d_reduce adds up the runs; a single one
 // (splits = 1) is written, or with accumulate added, to its place.
+// The half form multiplies halves and sums them over RUN pixels, as conv2d_gemm does.
 alias elem = f32;
+alias elem4 = vec4f;
 
 struct Params {
   n: i32, cin: i32, h: i32, w: i32,
@@ -22,9 +24,25 @@ override COLS: u32 = 16;
 override DEPTH: u32 = 16;
 override BUFFERS: u32 = 1;
 
-// As in conv2d_gemm; a line has one vec4f more than it holds, against conflicts of banks.
-var<workgroup> tileD: array<vec4f, BUFFERS * DEPTH * (ROWS * 2 + 1)>;
-var<workgroup> tileX: array<vec4f, BUFFERS * DEPTH * (COLS + 1)>;
+const HALF = elem(1.0) + elem(0.0001) == elem(1.0); // halves cannot tell these apart
+const RUN = 8u;
+
+// As in conv2d_gemm; a line has one vec4 more than it holds, against conflicts of banks.
+var<workgroup> tileD: array<elem4, BUFFERS * DEPTH * (ROWS * 2 + 1)>;
+var<workgroup> tileX: array<elem4, BUFFERS * DEPTH * (COLS + 1)>;
+
+// Adds the sums of a run to those before it.
+fn add_run(sums: ptr<function, array<vec4f, 8>>, run: ptr<function, array<elem4, 8>>) {
+  (*sums)[0] += vec4f((*run)[0]);
+  (*sums)[1] += vec4f((*run)[1]);
+  (*sums)[2] += vec4f((*run)[2]);
+  (*sums)[3] += vec4f((*run)[3]);
+  (*sums)[4] += vec4f((*run)[4]);
+  (*sums)[5] += vec4f((*run)[5]);
+  (*sums)[6] += vec4f((*run)[6]);
+  (*sums)[7] += vec4f((*run)[7]);
+  *run = array<elem4, 8>();
+}
 
 @compute @workgroup_size(COLS, ROWS)
 fn conv2d_weight_grad_gemm(
@@ -55,17 +73,18 @@ fn conv2d_weight_grad_gemm(
   let lineX = COLS + 1;
   var buffer = 0u;
   var sums = array<vec4f, 8>();
+  var run = array<elem4, 8>();
   for (var p0 = split * params.pixelsPerSplit; p0 < pixels; p0 += i32(DEPTH)) {
     for (var e = thread; e < DEPTH * (ROWS * 2 + COLS); e += threads) {
       let p = p0 + i32(e % DEPTH);
       let part = i32(e / DEPTH);
       let image = p / outPlane;
       let rest = p - image * outPlane;
-      var value = vec4f();
+      var value = elem4();
       if (part < i32(ROWS) * 2) {
         let co = block + part * 4;
         for (var j = 0; j < 4; j++) {
-          if (p < pixels && co + j < outG) { value[j] = f32(dy[(image * params.cout + g * outG + co + j) * outPlane + rest]); }
+          if (p < pixels && co + j < outG) { value[j] = dy[(image * params.cout + g * outG + co + j) * outPlane + rest]; }
         }
         tileD[(buffer + e % DEPTH) * lineD + u32(part)] = value;
       } else {
@@ -79,25 +98,28 @@ fn conv2d_weight_grad_gemm(
           let iy = y0 + t / params.kw * params.dilationH;
           let ix = x0 + t % params.kw * params.dilationW;
           if (p < pixels && k < depth && iy >= 0 && iy < params.h && ix >= 0 && ix < params.w) {
-            value[j] = f32(x[(image * params.cin + g * inG + ci) * plane + iy * params.w + ix]);
+            value[j] = x[(image * params.cin + g * inG + ci) * plane + iy * params.w + ix];
           }
         }
         tileX[(buffer + e % DEPTH) * lineX + u32(column)] = value;
       }
     }
     workgroupBarrier();
-    for (var k = 0u; k < DEPTH; k++) {
-      let da = tileD[(buffer + k) * lineD + local.y * 2];
-      let db = tileD[(buffer + k) * lineD + local.y * 2 + 1];
-      let v = tileX[(buffer + k) * lineX + local.x];
-      sums[0] += da.x * v;
-      sums[1] += da.y * v;
-      sums[2] += da.z * v;
-      sums[3] += da.w * v;
-      sums[4] += db.x * v;
-      sums[5] += db.y * v;
-      sums[6] += db.z * v;
-      sums[7] += db.w * v;
+    for (var first = 0u; first < DEPTH; first += RUN) {
+      for (var k = first; k < first + RUN; k++) {
+        let da = tileD[(buffer + k) * lineD + local.y * 2];
+        let db = tileD[(buffer + k) * lineD + local.y * 2 + 1];
+        let v = tileX[(buffer + k) * lineX + local.x];
+        run[0] += da.x * v;
+        run[1] += da.y * v;
+        run[2] += da.z * v;
+        run[3] += da.w * v;
+        run[4] += db.x * v;
+        run[5] += db.y * v;
+        run[6] += db.z * v;
+        run[7] += db.w * v;
+      }
+      if (HALF) { add_run(&sums, &run); }
     }
     if (BUFFERS == 1u) {
       workgroupBarrier();
@@ -105,6 +127,7 @@ fn conv2d_weight_grad_gemm(
       buffer = DEPTH - buffer;
     }
   }
+  if (!HALF) { add_run(&sums, &run); }
 
   for (var j = 0; j < 8; j++) {
     let co = block + i32(local.y) * 8 + j;

@@ -6,6 +6,8 @@
 //   conv2d_winograd_transform_output   y from M, with bias, ReLU, accumulation
 // The gradient of the weight turns the same sum round:  dw = Gᵀ [ Σ_tiles (A dy Aᵀ) ⊙ (Bᵀ x B) ] G
 //   conv2d_winograd_transform_upstream (A dy Aᵀ)   conv2d_winograd_transform_window   dw from the products
+// SMALL is F(2×2): a tile is four of 2×2 pixels, upper left to lower right, 16 places each. They lie side by side, as four
+// columns of a product, so that what one of them needs is done for all in a vec4f.
 // TURN reads the weights turned by 180°: with the channels exchanged this is the gradient of x, padding 2 − p.
 alias elem = f32;
 alias elem4 = vec4f;
@@ -23,9 +25,11 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> transformed: array<f32>;
 @group(0) @binding(6) var<storage, read_write> y: array<elem>;
 @group(0) @binding(7) var<uniform> params: Params;
+@group(0) @binding(8) var<storage, read> products4: array<vec4f>;
 
 // VEC: padding 1 and x a multiple of four wide: a row's middle four are one vec4f.
 override VEC: bool = false;
+override SMALL: bool = false;
 override TURN: bool = false;
 override BIAS: bool = false;
 override ACCUMULATE: bool = false;
@@ -78,6 +82,29 @@ fn store_row(row: i32, l: vec4f, h: vec4f, to: i32, step: i32) {
   transformed[at + 5 * step] = 4.0 * l.y - 5.0 * l.w + h.y;
 }
 
+fn store_four(at: i32, v: vec4f) {
+  transformed[at] = v.x;
+  transformed[at + 1] = v.y;
+  transformed[at + 2] = v.z;
+  transformed[at + 3] = v.w;
+}
+
+// SMALL: a row of places of the four tiles, from a row of the upper two and one of the lower two.
+fn store_row_small(row: i32, upper: Row, lower: Row, to: i32, step: i32) {
+  let a = vec4f(upper.l.xz, lower.l.xz);
+  let b = vec4f(upper.l.yw, lower.l.yw);
+  let c = vec4f(upper.l.z, upper.h.x, lower.l.z, lower.h.x);
+  let d = vec4f(upper.l.w, upper.h.y, lower.l.w, lower.h.y);
+  let at = 4 * (to + row * 4 * step);
+  store_four(at, a - c);
+  store_four(at + 4 * step, b + c);
+  store_four(at + 8 * step, c - b);
+  store_four(at + 12 * step, b - d);
+}
+
+fn add(a: Row, b: Row) -> Row { return Row(a.l + b.l, a.h + b.h); }
+fn minus(a: Row, b: Row) -> Row { return Row(a.l - b.l, a.h - b.h); }
+
 fn value_at(index: i32, inside: bool) -> f32 { return select(0.0, f32(x[select(0, index, inside)]), inside); }
 
 struct Row { l: vec4f, h: vec4f }
@@ -122,9 +149,16 @@ fn conv2d_winograd_transform_input(
   let r3 = load(plane, iy + 3, ix);
   let r4 = load(plane, iy + 4, ix);
   let r5 = load(plane, iy + 5, ix);
+  let step = params.cin * tiles;
+  if (SMALL) {
+    store_row_small(0, minus(r0, r2), minus(r2, r4), index, step);
+    store_row_small(1, add(r1, r2), add(r3, r4), index, step);
+    store_row_small(2, minus(r2, r1), minus(r4, r3), index, step);
+    store_row_small(3, minus(r1, r3), minus(r3, r5), index, step);
+    return;
+  }
   let l = forth(Six(r0.l, r1.l, r2.l, r3.l, r4.l, r5.l));
   let h = forth(Six(r0.h, r1.h, r2.h, r3.h, r4.h, r5.h));
-  let step = params.cin * tiles;
   store_row(0, l.a, h.a, index, step);
   store_row(1, l.b, h.b, index, step);
   store_row(2, l.c, h.c, index, step);
@@ -144,6 +178,14 @@ fn store_weight(row: i32, g: vec3f, to: i32, step: i32) {
   transformed[at + 3 * step] = (wide + 2.0 * g.y) / 24.0;
   transformed[at + 4 * step] = (wide - 2.0 * g.y) / 24.0;
   transformed[at + 5 * step] = g.z;
+}
+
+fn store_weight_small(row: i32, g: vec3f, to: i32, step: i32) {
+  let at = to + row * 4 * step;
+  transformed[at] = g.x;
+  transformed[at + step] = (g.x + g.z + g.y) / 2.0;
+  transformed[at + 2 * step] = (g.x + g.z - g.y) / 2.0;
+  transformed[at + 3 * step] = g.z;
 }
 
 @compute @workgroup_size(WG)
@@ -167,6 +209,13 @@ fn conv2d_winograd_transform_weight(
   }
   let step = params.cout * params.cin;
   let outer = top + low;
+  if (SMALL) {
+    store_weight_small(0, top, index, step);
+    store_weight_small(1, (outer + middle) / 2.0, index, step);
+    store_weight_small(2, (outer - middle) / 2.0, index, step);
+    store_weight_small(3, low, index, step);
+    return;
+  }
   let wide = top + 4.0 * low;
   store_weight(0, top / 4.0, index, step);
   store_weight(1, -(outer + middle) / 6.0, index, step);
@@ -188,6 +237,17 @@ fn store_upstream(row: i32, p: vec4f, to: i32, step: i32) {
   transformed[at + 3 * step] = even2 + odd2;
   transformed[at + 4 * step] = even2 - odd2;
   transformed[at + 5 * step] = p.w;
+}
+
+// SMALL: a row of the upper two tiles and one of the lower two.
+fn store_upstream_small(row: i32, upper: vec4f, lower: vec4f, to: i32, step: i32) {
+  let p = vec4f(upper.xz, lower.xz);
+  let q = vec4f(upper.yw, lower.yw);
+  let at = 4 * (to + row * 4 * step);
+  store_four(at, p);
+  store_four(at + 4 * step, p + q);
+  store_four(at + 8 * step, p - q);
+  store_four(at + 12 * step, -q);
 }
 
 fn load_upstream(plane: i32, iy: i32, ix: i32) -> vec4f {
@@ -222,6 +282,13 @@ fn conv2d_winograd_transform_upstream(
   let c = load_upstream(plane, iy + 2, ix);
   let d = load_upstream(plane, iy + 3, ix);
   let step = params.cin * tiles;
+  if (SMALL) {
+    store_upstream_small(0, a, c, index, step);
+    store_upstream_small(1, a + b, c + d, index, step);
+    store_upstream_small(2, a - b, c - d, index, step);
+    store_upstream_small(3, -b, -d, index, step);
+    return;
+  }
   let even1 = a + c;
   let odd1 = b + d;
   let even2 = a + 4.0 * c;
@@ -246,6 +313,12 @@ fn window_row(row: i32, at: i32, step: i32) -> vec3f {
     (d + e - b - c) / 6.0 + products[i + 5 * step]);
 }
 
+fn window_row_small(row: i32, at: i32, step: i32) -> vec3f {
+  let i = at + row * 4 * step;
+  let sum = (products[i + step] + products[i + 2 * step]) / 2.0;
+  return vec3f(products[i] + sum, (products[i + step] - products[i + 2 * step]) / 2.0, sum + products[i + 3 * step]);
+}
+
 fn store_window(to: i32, value: vec3f) {
   var w = value;
   if (ACCUMULATE) { w += vec3f(transformed[to], transformed[to + 1], transformed[to + 2]); }
@@ -263,6 +336,15 @@ fn conv2d_winograd_transform_window(
   let index = i32((group.x + group.y * count.x) * WG + lane);
   let step = params.cout * params.cin;
   if (index >= step) { return; }
+  if (SMALL) {
+    let first = window_row_small(0, index, step);
+    let plus = window_row_small(1, index, step) / 2.0;
+    let less = window_row_small(2, index, step) / 2.0;
+    store_window(index * 9, first + (plus + less));
+    store_window(index * 9 + 3, plus - less);
+    store_window(index * 9 + 6, plus + less + window_row_small(3, index, step));
+    return;
+  }
   let a = window_row(0, index, step);
   let b = window_row(1, index, step);
   let c = window_row(2, index, step);
@@ -284,6 +366,34 @@ fn back_row(row: i32, at: i32, step: i32) -> vec4f {
   return vec4f(
     products[i] + b + c + d + e, b - c + 2.0 * (d - e), b + c + 4.0 * (d + e),
     b - c + 8.0 * (d - e) + products[i + 5 * step]);
+}
+
+// Two pixels of each of the four tiles.
+struct Two { a: vec4f, b: vec4f }
+
+fn back_row_small(row: i32, at: i32, step: i32) -> Two {
+  let i = at + row * 4 * step;
+  let b = products4[i + step];
+  let c = products4[i + 2 * step];
+  return Two(products4[i] + b + c, b - c - products4[i + 3 * step]);
+}
+
+fn back_small(at: i32, step: i32) -> Four {
+  let a = back_row_small(0, at, step);
+  let b = back_row_small(1, at, step);
+  let c = back_row_small(2, at, step);
+  let d = back_row_small(3, at, step);
+  let upper = Two(a.a + b.a + c.a, a.b + b.b + c.b);
+  let lower = Two(b.a - c.a - d.a, b.b - c.b - d.b);
+  return Four(
+    vec4f(upper.a.x, upper.b.x, upper.a.y, upper.b.y), vec4f(lower.a.x, lower.b.x, lower.a.y, lower.b.y),
+    vec4f(upper.a.z, upper.b.z, upper.a.w, upper.b.w), vec4f(lower.a.z, lower.b.z, lower.a.w, lower.b.w));
+}
+
+fn back_large(at: i32, step: i32) -> Four {
+  return back(Six(
+    back_row(0, at, step), back_row(1, at, step), back_row(2, at, step),
+    back_row(3, at, step), back_row(4, at, step), back_row(5, at, step)));
 }
 
 fn store_one(to: i32, sum: f32) {
@@ -316,9 +426,8 @@ fn conv2d_winograd_transform_output(
   let ox = (tile - line * params.tilesW) * 4;
   let oy = (line - image * params.tilesH) * 4;
   let step = params.cout * tiles;
-  let sums = back(Six(
-    back_row(0, index, step), back_row(1, index, step), back_row(2, index, step),
-    back_row(3, index, step), back_row(4, index, step), back_row(5, index, step)));
+  var sums: Four;
+  if (SMALL) { sums = back_small(index, step); } else { sums = back_large(index, step); }
   var add = 0.0;
   if (BIAS) { add = bias[o]; }
   let to = ((image * params.cout + o) * params.outH + oy) * params.outW + ox + params.offset + image * params.gap;

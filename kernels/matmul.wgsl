@@ -3,7 +3,10 @@
 //
 // `registers` keeps a tile of 4 rows and 8 columns of y in the registers of one lane and steps through k by 4:
 // for CPU drivers without subgroups of eight (else matmul_lanes), where arithmetic is eight lanes wide and every load is a load a lane.
-// `tiles` keeps 64×64 of y in a workgroup, 4×4 a lane, and stages A and B in workgroup memory: for GPUs.
+// `tiles` keeps 64×64 of y in a workgroup, 4×4 a lane, and stages A and B in workgroup memory: for GPUs. Its half form
+// multiplies halves and sums them over RUN k; all other sums, and those of `registers`, are f32.
+alias elem = f32;
+alias elem4 = vec4f;
 
 override TRANSPOSE_A: u32 = 0u; // A is stored (k, m)
 override TRANSPOSE_B: u32 = 0u; // B is stored (n, k)
@@ -22,11 +25,11 @@ struct Params {
 }
 
 // A and B are bound twice: as elements and as vec4s.
-@group(0) @binding(0) var<storage, read> a: array<f32>;
-@group(0) @binding(1) var<storage, read> wide_a: array<vec4f>;
-@group(0) @binding(2) var<storage, read> b: array<f32>;
-@group(0) @binding(3) var<storage, read> wide_b: array<vec4f>;
-@group(0) @binding(4) var<storage, read_write> y: array<f32>;
+@group(0) @binding(0) var<storage, read> a: array<elem>;
+@group(0) @binding(1) var<storage, read> wide_a: array<elem4>;
+@group(0) @binding(2) var<storage, read> b: array<elem>;
+@group(0) @binding(3) var<storage, read> wide_b: array<elem4>;
+@group(0) @binding(4) var<storage, read_write> y: array<elem>;
 @group(0) @binding(5) var<uniform> params: Params;
 
 // Where the matrices of a batch index begin, in elements.
@@ -47,28 +50,28 @@ fn bases(batch: u32) -> vec2u {
 fn load_a(base: u32, outer: u32, inner: u32, outers: u32, inners: u32) -> vec4f {
   let at = base + min(outer, outers - 1u) * inners;
   if (WIDE_A == 1u) {
-    let v = wide_a[(at + min(inner, inners - 4u)) / 4u];
+    let v = vec4f(wide_a[(at + min(inner, inners - 4u)) / 4u]);
     if (EVEN_K == 1u) {
       return v;
     }
     return select(vec4f(0.0), v, outer < outers && inner < inners);
   }
   let last = inners - 1u;
-  let v = vec4f(a[at + min(inner, last)], a[at + min(inner + 1u, last)], a[at + min(inner + 2u, last)], a[at + min(inner + 3u, last)]);
+  let v = vec4f(elem4(a[at + min(inner, last)], a[at + min(inner + 1u, last)], a[at + min(inner + 2u, last)], a[at + min(inner + 3u, last)]));
   return select(vec4f(0.0), v, (vec4u(inner) + vec4u(0u, 1u, 2u, 3u) < vec4u(inners)) & vec4<bool>(outer < outers));
 }
 
 fn load_b(base: u32, outer: u32, inner: u32, outers: u32, inners: u32) -> vec4f {
   let at = base + min(outer, outers - 1u) * inners;
   if (WIDE_B == 1u) {
-    let v = wide_b[(at + min(inner, inners - 4u)) / 4u];
+    let v = vec4f(wide_b[(at + min(inner, inners - 4u)) / 4u]);
     if (EVEN_K == 1u) {
       return v;
     }
     return select(vec4f(0.0), v, outer < outers && inner < inners);
   }
   let last = inners - 1u;
-  let v = vec4f(b[at + min(inner, last)], b[at + min(inner + 1u, last)], b[at + min(inner + 2u, last)], b[at + min(inner + 3u, last)]);
+  let v = vec4f(elem4(b[at + min(inner, last)], b[at + min(inner + 1u, last)], b[at + min(inner + 2u, last)], b[at + min(inner + 3u, last)]));
   return select(vec4f(0.0), v, (vec4u(inner) + vec4u(0u, 1u, 2u, 3u) < vec4u(inners)) & vec4<bool>(outer < outers));
 }
 
@@ -111,10 +114,10 @@ fn block_b(base: u32, k: u32, column: u32) -> mat4x4f {
 fn store(base: u32, row: u32, column: u32, v: vec4f) {
   if (row < params.m) {
     let at = base + row * params.n + column;
-    if (column < params.n) { y[at] = v.x; }
-    if (column + 1u < params.n) { y[at + 1u] = v.y; }
-    if (column + 2u < params.n) { y[at + 2u] = v.z; }
-    if (column + 3u < params.n) { y[at + 3u] = v.w; }
+    if (column < params.n) { y[at] = elem(v.x); }
+    if (column + 1u < params.n) { y[at + 1u] = elem(v.y); }
+    if (column + 2u < params.n) { y[at + 2u] = elem(v.z); }
+    if (column + 3u < params.n) { y[at + 3u] = elem(v.w); }
   }
 }
 
@@ -160,20 +163,24 @@ fn registers(@builtin(global_invocation_id) id: vec3u) {
 
 const TILE = 64u;
 const DEPTH = 16u;
-// By k, so that a lane reads the four rows or columns of its tile as one vec4.
-var<workgroup> tile_a: array<vec4f, 256>; // (k, row / 4)
-var<workgroup> tile_b: array<vec4f, 256>; // (k, column / 4)
+const HALF = elem(1.0) + elem(0.0001) == elem(1.0); // halves cannot tell these apart
+const RUN = 8u;
+// By k, so that a lane reads the four rows or columns of its tile as one vec4; a line has one more than it holds, so that
+// lanes that fill a column write to different banks.
+const LINE = 17u;
+var<workgroup> tile_a: array<elem4, DEPTH * LINE>; // (k, row / 4)
+var<workgroup> tile_b: array<elem4, DEPTH * LINE>; // (k, column / 4)
 
-fn element_a(base: u32, row: u32, k: u32) -> f32 {
+fn element_a(base: u32, row: u32, k: u32) -> elem {
   let at = select(row * params.k + k, k * params.m + row, TRANSPOSE_A == 1u);
   let inside = row < params.m && k < params.k;
-  return select(0.0, a[base + select(0u, at, inside)], inside);
+  return select(elem(0.0), a[base + select(0u, at, inside)], inside);
 }
 
-fn element_b(base: u32, k: u32, column: u32) -> f32 {
+fn element_b(base: u32, k: u32, column: u32) -> elem {
   let at = select(k * params.n + column, column * params.k + k, TRANSPOSE_B == 1u);
   let inside = column < params.n && k < params.k;
-  return select(0.0, b[base + select(0u, at, inside)], inside);
+  return select(elem(0.0), b[base + select(0u, at, inside)], inside);
 }
 
 @compute @workgroup_size(16, 16)
@@ -189,33 +196,52 @@ fn tiles(
   var sum1 = vec4f(0.0);
   var sum2 = vec4f(0.0);
   var sum3 = vec4f(0.0);
+  var run = array<elem4, 4>();
   for (var k = 0u; k < params.k; k += DEPTH) {
     // Neighbouring lanes load neighbours in memory: along k, or along rows (columns) where that is the inner axis.
-    for (var step = 0u; step < 4u; step++) {
-      let i = lane + step * 256u;
-      let in_k = select(i % DEPTH, i / TILE, TRANSPOSE_A == 1u);
-      let in_row = select(i / DEPTH, i % TILE, TRANSPOSE_A == 1u);
-      tile_a[in_k * 16u + in_row / 4u][in_row % 4u] = element_a(at.x, row + in_row, k + in_k);
-      let depth = select(i / TILE, i % DEPTH, TRANSPOSE_B == 1u);
-      let in_column = select(i % TILE, i / DEPTH, TRANSPOSE_B == 1u);
-      tile_b[depth * 16u + in_column / 4u][in_column % 4u] = element_b(at.y, k + depth, column + in_column);
-    }
+    let k_a = select(lane % DEPTH, lane / 16u, TRANSPOSE_A == 1u);
+    let quad_a = select(lane / DEPTH, lane % 16u, TRANSPOSE_A == 1u);
+    let row_a = row + 4u * quad_a;
+    tile_a[k_a * LINE + quad_a] = elem4(
+      element_a(at.x, row_a, k + k_a),
+      element_a(at.x, row_a + 1u, k + k_a),
+      element_a(at.x, row_a + 2u, k + k_a),
+      element_a(at.x, row_a + 3u, k + k_a),
+    );
+    let k_b = select(lane / 16u, lane % DEPTH, TRANSPOSE_B == 1u);
+    let quad_b = select(lane % 16u, lane / DEPTH, TRANSPOSE_B == 1u);
+    let column_b = column + 4u * quad_b;
+    tile_b[k_b * LINE + quad_b] = elem4(
+      element_b(at.y, k + k_b, column_b),
+      element_b(at.y, k + k_b, column_b + 1u),
+      element_b(at.y, k + k_b, column_b + 2u),
+      element_b(at.y, k + k_b, column_b + 3u),
+    );
     workgroupBarrier();
-    for (var d = 0u; d < DEPTH; d++) {
-      let p = tile_a[d * 16u + local.y];
-      let q = tile_b[d * 16u + local.x];
-      sum0 += p.x * q;
-      sum1 += p.y * q;
-      sum2 += p.z * q;
-      sum3 += p.w * q;
+    for (var first = 0u; first < DEPTH; first += RUN) {
+      for (var d = first; d < first + RUN; d++) {
+        let p = tile_a[d * LINE + local.y];
+        let q = tile_b[d * LINE + local.x];
+        run[0] += p.x * q;
+        run[1] += p.y * q;
+        run[2] += p.z * q;
+        run[3] += p.w * q;
+      }
+      if (HALF) {
+        sum0 += vec4f(run[0]);
+        sum1 += vec4f(run[1]);
+        sum2 += vec4f(run[2]);
+        sum3 += vec4f(run[3]);
+        run = array<elem4, 4>();
+      }
     }
     workgroupBarrier();
   }
   let base = group.z * params.m * params.n;
   let to_row = row + local.y * 4u;
   let to_column = column + local.x * 4u;
-  store(base, to_row, to_column, sum0);
-  store(base, to_row + 1u, to_column, sum1);
-  store(base, to_row + 2u, to_column, sum2);
-  store(base, to_row + 3u, to_column, sum3);
+  store(base, to_row, to_column, sum0 + vec4f(run[0]));
+  store(base, to_row + 1u, to_column, sum1 + vec4f(run[1]));
+  store(base, to_row + 2u, to_column, sum2 + vec4f(run[2]));
+  store(base, to_row + 3u, to_column, sum3 + vec4f(run[3]));
 }

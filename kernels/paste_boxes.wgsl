@@ -4,6 +4,9 @@
 //                   crops[m, c] at ((u + ½ − left)·W'/width − ½, (v + ½ − top)·H'/height − ½), clamped inside the crop
 //   no such box: 0
 //
+// Where there are many boxes, `bin` first notes which lie on each tile of 32×32 pixels, a bit a box, and a pixel walks
+// over those of its tile, in the same order: time grows with the area of the boxes, not with pixels times boxes.
+//
 // The gradient goes to the box that won, the first among equals. It is gathered: an element of a crop walks
 // over the pixels that its box stretches it to, so nothing is scattered and sums have a fixed order.
 
@@ -30,8 +33,11 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> y: array<elem>; // of paste_grad: the gradient of the crops
 @group(0) @binding(7) var<storage, read_write> winners: array<i32>; // the box of each element of y, or −1
 @group(0) @binding(8) var<uniform> params: Params;
+@group(0) @binding(9) var<storage, read> bins: array<u32>; // (N, tiles, words of 32 boxes)
+@group(0) @binding(10) var<storage, read_write> marks: array<u32>; // of bin: the bins
 
 override NEAREST: u32 = 0;
+override BINNED: u32 = 0;  // 1: bins say which boxes lie on a tile
 override INDEXED: u32 = 0; // 1: index[m] names the image of box m; else it is m, or the only one
 
 fn image_of(m: u32) -> i32 {
@@ -43,6 +49,40 @@ fn image_of(m: u32) -> i32 {
 fn span_of(n: u32) -> vec2u {
   if (INDEXED != 0u) { return spans[n]; }
   return select(vec2u(n, n + 1u), vec2u(0u, params.boxes), params.images == 1u);
+}
+
+fn words() -> u32 { return (params.boxes + 31u) >> 5u; }
+
+fn tile_of(n: u32, column: u32, row: u32) -> u32 {
+  return (n * ((params.height + 31u) >> 5u) + row) * ((params.width + 31u) >> 5u) + column;
+}
+
+// The boxes 32·word … 32·word + 31 that lie in a span, a bit each.
+fn among(span: vec2u, word: u32) -> u32 {
+  let first = max(span.x, 32u * word) - 32u * word;
+  let count = min(span.y, 32u * word + 32u) - 32u * word;
+  return (~0u >> (32u - count)) & (~0u << first);
+}
+
+// One invocation a word: the boxes of image n that touch a tile.
+@compute @workgroup_size(64)
+fn bin(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let at = id.x + id.y * groups.x * 64u;
+  let across = (params.width + 31u) >> 5u;
+  let down = (params.height + 31u) >> 5u;
+  if (at >= params.images * down * across * words()) { return; }
+  let place = divide(at, words());
+  let word = at - place * words();
+  let row = divide(place, across);
+  let n = divide(row, down);
+  let corner = 32.0 * vec2f(vec2u(place - row * across, row - n * down));
+  var bits = 0u;
+  for (var m = 32u * word; m < min(32u * word + 32u, params.boxes); m++) {
+    let b = boxes[m];
+    let touches = (b.xy < corner + 32.0) & (b.xy + b.zw > corner) & (b.zw > vec2f());
+    bits |= select(0u, 1u << (m & 31u), all(touches) & (image_of(m) == i32(n)));
+  }
+  marks[at] = bits;
 }
 
 // Does the stretch [first, first + length) hold the centre of pixel i?
@@ -75,21 +115,28 @@ fn best_of(plane: u32, u: u32, v: u32) -> Best {
   let c = plane - n * params.channels;
   let span = span_of(n);
   var best = Best(0.0, -1);
-  for (var m = span.x; m < span.y; m++) {
-    let b = boxes[m];
-    if ((image_of(m) != i32(n)) | !holds(u, b.x, b.z) | !holds(v, b.y, b.w)) { continue; }
-    let tx = tap(u, b.x, b.z, params.crop_w);
-    let ty = tap(v, b.y, b.w, params.crop_h);
-    let rows = (m * params.channels + c) * params.crop_h;
-    let lo = (rows + ty.lo) * params.crop_w;
-    let hi = (rows + ty.hi) * params.crop_w;
-    var value = f32(crops[lo + tx.lo]);
-    if (NEAREST == 0u) {
-      let above = (1.0 - tx.t) * value + tx.t * f32(crops[lo + tx.hi]);
-      let below = (1.0 - tx.t) * f32(crops[hi + tx.lo]) + tx.t * f32(crops[hi + tx.hi]);
-      value = (1.0 - ty.t) * above + ty.t * below;
+  let end = (span.y + 31u) >> 5u;
+  for (var word = span.x >> 5u; word < end; word++) {
+    var bits = among(span, word);
+    if (BINNED != 0u) { bits &= bins[tile_of(n, u >> 5u, v >> 5u) * words() + word]; }
+    while (bits != 0u) {
+      let m = 32u * word + firstTrailingBit(bits);
+      bits &= bits - 1u;
+      let b = boxes[m];
+      if ((image_of(m) != i32(n)) | !holds(u, b.x, b.z) | !holds(v, b.y, b.w)) { continue; }
+      let tx = tap(u, b.x, b.z, params.crop_w);
+      let ty = tap(v, b.y, b.w, params.crop_h);
+      let rows = (m * params.channels + c) * params.crop_h;
+      let lo = (rows + ty.lo) * params.crop_w;
+      let hi = (rows + ty.hi) * params.crop_w;
+      var value = f32(crops[lo + tx.lo]);
+      if (NEAREST == 0u) {
+        let above = (1.0 - tx.t) * value + tx.t * f32(crops[lo + tx.hi]);
+        let below = (1.0 - tx.t) * f32(crops[hi + tx.lo]) + tx.t * f32(crops[hi + tx.hi]);
+        value = (1.0 - ty.t) * above + ty.t * below;
+      }
+      if (best.box < 0 || value > best.value) { best = Best(value, i32(m)); }
     }
-    if (best.box < 0 || value > best.value) { best = Best(value, i32(m)); }
   }
   return best;
 }

@@ -17,11 +17,12 @@ export const wgsl = {
 
 /**
  * Kernels that pages load when their adapter wants them: on CPU drivers (conv2d_cpu_kernels.ts), where a tuner may have
- * chosen them (conv2d_tuned_kernels.ts).
+ * chosen them (conv2d_tuned_kernels.ts), and where they were asked for (subgroup_matrices.ts).
  */
 const LATER = {
   'kernels-for-cpu': /^(conv2d_(\w+_)?(lanes|tile)|matmul_lanes)\.wgsl$/,
   'kernels-for-tuner': /^(conv2d_winograd|matmul)\.wgsl$/,
+  'kernels-for-matrices': /^matrix_\w+\.wgsl$/,
 }
 
 /**
@@ -34,7 +35,7 @@ export const wgslForPages = {
     const kernels = [...shortKernels(fileURLToPath(new URL('../kernels', import.meta.url)))]
     const identifier = (file) => `kernel_${file.replace('.wgsl', '')}`
     const moduleOf = (file) => Object.keys(LATER).find((module) => LATER[module].test(file)) ?? 'kernels'
-    b.onResolve({ filter: /^kernels(-for-(cpu|tuner))?$/ }, ({ path }) => ({
+    b.onResolve({ filter: /^kernels(-for-\w+)?$/ }, ({ path }) => ({
       path,
       namespace: 'kernels',
       sideEffects: false,

@@ -58,7 +58,12 @@ export type { OnnxGraph } from './onnx/graph.ts'
 export type { Translate } from './onnx/operators.ts'
 export type { Step, Value } from './onnx/trace.ts'
 export { type OpenOptions, openDevice } from './open.ts'
-export { type AugmentOptions, NO_AUGMENTATION, THESIS_AUGMENTATION } from './pipelines/augment.ts'
+export {
+  type AugmentOptions,
+  CENTRE_AUGMENTATION,
+  NO_AUGMENTATION,
+  THESIS_AUGMENTATION,
+} from './pipelines/augment.ts'
 export {
   cropEndToEnd,
   EndToEndCrops,
@@ -71,7 +76,10 @@ export {
   evaluateCrops,
   evaluateEndToEnd,
   evaluatePolar,
+  evaluateSeveral,
 } from './pipelines/evaluate.ts'
+export { normaliseFusion, type SweepPoint, sweepThresholds, weighPolar } from './pipelines/fuse.ts'
+export { type HeatmapTaskOptions, heatmapTask } from './pipelines/heatmap-task.ts'
 export { flipAveraged, type Segment, slidingWindow } from './pipelines/inference.ts'
 export {
   type LocalisedResult,
@@ -79,12 +87,19 @@ export {
   segmentLocalised,
 } from './pipelines/localise.ts'
 export { LocalisedNetwork, type LocalisedNetworkParts } from './pipelines/localised-network.ts'
+export { centreScore, diceScore, meanOverStacks } from './pipelines/losses.ts'
 export type { EpochMetrics } from './pipelines/metrics.ts'
+export { perObject } from './pipelines/per-object.ts'
 export { fillHoles, keepLargest } from './pipelines/postprocess.ts'
 export type { Precision } from './pipelines/precision.ts'
 export { type PredictorLossOptions, predictorLoss } from './pipelines/predictor.ts'
 export { type MaskScores, type ScoreMasksOptions, scoreMasks } from './pipelines/score-masks.ts'
 export { type Scores, scoreMask, summarize, summarizeScores } from './pipelines/scores.ts'
+export {
+  type SegmentSeveralOptions,
+  type SegmentSeveralResult,
+  segmentSeveral,
+} from './pipelines/segment-several.ts'
 export { segmentThenSegment } from './pipelines/segment-then-segment.ts'
 export { type SurfaceOptions, type SurfaceScores, surfaceScores } from './pipelines/surface.ts'
 export {
@@ -97,6 +112,7 @@ export {
   transformedTask,
 } from './pipelines/tasks.ts'
 export {
+  type NetworkOutput,
   type Progress,
   type Startup,
   type TrainOptions,

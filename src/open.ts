@@ -26,6 +26,13 @@ export interface OpenOptions {
    * before a buffer is made. Default: none, since WebGPU does not tell how much memory there is.
    */
   readonly memoryLimit?: number
+  /**
+   * Multiply by subgroup matrices, Dawn's `chromium-experimental-subgroup-matrix`: convolutions and matrix products of
+   * float16 by f16 matrices, of float32 by f32 ones, summed in float32. `true` uses them where the adapter offers them
+   * and is the same as leaving it out elsewhere; 'required' throws an AdapterError there. In Chrome it wants
+   * --enable-unsafe-webgpu. Experimental: no adapter that offers them has run it yet. Default: false.
+   */
+  readonly subgroupMatrices?: boolean | 'required'
   /** Skip the start-up check of the adapter's arithmetic (it takes some milliseconds). */
   readonly selfCheck?: boolean
 }
@@ -51,9 +58,18 @@ export async function openOn(
       `the adapter '${name}' is Dawn's null backend: it computes nothing. Install a Vulkan driver`,
     )
   }
-  const native = await requestDevice(adapter)
+  const { subgroupMatrices } = options
+  const matrices = subgroupMatrices
+    ? (await import('./autograd/ops/subgroup_matrices.ts')).findMatrices(
+        adapter,
+        name,
+        subgroupMatrices === 'required',
+      )
+    : undefined
+  const native = await requestDevice(adapter, matrices && [matrices.feature])
   if (options.selfCheck ?? true) await selfCheck(native, name)
   const opened = new Device(adapter, native, options.debug, options.memoryLimit)
+  opened.matrices = matrices?.plans
   if (opened.adapter.cpu) (await import('./autograd/ops/conv2d_cpu_kernels.ts')).addCpuConvKernels()
   if (opened.adapter.cpu || tune === 'cached' || tune === 'measure')
     (await import('./autograd/ops/conv2d_tuned_kernels.ts')).addTunedConvKernels()

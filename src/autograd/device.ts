@@ -4,6 +4,7 @@ import type { Capture, Program, StepMemory } from '../gpu/program.ts'
 import type { Place, Storage } from '../gpu/storage.ts'
 import { measureOpen } from '../gpu/tune.ts'
 import { tunerOf } from '../gpu/tuner.ts'
+import type { MatrixPlans } from './conv2d/variant.ts'
 import type { Applied } from './op.ts'
 import type { ParameterBlock } from './parameters.ts'
 import { Recomputation } from './recomputation.ts'
@@ -92,6 +93,8 @@ export class Device extends Gpu {
   readonly recomputation = new Recomputation()
   #gradEnabled = true
   #autocasting = false
+  /** Plans by subgroup matrices, by the type of tensors, if the device was opened with them and its adapter has them. */
+  matrices: { readonly float32?: MatrixPlans; readonly float16?: MatrixPlans } | undefined
   /** Told of each op while `trace` runs. */
   onApply: ((applied: Applied) => void) | undefined
   readonly #scopes: Set<Tensor>[] = []

@@ -26,6 +26,7 @@ export interface BenchOptions extends CaseOptions {
   readonly firstSteps?: boolean
   /** A folder of images and masks; true for the one that comes with fovea. */
   readonly input?: string | true
+  readonly objects?: boolean
   readonly peers?: boolean
   readonly tune?: boolean
   readonly large?: boolean
@@ -105,6 +106,8 @@ export function checkTogether(options: BenchOptions): void {
     throw new DataError(
       `bench --input: ${options.network[0]} has targets of its own; take a segmentation network`,
     )
+  if (options.objects && NETWORKS[options.network[0]!]!.target(1, 64)[2] !== 64)
+    throw new DataError(`bench --objects: ${options.network[0]} gives no masks; take a segmentation network`)
   if (options.input && ![1, 3].includes(options.channels))
     throw new DataError(`bench --input --channels ${options.channels}: images have 1 channel or 3`)
   const { only, kernels, large } = options

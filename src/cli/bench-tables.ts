@@ -4,6 +4,7 @@ import { byOp, type FloorRow } from '../../bench/floors.ts'
 import type { InputReport, InputRow } from '../../bench/input.ts'
 import type { KernelRow } from '../../bench/kernels.ts'
 import type { WorkRow } from '../../bench/networks.ts'
+import type { ObjectsRow } from '../../bench/objects.ts'
 import type { NetworkProfile } from '../../bench/profile.ts'
 import type { StartTimes } from '../../bench/start.ts'
 
@@ -107,6 +108,31 @@ export function inputText({ folder, images, decodeMs, rows }: InputReport): stri
   ]
   const files = `${folder}: ${images} images; one takes ${decodeMs.toFixed(1)} ms to read, decode and resize`
   return [files, '', head(columns), ...rows.map((row) => line(columns, row)), ''].join('\n')
+}
+
+export function objectsText(rows: readonly ObjectsRow[]): string {
+  const columns: readonly Column<ObjectsRow>[] = [
+    ['method, networks of', 34, (r) => r.method],
+    ['images', 8, (r) => String(r.images)],
+    ['objects', 9, (r) => String(r.objects)],
+    ['whole ms', 10, (r) => r.ms.toFixed(1)],
+    ['rough', 9, (r) => r.roughMs.toFixed(1)],
+    ['fine', 9, (r) => r.fineMs.toFixed(1)],
+    ['rest', 9, (r) => r.restMs.toFixed(1)],
+    ['rest/nets', 11, (r) => percent(r.share)],
+  ]
+  const parts = (r: ObjectsRow) =>
+    r.parts
+      .filter((p) => p.ms >= 0.05)
+      .map((p) => `${p.op} ${p.ms.toFixed(1)}`)
+      .join(', ')
+  return [
+    head(columns),
+    ...rows.map((row) => line(columns, row)),
+    '',
+    ...rows.map((r) => `rest of ${r.method} on the GPU, ms: ${parts(r)}`),
+    '',
+  ].join('\n')
 }
 
 export function comparisonText(rows: readonly Comparison[], peers: readonly PeerReport[]): string {

@@ -9,6 +9,7 @@ import { environmentOf } from '../../bench/environment.ts'
 import { benchInput } from '../../bench/input.ts'
 import { benchKernels, type KernelRow } from '../../bench/kernels.ts'
 import { benchNetworks, buildNetwork, type NetworkCase, type WorkRow } from '../../bench/networks.ts'
+import { benchObjects } from '../../bench/objects.ts'
 import { type NetworkProfile, profileNetwork, type RawProfile, withFloors } from '../../bench/profile.ts'
 import { firstSteps, startTimes } from '../../bench/start.ts'
 import { DataError } from '../gpu/errors.ts'
@@ -29,6 +30,7 @@ import {
   inputText,
   kernelHead,
   kernelLine,
+  objectsText,
   profileText,
   startText,
   workHead,
@@ -58,6 +60,10 @@ export function benchCommand(program: Command, io: Io): void {
       '--input [folder]',
       'training steps fed from files beside steps on a batch that lies on the GPU (default: data/lesion); in place of the rest',
     )
+    .option(
+      '--objects',
+      'methods that take an image apart by its 154 objects, by parts; in place of the rest',
+    )
     .option('--peers', 'run tfjs, jax-js and ONNX Runtime on the same work (npm ci --prefix bench/peers)')
     .option('--tune', 'measure every variant of every op first and take the fastest')
     .option('--large', 'convolutions large enough for a graphics processor, too')
@@ -79,6 +85,7 @@ Examples:
   fovea bench --no-kernels --peers             the U-Net beside tfjs, jax-js and ONNX Runtime
   fovea bench --profile --size 64,128,256      by kernel against its floor, and time a pixel
   fovea bench --input --size 256 --features 8  what training waits for images
+  fovea bench --objects --features 8 --batch 1 crops and polar images of many objects
   fovea bench --start                          compile time: shader cache of the driver empty and full`,
     )
     .action((options: BenchOptions) => runBench(options, io))
@@ -128,6 +135,11 @@ async function measureAll(
     const input = await benchInput(device, folder, cases[0]!)
     say(inputText(input))
     return { input }
+  }
+  if (options.objects) {
+    const objects = await benchObjects(device, cases[0]!)
+    say(objectsText(objects))
+    return { objects }
   }
   const ceiling = await measureCeiling(device)
   if (options.profile) return profileAll(device, options, ceiling, cases, say)

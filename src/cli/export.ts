@@ -32,7 +32,7 @@ export function exportCommand(program: Command, io: Io): void {
     .option('--dataset <name>', "which of the run's data sets, where there are several")
     .option(
       '--network <name>',
-      "which of its networks: cartesian, polar, rough or fine (default: the method's last)",
+      "which of its networks: cartesian, polar, heatmap, rough or fine (default: the method's last)",
     )
     .option('--no-fold-batch-norm', 'ONNX: keep batch norms as operators of their own')
     .addOption(adapterOption())

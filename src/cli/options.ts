@@ -4,7 +4,7 @@ import { parseBytes } from '../gpu/bytes.ts'
 import { DataError } from '../gpu/errors.ts'
 import { TUNE_MODES, type TuneMode } from '../gpu/tuner.ts'
 import { METHODS } from '../runs/methods/index.ts'
-import { kindOf, NETWORK_KINDS } from '../runs/network-kinds.ts'
+import { HEATMAP_NETWORKS, heatmapKindOf, kindOf, NETWORK_KINDS, STACKS } from '../runs/network-kinds.ts'
 import type { Settings } from '../runs/settings.ts'
 
 /** What commander makes of the options below. */
@@ -23,6 +23,9 @@ export interface TrainArguments
   readonly memory?: number
   readonly checkpointActivations?: boolean
   readonly json?: boolean
+  /** Thresholds of the fusion. */
+  readonly t1: number
+  readonly t2: number
 }
 
 const number =
@@ -33,13 +36,14 @@ const number =
     return value
   }
 
-const count = number('a whole number of at least 1', (v) => Number.isInteger(v) && v >= 1)
+export const count = number('a whole number of at least 1', (v) => Number.isInteger(v) && v >= 1)
 const part = number('a number over 0 and under 1', (v) => v > 0 && v < 1)
-const seed = number('a whole number of at least 0', (v) => Number.isSafeInteger(v) && v >= 0)
+export const seed = number('a whole number of at least 0', (v) => Number.isSafeInteger(v) && v >= 0)
 const side = number('a multiple of 16, in pixels', (v) => Number.isInteger(v) && v >= 16 && v % 16 === 0)
 const notNegative = number('a number of at least 0', (v) => v >= 0 && Number.isFinite(v))
-const positive = number('a number over 0', (v) => v > 0 && Number.isFinite(v))
-const shareOfAll = number('a number over 0 and up to 1', (v) => v > 0 && v <= 1)
+export const positive = number('a number over 0', (v) => v > 0 && Number.isFinite(v))
+const shareOrNone = number('a number of at least 0 and under 1', (v) => v >= 0 && v < 1)
+export const shareOfAll = number('a number over 0 and up to 1', (v) => v > 0 && v <= 1)
 
 function memory(text: string): number {
   const bytes = parseBytes(text)
@@ -128,6 +132,23 @@ export function addTrainOptions(command: Command): Command {
         .choices(['truth', 'cartesian'])
         .default(['truth', 'cartesian']),
     )
+    .addOption(
+      new Option(
+        '--heatmap-network <name>',
+        'centre-heatmap: what finds the centres; the hourglass is eight times as wide as --features',
+      )
+        .choices(HEATMAP_NETWORKS)
+        .default('hourglass'),
+    )
+    .option('--stacks <n>', 'hourglasses one after another (thesis: 8)', count, STACKS)
+    .option(
+      '--sigma <px>',
+      'of the Gaussians about centres, for images of 256 px (thesis: 8; liver: 16)',
+      positive,
+      8,
+    )
+    .option('--t1 <value>', 'several: pixels of the fused map above it may be kept', shareOrNone, 0)
+    .option('--t2 <value>', 'several: of those, components that somewhere exceed it are', shareOrNone, 0.4)
     .option(
       '--resolution <px>',
       'end-to-end: side of the images that crops are cut from (thesis: 1024; default: 4 times --size)',
@@ -167,11 +188,14 @@ export function settingsOf(args: TrainArguments): Settings {
   const { method, size, features, batch, lr, weightDecay, seed, share, augment, origins, depthChannel } = args
   const schedule = args.plateau === undefined ? args.schedule : 'constant'
   const { network = 'unet', pretrained } = args
-  const { step, title } = kindOf(network)
-  if (size % step !== 0)
-    throw new DataError(
-      `--size ${size}: ${title} wants a multiple of ${step}; pass --size ${Math.ceil(size / step) * step}`,
-    )
+  const kinds = [kindOf(network), ...(method === 'centre-heatmap' ? [heatmapKindOf(args)] : [])]
+  for (const { step, title } of kinds) {
+    if (size % step !== 0)
+      throw new DataError(
+        `--size ${size}: ${title} wants a multiple of ${step}; pass --size ${Math.ceil(size / step) * step}`,
+      )
+  }
+  if (args.t2 < args.t1) throw new DataError(`--t2 ${args.t2} is below --t1 ${args.t1}; swap them`)
   // Left out where they are the defaults, so that runs from before there was a choice can be resumed.
   const chosen = {
     ...(network === 'unet' ? {} : { network }),
@@ -180,6 +204,10 @@ export function settingsOf(args: TrainArguments): Settings {
     ...(args.fold === undefined ? {} : { fold: args.fold }),
     ...(args.box === 'soft' ? { box: args.box } : {}),
     ...(args.precision === 'mixed' ? { precision: args.precision } : {}),
+    ...(args.heatmapNetwork === 'hourglass' ? {} : { heatmapNetwork: args.heatmapNetwork }),
+    ...(args.t1 === 0 && args.t2 === 0.4 ? {} : { hysteresis: { low: args.t1, high: args.t2 } }),
+    ...(args.stacks === STACKS ? {} : { stacks: args.stacks }),
+    ...(args.sigma === 8 ? {} : { sigma: args.sigma }),
   }
   const { validation, test, epochs = null, patience = null, plateau = null, transfer = null } = args
   const shared = { method, size, features, epochs, batch, lr, weightDecay, seed, share, patience, plateau }

@@ -75,7 +75,8 @@ export function predictCommand(program: Command, io: Io): void {
     .addHelpText(
       'after',
       `
-Polar runs take the origin from the Cartesian network; crops run segment-then-segment at full size.
+Polar runs take the origin from the Cartesian network, of centre-heatmap from the heatmap; crops run
+segment-then-segment at full size.
 With a depth channel, a folder is one patient's slices in numeric order.
 A scan goes through slice by slice; its mask has the scan's own grid.
 

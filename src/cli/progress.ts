@@ -16,21 +16,26 @@ const score = (v: number | undefined): string => (v === undefined ? '–' : v.to
 /** A command as the host of its run. */
 export const runHost = (io: Io): RunHost => ({
   note: (text) => io.err(text),
-  display: (title, epochs) => trainingDisplay(io, title, epochs),
+  display: (title, epochs, name) => trainingDisplay(io, title, epochs, name),
   signal: io.signal,
 })
 
 /** A bar on a terminal; elsewhere a line an epoch. Both on standard error. */
-async function trainingDisplay(io: Io, title: string, epochs: number): Promise<TrainingDisplay> {
-  if (!io.terminal) return lines(io, title, epochs)
+async function trainingDisplay(
+  io: Io,
+  title: string,
+  epochs: number,
+  name: string,
+): Promise<TrainingDisplay> {
+  if (!io.terminal) return lines(io, title, epochs, name)
   const { default: library } = await import('cli-progress')
   const bar = new library.SingleBar({
-    format: `${title}  {bar} epoch {epoch}  loss {loss}  DSC {dice}  {speed} images/s  {left} left  {memory}`,
+    format: `${title}  {bar} epoch {epoch}  loss {loss}  ${name} {score}  {speed} images/s  {left} left  {memory}`,
     stream: process.stderr,
     hideCursor: true,
     fps: 5,
   })
-  const unknown = { epoch: `0/${epochs}`, loss: '–', dice: '–', speed: '–', memory: '' }
+  const unknown = { epoch: `0/${epochs}`, loss: '–', score: '–', speed: '–', memory: '' }
   const payload = { ...unknown, left: 'compiling kernels, ?' }
   let running = true
   bar.start(epochs, 0, payload)
@@ -41,7 +46,7 @@ async function trainingDisplay(io: Io, title: string, epochs: number): Promise<T
       bar.update(p.epoch - 1 + p.step / p.steps, {
         epoch: `${p.epoch}/${p.epochs}`,
         loss: score(p.loss),
-        dice: score(p.validationDice),
+        score: score(p.validationScore),
         speed: p.imagesPerSecond.toFixed(1),
         left: seconds(p.secondsLeft),
       })
@@ -54,7 +59,7 @@ async function trainingDisplay(io: Io, title: string, epochs: number): Promise<T
   }
 }
 
-function lines(io: Io, title: string, epochs: number): TrainingDisplay {
+function lines(io: Io, title: string, epochs: number, name: string): TrainingDisplay {
   let left = Number.NaN
   return {
     start: ({ step, peak }) =>
@@ -68,7 +73,7 @@ function lines(io: Io, title: string, epochs: number): TrainingDisplay {
     },
     epoch: (m) =>
       io.err(
-        `${title}: epoch ${m.epoch}/${epochs}, loss ${score(m.trainLoss)}, DSC ${score(m.validationDice)}, ` +
+        `${title}: epoch ${m.epoch}/${epochs}, loss ${score(m.trainLoss)}, ${name} ${score(m.validationScore)}, ` +
           `${m.imagesPerSecond.toFixed(1)} images/s, ${seconds(left)} left\n`,
       ),
     end: () => undefined,

@@ -32,6 +32,7 @@ async function programFor(argv: readonly string[], io: Io): Promise<Command> {
   const [first = '--help'] = argv
   const help = ['help', '--help', '-h'].includes(first)
   if (help || first === 'tune') (await import('./tune.ts')).tuneCommand(program, io)
+  if (help || first === 'reproduce') (await import('./reproduce.ts')).reproduceCommand(program, io)
   if (help || first === 'bench') (await import('./bench.ts')).benchCommand(program, io)
   return program
 }

@@ -16,7 +16,7 @@ import { printedTables } from './table.ts'
 
 const listOfMethods = (): string =>
   Object.entries(METHODS)
-    .map(([name, { title }]) => `  ${name.padEnd(11)}${title}`)
+    .map(([name, { title }]) => `  ${name.padEnd(15)}${title}`)
     .join('\n')
 
 const EXAMPLES = `
@@ -31,6 +31,8 @@ Examples:
   fovea train --data shared/pericardium --depth-channel --out runs/depth
   fovea train --data data/lesion --size 256 --features 32 --epochs 60 --augment thesis --out runs/large
   fovea train --data data/lesion --network deeplabv3plus --features 64 --size 256 --pretrained resnet34.safetensors
+  fovea train --data data/lesion --method centre-heatmap --heatmap-network hourglass --out runs/b
+  fovea train --data data/nuclei --method several --out runs/several
   fovea train --data data/lesion --method cartesian --share 0.25 --json > results.json`
 
 /** `fovea train`: trains, scores on held-out images, reports. */

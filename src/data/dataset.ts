@@ -10,6 +10,8 @@ export interface SampleData {
   mask: Float32Array
   /** (H, W): 0 background, 1…n objects; only where the data set tells objects apart. */
   instances?: Int32Array
+  /** (1, H, W) of 0 and 1: the one object that this sample is about; only of samples made by `perObject`. */
+  object?: Float32Array
   /** (H, W) of 0 and 1: the pixels whose stored value is in the range that was asked for. */
   inRange?: Float32Array
   height: number

@@ -557,9 +557,9 @@ const WANTED_LIMITS = [
 
 const WANTED_FEATURES = ['shader-f16', 'subgroups', 'timestamp-query'] as const
 
-/** Opens WebGPU's device with what helps and is there. Throws an AdapterError if the driver refuses. */
-export async function requestDevice(adapter: GPUAdapter): Promise<GPUDevice> {
-  const requiredFeatures = WANTED_FEATURES.filter((f) =>
+/** Opens WebGPU's device with what helps and is there, of `WANTED_FEATURES` and others. Throws an AdapterError if the driver refuses. */
+export async function requestDevice(adapter: GPUAdapter, others: readonly string[] = []): Promise<GPUDevice> {
+  const requiredFeatures = [...WANTED_FEATURES, ...others].filter((f) =>
     adapter.features.has(f as GPUFeatureName),
   ) as GPUFeatureName[]
   const requiredLimits: Record<string, number> = {}

@@ -7,7 +7,7 @@ import {
   type Opened,
   provideLoader,
 } from './candidates.ts'
-import { type AdapterKind, adapterKind, adapterTitle, openDawn, refuseNull } from './dawn.ts'
+import { type AdapterKind, adapterKind, adapterTitle, openDawn, refuseNull, UNSAFE } from './dawn.ts'
 import { findSwiftShader, unpackSwiftShader } from './swiftshader.ts'
 import { installedDrivers } from './vulkan.ts'
 
@@ -59,8 +59,8 @@ export function adapterChoice(choice: string | undefined, env: NodeJS.ProcessEnv
   return explicit ?? (env.FOVEA_ADAPTER || 'auto')
 }
 
-const candidates = (): Candidate[] =>
-  process.platform === 'linux' ? linuxCandidates() : desktopCandidates(process.platform)
+const candidates = (dawn: readonly string[] = []): Candidate[] =>
+  process.platform === 'linux' ? linuxCandidates(dawn) : desktopCandidates(process.platform, dawn)
 
 /** Opens a candidate and holds it to its kind; a sentence where it is not to be had. */
 async function tryCandidate(candidate: Candidate): Promise<Opened | string> {
@@ -84,9 +84,14 @@ function oneAtATime<T>(body: () => Promise<T>): Promise<T> {
   return result
 }
 
-async function findByKind(choice: string, kinds: readonly AdapterKind[], log: (line: string) => void) {
+async function findByKind(
+  choice: string,
+  kinds: readonly AdapterKind[],
+  dawn: readonly string[],
+  log: (line: string) => void,
+) {
   const passed: string[] = []
-  for (const candidate of candidates().filter((c) => kinds.includes(c.kind))) {
+  for (const candidate of candidates(dawn).filter((c) => kinds.includes(c.kind))) {
     const askedByName = choice === candidate.kind && candidate.kind === 'hardware'
     const opened =
       candidate.absent !== undefined && !askedByName ? candidate.absent : await tryCandidate(candidate)
@@ -105,7 +110,7 @@ async function findByKind(choice: string, kinds: readonly AdapterKind[], log: (l
   throw new AdapterError(`no adapter for '${choice}'. Tried: ${tried}. ${installAdvice()}`)
 }
 
-async function findByName(name: string): Promise<FoundAdapter> {
+async function findByName(name: string, dawn: readonly string[]): Promise<FoundAdapter> {
   let manifests: string[] | undefined
   if (process.platform === 'linux') {
     const missing = await provideLoader()
@@ -115,7 +120,7 @@ async function findByName(name: string): Promise<FoundAdapter> {
     if (typeof archive !== 'string') manifests.push((await unpackSwiftShader(archive)).manifest)
   }
   try {
-    const { gpu, adapter } = await openDawn([`adapter=${name}`], manifests, {})
+    const { gpu, adapter } = await openDawn([`adapter=${name}`, ...dawn], manifests, {})
     if (!adapter) throw new Error('')
     return { gpu, adapter, kind: adapterKind(adapter.info), reason: `asked for by its name, '${name}'` }
   } catch (error) {
@@ -136,12 +141,20 @@ async function findByName(name: string): Promise<FoundAdapter> {
  * Throws an `AdapterError` that says what was tried and what to install; the null backend is refused.
  */
 export async function findAdapter(
-  options: { adapter?: AdapterChoice | undefined; log?: ((line: string) => void) | undefined } = {},
+  options: {
+    adapter?: AdapterChoice | undefined
+    /** Show experimental features of the adapter, too. */
+    experimental?: boolean
+    log?: ((line: string) => void) | undefined
+  } = {},
 ): Promise<FoundAdapter> {
   const choice = adapterChoice(options.adapter)
   if (/^null([- ]backend)?$/i.test(choice)) refuseNull(choice)
   const kinds = kindsOf(choice)
-  return oneAtATime(() => (kinds ? findByKind(choice, kinds, options.log ?? (() => {})) : findByName(choice)))
+  const dawn = options.experimental ? [UNSAFE] : []
+  return oneAtATime(() =>
+    kinds ? findByKind(choice, kinds, dawn, options.log ?? (() => {})) : findByName(choice, dawn),
+  )
 }
 
 /** What a name may be a part of, as a sentence. */

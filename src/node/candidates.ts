@@ -28,10 +28,11 @@ export interface Candidate {
 async function openOrSay(
   manifests: readonly string[] | undefined,
   otherwise: string,
+  dawn: readonly string[],
   request: GPURequestAdapterOptions = {},
 ): Promise<Opened | string> {
   if (manifests?.length === 0) return otherwise
-  const { gpu, adapter } = await openDawn([], manifests, request)
+  const { gpu, adapter } = await openDawn(dawn, manifests, request)
   return adapter ? { gpu, adapter } : otherwise
 }
 
@@ -66,8 +67,8 @@ function hardwareAbsent(drivers: readonly VulkanDriver[]): string | undefined {
   return `${files.join(', ')} may not be opened by this user; add him to the groups render and video`
 }
 
-/** Where Linux may have an adapter, fastest first. */
-export function linuxCandidates(): Candidate[] {
+/** Where Linux may have an adapter, fastest first. `dawn`: options for Dawn. */
+export function linuxCandidates(dawn: readonly string[]): Candidate[] {
   const drivers = installedDrivers()
   const of = (kind: VulkanDriver['kind']) => drivers.filter((d) => d.kind === kind)
   const withLoader = async (open: () => Promise<Opened | string>) => (await provideLoader()) ?? (await open())
@@ -83,6 +84,7 @@ export function linuxCandidates(): Candidate[] {
           openOrSay(
             manifestsOf(hardware),
             `no graphics processor answers to the drivers ${names(hardware)}`,
+            dawn,
             { powerPreference: 'high-performance' },
           ),
         ),
@@ -93,7 +95,7 @@ export function linuxCandidates(): Candidate[] {
       absent: lavapipe.length > 0 ? undefined : 'lavapipe (Mesa) is not installed',
       open: () =>
         withLoader(() =>
-          openOrSay(manifestsOf(lavapipe), 'Dawn refuses this lavapipe; it wants Mesa 23 or newer'),
+          openOrSay(manifestsOf(lavapipe), 'Dawn refuses this lavapipe; it wants Mesa 23 or newer', dawn),
         ),
     },
     {
@@ -103,12 +105,13 @@ export function linuxCandidates(): Candidate[] {
       open: () =>
         withLoader(async () => {
           if (swiftshader.length > 0)
-            return openOrSay(manifestsOf(swiftshader), 'Dawn refuses this SwiftShader')
+            return openOrSay(manifestsOf(swiftshader), 'Dawn refuses this SwiftShader', dawn)
           if (typeof archive === 'string') return archive
           const { manifest } = await unpackSwiftShader(archive)
           return openOrSay(
             [manifest],
             `SwiftShader at ${manifest} does not start; is that folder mounted noexec?`,
+            dawn,
           )
         }),
     },
@@ -116,19 +119,20 @@ export function linuxCandidates(): Candidate[] {
 }
 
 /** Where macOS and Windows may have an adapter: Metal and Direct3D 12, which Dawn finds by itself. */
-export function desktopCandidates(platform: string): Candidate[] {
+export function desktopCandidates(platform: string, dawn: readonly string[]): Candidate[] {
   const api = platform === 'darwin' ? 'Metal' : 'Direct3D 12'
   const hardware: Candidate = {
     kind: 'hardware',
     source: api,
     absent: undefined,
-    open: () => openOrSay(undefined, `${api} offers no adapter`, { powerPreference: 'high-performance' }),
+    open: () =>
+      openOrSay(undefined, `${api} offers no adapter`, dawn, { powerPreference: 'high-performance' }),
   }
   const warp: Candidate = {
     kind: 'warp',
     source: api,
     absent: undefined,
-    open: () => openOrSay(undefined, 'Windows offers no WARP adapter', { forceFallbackAdapter: true }),
+    open: () => openOrSay(undefined, 'Windows offers no WARP adapter', dawn, { forceFallbackAdapter: true }),
   }
   return platform === 'win32' ? [hardware, warp] : [hardware]
 }

@@ -66,6 +66,9 @@ async function loadDawn(): Promise<Dawn> {
 /** Browsers round the GPU's clock so that pages cannot spy by it; a program of one's own wants a launch's microseconds. */
 const EXACT_CLOCK = 'disable-dawn-features=timestamp_quantization'
 
+/** Lets adapters offer experimental features, such as subgroup matrices. */
+export const UNSAFE = 'enable-dawn-features=allow_unsafe_apis'
+
 /** Dawn dies when what `create()` gave is collected while anything of it lives: it stays for the process. */
 const held = globalThis as typeof globalThis & { foveaDawn?: Map<string, GPU> }
 

@@ -14,7 +14,8 @@ import { ChoiceFile } from './choice-file.ts'
 export async function openDevice(options: OpenOptions = {}): Promise<Device> {
   // Deno brings its own WebGPU.
   if ('Deno' in globalThis) return openFromNavigator(options)
-  const { adapter } = await findAdapter({ adapter: options.adapter })
+  const experimental = options.subgroupMatrices !== undefined && options.subgroupMatrices !== false
+  const { adapter } = await findAdapter({ adapter: options.adapter, experimental })
   addTunedConvKernels()
   const tune = options.tune ?? ((process.env.FOVEA_TUNE || undefined) as TuneMode | undefined)
   const device = await openOn(adapter, { ...options, ...(tune ? { tune } : {}) }, () => new ChoiceFile())

@@ -32,6 +32,14 @@ export const THESIS_AUGMENTATION: Required<AugmentOptions> = {
   gridLimit: 0.3,
 }
 
+/** The thesis's augmentation of the centre-point predictor (4.3.2). */
+export const CENTRE_AUGMENTATION: Required<AugmentOptions> = {
+  ...THESIS_AUGMENTATION,
+  affine: 0.3,
+  shift: 0.065,
+  rotate: 45,
+}
+
 /** No change at all. */
 export const NO_AUGMENTATION: Required<AugmentOptions> = {
   ...THESIS_AUGMENTATION,

@@ -115,10 +115,18 @@ interface Saved {
   choices?: TunerTable
 }
 
+/** Metrics of an epoch under the name that they have today. */
+function today(metrics: EpochMetrics & { readonly validationDice?: number }): EpochMetrics {
+  const { validationDice, ...rest } = metrics
+  return validationDice === undefined ? rest : { ...rest, validationScore: validationDice }
+}
+
 function parseState(text: string, file: string): Saved {
   try {
     const saved = JSON.parse(text) as Saved
-    if (Array.isArray(saved.state.history) && Number.isInteger(saved.optimizer.step)) return saved
+    const { history } = saved.state
+    if (Array.isArray(history) && Number.isInteger(saved.optimizer.step))
+      return { ...saved, state: { ...saved.state, history: history.map(today) } }
   } catch {
     // Reported below.
   }

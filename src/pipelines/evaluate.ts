@@ -7,12 +7,16 @@ import type { Sample, SampleData } from '../data/dataset.ts'
 import { BatchLoader } from '../data/loader.ts'
 import type { Module } from '../nn/module.ts'
 import type { EndToEndCrops } from './end-to-end.ts'
+import { type SweepPoint, sweepThresholds } from './fuse.ts'
 import { segmentLocalised } from './localise.ts'
+import { stacksOf } from './losses.ts'
 import { inPrecision, type Precision } from './precision.ts'
 import { type Scores, scoreMask } from './scores.ts'
+import { type SegmentSeveralOptions, segmentSeveral } from './segment-several.ts'
 import { type SegmentThenSegmentOptions, segmentThenSegment } from './segment-then-segment.ts'
 import { stackSamples } from './tasks.ts'
-import { centreOfMap } from './transforms/parameters.ts'
+import type { NetworkOutput } from './training-options.ts'
+import { brightestOfMap, centreOfMap } from './transforms/parameters.ts'
 import { type PolarOptions, polarTransform } from './transforms/polar.ts'
 
 /** What a method made of one image. */
@@ -35,11 +39,11 @@ export interface Evaluated {
 /** Images in one forward pass. */
 const BATCH = 8
 
-/** Networks are called in evaluation mode and without a tape. */
+/** Networks are called in evaluation mode and without a tape; of several stacks the last one counts. */
 const inference =
   (net: Module, precision: Precision = 'float32') =>
   (x: Tensor): Tensor =>
-    inPrecision(x.device, precision, () => net.forward(x) as Tensor)
+    inPrecision(x.device, precision, () => stacksOf(net.forward(x) as NetworkOutput).at(-1)!)
 
 export interface InferenceOptions {
   /** 'mixed' runs the networks in float16, if the adapter has it. Default 'float32'. */
@@ -95,8 +99,23 @@ function evaluated(sample: Sample, data: SampleData, prediction: Float32Array): 
 }
 
 export interface PolarEvaluation extends PolarOptions, InferenceOptions {
-  /** Where the origins come from: the ground truth, or the prediction of a Cartesian network (approach A). */
-  readonly origins: 'truth' | { readonly cartesian: Module }
+  /**
+   * Where the origins come from: the ground truth, the centre of mass of a Cartesian network's prediction (approach A),
+   * or the brightest pixel of a network's heatmap (approach B).
+   */
+  readonly origins: 'truth' | { readonly cartesian: Module } | { readonly heatmap: Module }
+}
+
+/** The network that finds origins, none for the truth, and what makes an origin of its map. */
+function localiserOf(origins: PolarEvaluation['origins'], precision: Precision | undefined) {
+  if (origins === 'truth') return { parameters: centreOfMap() }
+  const heatmap = 'heatmap' in origins
+  const net = (heatmap ? origins.heatmap : origins.cartesian).eval()
+  const forward = inference(net, precision)
+  return {
+    localise: forward,
+    parameters: heatmap ? brightestOfMap() : centreOfMap(),
+  }
 }
 
 /** Polar segmentation about a found origin, mapped back. Scores in Cartesian and in polar space. */
@@ -108,14 +127,14 @@ export async function evaluatePolar(
 ): Promise<Evaluated[]> {
   const { origins, precision, ...polar } = options
   net.eval()
-  if (origins !== 'truth') origins.cartesian.eval()
+  const { localise, parameters: at } = localiserOf(origins, precision)
   return inBatches(samples, BATCH, async (batch, data) => {
     const made = device.noGrad(() =>
       device.scope(() => {
         const { x, y } = stackSamples(device, data)
         const parts = {
-          localise: origins === 'truth' ? () => y : inference(origins.cartesian, precision),
-          parameters: centreOfMap(),
+          localise: localise ?? (() => y),
+          parameters: at,
           transform: polarTransform(polar),
           segment: inference(net, precision),
         }
@@ -141,6 +160,49 @@ export async function evaluatePolar(
   })
 }
 
+export interface SeveralEvaluation extends Omit<SegmentSeveralOptions, 'rough' | 'fine'>, InferenceOptions {
+  /** Objects are the components of the ground truth, or of a Cartesian network's prediction. */
+  readonly origins: 'truth' | { readonly cartesian: Module }
+  /** Thresholds at which the fused maps are scored, too. */
+  readonly sweep?: Parameters<typeof sweepThresholds>[2]
+}
+
+/** Polar segmentation of several objects an image (4.4), its networks given; and the sweep over t₁ and t₂. */
+export async function evaluateSeveral(
+  device: Device,
+  net: Module,
+  samples: readonly Sample[],
+  options: SeveralEvaluation,
+): Promise<{ images: Evaluated[]; points?: SweepPoint[] }> {
+  const { origins, precision, sweep, ...rest } = options
+  net.eval()
+  const localise = origins === 'truth' ? undefined : inference(origins.cartesian.eval(), precision)
+  const swept: SweepPoint[][] = []
+  const images = await inBatches(samples, BATCH, async (batch, data) => {
+    const { x, y } = stackSamples(device, data)
+    const fine = inference(net, precision)
+    const result = await segmentSeveral(device, x, { ...rest, rough: localise ?? (() => y), fine })
+    if (sweep) swept.push(await sweepThresholds(result.fused, y, sweep))
+    const values = await result.mask.data()
+    const { rough, fused, mask } = result
+    for (const t of new Set([x, y, rough, fused, mask, result.origins])) t?.dispose()
+    return batch.map((s, i) => evaluated(s, data[i]!, row(values, i, data[i]!.mask.length)))
+  })
+  if (!sweep) return { images }
+  const points = swept[0]?.map((p, k) => ({ ...p, scores: swept.flatMap((batch) => batch[k]!.scores) }))
+  return { images, points: points ?? [] }
+}
+
+/** Numbers of the samples that have the same size, together. */
+function bySize(data: readonly SampleData[]): number[][] {
+  const groups = new Map<string, number[]>()
+  data.forEach(({ height, width }, i) => {
+    const size = `${height}×${width}`
+    groups.set(size, [...(groups.get(size) ?? []), i])
+  })
+  return [...groups.values()]
+}
+
 /** The rough network alone and segment-then-segment, image by image at full resolution. */
 export async function evaluateCrops(
   device: Device,
@@ -152,7 +214,15 @@ export async function evaluateCrops(
   rough.eval()
   fine.eval()
   const pairs = await inBatches(samples, BATCH, async (batch, data) => {
-    const images = data.map((d) => device.tensor(d.image, [1, d.channels, d.height, d.width]))
+    const groups = bySize(data)
+    const images = groups.map((group) => {
+      const { x, y } = stackSamples(
+        device,
+        group.map((i) => data[i]!),
+      )
+      y.dispose()
+      return x
+    })
     const results = await segmentThenSegment(device, images, {
       ...options,
       rough: inference(rough, precision),
@@ -163,10 +233,12 @@ export async function evaluateCrops(
     )
     for (const r of results) for (const t of [r.rough, r.mask, r.boxes]) t.dispose()
     for (const t of images) t.dispose()
-    return batch.map((s, i) => ({
-      rough: evaluated(s, data[i]!, Float32Array.from(read[i]!.rough)),
-      fine: evaluated(s, data[i]!, Float32Array.from(read[i]!.mask)),
-    }))
+    return batch.map((s, i) => {
+      const g = groups.findIndex((group) => group.includes(i))
+      const of = (maps: ArrayLike<number>) =>
+        evaluated(s, data[i]!, row(maps, groups[g]!.indexOf(i), data[i]!.mask.length))
+      return { rough: of(read[g]!.rough), fine: of(read[g]!.mask) }
+    })
   })
   return { rough: pairs.map((p) => p.rough), fine: pairs.map((p) => p.fine) }
 }

@@ -2,8 +2,8 @@
 export interface EpochMetrics {
   readonly epoch: number
   readonly trainLoss: number
-  /** Mean DSC of the validation images, in the space the network works in. */
-  readonly validationDice: number
+  /** Mean score of the validation images: the DSC, in the space the network works in, unless `train` was given another. */
+  readonly validationScore: number
   readonly lr: number
   readonly seconds: number
   readonly imagesPerSecond: number

@@ -8,6 +8,7 @@ import { cropResize } from '../autograd/ops/crop-resize.ts'
 import { gridWarp } from '../autograd/ops/grid-warp.ts'
 import { interpolate } from '../autograd/ops/interpolate.ts'
 import { polarWarp } from '../autograd/ops/polar-warp.ts'
+import { slice } from '../autograd/ops/slice.ts'
 import type { Prng } from '../autograd/random.ts'
 import type { Tensor } from '../autograd/tensor.ts'
 import type { SampleData } from '../data/dataset.ts'
@@ -47,7 +48,7 @@ export function stackSamples(device: Device, samples: readonly SampleData[]): { 
 }
 
 /** Uploads this step's augmentation: matrices (N, 2, 3) and grid displacements (N, 2, g, g). */
-function feedAugmentation(device: Device, options: AugmentOptions, x: Tensor, prng: Prng): Tensor[] {
+export function feedAugmentation(device: Device, options: AugmentOptions, x: Tensor, prng: Prng): Tensor[] {
   const [n, , h, w] = x.shape as [number, number, number, number]
   const { matrices, displacements, nodes } = drawAugmentation(options, n, h, w, prng)
   const result = [device.tensor(matrices, [n, 2, 3])]
@@ -56,7 +57,7 @@ function feedAugmentation(device: Device, options: AugmentOptions, x: Tensor, pr
 }
 
 /** Warps image and mask by the same draw: the image bilinear with its border repeated, the mask nearest and zero outside. */
-function applyAugmentation(
+export function applyAugmentation(
   x: Tensor,
   y: Tensor,
   [matrix, grid]: readonly Tensor[],
@@ -118,13 +119,39 @@ export interface PolarTaskOptions extends PolarOptions {
   readonly originShift?: number
 }
 
-/** Segmentation of polar images about the centre of mass of the ground truth, moved a little in training (4.6). */
+/** The truth (N, 1, H, W), and behind it as a second channel the objects that the samples are about, if they are. */
+function withObjects(device: Device, samples: readonly SampleData[], y: Tensor): Tensor {
+  if (!samples[0]!.object) return y
+  const plane = samples[0]!.mask.length
+  const objects = new Float32Array(samples.length * plane)
+  samples.forEach((s, i) => {
+    if (!s.object)
+      throw new DataError(
+        'polarTask: some samples are about one object and some are not; take all of perObject',
+      )
+    objects.set(s.object, i * plane)
+  })
+  const object = device.tensor(objects, y.shape)
+  const both = concat([y, object], { axis: 1 })
+  for (const t of [y, object]) t.dispose()
+  return both
+}
+
+/** One channel of (N, C, H, W). */
+const channel = (x: Tensor, k: number): Tensor =>
+  slice(x, { starts: [0, k, 0, 0], ends: [x.shape[0]!, k + 1, x.shape[2]!, x.shape[3]!] })
+
+/**
+ * Segmentation of polar images about the centre of mass of the ground truth, moved a little in training (4.6). Samples
+ * of `perObject` are unrolled about their object; the truth is all objects that its polar image shows (4.4).
+ */
 export function polarTask(options: PolarTaskOptions = {}): TrainingTask {
   const { augment = NO_AUGMENTATION, originProbability = 0.3, originShift = 0.05, ...polar } = options
   return {
     name: 'polar',
     feed(device, samples, prng, training) {
-      const { x, y } = stackSamples(device, samples)
+      const { x, y: truth } = stackSamples(device, samples)
+      const y = withObjects(device, samples, truth)
       const [n, , h, w] = x.shape as [number, number, number, number]
       const limit = originShift * Math.min(h, w)
       const moves = new Float32Array(2 * n)
@@ -140,10 +167,11 @@ export function polarTask(options: PolarTaskOptions = {}): TrainingTask {
     },
     prepare([x, y, move, ...augmentation]) {
       const varied = applyAugmentation(x!, y!, augmentation)
-      const center = add(centerOfMass(varied.y), move!)
+      const parted = varied.y.shape[1] === 2
+      const center = add(centerOfMass(parted ? channel(varied.y, 1) : varied.y), move!)
       return {
         input: polarWarp(varied.x, center, polar),
-        target: polarWarp(varied.y, center, { ...polar, mode: 'nearest' }),
+        target: polarWarp(parted ? channel(varied.y, 0) : varied.y, center, { ...polar, mode: 'nearest' }),
       }
     },
   }

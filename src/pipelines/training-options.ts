@@ -15,7 +15,7 @@ export interface Progress {
   readonly steps: number
   /** Latest loss read back; undefined before the first. */
   readonly loss: number | undefined
-  readonly validationDice: number | undefined
+  readonly validationScore: number | undefined
   readonly imagesPerSecond: number
   readonly secondsLeft: number
 }
@@ -28,7 +28,11 @@ export interface Startup {
   readonly pipelines: number
 }
 
-export interface TrainOptions {
+/** What a network gives: one tensor, or one a stack. */
+export type NetworkOutput = Tensor | readonly Tensor[]
+
+/** `Output` is what the network's forward gives. */
+export interface TrainOptions<Output extends NetworkOutput = Tensor> {
   readonly task: TrainingTask
   readonly train: readonly Sample[]
   readonly validation: readonly Sample[]
@@ -39,13 +43,16 @@ export interface TrainOptions {
   readonly seed?: number
   /** Part of the training samples that is used, 0 to 1; a smaller share lies inside a larger one. */
   readonly share?: number
-  /** Epochs without a better validation DSC after which training ends. */
+  /** Epochs without a better validation score after which training ends. */
   readonly patience?: number
-  /** Epochs without a better validation DSC after which the learning rate falls to a tenth. */
+  /** Epochs without a better validation score after which the learning rate falls to a tenth. */
   readonly plateau?: number
   /** Learning rate of each epoch, such as cosineSchedule; by itself or with none, not beside `plateau`. */
   readonly schedule?: Schedule
-  readonly loss?: (prediction: Tensor, target: Tensor) => Tensor
+  /** A scalar; default the soft Dice loss of a map. */
+  readonly loss?: (output: Output, target: Tensor) => Tensor
+  /** A score for each image of a batch, (N), of which more is better; default the DSC of a map at 0.5. */
+  readonly score?: (output: Output, target: Tensor) => Tensor
   /**
    * 'mixed': the network runs in float16 with float32 sums, weights and updates, and a scaled loss. Needs an adapter
    * with `shader-f16`. Default 'float32'.
@@ -66,7 +73,8 @@ export interface TrainOptions {
 export interface TrainResult {
   readonly history: readonly EpochMetrics[]
   readonly bestEpoch: number
-  readonly bestDice: number
+  /** Mean validation score of that epoch. */
+  readonly bestScore: number
   /** True if the signal ended it; it can be resumed. */
   readonly interrupted: boolean
   /** What it was to hold on the GPU; undefined if there was nothing left to train, or nobody asked. */

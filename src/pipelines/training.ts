@@ -1,9 +1,6 @@
 import { addInto } from '../autograd/accumulate.ts'
 import type { CompiledStep, Device } from '../autograd/device.ts'
-import { gt } from '../autograd/ops/comparison.ts'
 import { diceLoss } from '../autograd/ops/dice-loss.ts'
-import { mul } from '../autograd/ops/mul.ts'
-import { sum } from '../autograd/ops/sum.ts'
 import { Prng } from '../autograd/random.ts'
 import type { Tensor } from '../autograd/tensor.ts'
 import type { Sample, SampleData } from '../data/dataset.ts'
@@ -16,13 +13,13 @@ import { GradScaler } from '../nn/optim/grad-scaler.ts'
 import { ReduceLROnPlateau } from '../nn/optim/schedulers.ts'
 import { batchesOf } from './batches.ts'
 import { readCheckpoint, type TrainingState, writeCheckpoint } from './checkpoint.ts'
+import { diceScore } from './losses.ts'
 import { misfit, planTraining, type TrainingMemory, type TrainingPlan } from './memory.ts'
 import type { EpochMetrics } from './metrics.ts'
 import { checkPrecision, inPrecision } from './precision.ts'
-import { scoresOfCounts } from './scores.ts'
-import type { TrainOptions, TrainResult } from './training-options.ts'
+import type { NetworkOutput, TrainOptions, TrainResult } from './training-options.ts'
 
-export type { Progress, Startup, TrainOptions, TrainResult } from './training-options.ts'
+export type { NetworkOutput, Progress, Startup, TrainOptions, TrainResult } from './training-options.ts'
 
 const DEFAULT_LR = 1e-3
 
@@ -44,9 +41,16 @@ function shuffled<T>(items: readonly T[], prng: Prng): T[] {
   return result
 }
 
+/** The network's output is a map, as `TrainOptions` has it where no other loss or score is given. */
+const ofMap =
+  (f: (map: Tensor, target: Tensor) => Tensor) =>
+  (output: NetworkOutput, target: Tensor): Tensor =>
+    f(output as Tensor, target)
+
 /**
- * Trains a segmentation network: shuffled batches, one compiled step (augmentation, forward, loss, backward,
- * optimiser in one submission), validation after every epoch, the best weights kept and loaded at the end.
+ * Trains a network, a segmentation network unless `loss` and `score` say otherwise: shuffled batches, one compiled
+ * step (augmentation, forward, loss, backward, optimiser in one submission), validation after every epoch, the best
+ * weights kept and loaded at the end.
  *
  * Everything random follows from `seed` and the place in the run, so a resumed run equals an uninterrupted
  * one bit for bit on the same adapter. Images are loaded two batches ahead of their use. Throws a TrainingError
@@ -54,7 +58,11 @@ function shuffled<T>(items: readonly T[], prng: Prng): T[] {
  * batch would fit (before the first step where the device has a memory limit), and what the device throws;
  * checkpoints written before stay whole.
  */
-export async function train(net: Module, device: Device, options: TrainOptions): Promise<TrainResult> {
+export async function train<Output extends NetworkOutput = Tensor>(
+  net: Module,
+  device: Device,
+  options: TrainOptions<Output>,
+): Promise<TrainResult> {
   const run = new TrainingRun(net, device, options)
   try {
     return await run.all()
@@ -65,14 +73,14 @@ export async function train(net: Module, device: Device, options: TrainOptions):
   }
 }
 
-class TrainingRun {
+class TrainingRun<Output extends NetworkOutput> {
   readonly #samples: readonly Sample[]
   readonly #optimizer: Adam
   /** Where the precision is mixed. */
   readonly #scaler: GradScaler | undefined
   readonly #plateau: ReduceLROnPlateau
   readonly #step: CompiledStep<readonly Tensor[], Tensor>
-  readonly #score: CompiledStep<readonly Tensor[], { both: Tensor; predicted: Tensor; actual: Tensor }>
+  readonly #score: CompiledStep<readonly Tensor[], Tensor>
   #loader: BatchLoader | undefined
   /** Samples of the first batch, on which memory is planned. */
   #first: readonly SampleData[] | undefined
@@ -81,7 +89,7 @@ class TrainingRun {
   readonly #lossSum: Tensor
   readonly #seed: number
   readonly #batchSize: number
-  #state: TrainingState = { epoch: 0, step: 0, seconds: 0, best: -1, bestEpoch: 0, history: [], plateau: {} }
+  #state: TrainingState = { epoch: 0, step: 0, seconds: 0, best: 0, bestEpoch: 0, history: [], plateau: {} }
   #latestLoss: number | undefined
   #lossError: Error | undefined
   #started = performance.now()
@@ -92,7 +100,7 @@ class TrainingRun {
   constructor(
     private readonly net: Module,
     private readonly device: Device,
-    private readonly options: TrainOptions,
+    private readonly options: TrainOptions<Output>,
   ) {
     const {
       train,
@@ -118,6 +126,8 @@ class TrainingRun {
     this.#plateau = new ReduceLROnPlateau(this.#optimizer, {
       mode: 'max',
       patience: options.plateau ?? Number.POSITIVE_INFINITY,
+      // A share of a score below 0 would point the wrong way.
+      thresholdMode: options.score ? 'abs' : 'rel',
     })
     this.#lossSum = device.parameter(new Float32Array(1), [1], { requiresGrad: false, name: 'loss sum' })
     this.#step = device.compile(this.#train)
@@ -125,10 +135,10 @@ class TrainingRun {
   }
 
   readonly #train = (...args: readonly Tensor[]): Tensor => {
-    const { task, loss = diceLoss, precision = 'float32' } = this.options
+    const { task, loss = ofMap(diceLoss), precision = 'float32' } = this.options
     const { input, target } = this.device.noGrad(() => task.prepare(args, true))
     this.#optimizer.zeroGrad()
-    const value = inPrecision(this.device, precision, () => loss(this.net.forward(input) as Tensor, target))
+    const value = inPrecision(this.device, precision, () => loss(this.net.forward(input) as Output, target))
     if (this.#scaler) {
       this.#scaler.backward(value)
       this.#optimizer.step({ scaler: this.#scaler })
@@ -141,18 +151,14 @@ class TrainingRun {
     return value
   }
 
-  readonly #evaluate = (...args: readonly Tensor[]): { both: Tensor; predicted: Tensor; actual: Tensor } =>
+  readonly #evaluate = (...args: readonly Tensor[]): Tensor =>
     this.device.noGrad(() => {
-      const { task, precision = 'float32' } = this.options
+      const { task, score = ofMap(diceScore), precision = 'float32' } = this.options
       const { input, target } = task.prepare(args, false)
-      const map = inPrecision(this.device, precision, () => this.net.forward(input) as Tensor)
-      const predicted = gt(map, 0.5)
-      const over = { axes: [1, 2, 3] }
-      return {
-        both: sum(mul(predicted, target), over),
-        predicted: sum(predicted, over),
-        actual: sum(target, over),
-      }
+      return score(
+        inPrecision(this.device, precision, () => this.net.forward(input) as Output),
+        target,
+      )
     })
 
   async all(): Promise<TrainResult> {
@@ -171,7 +177,7 @@ class TrainingRun {
     }
     this.net.eval()
     const { history, bestEpoch, best } = this.#state
-    return { history, bestEpoch, bestDice: best, interrupted, memory: this.#memory }
+    return { history, bestEpoch, bestScore: best, interrupted, memory: this.#memory }
   }
 
   /** The training batches of an epoch, in its order. */
@@ -279,11 +285,11 @@ class TrainingRun {
     if (!Number.isFinite(trainLoss)) throw this.#notFinite(trainLoss)
     const seconds = (performance.now() - start) / 1000
     const waitSeconds = (this.#loader!.waitedMs - waited) / 1000
-    const validationDice = await this.#validate()
+    const validationScore = await this.#validate()
     await this.#endEpoch({
       epoch: epoch + 1,
       trainLoss,
-      validationDice,
+      validationScore,
       lr: this.#optimizer.lr,
       seconds,
       imagesPerSecond: this.#samples.length / seconds,
@@ -313,7 +319,7 @@ class TrainingRun {
     )
   }
 
-  /** Mean DSC over the validation images, each by itself. */
+  /** Mean score over the validation images, each by itself. */
   async #validate(): Promise<number> {
     const { task, validation } = this.options
     this.net.eval()
@@ -321,13 +327,10 @@ class TrainingRun {
     for (let done = 0; done < validation.length; done += this.#batchSize) {
       const args = task.feed(this.device, await this.#load(), generatorAt(this.#seed, 'validation'), false)
       await this.#score.prepare(...args)
-      const { both, predicted, actual } = this.#score(...args)
+      const score = this.#score(...args)
       for (const t of args) t.dispose()
-      const [b, p, a] = await Promise.all([both.data(), predicted.data(), actual.data()])
-      for (const t of [both, predicted, actual]) t.dispose()
-      b.forEach((inBoth, i) => {
-        scores.push(scoresOfCounts({ both: inBoth, predicted: p[i]!, actual: a[i]!, total: 1 }).dice)
-      })
+      scores.push(...(await score.data()))
+      score.dispose()
     }
     this.net.train()
     return scores.reduce((s, v) => s + v, 0) / scores.length
@@ -336,14 +339,14 @@ class TrainingRun {
   async #endEpoch(metrics: EpochMetrics): Promise<void> {
     const { store, onEpoch } = this.options
     this.#lossSum.set(new Float32Array(1))
-    this.#plateau.step(metrics.validationDice)
+    this.#plateau.step(metrics.validationScore)
     const state = this.#state
     state.history = [...state.history, metrics]
     state.epoch++
     state.step = 0
     state.seconds = 0
-    if (metrics.validationDice > state.best) {
-      state.best = metrics.validationDice
+    if (state.bestEpoch === 0 || metrics.validationScore > state.best) {
+      state.best = metrics.validationScore
       state.bestEpoch = state.epoch
       await store?.write('best', await writeCheckpoint(this.net))
     }
@@ -388,7 +391,7 @@ class TrainingRun {
       step: step + 1,
       steps,
       loss: this.#latestLoss,
-      validationDice: history.at(-1)?.validationDice,
+      validationScore: history.at(-1)?.validationScore,
       imagesPerSecond,
       secondsLeft: Math.max(0, imagesLeft / imagesPerSecond),
     })

@@ -17,7 +17,8 @@ export interface TrainingDisplay {
 export interface RunHost {
   /** A line for the user, with its end. */
   note(text: string): void
-  display(title: string, epochs: number): Promise<TrainingDisplay>
+  /** `score` names what the validation gives. */
+  display(title: string, epochs: number, score: string): Promise<TrainingDisplay>
   /** Aborted by Ctrl-C. */
   readonly signal: AbortSignal
 }

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import type { Device } from '../autograd/device.ts'
+import { shareOf } from '../data/split.ts'
 import { CheckpointError, listed, WeightsMismatchError } from '../gpu/errors.ts'
 import type { Module } from '../nn/module.ts'
 import { cosineSchedule } from '../nn/optim/schedulers.ts'
@@ -8,7 +9,7 @@ import { RunFolder } from '../node/run-folder.ts'
 import { readWeights } from '../node/safetensors.ts'
 import { readCheckpoint } from '../pipelines/checkpoint.ts'
 import type { RecoveringDevice } from '../pipelines/recover.ts'
-import { type TrainResult, train } from '../pipelines/training.ts'
+import { type NetworkOutput, type TrainResult, train } from '../pipelines/training.ts'
 import { Interrupted, type RunHost } from './host.ts'
 import { type MethodName, methodOf } from './methods/index.ts'
 import type { NetworkPlan, Networks } from './methods/method.ts'
@@ -20,6 +21,9 @@ import { epochsFor, type Settings } from './settings.ts'
 export interface TrainedNetwork extends TrainResult {
   readonly name: string
   readonly title: string
+  /** What its history holds. */
+  readonly lossName: string
+  readonly scoreName: string
   /** The network whose weights it began from. */
   readonly from?: string
   readonly seconds: number
@@ -110,13 +114,17 @@ export async function trainNetwork(
   const lr = settings.lr * (network.learningRate ?? 1)
   const precision = settings.precision ? { precision: settings.precision } : {}
   const folder = networkFolder(out, plan.name, network.name)
-  const epochs = epochsFor(plan.train.length * share, settings)
+  const images = shareOf(plan.train, share, seed)
+  const samples = (await network.trainOf?.(images)) ?? images
+  const validation = (await network.validationOf?.(plan.validation)) ?? plan.validation
+  // By objects, an epoch is longer, and fewer are as many images.
+  const epochs = epochsFor(network.trainOf ? samples.length : plan.train.length * share, settings)
   const { channels: inChannels } = plan.dataset
   const kind = kindFor(network, settings)
   const store = await RunFolder.open(folder, {
     network: kind.network,
     task: network.task.name,
-    ...(network.from ? { from: network.from } : pretrained ? { pretrained } : {}),
+    ...(network.from ? { from: network.from } : pretrained && !network.kind ? { pretrained } : {}),
     ...{
       channels: inChannels,
       size,
@@ -133,20 +141,23 @@ export async function trainNetwork(
     ...precision,
   })
   const title = `${plan.name}, ${network.title}`
-  const display = await host.display(title, epochs)
+  const { loss, score, lossName = 'soft Dice loss', scoreName = 'DSC' } = network.measure ?? {}
+  const display = await host.display(title, epochs, scoreName)
   try {
     const result = await recovering.run(async (device) => {
       const net = kind.build(device, { inChannels, features, seed })
       net.activationCheckpointing = context.activationCheckpointing ?? false
       try {
         if (network.from) await begin(device, net, context, plan, network)
-        else if (pretrained) await pretrain(net, pretrained, host)
-        return await train(net, device, {
+        else if (pretrained && !network.kind) await pretrain(net, pretrained, host)
+        return await train<NetworkOutput>(net, device, {
           task: network.task,
-          train: plan.train,
-          validation: network.validationOf?.(plan.validation) ?? plan.validation,
-          ...{ epochs, lr, weightDecay, seed, share, store, ...precision },
+          train: samples,
+          validation,
+          ...{ epochs, lr, weightDecay, seed, store, ...precision },
           batchSize: batch,
+          ...(loss ? { loss } : {}),
+          ...(score ? { score } : {}),
           ...(settings.patience === null ? {} : { patience: settings.patience }),
           ...(schedule === 'cosine' ? { schedule: cosineSchedule({ epochs }) } : {}),
           ...(settings.plateau === null ? {} : { plateau: settings.plateau }),
@@ -163,7 +174,15 @@ export async function trainNetwork(
     const seconds = result.history.reduce((sum, m) => sum + m.seconds, 0)
     const { name, from } = network
     if (!result.interrupted)
-      return { ...result, name, title: network.title, ...(from ? { from } : {}), seconds }
+      return {
+        ...result,
+        name,
+        title: network.title,
+        lossName,
+        scoreName,
+        ...(from ? { from } : {}),
+        seconds,
+      }
   } finally {
     display.end()
   }

@@ -15,7 +15,10 @@ export async function predictMasks(
     const { height, width } = data
     return { id: String(i), group: '', imagePath: '', originalSize: [height, width], load: async () => data }
   })
-  // The mask that a user gets is the last one: origins from the Cartesian network, fine crops.
-  const scored = await method.score(device, nets, samples, { ...settings, origins: ['cartesian'] })
+  // The mask that a user gets is the last one: origins that a network found, fine crops.
+  const scored = await method.score(device, nets, samples, {
+    ...settings,
+    origins: method.userOrigins ?? ['cartesian'],
+  })
   return scored.at(-1)!.images.map((e) => e.prediction)
 }

@@ -4,6 +4,7 @@ import { formatBytes } from '../gpu/bytes.ts'
 import { readImage, readMask } from '../node/image.ts'
 import { overlayPng, writeReport } from '../node/report.ts'
 import type { Evaluated } from '../pipelines/evaluate.ts'
+import { renderPlot, SERIES } from '../report/plots.ts'
 import type { Report } from '../report/report.ts'
 import type { Scored } from './methods/method.ts'
 import { kindOf } from './network-kinds.ts'
@@ -33,7 +34,7 @@ async function pictureOf(sample: Sample, evaluated: Evaluated): Promise<Uint8Arr
 }
 
 /** The best, the median and the worst of a method by DSC. */
-async function casesOf({ plan }: DataResult, { label, images }: Scored) {
+export async function casesOf({ plan }: DataResult, { label, images }: Scored) {
   const sorted = [...images].sort((a, b) => b.scores.dice - a.scores.dice)
   const picks = [
     ['best', sorted[0]!],
@@ -43,6 +44,7 @@ async function casesOf({ plan }: DataResult, { label, images }: Scored) {
   const samples = new Map(plan.test.map((s) => [s.id, s]))
   const figures = await Promise.all(
     picks.map(async ([which, e]) => ({
+      which,
       caption: `${which}: ${e.id}, DSC ${e.scores.dice.toFixed(3)}`,
       png: await pictureOf(samples.get(e.id)!, e),
     })),
@@ -66,6 +68,7 @@ function memoryOf(results: readonly DataResult[]): [string, string][] {
 
 function factsOf(results: readonly DataResult[], settings: Settings, seconds: number): [string, string][] {
   const { network, size, features, batch, lr, schedule, seed, augment } = settings
+  const losses = new Set(results.flatMap((r) => r.networks.map((n) => n.lossName)))
   return [
     ...results.map(({ plan, networks }): [string, string] => [
       plan.name,
@@ -75,7 +78,7 @@ function factsOf(results: readonly DataResult[], settings: Settings, seconds: nu
     ['Networks', `${kindOf(network).title}, ${features} features, input ${size}×${size} px`],
     [
       'Training',
-      `Adam, learning rate ${lr} (${schedule}), batch ${batch}, soft Dice loss, augmentation ${augment}`,
+      `Adam, learning rate ${lr} (${schedule}), batch ${batch}, ${[...losses].join(', ')}, augmentation ${augment}`,
     ],
     ['Seed', String(seed)],
     ...memoryOf(results),
@@ -83,21 +86,52 @@ function factsOf(results: readonly DataResult[], settings: Settings, seconds: nu
   ]
 }
 
+/** Learning curves, those of networks that were measured alike together. */
 function curvesOf({ plan, networks }: DataResult) {
-  const series = (value: 'trainLoss' | 'validationDice') =>
-    networks.map(({ title, history }) => ({
-      name: title,
-      epochs: history.map((m) => m.epoch),
-      values: history.map((m) => m[value]),
+  const of = (name: 'lossName' | 'scoreName', value: 'trainLoss' | 'validationScore') => {
+    const what = name === 'lossName' ? 'training loss' : 'validation'
+    return [...new Set(networks.map((n) => n[name]))].map((yLabel) => ({
+      title: `${plan.name}: ${what}`,
+      yLabel: yLabel === 'DSC' ? 'DSC, each network in its own space' : yLabel,
+      series: networks
+        .filter((n) => n[name] === yLabel)
+        .map(({ title, history }) => ({
+          name: title,
+          epochs: history.map((m) => m.epoch),
+          values: history.map((m) => m[value]),
+        })),
     }))
-  return [
-    { title: `${plan.name}: training loss`, yLabel: 'soft Dice loss', series: series('trainLoss') },
-    {
-      title: `${plan.name}: validation`,
-      yLabel: 'DSC, each network in its own space',
-      series: series('validationDice'),
-    },
-  ]
+  }
+  return [...of('lossName', 'trainLoss'), ...of('scoreName', 'validationScore')]
+}
+
+/** Precision against recall where a method has thresholds: a line a t₁, along it t₂. */
+async function thresholdCharts({ plan, scored }: DataResult) {
+  const curves = scored.flatMap(({ label, thresholds }) => (thresholds ? [{ label, thresholds }] : []))
+  return Promise.all(
+    curves.map(async ({ label, thresholds }) => ({
+      title: `${plan.name}: ${label}, precision and recall`,
+      caption: 'A line for each t₁, along it t₂ from 0 to 0.9; mean over the held-out images.',
+      svg: await renderPlot({
+        width: 400,
+        height: 230,
+        data: { values: thresholds.map((p) => ({ ...p, t1: `t₁ = ${p.low}` })) },
+        mark: { type: 'line', point: true },
+        encoding: {
+          x: { field: 'recall', type: 'quantitative', scale: { zero: false, nice: true } },
+          y: { field: 'precision', type: 'quantitative', scale: { zero: false, nice: true } },
+          order: { field: 'high', type: 'quantitative' },
+          color: {
+            field: 't1',
+            type: 'nominal',
+            title: null,
+            scale: { range: SERIES.map((s) => s.colour) },
+            legend: { labelColor: 'currentColor' },
+          },
+        },
+      }),
+    })),
+  )
 }
 
 /** Writes the one page that shows a run. */
@@ -118,6 +152,7 @@ export async function writeRunReport(
     facts: factsOf(results, settings, seconds),
     tables: results.flatMap(scoreTables),
     curves: results.flatMap(curvesOf),
+    charts: (await Promise.all(results.map(thresholdCharts))).flat(),
     distributions: results.map(({ plan, scored }) => ({
       title: `${plan.name}: DSC of the held-out images`,
       xLabel: 'DSC in Cartesian space',

@@ -145,18 +145,23 @@ export function resultsJson(adapter: string, seconds: number, results: readonly 
         validation: plan.validation.length,
         test: scored[0]?.images.length ?? 0,
       },
-      networks: networks.map(({ name, bestEpoch, bestDice, history, seconds, memory }) => ({
+      networks: networks.map(({ name, bestEpoch, bestScore, scoreName, history, seconds, memory }) => ({
         name,
         epochs: history.length,
         bestEpoch,
-        bestValidationDice: bestDice,
+        ...(scoreName === 'DSC'
+          ? { bestValidationDice: bestScore }
+          : { bestValidationScore: bestScore, scoreName }),
         seconds: Math.round(seconds),
         /** Bytes on the GPU in training; null if it was done before. */
         gpuBytes: memory?.peak ?? null,
         /** Of the seconds, those in which training waited for images. */
         waitSeconds: Math.round(1000 * history.reduce((sum, m) => sum + (m.waitSeconds ?? 0), 0)) / 1000,
       })),
-      methods: scored.map(summaryOf),
+      methods: scored.map((s) => ({
+        ...summaryOf(s),
+        ...(s.thresholds ? { thresholds: s.thresholds } : {}),
+      })),
     })),
   }
 }

@@ -1,7 +1,7 @@
 import { type AugmentOptions, NO_AUGMENTATION, THESIS_AUGMENTATION } from '../pipelines/augment.ts'
 import type { Precision } from '../pipelines/precision.ts'
 import type { MethodName } from './methods/index.ts'
-import type { NetworkName } from './network-kinds.ts'
+import type { HeatmapNetworkName, NetworkName } from './network-kinds.ts'
 
 export type OriginName = 'truth' | 'cartesian'
 
@@ -50,6 +50,14 @@ export interface Settings {
   readonly dataShare?: number
   /** Left out: the thesis's 0.3. */
   readonly originProbability?: number
+  /** several: t₁ and t₂ of the fusion; left out: 0 and 0.4. */
+  readonly hysteresis?: { readonly low: number; readonly high: number }
+  /** centre-heatmap: the network of heatmaps; left out: an hourglass. */
+  readonly heatmapNetwork?: HeatmapNetworkName
+  /** Of the hourglass; left out: 2. */
+  readonly stacks?: number
+  /** Of the Gaussians for images of 256 px a side; left out: 8. */
+  readonly sigma?: number
 }
 
 /** Images that a network sees in all where no number of epochs is given. */

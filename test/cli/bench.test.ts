@@ -12,6 +12,7 @@ const REFUSED: readonly [line: string[], said: RegExp][] = [
   [['--only', 'relu', '--no-kernels'], /leave out --no-kernels/],
   [['--network', 'unet,vnet'], /There is no network vnet; choose from unet/],
   [['--size', '72'], /--size 72: unet takes sides that are multiples of 16/],
+  [['--objects', '--network', 'hourglass'], /hourglass gives no masks/],
   [['--peers', '--no-networks'], /leave out --no-networks/],
 ]
 
@@ -19,6 +20,20 @@ test.each(REFUSED)('bench %j: code 2 before anything is measured, and a sentence
   const { code, out, err } = await fovea(['bench', ...line])
   expect([code, out]).toEqual([2, ''])
   expect(err).toMatch(said)
+})
+
+test('bench --objects: networks and the rest, by parts', async () => {
+  const line = ['bench', '--objects', '--features', '1', '--batch', '1', '--size', '32', '--json']
+  const { code, out } = await fovea(line)
+  expect(code).toBe(0)
+  const [crops, several] = JSON.parse(out).objects
+  for (const row of [crops, several]) {
+    expect(row.objects).toBeGreaterThan(100)
+    expect(row.share).toBeCloseTo(row.restMs / (row.roughMs + row.fineMs), 3)
+  }
+  const ops = (row: { parts: { op: string }[] }) => row.parts.map((p) => p.op)
+  expect(ops(crops)).toEqual(expect.arrayContaining(['connectedComponents', 'cropResize', 'pasteBoxes']))
+  expect(ops(several)).toEqual(expect.arrayContaining(['polarWarp', 'fusePolar', 'hysteresisThreshold']))
 })
 
 test('bench --profile --json: every kernel of both phases against its floor', async () => {

@@ -1,14 +1,17 @@
 import { readdirSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { planConv2d } from '../../src/autograd/conv2d/plan.ts'
+import type { ConvBuffer } from '../../src/autograd/conv2d/variant.ts'
+import { halfBits, halfValue } from '../../src/autograd/float16.ts'
 import { Run } from '../../src/autograd/op.ts'
 import { conv2dShape } from '../../src/autograd/ops/conv2d.ts'
 import { addCpuConvKernels } from '../../src/autograd/ops/conv2d_cpu_kernels.ts'
 import { convKernels } from '../../src/autograd/ops/conv2d_kernels.ts'
-import { convAdapter, runConvVariant } from '../../src/autograd/ops/conv2d_run.ts'
+import { ACTIVATIONS, convAdapter, runConvVariant } from '../../src/autograd/ops/conv2d_run.ts'
 import { addTunedConvKernels } from '../../src/autograd/ops/conv2d_tuned_kernels.ts'
 import { testDevice } from '../device.ts'
 import { randomValues } from '../oracle.ts'
+import { type Sum, sums } from './conv-oracle.ts'
 
 test('every convolution kernel is in the table that plans are run by', () => {
   addCpuConvKernels()
@@ -52,106 +55,93 @@ const SHAPES: readonly Row[] = [
   [1, 64, 6, 6, 40, 1, 1, 0, 1, 1],
 ]
 
-/**
- * |got − want| in units of 2⁻²⁴ · Σ|terms|: rounding errors of a sum of products are some of these. Winograd's
- * transforms multiply by up to 8 and add up to 36 values that cancel: measured up to 23.
- */
-const bound = (variant: string): number => (variant === 'winograd' ? 48 : 16)
-
 const isOtherTile = (variant: string): boolean => /^gemm\d/.test(variant)
+const isGemm = (variant: string): boolean => variant.startsWith('gemm')
 
-test('every variant is within a bound of rounding errors of the float64 convolution', async () => {
-  const device = await testDevice()
-  // SwiftShader takes minutes to compile the forms that are made for others; lavapipe holds them all.
-  const here = convAdapter(device)
-  const adapters = /swiftshader/i.test(device.adapter.name) ? [here] : [here, { ...here, cpu: !here.cpu }]
-  for (const row of SHAPES) {
-    const [n, cin, h, w, cout, window, stride, padding, dilation, groups] = row
-    const weightShape = [cout, cin / groups, window, window]
-    const s = conv2dShape([n, cin, h, w], weightShape, { stride, padding, dilation, groups })
-    const values = {
-      x: randomValues([n, cin, h, w], 1),
-      weight: randomValues(weightShape, 2),
-      dy: randomValues([n, cout, s.outH, s.outW], 3),
-      bias: randomValues([Math.max(cin, cout)], 4),
-    }
-    const { forward, inputGrad, weightGrad } = sums(s, values)
-    const rectified = (sum: Sum, plane: number, channels: number): Sum => {
-      const bias = (i: number) => values.bias[Math.floor(i / plane) % channels]!
-      return {
-        value: sum.value.map((v, i) => Math.max(0, v + bias(i))),
-        size: sum.size.map((v, i) => v + Math.abs(bias(i))),
+/**
+ * Largest |got − want| of float32, in units of 2⁻²⁴ · Σ|terms|: rounding errors of a sum of products are some of these.
+ * Winograd's transforms multiply by up to 8 and add up to 36 values that cancel: measured up to 23.
+ */
+const bound = (variant: string): number => ({ winograd: 48, winograd2x2: 16 })[variant] ?? 16
+
+/**
+ * The same for the half form of the matrix products, in units of 2⁻¹¹ · Σ|terms|. A weight is rounded once, a term at
+ * most eight times on its way through a run of eight, and the result once: at worst 10; measured up to 2.5.
+ */
+const HALF_BOUND = 4
+
+test.each(['float32', 'float16'] as const)(
+  'every variant is within a bound of rounding errors of the float64 convolution, %s',
+  async (dtype) => {
+    const device = await testDevice()
+    const half = dtype === 'float16'
+    if (half && !device.adapter.f16) return
+    const rounded = (v: Float32Array) => (half ? v.map((f) => halfValue(halfBits(f))) : v)
+    // SwiftShader takes minutes to compile the forms that are made for others; lavapipe holds them all.
+    const here = convAdapter(device)
+    const adapters = /swiftshader/i.test(device.adapter.name) ? [here] : [here, { ...here, cpu: !here.cpu }]
+    for (const row of SHAPES) {
+      const [n, cin, h, w, cout, window, stride, padding, dilation, groups] = row
+      const weightShape = [cout, cin / groups, window, window]
+      const s = conv2dShape([n, cin, h, w], weightShape, { stride, padding, dilation, groups })
+      const values = {
+        x: rounded(randomValues([n, cin, h, w], 1)),
+        weight: randomValues(weightShape, 2),
+        dy: rounded(randomValues([n, cout, s.outH, s.outW], 3)),
+        bias: randomValues([Math.max(cin, cout)], 4),
       }
-    }
-    const wanted = {
-      forward: rectified(forward, s.outH * s.outW, cout),
-      inputGrad: rectified(inputGrad, h * w, cin),
-      weightGrad: { value: weightGrad.value.map((v) => v + 0.5), size: weightGrad.size.map((v) => v + 0.5) },
-    }
-    const into = { forward: 'y', inputGrad: 'dx', weightGrad: 'dw' } as const
-    const buffers = Object.fromEntries(Object.entries(values).map(([k, v]) => [k, device.tensor(v)]))
-    for (const adapter of adapters) {
-      const plan = planConv2d(s, adapter, {
-        forward: { bias: true, relu: true },
-        inputGrad: { bias: true, relu: true },
-        weightGrad: { accumulate: true },
-      })
-      for (const part of ['forward', 'inputGrad', 'weightGrad'] as const) {
-        const { value, size } = wanted[part]
-        for (const variant of plan[part]) {
-          // The tiles that only the tuner chooses: compiled for two shapes, lest a cold cache take minutes.
-          if (isOtherTile(variant.name) && Math.min(cin, cout) <= 32) continue
-          const run = new Run(device, 'variant')
-          const out = device.full([value.length], 0.5)
-          runConvVariant(run, variant, { ...buffers, [into[part]]: out }, 0)
-          run.finish([])
-          const got = await out.data()
-          const c = Math.max(
-            ...value.map((v, i) => Math.abs(got[i]! - v) / (2 ** -24 * size[i]! + Number.MIN_VALUE)),
-          )
-          expect(c, `${part} ${variant.name} of ${row}`).toBeLessThanOrEqual(bound(variant.name))
-          out.dispose()
+      const { forward, inputGrad, weightGrad } = sums(s, values)
+      const rectified = (sum: Sum, plane: number, channels: number): Sum => {
+        const bias = (i: number) => values.bias[Math.floor(i / plane) % channels]!
+        return {
+          value: sum.value.map((v, i) => Math.max(0, v + bias(i))),
+          size: sum.size.map((v, i) => v + Math.abs(bias(i))),
         }
       }
+      const wanted = {
+        forward: rectified(forward, s.outH * s.outW, cout),
+        inputGrad: rectified(inputGrad, h * w, cin),
+        weightGrad: {
+          value: weightGrad.value.map((v) => v + 0.5),
+          size: weightGrad.size.map((v) => v + 0.5),
+        },
+      }
+      const into = { forward: 'y', inputGrad: 'dx', weightGrad: 'dw' } as const
+      const typeOf = (name: string) => (ACTIVATIONS.has(name as ConvBuffer) ? dtype : 'float32')
+      const buffers = Object.fromEntries(
+        Object.entries(values).map(([k, v]) => [k, device.tensor(v, [v.length], { dtype: typeOf(k) })]),
+      )
+      for (const adapter of adapters) {
+        const plan = planConv2d(s, adapter, {
+          forward: { bias: true, relu: true },
+          inputGrad: { bias: true, relu: true },
+          weightGrad: { accumulate: true },
+        })
+        for (const part of ['forward', 'inputGrad', 'weightGrad'] as const) {
+          const { value, size } = wanted[part]
+          for (const variant of plan[part]) {
+            // The other variants multiply float32 also in their half form: conv2d.test.ts.
+            if (half && !isGemm(variant.name)) continue
+            // The tiles that only the tuner chooses: compiled for two shapes, lest a cold cache take minutes.
+            if (isOtherTile(variant.name) && Math.min(cin, cout) <= 32) continue
+            const run = new Run(device, 'variant')
+            const out = device.full([value.length], 0.5, { dtype: typeOf(into[part]) })
+            runConvVariant(run, variant, { ...buffers, [into[part]]: out }, 0)
+            run.finish([])
+            const got = await out.data()
+            const unit = half ? 2 ** -11 : 2 ** -24
+            const c = Math.max(
+              ...value.map((v, i) => Math.abs(got[i]! - v) / (unit * size[i]! + Number.MIN_VALUE)),
+            )
+            expect(c, `${part} ${variant.name} of ${row}`).toBeLessThanOrEqual(
+              half ? HALF_BOUND : bound(variant.name),
+            )
+            out.dispose()
+          }
+        }
+      }
+      for (const t of Object.values(buffers)) t.dispose()
     }
-    for (const t of Object.values(buffers)) t.dispose()
-  }
-  await device.checkGuards()
-})
-
-/** Sums in float64, and those of the terms' sizes. */
-interface Sum {
-  readonly value: Float64Array
-  readonly size: Float64Array
-}
-
-type Shape = ReturnType<typeof conv2dShape>
-
-function sums(s: Shape, { x, weight, dy }: Record<'x' | 'weight' | 'dy', Float32Array>) {
-  const empty = (size: number): Sum => ({ value: new Float64Array(size), size: new Float64Array(size) })
-  const [forward, inputGrad, weightGrad] = [empty(dy.length), empty(x.length), empty(weight.length)]
-  const add = ({ value, size }: Sum, i: number, term: number) => {
-    value[i]! += term
-    size[i]! += Math.abs(term)
-  }
-  const [inG, outG] = [s.cin / s.groups, s.cout / s.groups]
-  for (let image = 0; image < s.n; image++)
-    for (let o = 0; o < s.cout; o++)
-      for (let i = 0; i < inG; i++)
-        for (let ky = 0; ky < s.kh; ky++)
-          for (let kx = 0; kx < s.kw; kx++)
-            for (let oy = 0; oy < s.outH; oy++)
-              for (let ox = 0; ox < s.outW; ox++) {
-                const iy = oy * s.strideH - s.padH + ky * s.dilationH
-                const ix = ox * s.strideW - s.padW + kx * s.dilationW
-                if (iy < 0 || iy >= s.h || ix < 0 || ix >= s.w) continue
-                const channel = Math.floor(o / outG) * inG + i
-                const xi = ((image * s.cin + channel) * s.h + iy) * s.w + ix
-                const wi = ((o * inG + i) * s.kh + ky) * s.kw + kx
-                const yi = ((image * s.cout + o) * s.outH + oy) * s.outW + ox
-                add(forward, yi, x[xi]! * weight[wi]!)
-                add(inputGrad, xi, dy[yi]! * weight[wi]!)
-                add(weightGrad, wi, dy[yi]! * x[xi]!)
-              }
-  return { forward, inputGrad, weightGrad }
-}
+    await device.checkGuards()
+  },
+)

@@ -268,6 +268,8 @@ describe('conv2d', () => {
             for (const variant of half ? plan[part].filter(hasHalfForm) : plan[part]) {
               // Other tiles of the same kernel, and compiled long: conv2d-kernels.test.ts holds them.
               if (/^gemm\d/.test(variant.name)) continue
+              // In halves it multiplies halves, with a bound of its own there.
+              if (half && variant.name === 'gemm') continue
               const run = new Run(device, 'variant')
               const type = part === 'weightGrad' ? 'float32' : dtype
               const size = wanted[part].length / n

@@ -1,6 +1,8 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { lanes } from '../../src/autograd/conv2d/lanes.ts'
+import { halfBits, halfValue } from '../../src/autograd/float16.ts'
+import { cast } from '../../src/autograd/ops/cast.ts'
 import { convAdapter } from '../../src/autograd/ops/conv2d_run.ts'
 import { checkMatmul, type MatmulForm, matmul } from '../../src/autograd/ops/matmul.ts'
 import { broadcastStrides, stridesOf } from '../../src/autograd/shape.ts'
@@ -110,4 +112,75 @@ test('size 0, and what is refused', async () => {
   expect(() => matmul(device.zeros([2, 2, 3]), device.zeros([3, 3, 2]))).toThrow(
     'matmul: shapes (2) and (3) do not broadcast',
   )
+})
+
+/** a·b of random halves, against float64; the largest error in units of 2⁻¹¹ · Σ|terms|. */
+async function halfErrors(form: MatmulForm, [m, k, n]: readonly [number, number, number]): Promise<number> {
+  const device = await testDevice()
+  const rounded = (shape: Shape, seed: number) => randomValues(shape, seed).map((v) => halfValue(halfBits(v)))
+  const [va, vb] = [rounded([m, k], 1), rounded([k, n], 2)]
+  const leaves = [
+    device.tensor(va, [m, k], { requiresGrad: true }),
+    device.tensor(vb, [k, n], { requiresGrad: true }),
+  ]
+  const y = matmul(cast(leaves[0]!, 'float16'), cast(leaves[1]!, 'float16'), { form })
+  expect(y.dtype).toBe('float16')
+  const vd = rounded([m, n], 3)
+  const got = await y.data()
+  y.backward(device.tensor(vd, [m, n]))
+  const grads = await Promise.all(leaves.map((t) => t.grad!.data()))
+  let worst = 0
+  // Each is a product of its own; the terms are summed in float64 with their sizes.
+  const compare = (
+    values: ArrayLike<number>,
+    rows: number,
+    columns: number,
+    depth: number,
+    term: (r: number, c: number, q: number) => number,
+  ) => {
+    for (let r = 0; r < rows; r++)
+      for (let c = 0; c < columns; c++) {
+        let [sum, size] = [0, 0]
+        for (let q = 0; q < depth; q++) {
+          sum += term(r, c, q)
+          size += Math.abs(term(r, c, q))
+        }
+        worst = Math.max(
+          worst,
+          Math.abs(values[r * columns + c]! - sum) / (2 ** -11 * size + Number.MIN_VALUE),
+        )
+      }
+  }
+  compare(got, m, n, k, (r, c, q) => va[r * k + q]! * vb[q * n + c]!)
+  compare(grads[0]!, m, k, n, (r, c, q) => vd[r * n + q]! * vb[c * n + q]!)
+  compare(grads[1]!, k, n, m, (r, c, q) => va[q * k + r]! * vd[q * n + c]!)
+  await device.checkGuards()
+  return worst
+}
+
+test.each(['registers', 'tiles'] as const)(
+  '%s in half precision: values and gradients within their bound',
+  async (form) => {
+    const device = await testDevice()
+    if (!device.adapter.f16) return
+    for (const size of [
+      [1, 1, 1],
+      [5, 33, 7],
+      [64, 64, 64],
+      [70, 130, 66],
+      [3, 300, 130],
+    ] as const) {
+      const worst = await halfErrors(form, size)
+      // `registers` rounds the result alone: 1. `tiles` rounds terms on their way through a run of eight: at worst 9.
+      expect(worst, `${size}`).toBeLessThanOrEqual(form === 'tiles' ? 3 : 1.001)
+    }
+  },
+)
+
+test('autocast multiplies matrices in half precision', async () => {
+  const device = await testDevice()
+  if (!device.adapter.f16) return
+  const [a, b] = [device.ones([3, 4]), device.ones([4, 2])]
+  const y = device.autocast(() => matmul(a, b))
+  expect([y.dtype, [...(await y.data())]]).toEqual(['float16', new Array(6).fill(4)])
 })

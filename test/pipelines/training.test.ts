@@ -5,7 +5,7 @@ import { CheckpointError, DataError, TrainingError } from '../../src/gpu/errors.
 import { tunerOf } from '../../src/gpu/tuner.ts'
 import { UNet } from '../../src/nn/networks/unet.ts'
 import { cosineSchedule } from '../../src/nn/optim/schedulers.ts'
-import { parseSafetensors } from '../../src/nn/safetensors.ts'
+import { formatSafetensors, parseSafetensors } from '../../src/nn/safetensors.ts'
 import { THESIS_AUGMENTATION } from '../../src/pipelines/augment.ts'
 import { batchesOf } from '../../src/pipelines/batches.ts'
 import { RecoveringDevice } from '../../src/pipelines/recover.ts'
@@ -72,7 +72,7 @@ test('a few discs are learnt: the loss falls and the validation DSC passes 0.9',
   )
   expect(result.history).toHaveLength(20)
   expect(result.history.at(-1)!.trainLoss).toBeLessThan(0.5 * result.history[0]!.trainLoss)
-  expect(result.bestDice).toBeGreaterThan(0.9)
+  expect(result.bestScore).toBeGreaterThan(0.9)
   expect(progress).toHaveLength(60)
   expect(starts).toHaveLength(1)
   expect(starts[0]!.seconds).toBeGreaterThan(0)
@@ -177,6 +177,20 @@ test('a learning rate that is far too high ends training with a TrainingError', 
   const device = await testDevice()
   const options = { ...shared, task: cartesianTask(), epochs: 3, lr: 1e30 }
   await expect(run(device, options)).rejects.toThrow(TrainingError)
+})
+
+test('a run from before the validation score had its name goes on, its history whole', async () => {
+  const device = await testDevice()
+  const store = new MemoryStore()
+  const options = { ...shared, task: cartesianTask(), store }
+  await run(device, { ...options, epochs: 1 })
+  const { tensors, metadata } = parseSafetensors(store.files.get('last')!)
+  const old = { ...metadata, fovea: metadata.fovea!.replace('"validationScore"', '"validationDice"') }
+  expect(old.fovea).not.toBe(metadata.fovea)
+  store.files.set('last', formatSafetensors(tensors, old))
+  const { history } = await run(device, { ...options, epochs: 2 })
+  expect(history.map((m) => typeof m.validationScore)).toEqual(['number', 'number'])
+  expect(history[0]).not.toHaveProperty('validationDice')
 })
 
 test('a checkpoint of another network is refused and kept', async () => {

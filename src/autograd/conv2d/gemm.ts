@@ -46,7 +46,7 @@ const gemmName = ({ ROWS, COLS, SPAN, BUFFERS }: GemmTile, first: boolean) =>
   first ? 'gemm' : `gemm${8 * ROWS}x${4 * SPAN}${SPAN > COLS ? 'wide' : ''}${BUFFERS > 1 ? 'x2' : ''}`
 
 /** Groups of few channels would leave most of a matrix tile empty. */
-const gemmFit = (s: ConvShape) => s.groups === 1 || (s.cin / s.groups >= 8 && s.cout / s.groups >= 8)
+export const gemmFit = (s: ConvShape) => s.groups === 1 || (s.cin / s.groups >= 8 && s.cout / s.groups >= 8)
 
 function gemmVariants(
   s: ConvShape,

@@ -58,9 +58,11 @@ export function planConv2d(
   const inputGrad = epilogue.inputGrad ?? {}
   const weightGrad = epilogue.weightGrad ?? {}
   const onGpu = !adapter.cpu
+  const { matrices } = adapter
   const [to3x3, from3x3] = [forward3x3(shape), inputGrad3x3(shape)]
   return {
     forward: ordered(
+      matrices?.forward(shape, forward),
       suitsPlanes(shape, shape.cout) ? 'planes3x3' : suitsWinograd(to3x3, adapter) && 'winograd',
       ...(onGpu ? gemmForward(shape, adapter, forward) : []),
       lanes3x3(to3x3, adapter, forward),
@@ -70,11 +72,12 @@ export function planConv2d(
       !onGpu && tileForward(shape, forward),
       planes3x3Forward(shape, adapter, forward),
       planesForward(shape, adapter, forward),
-      winograd(to3x3, adapter, forward),
+      ...winograd(to3x3, adapter, forward),
       directForward(shape, forward),
       ...(onGpu ? [] : gemmForward(shape, adapter, forward).slice(0, 1)),
     ),
     inputGrad: ordered(
+      matrices?.inputGrad(shape, inputGrad),
       suitsPlanes(shape, shape.cin) ? 'planes3x3' : suitsWinograd(from3x3, adapter) && 'winograd',
       ...(onGpu ? gemmInputGrad(shape, adapter, inputGrad) : []),
       lanes3x3(from3x3, adapter, inputGrad),
@@ -84,11 +87,12 @@ export function planConv2d(
       !onGpu && tileInputGrad(shape, inputGrad),
       planes3x3InputGrad(shape, adapter, inputGrad),
       planesInputGrad(shape, adapter, inputGrad),
-      winograd(from3x3, adapter, inputGrad),
+      ...winograd(from3x3, adapter, inputGrad),
       directInputGrad(shape, inputGrad),
       ...(onGpu ? [] : gemmInputGrad(shape, adapter, inputGrad).slice(0, 1)),
     ),
     weightGrad: ordered(
+      matrices?.weightGrad(shape, weightGrad),
       suitsPlanesWeightGrad(shape) ? 'planes3x3' : suitsWinogradWeightGrad(shape, adapter) && 'winograd',
       ...(onGpu ? gemmWeightGrad(shape, adapter, weightGrad) : []),
       lanes3x3WeightGrad(shape, adapter, weightGrad),
@@ -97,7 +101,7 @@ export function planConv2d(
       !onGpu && tile3x3WeightGrad(shape, weightGrad),
       !onGpu && tileWeightGrad(shape, weightGrad),
       planes3x3WeightGrad(shape, adapter, weightGrad),
-      winogradWeightGrad(shape, adapter, weightGrad),
+      ...winogradWeightGrad(shape, adapter, weightGrad),
       directWeightGrad(shape, adapter, weightGrad),
       ...(onGpu ? [] : gemmWeightGrad(shape, adapter, weightGrad).slice(0, 1)),
     ),
@@ -105,8 +109,16 @@ export function planConv2d(
   }
 }
 
-/** The variants there are, the one of that name first. */
-function ordered(first: string | false, ...variants: (ConvVariant | undefined | false)[]): ConvVariant[] {
+/** The variants there are: the given one first if there is one, then the one of that name. */
+function ordered(
+  best: ConvVariant | undefined,
+  first: string | false,
+  ...variants: (ConvVariant | undefined | false)[]
+): ConvVariant[] {
   const there = variants.filter((v) => v !== undefined && v !== false)
-  return [...there.filter((v) => v.name === first), ...there.filter((v) => v.name !== first)]
+  return [
+    ...(best ? [best] : []),
+    ...there.filter((v) => v.name === first),
+    ...there.filter((v) => v.name !== first),
+  ]
 }

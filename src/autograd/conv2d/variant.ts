@@ -27,6 +27,23 @@ export interface ConvAdapter {
   subgroupSize?: number
   maxInvocations: number
   maxWorkgroupStorage: number
+  /** Plans by subgroup matrices, where the device was opened with them and has them for the tensors' type. */
+  matrices?: MatrixPlans | undefined
+}
+
+/** Plans by subgroup matrices; undefined for what does not suit them. */
+export interface MatrixPlans {
+  forward(s: ConvShape, epilogue: ConvEpilogue): ConvVariant | undefined
+  inputGrad(s: ConvShape, epilogue: ConvEpilogue): ConvVariant | undefined
+  weightGrad(s: ConvShape, epilogue: ConvEpilogue): ConvVariant | undefined
+  /** The kernel for a product of matrices with so many rows, and the tile that a workgroup computes. */
+  product(m: number): {
+    readonly file: string
+    readonly entry: string
+    readonly overrides: Record<string, number>
+    readonly rows: number
+    readonly columns: number
+  }
 }
 
 export interface ConvEpilogue {

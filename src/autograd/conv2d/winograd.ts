@@ -1,6 +1,6 @@
 /**
- * 3×3, stride 1, by Winograd's F(4×4): transform, a matrix product over channels for each of 36 places, transform
- * back. A quarter of the multiplications; rounding errors some times those of the direct sum
+ * 3×3, stride 1, by Winograd's F(4×4) and F(2×2): transform, a matrix product over channels for each of 36 or 16 places,
+ * transform back. A quarter or 4/9 of the multiplications; rounding errors some times those of the direct sum
  * (docs/kernels-convolution.md), so that it is no default where the direct kernels are as fast.
  */
 import { lanes } from './lanes.ts'
@@ -20,19 +20,24 @@ import {
 } from './variant.ts'
 import { type Conv3x3, forward3x3 } from './window3x3.ts'
 
-/** Places of a transformed tile. */
-const PLACES = 36
+/**
+ * A tile is 4×4 pixels, for F(2×2) four tiles of 2×2 that share what is loaded: places of a transformed one, and the
+ * columns that a tile has in the products.
+ */
+const F4 = { name: 'winograd', places: 36, columns: 1, SMALL: 0 }
+const F2 = { name: 'winograd2x2', places: 16, columns: 4, SMALL: 1 }
+type Form = typeof F4
 
 /** A batch of products, one a place: `a` (m, k) · `b` (k, n), or (n, k) where it is transposed, gives scratch m. */
 function products(
   [a, b]: readonly [ConvBuffer, ConvBuffer],
-  size: { m: number; n: number; k: number; transposeB?: boolean },
+  { places, ...size }: { m: number; n: number; k: number; transposeB?: boolean; places: number },
   adapter: ConvAdapter,
 ): ConvDispatch {
   const bindings: Record<string, ConvBuffer> = { a, wide_a: a, b, wide_b: b, y: 'scratch:m' }
-  const axes = oneAxis(PLACES, 1, 1)
+  const axes = oneAxis(places, 1, 1)
   if (lanes(adapter)) {
-    const { params, overrides, workgroups } = lanesProduct({ ...size, batch: PLACES, axes })
+    const { params, overrides, workgroups } = lanesProduct({ ...size, batch: places, axes })
     const file = 'matmul_lanes'
     return { file, entry: file, bindings: { ...bindings, bias: a }, params, overrides, workgroups }
   }
@@ -43,7 +48,7 @@ function products(
     bindings,
     params: { m, n, k, ...axes },
     overrides: { TRANSPOSE_A: 0, TRANSPOSE_B: transposeB ? 1 : 0 },
-    workgroups: [Math.ceil(n / 64), Math.ceil(m / 64), PLACES],
+    workgroups: [Math.ceil(n / 64), Math.ceil(m / 64), places],
   }
 }
 
@@ -78,19 +83,22 @@ function tilesOf({ n, outH, outW }: Sizes) {
 }
 
 /** Floats of the largest transformed array; by default a binding holds 2²⁵. */
-const largest = (c: Sizes) =>
-  PLACES * Math.max(c.cin, c.cout) * Math.max(tilesOf(c).tiles, Math.min(c.cin, c.cout))
+const largest = (c: Sizes, { places, columns }: Form) =>
+  places * Math.max(c.cin, c.cout) * Math.max(columns * tilesOf(c).tiles, Math.min(c.cin, c.cout))
 
 /** With few channels the transforms cost more than the products save. */
-const fits = (c: Sizes, adapter: ConvAdapter) =>
-  Math.min(c.cin, c.cout) >= 16 && (!adapter.cpu || lanes(adapter)) && largest(c) <= 2 ** 25
+const fits = (c: Sizes, adapter: ConvAdapter, form: Form) =>
+  Math.min(c.cin, c.cout) >= 16 && (!adapter.cpu || lanes(adapter)) && largest(c, form) <= 2 ** 25
 
 /**
  * Where it was measured to be faster than the direct kernels, on lavapipe, and takes at most 64 MB an array. With
  * few tiles the transform of the weights outweighs what they are used for.
  */
 const pays = (c: Sizes, adapter: ConvAdapter, channels: number, tiles: number) =>
-  lanes(adapter) && Math.min(c.cin, c.cout) >= channels && tilesOf(c).tiles >= tiles && largest(c) <= 2 ** 24
+  lanes(adapter) &&
+  Math.min(c.cin, c.cout) >= channels &&
+  tilesOf(c).tiles >= tiles &&
+  largest(c, F4) <= 2 ** 24
 
 export const suitsWinograd = (c: Conv3x3 | undefined, adapter: ConvAdapter): boolean =>
   c !== undefined && pays(c.params, adapter, 64, 32)
@@ -101,38 +109,44 @@ export const suitsWinogradWeightGrad = (s: ConvShape, adapter: ConvAdapter): boo
 /** Padding 1 and rows of whole vec4fs. */
 const inVectors = ({ padW, w }: { padW: number; w: number }) => flag(padW === 1 && w % 4 === 0)
 
-export function winograd(
+function variant(
+  form: Form,
   c: Conv3x3 | undefined,
   adapter: ConvAdapter,
   epilogue: ConvEpilogue,
 ): ConvVariant | undefined {
-  if (!c || !fits(c.params, adapter)) return undefined
+  if (!c || !fits(c.params, adapter, form)) return undefined
+  const { name, places, columns, SMALL } = form
   const { cin, cout } = c.params
   const { tilesH, tilesW, tiles } = tilesOf(c.params)
   const params = { ...c.params, tilesH, tilesW, relu: flag(epilogue.relu), ...placeParams(epilogue) }
   const input = { x: c.from, x4: c.from, transformed: 'scratch:v' } as const
-  const output = { products: 'scratch:m', bias: biasBinding(epilogue), y: c.to } as const
+  const sums = { products: 'scratch:m', products4: 'scratch:m' } as const
+  const output = { ...sums, bias: biasBinding(epilogue), y: c.to } as const
   const weight = { weight: 'weight', transformed: 'scratch:u' } as const
-  const last = { BIAS: flag(epilogue.bias), ACCUMULATE: flag(epilogue.accumulate) }
+  const last = { SMALL, BIAS: flag(epilogue.bias), ACCUMULATE: flag(epilogue.accumulate) }
+  const n = columns * tiles
   return {
-    name: 'winograd',
-    scratch: { u: PLACES * cout * cin, v: PLACES * cin * tiles, m: PLACES * cout * tiles },
+    name,
+    scratch: { u: places * cout * cin, v: places * cin * n, m: places * cout * n },
     dispatches: [
-      transform('weight', cout * cin, weight, params, { TURN: flag(c.turn) }, adapter),
-      transform('input', cin * tiles, input, params, { VEC: inVectors(c.params) }, adapter),
-      products(['scratch:u', 'scratch:v'], { m: cout, n: tiles, k: cin }, adapter),
+      transform('weight', cout * cin, weight, params, { SMALL, TURN: flag(c.turn) }, adapter),
+      transform('input', cin * tiles, input, params, { SMALL, VEC: inVectors(c.params) }, adapter),
+      products(['scratch:u', 'scratch:v'], { m: cout, n, k: cin, places }, adapter),
       transform('output', cout * tiles, output, params, last, adapter),
     ],
   }
 }
 
-export function winogradWeightGrad(
+function weightGradVariant(
+  form: Form,
   s: ConvShape,
   adapter: ConvAdapter,
   epilogue: ConvEpilogue,
 ): ConvVariant | undefined {
   const c = forward3x3(s)
-  if (!c || !fits(s, adapter)) return undefined
+  if (!c || !fits(s, adapter, form)) return undefined
+  const { name, places, columns, SMALL } = form
   const { cin, cout } = s
   const { tilesH, tilesW, tiles } = tilesOf(s)
   const params = { ...c.params, tilesH, tilesW, relu: 0, ...placeParams({}) }
@@ -140,14 +154,23 @@ export function winogradWeightGrad(
   const input = { x: 'x', x4: 'x', transformed: 'scratch:v' } as const
   const upstream = { x: 'dy', x4: 'dy', transformed: 'scratch:d' } as const
   const window = { products: 'scratch:m', transformed: 'dw' } as const
+  const last = { SMALL, ACCUMULATE: flag(epilogue.accumulate) }
+  const k = columns * tiles
   return {
-    name: 'winograd',
-    scratch: { d: PLACES * cout * tiles, v: PLACES * cin * tiles, m: PLACES * cout * cin },
+    name,
+    scratch: { d: places * cout * k, v: places * cin * k, m: places * cout * cin },
     dispatches: [
-      transform('input', cin * tiles, input, params, { VEC: inVectors(s) }, adapter),
-      transform('upstream', cout * tiles, upstream, ofDy, { VEC: flag(s.outW % 4 === 0) }, adapter),
-      products(['scratch:d', 'scratch:v'], { m: cout, n: cin, k: tiles, transposeB: true }, adapter),
-      transform('window', cout * cin, window, params, { ACCUMULATE: flag(epilogue.accumulate) }, adapter),
+      transform('input', cin * tiles, input, params, { SMALL, VEC: inVectors(s) }, adapter),
+      transform('upstream', cout * tiles, upstream, ofDy, { SMALL, VEC: flag(s.outW % 4 === 0) }, adapter),
+      products(['scratch:d', 'scratch:v'], { m: cout, n: cin, k, transposeB: true, places }, adapter),
+      transform('window', cout * cin, window, params, last, adapter),
     ],
   }
 }
+
+/** F(4×4) and F(2×2), where they fit. */
+export const winograd = (c: Conv3x3 | undefined, adapter: ConvAdapter, epilogue: ConvEpilogue) =>
+  [F4, F2].map((form) => variant(form, c, adapter, epilogue))
+
+export const winogradWeightGrad = (s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) =>
+  [F4, F2].map((form) => weightGradVariant(form, s, adapter, epilogue))

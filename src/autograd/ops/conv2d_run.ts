@@ -13,8 +13,8 @@ import { convKernels } from './conv2d_kernels.ts'
 
 export type ConvBuffers = Partial<Record<ConvBuffer, Tensor | Storage>>
 
-/** What a plan wants to know of the adapter. */
-export function convAdapter({ adapter, native }: Device): ConvAdapter {
+/** What a plan wants to know of the adapter; `half`: for activations in float16. */
+export function convAdapter({ adapter, native, matrices }: Device, half = false): ConvAdapter {
   const { cpu, maxInvocations, maxWorkgroupStorage } = adapter
   const subgroups = adapter.subgroups && convKernels.has('conv2d_lanes')
   const smallest = subgroups ? native.adapterInfo?.subgroupMinSize : undefined
@@ -24,6 +24,7 @@ export function convAdapter({ adapter, native }: Device): ConvAdapter {
     maxInvocations,
     maxWorkgroupStorage,
     ...(smallest ? { subgroupSize: smallest } : {}),
+    matrices: matrices?.[half ? 'float16' : 'float32'],
   }
 }
 
@@ -48,14 +49,16 @@ interface ConvRequest {
 /** The arrays that may be float16; weights, biases, their gradients and partial sums are float32. */
 export const ACTIVATIONS: ReadonlySet<ConvBuffer> = new Set(['x', 'y', 'dy', 'dx'])
 
-/** Whether all kernels of a variant have a form for activations in float16. */
+/** Whether all kernels of a variant have a form for activations in float16, or touch none. */
 export const hasHalfForm = ({ dispatches }: ConvVariant): boolean =>
-  dispatches.every(({ file, entry, bindings }) =>
-    convKernels
+  dispatches.every(({ file, entry, bindings }) => {
+    const arrays = convKernels
       .get(file)
       ?.entry(entry)
-      .bindings.every((b) => b.access === 'uniform' || b.elem === ACTIVATIONS.has(bindings[b.name]!)),
-  )
+      .bindings.filter((b) => b.access !== 'uniform')
+    const isActivation = (name: string) => ACTIVATIONS.has(bindings[name]!)
+    return arrays?.every((b) => b.elem === isActivation(b.name)) || !arrays?.some((b) => isActivation(b.name))
+  })
 
 /** Whether all kernels of a variant are there: a page loads some of them only where they may be chosen. */
 const isLoaded = ({ dispatches }: ConvVariant): boolean =>
@@ -63,7 +66,7 @@ const isLoaded = ({ dispatches }: ConvVariant): boolean =>
 
 /** The variants that compute one part of a convolution on this device. */
 function planOf(device: Device, { part, shape, epilogue, half }: ConvRequest): ConvVariant[] {
-  const variants = planConv2d(shape, convAdapter(device), { [part]: epilogue })[part].filter(isLoaded)
+  const variants = planConv2d(shape, convAdapter(device, half), { [part]: epilogue })[part].filter(isLoaded)
   return half ? variants.filter(hasHalfForm) : variants
 }
 

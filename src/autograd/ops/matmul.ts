@@ -1,5 +1,6 @@
 import source from '../../../kernels/matmul.wgsl'
 import { FoveaError, ShapeError } from '../../gpu/errors.ts'
+import type { Kernel } from '../../gpu/kernel.ts'
 import { tunerOf } from '../../gpu/tuner.ts'
 import { lanes } from '../conv2d/lanes.ts'
 import { lanesProduct } from '../conv2d/product.ts'
@@ -25,13 +26,25 @@ const BATCH_AXES = 4
 
 /** Columns and rows of y a workgroup covers. */
 const TILES = { registers: [64, 32], tiles: [64, 64] } as const
-export type MatmulForm = keyof typeof TILES | 'lanes'
+export type MatmulForm = keyof typeof TILES | 'lanes' | 'matrices'
 
 /** The forms that run on a device, that of its adapter first. */
-function formsFor(device: Device): { name: MatmulForm }[] {
+function formsFor(device: Device, half: boolean): { name: MatmulForm }[] {
   const names: MatmulForm[] = device.adapter.cpu ? ['registers', 'tiles'] : ['tiles', 'registers']
-  if (lanes(convAdapter(device))) names.unshift('lanes')
+  // `lanes` holds its first operand, a convolution's weight, in float32.
+  if (!half && lanes(convAdapter(device))) names.unshift('lanes')
+  if (convAdapter(device, half).matrices) names.unshift('matrices')
   return names.map((name) => ({ name }))
+}
+
+/** Their kernels. */
+function kernelsFor(device: Device, half: boolean, m: number): Kernel[] {
+  const { matrices } = convAdapter(device, half)
+  const files = [
+    ...(!half && lanes(convAdapter(device)) ? ['matmul_lanes'] : []),
+    ...(matrices ? [matrices.product(m).file] : []),
+  ]
+  return [products, ...files.map((file) => convKernels.get(file)!)]
 }
 
 /** An operand of a product: rows and columns as the product sees them, and whether it is stored transposed. */
@@ -72,13 +85,15 @@ interface Product {
 function multiply(run: Run, product: Product, asked: MatmulForm | undefined): Tensor {
   const { a, b, m, n, k } = product
   const batch = broadcastShapes(run.op, a.batch, b.batch)
-  if (k === 0) return run.zeros([...batch, m, n])
-  const y = run.empty([...batch, m, n])
+  const { dtype } = a.tensor
+  if (k === 0) return run.zeros([...batch, m, n], dtype)
+  const y = run.empty([...batch, m, n], dtype)
   launch(run, product, y, asked ?? chosenForm(run.device, product, y.shape))
   return y
 }
 
 function chosenForm(device: Device, { a, b, m, n, k }: Product, shape: Shape): MatmulForm {
+  const { dtype } = a.tensor
   // The question may be measured long after its tensors: it holds their shapes.
   const like = ({ tensor: { shape, dtype }, batch, transposed }: Matrix) => ({
     key: `${dtype === 'float32' ? '' : `${dtype} `}${formatShape(batch)}${transposed ? ' turned' : ''}`,
@@ -87,12 +102,12 @@ function chosenForm(device: Device, { a, b, m, n, k }: Product, shape: Shape): M
   const [likeA, likeB] = [like(a), like(b)]
   const question = {
     key: `matmul ${m}x${k} by ${k}x${n}, batches ${likeA.key} and ${likeB.key}`,
-    candidates: formsFor(device),
-    kernelsOf: () => [products, ...(lanes(convAdapter(device)) ? [convKernels.get('matmul_lanes')!] : [])],
+    candidates: formsFor(device, dtype === 'float16'),
+    kernelsOf: () => kernelsFor(device, dtype === 'float16', m),
     rehearse: () => {
       const run = new Run(device, 'tune matmul')
       const product = { a: likeA.zeros(run), b: likeB.zeros(run), m, n, k }
-      const y = run.empty(shape)
+      const y = run.empty(shape, dtype)
       return {
         run: ({ name }: { readonly name: MatmulForm }) => launch(run, product, y, name),
         dispose: () => void run.finish([]),
@@ -140,20 +155,41 @@ function launch(run: Run, { a, b, m, n, k }: Product, y: Tensor, form: MatmulFor
     })
     return
   }
+  const bindings = { a: a.tensor, wide_a: a.tensor, b: b.tensor, wide_b: b.tensor, y }
+  const turns = { TRANSPOSE_A: a.transposed ? 1 : 0, TRANSPOSE_B: b.transposed ? 1 : 0 }
+  const params = { m, n, k, ...axes }
+  if (form === 'matrices') {
+    const tile = convAdapter(run.device, y.dtype === 'float16').matrices?.product(m)
+    if (!tile) {
+      throw new FoveaError(
+        `matmul: the form 'matrices' wants a device opened with subgroupMatrices on an adapter that has them for ` +
+          `${y.dtype}, which ${run.device.adapter.name} has not; leave the form out`,
+      )
+    }
+    run.launch({
+      kernel: convKernels.get(tile.file)!,
+      entry: tile.entry,
+      bindings,
+      params,
+      overrides: { ...tile.overrides, ...turns },
+      workgroups: [Math.ceil(n / tile.columns), Math.ceil(m / tile.rows), elements(batch)],
+      flops,
+    })
+    return
+  }
   const [columns, rows] = TILES[form]
   const wide = (size: number) => (size % 4 === 0 ? 1 : 0)
   run.launch({
     kernel: products,
     entry: form,
-    bindings: { a: a.tensor, wide_a: a.tensor, b: b.tensor, wide_b: b.tensor, y },
+    bindings,
     overrides: {
-      TRANSPOSE_A: a.transposed ? 1 : 0,
-      TRANSPOSE_B: b.transposed ? 1 : 0,
+      ...turns,
       ...(form === 'registers'
         ? { WIDE_A: wide(a.transposed ? m : k), WIDE_B: wide(b.transposed ? k : n), EVEN_K: wide(k) }
         : {}),
     },
-    params: { m, n, k, ...axes },
+    params,
     workgroups: [Math.ceil(n / columns), Math.ceil(m / rows), elements(batch)],
     flops,
   })
@@ -169,6 +205,7 @@ const turned = (tensor: Tensor, batch: Shape): Matrix => ({ tensor, batch, trans
 
 const apply = defineUnaryResult<{ form: MatmulForm | undefined }>({
   name: 'matmul',
+  half: { inputs: 'all', lower: true },
   forward(run, [a, b], attrs) {
     requireFloat('matmul', { a: a!, b: b! })
     const shape = checkMatmul(a!.shape, b!.shape)
@@ -208,6 +245,8 @@ const apply = defineUnaryResult<{ form: MatmulForm | undefined }>({
  * Matrix product over the last two axes: (…, m, k) · (…, k, n) gives (…, m, n); leading axes broadcast.
  * da = dy·bᵀ, db = aᵀ·dy, without transposing anything in memory. `form` overrides the tuner's choice of kernel; where
  * nothing was measured that is 'lanes' on CPU drivers with subgroups of eight, 'registers' on others, 'tiles' on GPUs.
+ * In float16 (inside `autocast`, too) 'tiles' multiplies halves and sums runs of eight products in them, 'registers'
+ * computes in float32; there is no 'lanes'.
  */
 export const matmul = (a: Tensor, b: Tensor, { form }: { form?: MatmulForm } = {}): Tensor =>
   apply([a, b], { form })

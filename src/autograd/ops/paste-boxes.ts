@@ -31,6 +31,8 @@ interface Attrs {
   readonly nearest: boolean
 }
 
+type LaunchOptions = ReturnType<typeof launchOptions>
+
 function launchOptions(crops: Tensor, index: Tensor | undefined, a: Attrs) {
   const [m, c, h, w] = crops.shape as [number, number, number, number]
   return {
@@ -48,17 +50,35 @@ function launchOptions(crops: Tensor, index: Tensor | undefined, a: Attrs) {
   }
 }
 
+/** Up to so many boxes every pixel looks at each. */
+const FEW = 16
+
+/** Which boxes lie on each tile of 32×32 pixels: a bit a box. Undefined where there are few. */
+function binsOf(run: Run, boxes: Tensor, index: Tensor | undefined, a: Attrs, options: LaunchOptions) {
+  const m = boxes.shape[0]!
+  if (m <= FEW || (!index && a.images > 1)) return undefined
+  const tiles = a.images * Math.ceil(a.height / 32) * Math.ceil(a.width / 32)
+  const marks = run.empty([tiles * Math.ceil(m / 32)], 'uint32')
+  const bindings = { boxes, index: index ?? boxes, marks }
+  run.launch({ ...options, entry: 'bin', bindings, threads: marks.size })
+  return marks
+}
+
 /** The images, and with `winners` the box of each pixel. */
 function paste(run: Run, [crops, boxes, index]: readonly Tensor[], a: Attrs, winners?: Tensor): Tensor {
+  const options = launchOptions(crops!, index, a)
+  const bins = binsOf(run, boxes!, index, a, options)
   const y = run.empty(pasted(crops!, a))
   run.launch({
-    ...launchOptions(crops!, index, a),
+    ...options,
+    overrides: { ...options.overrides, BINNED: bins ? 1 : 0 },
     entry: winners ? 'paste' : 'paste_any',
     bindings: {
       crops: crops!,
       boxes: boxes!,
       index: index ?? boxes!,
       spans: index ? spansOf(run, index, a.images) : boxes!,
+      bins: bins ?? boxes!,
       y,
       ...(winners && { winners }),
     },

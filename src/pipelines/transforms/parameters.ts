@@ -36,8 +36,17 @@ export const centreOfMap =
 /** The centre of mass of the map itself, its values as weights: differentiable. */
 export const softCentreOfMap = (): ParameterFunction => (map) => centerOfMass(map)
 
-/** The brightest pixel of a heatmap (approach B), (N, 2) as (x, y); the first of equals. */
-export const brightestOfMap = (): ParameterFunction => (map) => argmax2d(map)
+/**
+ * The brightest pixel of a heatmap (approach B), (N, 2) as (x, y) in pixels of the image; the first of equals. The
+ * heatmap may be smaller than the image: the centre of its pixel counts.
+ */
+export const brightestOfMap = (): ParameterFunction => (map, image) => {
+  const [at, to] = [map.shape.slice(2), image.shape.slice(2)]
+  const brightest = argmax2d(map)
+  if (at[0] === to[0] && at[1] === to[1]) return brightest
+  const scale = map.device.tensor([to[1]! / at[1]!, to[0]! / at[0]!], [1, 2])
+  return sub(mul(add(brightest, 0.5), scale), 0.5)
+}
 
 /**
  * Soft-argmax: the centre of mass of softmax(β·map) over the pixels: differentiable, and the brightest pixel as β grows.

@@ -3,8 +3,16 @@ import type { Sample } from '../../data/dataset.ts'
 import type { Module } from '../../nn/module.ts'
 import type { Evaluated } from '../../pipelines/evaluate.ts'
 import type { TrainingTask } from '../../pipelines/tasks.ts'
+import type { NetworkOutput, TrainOptions } from '../../pipelines/training.ts'
 import type { NetworkKind } from '../network-kinds.ts'
-import type { Settings } from '../settings.ts'
+import type { OriginName, Settings } from '../settings.ts'
+
+/** What a network is trained on, and by which score its best weights are chosen. */
+export interface Measure extends Required<Pick<TrainOptions<NetworkOutput>, 'loss' | 'score'>> {
+  /** Names them in charts and progress. */
+  readonly lossName: string
+  readonly scoreName: string
+}
 
 /** A network that a method trains. */
 export interface NetworkPlan {
@@ -13,14 +21,28 @@ export interface NetworkPlan {
   readonly task: TrainingTask
   /** What is built; left out: the network of the settings. */
   readonly kind?: NetworkKind
+  /** Left out: soft Dice loss, DSC. */
+  readonly measure?: Measure
   /** Name of an earlier network whose best weights it starts from. */
   readonly from?: string
   /** How it takes them, where the two are not built alike; left out: all, by name. */
   readonly receive?: (net: Module, from: Module) => void
   /** Part of the settings' learning rate; left out: 1. */
   readonly learningRate?: number
-  /** The validation images as this network sees them, where that differs. */
-  readonly validationOf?: (samples: readonly Sample[]) => readonly Sample[]
+  /** The training images as this network sees them, where that differs. */
+  readonly trainOf?: (samples: readonly Sample[]) => Promise<readonly Sample[]>
+  /** The validation images, likewise. */
+  readonly validationOf?: (samples: readonly Sample[]) => readonly Sample[] | Promise<readonly Sample[]>
+}
+
+/** Mean scores over images at two thresholds of the fused map: a point of a precision–recall curve. */
+export interface ThresholdScores {
+  /** t₁ and t₂ of hysteresis thresholding. */
+  readonly low: number
+  readonly high: number
+  readonly precision: number
+  readonly recall: number
+  readonly dice: number
 }
 
 /** What one way of using a method's networks made of the held-out images. */
@@ -30,6 +52,8 @@ export interface Scored {
   /** Names it in tables. */
   readonly label: string
   readonly images: readonly Evaluated[]
+  /** The sweep over t₁ and t₂; several objects only. */
+  readonly thresholds?: readonly ThresholdScores[]
   /** What was counted in each image, where it is not the area of its mask: EAT pixels. */
   readonly amounts?: {
     readonly title: string
@@ -48,6 +72,8 @@ export interface Method {
   readonly arms: readonly string[]
   /** It sees images in the size of their files; others see them resized to the network's input. */
   readonly fullSize?: boolean
+  /** Origins that masks for a user are made with, where the method asks the settings; left out: ['cartesian']. */
+  readonly userOrigins?: readonly OriginName[]
   /** Side of the images that it sees, px, where that is not the side of the networks' input. */
   readonly imageSize?: (settings: Settings) => number
   /** Its samples tell which pixels are in this range of intensities. */

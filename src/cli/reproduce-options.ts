@@ -1,0 +1,140 @@
+import { type Command, InvalidArgumentError, Option } from 'commander'
+import { EXPERIMENTS } from '../experiments/catalogue.ts'
+import type { Experiment } from '../experiments/experiment.ts'
+import type { Scale } from '../experiments/jobs.ts'
+import { DataError } from '../gpu/errors.ts'
+import { NETWORK_KINDS, type NetworkName } from '../runs/network-kinds.ts'
+import { adapterOption, count, positive, seed, shareOfAll, tuneOption } from './options.ts'
+
+/** What commander makes of the options of `fovea reproduce`. */
+export interface ReproduceArguments {
+  readonly list?: boolean
+  readonly page?: string
+  readonly results?: string
+  readonly data?: readonly string[]
+  readonly out: string
+  readonly full?: boolean
+  readonly networks?: readonly NetworkName[]
+  readonly sizes?: readonly number[]
+  readonly shares?: readonly number[]
+  readonly features?: number
+  readonly epochs?: number
+  readonly batch?: number
+  readonly lr?: number
+  readonly schedule?: Scale['schedule']
+  readonly augment?: Scale['augment']
+  readonly seeds: readonly number[]
+  readonly folds?: number
+  readonly subset: number
+  readonly reportOnly?: boolean
+  readonly checkpointActivations?: boolean
+  readonly adapter: string
+  readonly tune?: 'off' | 'cached' | 'measure'
+  readonly json?: boolean
+}
+
+/** What a small run has where nothing is said. */
+const SMALL = { features: 8, batch: 4, lr: 2e-3, schedule: 'cosine', augment: 'none' } as const
+
+const several =
+  <T>(one: (text: string) => T) =>
+  (text: string, before: readonly T[] | undefined): T[] => [...(before ?? []), one(text)]
+
+function folds(text: string): number {
+  const value = Number(text)
+  if (!Number.isInteger(value) || value < 0 || value === 1)
+    throw new InvalidArgumentError('It must be 0, or 2 or more.')
+  return value
+}
+
+export function addReproduceOptions(command: Command): Command {
+  return command
+    .argument('[experiment]', 'a table or figure of the thesis, such as table-4.1')
+    .option('--list', 'list the experiments and what can be run of them')
+    .option(
+      '--data <name=folder...>',
+      "folders of the experiment's data sets; one folder without a name where it has one data set",
+    )
+    .option(
+      '--out <folder>',
+      'runs, results (ID.json) and reports (ID.html); the same command goes on',
+      'runs/reproduce',
+    )
+    .option('--full', "the thesis's features, epochs, batch, learning rate, augmentation and folds")
+    .addOption(
+      new Option('--networks <names...>', 'of its networks, these').choices(Object.keys(NETWORK_KINDS)),
+    )
+    .option('--sizes <px...>', "sides of the networks' input, instead of its own", several(count))
+    .option('--shares <parts...>', 'of its shares of the training set, these', several(shareOfAll))
+    .option('--features <n>', `channels of the first level (default: ${SMALL.features})`, count)
+    .option('--epochs <n>', 'default: as many as show each network some 900 images, 4 to 40', count)
+    .option('--batch <n>', `images a step (default: ${SMALL.batch})`, count)
+    .option('--lr <rate>', `learning rate of Adam (default: ${SMALL.lr})`, positive)
+    .addOption(
+      new Option('--schedule <name>', 'learning rate over the epochs (default: cosine)').choices([
+        'constant',
+        'cosine',
+      ]),
+    )
+    .addOption(new Option('--augment <name>', '(default: none)').choices(['none', 'thesis']))
+    .option(
+      '--seeds <n...>',
+      'of weights and order, a run each; the split stays (default: 42)',
+      several(seed),
+    )
+    .option('--folds <k>', 'cross-validation by patient or image (default: one split, 80/10/10)', folds)
+    .option('--subset <part>', 'part of the patients or images that is used at all', shareOfAll, 1)
+    .option('--report-only', 'no training and no scoring: results and report from the runs that are done')
+    .option(
+      '--checkpoint-activations',
+      'activation checkpointing in training: half the memory, a third more time',
+    )
+    .option('--page <file>', 'write one page of Markdown from the JSON of --results, and nothing else')
+    .option('--results <folder>', 'JSON files of experiments, for --page', 'docs/results')
+    .addOption(adapterOption())
+    .addOption(tuneOption())
+    .option('--json', 'print the results as JSON on standard output')
+}
+
+/** The experiment that is named. */
+export function experimentNamed(id: string, elsewhere: Readonly<Record<string, string>>): Experiment {
+  const found = EXPERIMENTS.find((e) => e.id === id)
+  if (found) return found
+  if (Object.hasOwn(elsewhere, id)) throw new DataError(`${id}: ${elsewhere[id]}`)
+  throw new DataError(`${id}: no such experiment; there are ${EXPERIMENTS.map((e) => e.id).join(', ')}`)
+}
+
+/** How an experiment is run, from the command line. */
+export function scaleOf(args: ReproduceArguments, { full, folds, bySize }: Experiment): Scale {
+  const base = args.full ? { ...full, schedule: 'constant' as const } : { ...SMALL, epochs: null }
+  const sizes = args.sizes ?? (args.full || bySize ? undefined : [64])
+  return {
+    features: args.features ?? base.features,
+    epochs: args.epochs ?? base.epochs,
+    batch: args.batch ?? base.batch,
+    lr: args.lr ?? base.lr,
+    schedule: args.schedule ?? base.schedule,
+    augment: args.augment ?? base.augment,
+    seeds: args.seeds ?? [42],
+    folds: args.folds ?? (args.full ? (folds ?? 0) : 0),
+    subset: args.subset,
+    ...(sizes ? { sizes } : {}),
+    ...(args.networks ? { networks: args.networks } : {}),
+    ...(args.shares ? { shares: args.shares } : {}),
+  }
+}
+
+/** Folders by the name of the data set. Throws a DataError where a name is none of the experiment's. */
+export function foldersOf(given: readonly string[], { id, data }: Experiment): Map<string, string> {
+  const keys = data.map(({ key }) => key)
+  const folders = new Map<string, string>()
+  for (const text of given) {
+    const at = text.indexOf('=')
+    const name = at < 0 && keys.length === 1 ? keys[0]! : text.slice(0, Math.max(0, at))
+    if (!keys.includes(name))
+      throw new DataError(`--data ${text}: ${id} wants NAME=FOLDER, with a name of ${keys.join(', ')}`)
+    if (folders.has(name)) throw new DataError(`--data ${text}: ${name} is given twice; give one folder`)
+    folders.set(name, text.slice(at + 1))
+  }
+  return folders
+}

@@ -1,0 +1,186 @@
+import { join } from 'node:path'
+import type { Command } from 'commander'
+import { runBoundaries } from '../experiments/boundaries.ts'
+import { ELSEWHERE, EXPERIMENTS, unavailable } from '../experiments/catalogue.ts'
+import type { Experiment } from '../experiments/experiment.ts'
+import { type Plan, planExperiment, type Scale } from '../experiments/jobs.ts'
+import { writeResultsPage } from '../experiments/page.ts'
+import { writeExperimentReport } from '../experiments/report.ts'
+import { type ExperimentResults, resultsOf, resultsText } from '../experiments/results.ts'
+import { type JobResult, readResult, runJobs, type Work } from '../experiments/run.ts'
+import { comparison } from '../experiments/tables.ts'
+import { DataError } from '../gpu/errors.ts'
+import { writeFileAtomic } from '../node/atomic.ts'
+import type { Report } from '../report/report.ts'
+import type { Io } from './io.ts'
+import { runHost } from './progress.ts'
+import {
+  addReproduceOptions,
+  experimentNamed,
+  foldersOf,
+  type ReproduceArguments,
+  scaleOf,
+} from './reproduce-options.ts'
+import { recoveringDevice } from './session.ts'
+import { formatTable } from './table.ts'
+
+const EXAMPLES = `
+Each row of an experiment is a method, a network, a size and a share of the training set; every seed and fold of it is a
+run of its own under OUT/runs, as fovea train writes them. All trainings are done before the first test image is looked at.
+Ctrl-C ends at the next step; the same command goes on. Rows without a folder or a method are named, with the reason.
+
+Examples:
+  fovea reproduce --list
+  fovea reproduce table-4.1 --data lesion=ISIC2018 --networks unet --sizes 96 --seeds 1 2 3
+  fovea reproduce table-5.2 --data cells=data/nuclei --sizes 32 64
+  fovea reproduce fig-4.13 --data lesion=ISIC2018 --folds 3
+  fovea reproduce table-4.1 --data polyp=CVC-ClinicDB lesion=ISIC2018 --full
+  fovea reproduce --page docs/results.md --results docs/results`
+
+/** `fovea reproduce`: the thesis's experiments, ours beside its numbers. */
+export function reproduceCommand(program: Command, io: Io): void {
+  addReproduceOptions(
+    program
+      .command('reproduce')
+      .description("run one of the thesis's experiments, print ours beside its numbers"),
+  )
+    .addHelpText('after', EXAMPLES)
+    .action((id: string | undefined, args: ReproduceArguments) => runReproduction(id, args, io))
+}
+
+async function runReproduction(id: string | undefined, args: ReproduceArguments, io: Io): Promise<void> {
+  if (args.list) return list(args, io)
+  if (args.page !== undefined) {
+    const count = await writeResultsPage(args.page, args.results!)
+    return io.err(`${args.page}: ${count} ${count === 1 ? 'experiment' : 'experiments'}\n`)
+  }
+  if (id === undefined) throw new DataError('reproduce: which experiment? See fovea reproduce --list')
+  const experiment = experimentNamed(id, ELSEWHERE)
+  const scale = scaleOf(args, experiment)
+  if (experiment.points) {
+    const { results, pictures } = await overPoints(experiment, scale, args, io)
+    return finish(experiment, results, args, io, pictures)
+  }
+  const folders = foldersOf(args.data ?? [], experiment)
+  const plan = planExperiment(experiment, scale, new Set(folders.keys()))
+  for (const line of missingLines(plan)) io.err(`${line}\n`)
+  if (plan.jobs.length === 0)
+    throw new DataError(`${id}: nothing of it can be run; ${needs(experiment, plan)}`)
+  const done = args.reportOnly
+    ? await finished(args.out, plan)
+    : await run(experiment, plan, folders, args, io)
+  await finish(experiment, resultsOf(experiment, scale, done.plan, done.jobs), args, io)
+}
+
+/** Writes and prints the results. */
+async function finish(
+  experiment: Experiment,
+  results: ExperimentResults,
+  args: ReproduceArguments,
+  io: Io,
+  pictures?: Report['overlays'],
+): Promise<void> {
+  const { out } = args
+  const text = resultsText(results)
+  await writeFileAtomic(join(out, `${experiment.id}.json`), text)
+  const report = join(out, `${experiment.id}.html`)
+  await writeExperimentReport(report, out, experiment, results, pictures)
+  io.out(args.json ? text : `\n${printed(experiment, results)}\n`)
+  io.err(`Report: ${report}\n`)
+}
+
+async function overPoints(experiment: Experiment, scale: Scale, args: ReproduceArguments, io: Io) {
+  const device = recoveringDevice(args.adapter, io, { tune: args.tune })
+  try {
+    return await device.run((gpu) => runBoundaries(gpu, experiment, scale))
+  } finally {
+    device.close()
+  }
+}
+
+async function run(
+  experiment: Experiment,
+  plan: Plan,
+  folders: ReadonlyMap<string, string>,
+  args: ReproduceArguments,
+  io: Io,
+): Promise<{ plan: Plan; jobs: JobResult[] }> {
+  const device = recoveringDevice(args.adapter, io, { tune: args.tune })
+  try {
+    io.err(`adapter: ${(await device.get()).adapter.name}\n`)
+    const activationCheckpointing = args.checkpointActivations ?? false
+    const work: Work = {
+      host: runHost(io),
+      device,
+      out: args.out,
+      experiment,
+      folders,
+      activationCheckpointing,
+    }
+    return { plan, jobs: await runJobs(work, plan) }
+  } finally {
+    device.close()
+  }
+}
+
+/** The runs that are done; rows that want another one are marked. */
+async function finished(out: string, plan: Plan): Promise<{ plan: Plan; jobs: JobResult[] }> {
+  const jobs: JobResult[] = []
+  for (const { key } of plan.jobs) {
+    const result = await readResult({ out }, key)
+    if (result) jobs.push(result)
+  }
+  if (jobs.length === 0)
+    throw new DataError(`${out}: no run of this experiment is done; leave out --report-only`)
+  const keys = new Set(jobs.map((job) => job.key))
+  return {
+    jobs,
+    plan: {
+      jobs: plan.jobs.filter(({ key }) => keys.has(key)),
+      rows: plan.rows.map((planned) => {
+        const there = planned.jobs.filter((key) => keys.has(key))
+        const missing = planned.missing ?? (there.length === 0 ? 'not run yet' : undefined)
+        return { ...planned, jobs: there, ...(missing ? { missing } : {}) }
+      }),
+    },
+  }
+}
+
+/** Why rows are not run: a line a reason. */
+function missingLines({ rows }: Plan): string[] {
+  const reasons = new Map<string, number>()
+  for (const { missing } of rows) if (missing) reasons.set(missing, (reasons.get(missing) ?? 0) + 1)
+  return [...reasons].map(([reason, n]) => `${reason}: ${n} of ${rows.length} rows are not run`)
+}
+
+function needs({ data }: Experiment, { rows }: Plan): string {
+  if (rows.length === 0) return 'no row has these networks and shares'
+  const method = rows.find(({ missing }) => missing?.startsWith('method'))?.missing
+  if (method && rows.every(({ missing }) => missing?.startsWith('method'))) return method
+  return `pass --data ${data.map(({ key, title }) => `${key}=FOLDER (${title})`).join(' ')}`
+}
+
+function list(args: ReproduceArguments, io: Io): void {
+  if (args.json) {
+    io.out(`${JSON.stringify({ experiments: EXPERIMENTS, elsewhere: ELSEWHERE }, null, 2)}\n`)
+    return
+  }
+  const rows = EXPERIMENTS.map(({ id, title, data, rows }) => {
+    const ready = rows.filter((row) => !unavailable(row)).length
+    return [
+      id,
+      title,
+      data.map(({ key }) => key).join(' '),
+      ready === rows.length ? `${ready}` : `${ready} of ${rows.length}`,
+    ]
+  })
+  io.out(formatTable(['experiment', 'title', 'data', 'rows'], rows))
+  const reasons = new Set(EXPERIMENTS.flatMap(({ rows }) => rows.flatMap((row) => unavailable(row) ?? [])))
+  for (const reason of reasons) io.out(`${reason}\n`)
+  for (const [id, sentence] of Object.entries(ELSEWHERE)) io.out(`${id}: ${sentence}\n`)
+}
+
+const printed = (experiment: Experiment, results: ExperimentResults): string => {
+  const { title, columns, rows } = comparison(experiment, results)
+  return `${title}\n${formatTable(columns, rows)}`
+}

@@ -1,0 +1,93 @@
+import type { NetworkName } from '../runs/network-kinds.ts'
+import type { Settings } from '../runs/settings.ts'
+
+/** A score by which an experiment is compared. */
+export type ScoreName = 'dice' | 'iou' | 'precision' | 'recall' | 'thresholdedJaccard'
+
+export const SCORE_TITLES: Readonly<Record<ScoreName, string>> = {
+  dice: 'DSC',
+  iou: 'Jaccard',
+  precision: 'precision',
+  recall: 'recall',
+  thresholdedJaccard: 'thresholded Jaccard',
+}
+
+/** A data set that an experiment wants a folder for. */
+export interface DataSlot {
+  /** As `--data KEY=FOLDER` names it. */
+  readonly key: string
+  /** The thesis's data set, and what may stand for it. */
+  readonly title: string
+  /** Part of the folder, where it holds several data sets. */
+  readonly collection?: string
+}
+
+/** What a row of results is in one table of the thesis: a value of 0…1, and its standard deviation where it is given. */
+export interface ThesisValue {
+  readonly value: number
+  readonly sd?: number
+}
+
+/** A row of an experiment: a way to segment one data set with one network at one size. */
+export interface Row {
+  /** Without the size. */
+  readonly label: string
+  /** Key of the data set that is trained on. */
+  readonly data: string
+  /** Key of the data set that is scored, whole, where it is another one: out of sample. */
+  readonly on?: string
+  /** As the registry of methods has it, or will have it. */
+  readonly method: string
+  /** Key of what the method scores. */
+  readonly arm: string
+  readonly network: NetworkName
+  /** Side of the networks' input, px: the thesis's, or what `--sizes` asks for. */
+  readonly size: number
+  /** Part of the training images; left out: all. */
+  readonly share?: number
+  /** What else sets the row apart, in the settings of its runs. */
+  readonly variant?: Partial<Omit<Settings, 'method'>>
+  /** Only pixels in the image's intensity window count, in truth and prediction: EAT within the pericardium. */
+  readonly inWindow?: boolean
+  readonly thesis: Readonly<Partial<Record<ScoreName, ThesisValue>>>
+  /** The row that this one is tested against: the one that differs in this alone. */
+  readonly baseline?: Partial<Pick<Row, 'method' | 'arm' | 'variant'>>
+}
+
+export type Figure =
+  | 'learning-curves'
+  | 'spread'
+  | 'violins'
+  | 'centre-error'
+  | 'share'
+  | 'size'
+  | 'overlays'
+  | 'bland-altman'
+  | 'precision-recall'
+
+/** The settings with which the thesis ran it: `--full`. */
+export type FullSettings = Pick<Settings, 'features' | 'batch' | 'lr' | 'augment'> & {
+  readonly epochs: number
+}
+
+/** A table or a figure of the thesis. */
+export interface Experiment {
+  readonly id: string
+  readonly title: string
+  /** Of the thesis. */
+  readonly section: string
+  readonly data: readonly DataSlot[]
+  readonly rows: readonly Row[]
+  /** The first is the one that rows are tested by. */
+  readonly scores: readonly ScoreName[]
+  /** The thesis scored polar predictions in polar space: ours beside them are polar, too. */
+  readonly polarSpace?: boolean
+  /** Its rows differ by size: a value of the thesis stands at its own size alone. */
+  readonly bySize?: boolean
+  readonly figures: readonly Figure[]
+  /** It trains perceptrons on points and needs no data: it has no rows of its own here. */
+  readonly points?: true
+  /** Folds of the thesis; left out: one split, 80/10/10. */
+  readonly folds?: number
+  readonly full: FullSettings
+}

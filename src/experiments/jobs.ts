@@ -1,0 +1,159 @@
+import { DataError } from '../gpu/errors.ts'
+import { type MethodName, methodOf } from '../runs/methods/index.ts'
+import { kindOf, type NetworkName } from '../runs/network-kinds.ts'
+import type { Settings } from '../runs/settings.ts'
+import { unavailable } from './catalogue.ts'
+import type { Experiment, Row } from './experiment.ts'
+
+/** How an experiment is run. */
+export interface Scale {
+  readonly features: number
+  /** null: from the number of training images. */
+  readonly epochs: number | null
+  readonly batch: number
+  readonly lr: number
+  readonly schedule: Settings['schedule']
+  readonly augment: Settings['augment']
+  readonly seeds: readonly number[]
+  /** 0: one split into 80/10/10. */
+  readonly folds: number
+  /** Part of the patients or images that is used at all. */
+  readonly subset: number
+  /** Left out: the rows' own. */
+  readonly sizes?: readonly number[]
+  readonly networks?: readonly NetworkName[]
+  readonly shares?: readonly number[]
+}
+
+/** The split does not move with the seed of weights and order, so that runs of several seeds score the same images. */
+const SPLIT_SEED = 42
+
+/** One training of a method's networks, from which one row or several are read. */
+export interface Job {
+  /** Names its folder. */
+  readonly key: string
+  readonly data: string
+  readonly settings: Settings & { readonly method: MethodName }
+  readonly seed: number
+  /** From 1, with folds. */
+  readonly fold?: number
+  /** Data sets that are scored besides its own held-out images. */
+  readonly on: readonly string[]
+}
+
+/** A row, the jobs that it is read from, or why there are none. */
+export interface PlannedRow {
+  readonly row: Row
+  readonly jobs: readonly string[]
+  readonly missing?: string
+}
+
+export interface Plan {
+  readonly rows: readonly PlannedRow[]
+  readonly jobs: readonly Job[]
+}
+
+/** The rows of an experiment at a scale: other sizes in place of the thesis's, some networks and shares only. */
+export function rowsAt({ rows, bySize }: Experiment, scale: Scale): Row[] {
+  const { sizes, networks, shares } = scale
+  const kept = rows.filter(
+    ({ network, share = 1 }) => (networks?.includes(network) ?? true) && (shares?.includes(share) ?? true),
+  )
+  if (!sizes) return kept
+  const seen = new Map<string, Row>()
+  for (const row of kept)
+    for (const size of sizes) {
+      const thesis = bySize && row.size !== size ? {} : row.thesis
+      const { thesis: _, size: __, ...rest } = row
+      const key = JSON.stringify([rest, size])
+      // A row of this very size keeps its value.
+      if (!seen.has(key) || row.size === size) seen.set(key, { ...row, size, thesis })
+    }
+  return [...seen.values()].sort((a, b) => (bySize ? order(kept, a) - order(kept, b) || a.size - b.size : 0))
+}
+
+/** Rows of one data set together, then by size. */
+const order = (rows: readonly Row[], { data, on, network }: Row): number =>
+  rows.findIndex((r) => r.data === data && r.on === on && r.network === network)
+
+const nameOf = (value: unknown): string => String(value).replace(/[^\w.-]/g, '')
+
+function jobOf(row: Row, scale: Scale, seed: number, fold?: number): Job {
+  const { data, network, size, share = 1, variant = {} } = row
+  const { features, epochs, batch, lr, schedule, augment, folds, subset } = scale
+  const settings: Job['settings'] = {
+    ...{ method: row.method as MethodName, size, features, epochs, batch, lr, weightDecay: 0, seed, share },
+    ...(network === 'unet' ? {} : { network }),
+    ...{ patience: null, plateau: null, schedule, augment, origins: ['truth', 'cartesian'], transfer: null },
+    ...{ depthChannel: false, validation: 0.1, test: 0.1, splitSeed: SPLIT_SEED },
+    ...(fold === undefined ? {} : { fold: { index: fold - 1, of: folds } }),
+    ...(subset < 1 ? { dataShare: subset } : {}),
+    ...variant,
+  }
+  const key = [
+    ...[data, row.method, network, `${size}px`, `${features}f`, epochs === null ? 'auto' : `${epochs}e`],
+    ...(share < 1 ? [`${100 * share}pc`] : []),
+    ...(subset < 1 ? [`subset${subset}`] : []),
+    ...(augment === 'none' ? [] : [augment]),
+    ...Object.entries(variant).map(([name, value]) => `${name}-${nameOf(value)}`),
+    `seed${seed}`,
+    ...(fold === undefined ? [] : [`fold${fold}of${folds}`]),
+  ].join('-')
+  return { key, data, settings, seed, ...(fold === undefined ? {} : { fold }), on: [] }
+}
+
+/**
+ * What has to be trained for an experiment.
+ *
+ * @param folders data sets that there are folders for
+ * @throws DataError when a size does not fit a network
+ */
+export function planExperiment(experiment: Experiment, scale: Scale, folders: ReadonlySet<string>): Plan {
+  const jobs = new Map<string, Job>()
+  const rows = rowsAt(experiment, scale).map((row): PlannedRow => {
+    const missing = unavailable(row) ?? withoutFolder(row, folders)
+    if (missing) return { row, jobs: [], missing }
+    const { step, title } = kindOf(row.network)
+    if (row.size % step !== 0)
+      throw new DataError(
+        `--sizes ${row.size}: ${title} wants multiples of ${step}; pass --sizes ${Math.ceil(row.size / step) * step}`,
+      )
+    const folds = scale.folds === 0 ? [undefined] : Array.from({ length: scale.folds }, (_, i) => i + 1)
+    const keys = scale.seeds.flatMap((seed) =>
+      folds.map((fold) => {
+        const job = jobOf(row, scale, seed, fold)
+        const known = jobs.get(job.key) ?? job
+        const on = row.on && !known.on.includes(row.on) ? [...known.on, row.on] : known.on
+        jobs.set(job.key, { ...known, on })
+        return job.key
+      }),
+    )
+    return { row, jobs: keys }
+  })
+  return sharing({ rows, jobs: [...jobs.values()] })
+}
+
+const withoutFolder = ({ data, on }: Row, folders: ReadonlySet<string>): string | undefined => {
+  const lacking = [data, ...(on ? [on] : [])].find((key) => !folders.has(key))
+  return lacking === undefined ? undefined : `no folder for ${lacking} was given`
+}
+
+/** Leaves out jobs whose every arm another job gives with the same settings: approach B trains all of approach A. */
+function sharing({ rows, jobs }: Plan): Plan {
+  const rest = ({ settings: { method: _, ...settings }, data, on }: Job) =>
+    JSON.stringify([settings, data, on])
+  const covers = (a: Job, b: Job): boolean =>
+    a !== b &&
+    rest(a) === rest(b) &&
+    methodOf(a.settings.method).arms.length > methodOf(b.settings.method).arms.length &&
+    methodOf(b.settings.method).arms.every((arm) => methodOf(a.settings.method).arms.includes(arm))
+  const instead = new Map<string, string>()
+  for (const job of jobs) {
+    const other = jobs.find((candidate) => covers(candidate, job))
+    if (other) instead.set(job.key, other.key)
+  }
+  return {
+    jobs: jobs.filter(({ key }) => !instead.has(key)),
+    rows: rows.map((planned) => ({ ...planned, jobs: planned.jobs.map((key) => instead.get(key) ?? key) })),
+  }
+}

@@ -1,0 +1,246 @@
+import { readFile } from 'node:fs/promises'
+import { writeReport } from '../node/report.ts'
+import type { Report } from '../report/report.ts'
+import { agreement, lines, precisionRecall, type Series, scatter, violins } from './charts.ts'
+import { type Experiment, SCORE_TITLES, type ScoreName } from './experiment.ts'
+import type { ExperimentResults, RowResult } from './results.ts'
+import { pictureFile } from './run.ts'
+import { comparison, labelsOf, missingOf } from './tables.ts'
+
+const isDone = (row: RowResult): row is RowResult & Required<Pick<RowResult, 'images' | 'scores'>> =>
+  row.images !== undefined
+
+/** Writes an experiment's page: the thesis's numbers, ours, and what the experiment shows as figures. */
+export async function writeExperimentReport(
+  path: string,
+  out: string,
+  experiment: Experiment,
+  results: ExperimentResults,
+  pictures: NonNullable<Report['overlays']> = [],
+): Promise<void> {
+  const report = await reportOf(out, experiment, results)
+  await writeReport(path, { ...report, overlays: [...(report.overlays ?? []), ...pictures] })
+}
+
+async function reportOf(out: string, experiment: Experiment, results: ExperimentResults): Promise<Report> {
+  const { figures, scores, polarSpace } = experiment
+  const table = comparison(experiment, results)
+  const missing = missingOf(results)
+  const first = SCORE_TITLES[scores[0]!]
+  const labels = labelsOf(results.rows)
+  const rows = results.rows.map((row, i) => ({ ...row, label: labels[i]! })).filter(isDone)
+  const sets = [...new Set(rows.map(setOf))]
+  const groups = sets.map((set) => ({
+    set,
+    groups: rows
+      .filter((row) => setOf(row) === set)
+      .map(({ label, images }) => ({ name: label, values: images.score })),
+  }))
+  const has = (figure: (typeof figures)[number]): boolean => figures.includes(figure)
+  const charts: NonNullable<Report['charts']>[number][] = []
+  const each = async (
+    title: string,
+    draw: (set: string) => Promise<{ svg: string; caption?: string } | undefined>,
+  ) => {
+    for (const set of sets) {
+      const drawn = await draw(set)
+      if (drawn) charts.push({ title: `${set}: ${title}`, ...drawn })
+    }
+  }
+  if (has('share'))
+    await each('share of the training set', async (set) =>
+      drawn(
+        seriesBy(results, set, scores[0]!, (row) => 100 * row.share),
+        (series) => lines(series, 'share of the training set, %', first),
+      ),
+    )
+  if (has('size'))
+    await each('input size', async (set) =>
+      drawn(
+        seriesBy(results, set, scores[0]!, (row) => row.size),
+        (series) => lines(series, 'input size, px', first),
+      ),
+    )
+  if (has('centre-error'))
+    await each('error of the centre', async (set) =>
+      drawn(centreSeries(rows, set), (series) =>
+        scatter(series, "error of the centre, px of the network's input", 'DSC in Cartesian space'),
+      ),
+    )
+  if (has('violins'))
+    for (const { set, groups: g } of groups)
+      charts.push({ title: `${set}: density over images`, svg: await violins(g, first) })
+  if (has('precision-recall'))
+    await each('precision and recall', async (set) =>
+      drawn(
+        rows
+          .filter((r) => setOf(r) === set)
+          .map(({ label, precisionRecall }) => ({
+            name: label,
+            points: precisionRecall!.map(({ recall: x, precision: y }) => ({ x, y })),
+          })),
+        precisionRecall,
+        'Over all pixels of all images; thresholds of the map from 0.05 to 0.95.',
+      ),
+    )
+  if (has('bland-altman'))
+    for (const { label, images } of rows)
+      if (images.ids.length > 1) {
+        const { svg, bias, limits, r } = await agreement(images.measured, images.truth, 'pixels an image')
+        const caption = `Bias ${bias.toFixed(1)}, limits ${limits[0].toFixed(1)} to ${limits[1].toFixed(1)} pixels; Pearson's r ${r.toFixed(3)} over ${images.ids.length} images`
+        charts.push({ title: `${label}: agreement`, svg, caption })
+      }
+  return {
+    title: `${results.experiment}: ${results.title}`,
+    summary: `Section ${results.section} of the thesis. ${scaleText(results)}`,
+    adapter: results.adapter,
+    facts: [...factsOf(results), ...missing.map((text): [string, string] => ['Not run', text])],
+    tables: [
+      {
+        ...table,
+        note:
+          `p: Wilcoxon's signed-rank test of ${first} against the baseline row, paired by image, two-sided; – where there is no baseline. ` +
+          'Where truth and prediction are both empty, an image scores 1; where one of them is, 0.' +
+          (polarSpace
+            ? ' The thesis scored polar predictions in polar space against the polar truth: its numbers compare with the column of polar space; the Cartesian scores are those of the masks that a user gets.'
+            : ''),
+      },
+      ...(tests(results, labels).length > 0
+        ? [
+            {
+              title: 'Paired tests',
+              columns: ['row', 'against', 'images', `median difference, ${first}`, 'p'],
+              rows: tests(results, labels),
+            },
+          ]
+        : []),
+    ],
+    ...(has('learning-curves') ? { curves: curvesOf(results) } : {}),
+    ...(has('spread')
+      ? {
+          distributions: groups.map(({ set, groups: g }) => ({
+            title: `${set}: ${first} of the images`,
+            xLabel: `${first} in Cartesian space`,
+            groups: g,
+          })),
+        }
+      : {}),
+    charts,
+    ...(has('overlays') ? { overlays: await overlaysOf(out, rows) } : {}),
+  }
+}
+
+const setOf = ({ data, on }: RowResult): string => (on ? `${data} → ${on}` : data)
+
+async function drawn(
+  series: readonly Series[],
+  draw: (series: readonly Series[]) => Promise<string>,
+  caption?: string,
+) {
+  const kept = series.filter(({ points }) => points.length > 0)
+  return kept.length === 0 ? undefined : { svg: await draw(kept), ...(caption ? { caption } : {}) }
+}
+
+/** The rows of a data set as lines: one a method's arm and network, a point a share or size. */
+function seriesBy(
+  { rows }: ExperimentResults,
+  set: string,
+  score: ScoreName,
+  x: (row: RowResult) => number,
+): Series[] {
+  const byLine = new Map<string, Series['points'][number][]>()
+  for (const row of rows) {
+    if (setOf(row) !== set || !row.scores) continue
+    const name = row.label.replace(/, \d+ %$/, '')
+    const { mean, sd } = row.scores[score]
+    byLine.set(name, [...(byLine.get(name) ?? []), { x: x(row), y: mean, sd }])
+  }
+  return [...byLine].map(([name, points]) => ({ name, points: points.sort((a, b) => a.x - b.x) }))
+}
+
+const centreSeries = (
+  rows: readonly (RowResult & Required<Pick<RowResult, 'images'>>)[],
+  set: string,
+): Series[] =>
+  rows.flatMap((row) => {
+    const errors = row.images.originError
+    // Origins from the truth have no error to show.
+    if (setOf(row) !== set || !errors || row.arm.endsWith('truth')) return []
+    return [{ name: row.label, points: errors.map((x, i) => ({ x, y: row.images.dice[i]! })) }]
+  })
+
+const tests = ({ rows }: ExperimentResults, labels: readonly string[]): (string | number)[][] =>
+  rows.flatMap(({ test }, i) =>
+    test
+      ? [
+          [
+            labels[i]!,
+            test.against,
+            test.images,
+            test.medianDifference,
+            test.p < 0.001 ? '< 0.001' : test.p.toFixed(3),
+          ],
+        ]
+      : [],
+  )
+
+function curvesOf({ curves }: ExperimentResults): NonNullable<Report['curves']> {
+  const sets = [...new Set(curves.map((c) => `${c.data}, ${c.size}²`))]
+  const of = (set: string, field: 'loss' | 'validation') =>
+    curves
+      .filter((c) => `${c.data}, ${c.size}²` === set)
+      .map((c) => ({ name: c.title, epochs: c[field].map((_, i) => i + 1), values: c[field] }))
+  return sets.flatMap((set) => [
+    { title: `${set}: training loss, first run`, yLabel: 'loss', series: of(set, 'loss') },
+    {
+      title: `${set}: validation, first run`,
+      yLabel: 'score, each network in its own space',
+      series: of(set, 'validation'),
+    },
+  ])
+}
+
+/** What was run, in a sentence. */
+export function scaleText({ scale, rows, data }: ExperimentResults): string {
+  if (data.length === 0)
+    return `Perceptrons of two hidden layers on ${rows[0]!.size}² points inside and outside a disc, ${scale.seeds.length} seeds.`
+  const { features, epochs, batch, lr, schedule, augment, seeds, folds, subset } = scale
+  const sizes = [...new Set(rows.filter((r) => !r.missing).map((row) => `${row.size}²`))].join(', ')
+  return (
+    `Run at ${sizes} px, ${features} features, ${epochs === null ? 'epochs by the number of images' : `${epochs} epochs`}, batch ${batch}, ` +
+    `learning rate ${lr} (${schedule}), augmentation ${augment}, ${seeds.length === 1 ? `seed ${seeds[0]}` : `seeds ${seeds.join(', ')}`}, ` +
+    `${folds === 0 ? 'one split 80/10/10' : `${folds} folds`}${subset < 1 ? `, ${100 * subset} % of the data` : ''}.`
+  )
+}
+
+function factsOf({ data, seconds }: ExperimentResults): [string, string][] {
+  return [
+    ...data.flatMap(({ key, title, layout, images }): [string, string][] =>
+      images
+        ? [
+            [
+              key,
+              `stands for ${title}; layout ${layout}; ${images.train} training, ${images.validation} validation, ${images.test} held-out images a run`,
+            ],
+          ]
+        : [],
+    ),
+    ['Time', `${Math.round(seconds / 60)} min of training and scoring`],
+  ]
+}
+
+/** The pictures of each row's first run, where they are kept. */
+async function overlaysOf(out: string, rows: readonly RowResult[]): Promise<NonNullable<Report['overlays']>> {
+  const found: NonNullable<Report['overlays']>[number][] = []
+  for (const { label, data, on, arm, runs, share } of rows) {
+    if (share < 1) continue
+    const figures: { caption: string; png: Uint8Array }[] = []
+    for (const which of ['best', 'median', 'worst']) {
+      const file = pictureFile(out, runs[0]!.key, on ?? data, arm, which)
+      const png = await readFile(file).catch(() => undefined)
+      if (png) figures.push({ caption: which, png })
+    }
+    if (figures.length > 0) found.push({ title: label, figures })
+  }
+  return found
+}

@@ -1,0 +1,242 @@
+import { type Summary, summarize } from '../pipelines/scores.ts'
+import type { DataSlot, Experiment, Row, ScoreName } from './experiment.ts'
+import { type ArmResult, windowKey } from './image-scores.ts'
+import type { Plan, PlannedRow, Scale } from './jobs.ts'
+import type { JobResult } from './run.ts'
+import { wilcoxonSignedRank } from './statistics.ts'
+
+/** Mean and standard deviation over runs (seeds, or folds); of a single run, over nothing. */
+export interface OverRuns {
+  readonly mean: number
+  readonly sd: number
+}
+
+/** One row of an experiment's results. */
+export interface RowResult {
+  readonly label: string
+  readonly data: string
+  readonly on?: string
+  readonly method: string
+  readonly arm: string
+  readonly network: string
+  readonly size: number
+  readonly share: number
+  readonly thesis: Row['thesis']
+  /** Why it was not run. */
+  readonly missing?: string
+  readonly runs: readonly {
+    readonly key: string
+    readonly seed: number
+    readonly fold?: number
+    readonly means: Readonly<Record<ScoreName, number>>
+  }[]
+  readonly scores?: Readonly<Record<ScoreName, OverRuns>>
+  /** DSC in polar space. */
+  readonly polarDice?: OverRuns
+  /** px of the networks' input. */
+  readonly originError?: OverRuns
+  /** Against which row, by the experiment's first score, over images (each its mean over seeds). */
+  readonly test?: {
+    readonly against: string
+    readonly images: number
+    readonly medianDifference: number
+    readonly p: number
+  }
+  /** A line an image; of several seeds, their mean. */
+  readonly images?: {
+    readonly ids: readonly string[]
+    readonly score: readonly number[]
+    readonly dice: readonly number[]
+    readonly polarDice?: readonly number[]
+    readonly originError?: readonly number[]
+    readonly measured: readonly number[]
+    readonly truth: readonly number[]
+  }
+  /** Mean over runs. */
+  readonly precisionRecall?: ArmResult['precisionRecall']
+}
+
+/** An experiment as it was run: what its JSON file holds. Scores only, no images. */
+export interface ExperimentResults {
+  readonly fovea: 1
+  readonly experiment: string
+  readonly title: string
+  readonly section: string
+  readonly adapter: string
+  /** Of trainings and scoring, over all its runs. */
+  readonly seconds: number
+  readonly scale: Scale
+  readonly data: readonly (DataSlot & { readonly layout?: string; readonly images?: JobResult['images'] })[]
+  readonly rows: readonly RowResult[]
+  /** Learning curves, by network and data set: of the first run. */
+  readonly curves: readonly {
+    readonly data: string
+    readonly size: number
+    readonly title: string
+    readonly loss: readonly number[]
+    readonly validation: readonly number[]
+  }[]
+}
+
+const SCORES = [
+  'dice',
+  'iou',
+  'precision',
+  'recall',
+  'thresholdedJaccard',
+] as const satisfies readonly ScoreName[]
+const digits = (v: number): number => Math.round(1e5 * v) / 1e5
+const meanOf = (values: readonly number[]): number => values.reduce((sum, v) => sum + v, 0) / values.length
+const overRuns = ({ mean, sd }: Summary): OverRuns => ({ mean: digits(mean), sd: digits(sd) })
+
+/** Of each run the means over its images; their mean and SD over the runs. */
+export const scoresOverRuns = (
+  means: readonly Readonly<Record<ScoreName, number>>[],
+): Readonly<Record<ScoreName, OverRuns>> =>
+  Object.fromEntries(SCORES.map((name) => [name, overRuns(summarize(means.map((m) => m[name])))])) as Record<
+    ScoreName,
+    OverRuns
+  >
+
+/** What the jobs of an experiment found, row by row. */
+export function resultsOf(
+  experiment: Experiment,
+  scale: Scale,
+  plan: Plan,
+  jobs: readonly JobResult[],
+): ExperimentResults {
+  const byKey = new Map(jobs.map((job) => [job.key, job]))
+  const rows = plan.rows.map((planned) => rowOf(planned, byKey, experiment))
+  return {
+    fovea: 1,
+    experiment: experiment.id,
+    title: experiment.title,
+    section: experiment.section,
+    adapter: [...new Set(jobs.map((job) => job.adapter))].join('; '),
+    seconds: jobs.reduce(
+      (sum, j) => sum + j.scoringSeconds + j.networks.reduce((s, n) => s + n.seconds, 0),
+      0,
+    ),
+    scale,
+    data: experiment.data.map((slot) => {
+      const job = plan.jobs.find((j) => j.data === slot.key)
+      const result = job && byKey.get(job.key)
+      return { ...slot, ...(result ? { layout: result.layout, images: result.images } : {}) }
+    }),
+    rows: rows.map((row, i) => ({ ...row, ...tested(plan.rows, rows, i) })),
+    curves: curvesOf(plan, byKey),
+  }
+}
+
+function rowOf(
+  { row, jobs, missing }: PlannedRow,
+  byKey: ReadonlyMap<string, JobResult>,
+  experiment: Experiment,
+): RowResult {
+  const { label, data, on, method, arm, network, size, share = 1, thesis, inWindow } = row
+  const known = { label, data, ...(on ? { on } : {}), method, arm, network, size, share, thesis }
+  if (missing) return { ...known, missing, runs: [] }
+  const runs = jobs.map((key) => {
+    const job = byKey.get(key)!
+    const wanted = inWindow ? windowKey(arm) : arm
+    return { job, arm: job.scored[on ?? data]!.find((a) => a.key === wanted)! }
+  })
+  const means = runs.map(
+    ({ arm }) =>
+      Object.fromEntries(SCORES.map((name) => [name, digits(meanOf(arm.scores[name]))])) as Record<
+        ScoreName,
+        number
+      >,
+  )
+  const polar = runs.flatMap(({ arm }) => (arm.polarDice ? [meanOf(arm.polarDice)] : []))
+  const errors = runs.flatMap(({ arm }) => (arm.originError ? [meanOf(arm.originError)] : []))
+  return {
+    ...known,
+    runs: runs.map(({ job, arm: _ }, i) => ({
+      ...{ key: job.key, seed: job.seed },
+      ...(job.fold === undefined ? {} : { fold: job.fold }),
+      means: means[i]!,
+    })),
+    scores: scoresOverRuns(means),
+    ...(polar.length > 0 ? { polarDice: overRuns(summarize(polar)) } : {}),
+    ...(errors.length > 0 ? { originError: overRuns(summarize(errors)) } : {}),
+    images: imagesOf(
+      runs.map((r) => r.arm),
+      experiment.scores[0]!,
+    ),
+    precisionRecall: runs[0]!.arm.precisionRecall.map(({ threshold }, i) => ({
+      threshold,
+      precision: digits(meanOf(runs.map((r) => r.arm.precisionRecall[i]!.precision))),
+      recall: digits(meanOf(runs.map((r) => r.arm.precisionRecall[i]!.recall))),
+    })),
+  }
+}
+
+/** Columns over images; the mean of those runs that scored an image. */
+function imagesOf(arms: readonly ArmResult[], score: ScoreName): NonNullable<RowResult['images']> {
+  const ids = [...new Set(arms.flatMap((arm) => arm.ids))]
+  const places = arms.map((arm) => new Map(arm.ids.map((id, i) => [id, i])))
+  const column = (of: (arm: ArmResult) => readonly number[]): number[] =>
+    ids.map((id) =>
+      digits(
+        meanOf(
+          arms.flatMap((arm, k) => {
+            const i = places[k]!.get(id)
+            return i === undefined ? [] : [of(arm)[i]!]
+          }),
+        ),
+      ),
+    )
+  return {
+    ids,
+    score: column((arm) => arm.scores[score]),
+    dice: column((arm) => arm.scores.dice),
+    ...(arms[0]!.polarDice ? { polarDice: column((arm) => arm.polarDice!) } : {}),
+    ...(arms[0]!.originError ? { originError: column((arm) => arm.originError!) } : {}),
+    measured: column((arm) => arm.pixels.measured),
+    truth: column((arm) => arm.pixels.truth),
+  }
+}
+
+/** Wilcoxon's test against the row that differs in this one's `baseline` alone. */
+function tested(plan: readonly PlannedRow[], rows: readonly RowResult[], i: number): Pick<RowResult, 'test'> {
+  const { row } = plan[i]!
+  const own = rows[i]!.images
+  if (!row.baseline || !own) return {}
+  const identity = ({ data, on, method, arm, network, size, share, variant, inWindow }: Row): string =>
+    JSON.stringify([data, on, method, arm, network, size, share, variant, inWindow])
+  const wanted = identity({ ...row, ...row.baseline } as Row)
+  const k = plan.findIndex((p) => identity(p.row) === wanted)
+  const other = rows[k]?.images
+  if (!other) return {}
+  const place = new Map(other.ids.map((id, n) => [id, n]))
+  const both = own.ids.flatMap((id, n) =>
+    place.has(id) ? [[own.score[n]!, other.score[place.get(id)!]!] as const] : [],
+  )
+  if (both.length === 0) return {}
+  const { medianDifference, p } = wilcoxonSignedRank(
+    both.map(([a]) => a),
+    both.map(([, b]) => b),
+  )
+  return {
+    test: { against: rows[k]!.label, images: both.length, medianDifference: digits(medianDifference), p },
+  }
+}
+
+/** Of each data set and size, the networks of the first job that trained all of the set. */
+function curvesOf({ jobs }: Plan, byKey: ReadonlyMap<string, JobResult>): ExperimentResults['curves'] {
+  const seen = new Set<string>()
+  return jobs.flatMap(({ key, data, settings }) => {
+    const { size, share, network = 'unet', method } = settings
+    const group = [data, size, network, method].join()
+    if (share < 1 || seen.has(group)) return []
+    seen.add(group)
+    return byKey
+      .get(key)!
+      .networks.map(({ title, loss, validation }) => ({ data, size, title, loss, validation }))
+  })
+}
+
+/** Pretty JSON in which a list of numbers or names is one line. */
+export const resultsText = (results: ExperimentResults): string =>
+  `${JSON.stringify(results, null, 1).replace(/\[\s+([^[\]{}]*?)\s+\]/g, (_, inner: string) => `[${inner.replace(/\s*\n\s*/g, ' ')}]`)}\n`

@@ -1,0 +1,181 @@
+import { mkdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { DataError } from '../gpu/errors.ts'
+import { writeFileAtomic } from '../node/atomic.ts'
+import { openDataset } from '../node/folders.ts'
+import { RunFolder } from '../node/run-folder.ts'
+import type { RecoveringDevice } from '../pipelines/recover.ts'
+import { Interrupted, type RunHost } from '../runs/host.ts'
+import { methodOf } from '../runs/methods/index.ts'
+import type { Scored } from '../runs/methods/method.ts'
+import { type RunContext, type TrainedNetwork, trainNetwork, withNetworks } from '../runs/networks.ts'
+import { type DataPlan, entryOf, planOne, planWhole } from '../runs/plan.ts'
+import { casesOf } from '../runs/report.ts'
+import type { Experiment } from './experiment.ts'
+import { type ArmResult, armOf } from './image-scores.ts'
+import type { Job, Plan } from './jobs.ts'
+
+/** What one job found. */
+export interface JobResult {
+  readonly key: string
+  readonly adapter: string
+  readonly seed: number
+  readonly fold?: number
+  readonly images: { readonly train: number; readonly validation: number; readonly test: number }
+  readonly layout: string
+  readonly networks: readonly {
+    readonly name: string
+    readonly title: string
+    readonly bestEpoch: number
+    readonly seconds: number
+    readonly loss: readonly number[]
+    readonly validation: readonly number[]
+  }[]
+  /** By the data set that was scored: its own held-out images, or all of another one. */
+  readonly scored: Readonly<Record<string, readonly ArmResult[]>>
+  readonly scoringSeconds: number
+}
+
+/** Where an experiment's runs are kept and how they are run. */
+export interface Work {
+  readonly host: RunHost
+  readonly device: RecoveringDevice
+  readonly out: string
+  readonly experiment: Experiment
+  /** Folders of data sets by key. */
+  readonly folders: ReadonlyMap<string, string>
+  /** Scores, and no more training, even where trainings are not done. */
+  readonly activationCheckpointing?: boolean
+}
+
+const folderOf = ({ out }: Pick<Work, 'out'>, job: Pick<Job, 'key'>): string => join(out, 'runs', job.key)
+const resultFile = (work: Pick<Work, 'out'>, key: string): string =>
+  join(folderOf(work, { key }), 'result.json')
+
+/** Pictures of one arm of a job. */
+export const pictureFile = (out: string, key: string, on: string, arm: string, which: string): string =>
+  join(folderOf({ out }, { key }), 'overlays', `${on}-${arm}-${which}.png`)
+
+/** The result of a job that is done. */
+export async function readResult(work: Pick<Work, 'out'>, key: string): Promise<JobResult | undefined> {
+  const file = resultFile(work, key)
+  let text: string
+  try {
+    text = await readFile(file, 'utf8')
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw new DataError(`${file}: cannot be read (${(cause as Error).message})`, { cause })
+  }
+  try {
+    return JSON.parse(text) as JobResult
+  } catch (cause) {
+    throw new DataError(`${file}: is no JSON; delete it, and the same command scores the run again`, {
+      cause,
+    })
+  }
+}
+
+/** Trains every job that is not done, then looks at test images: each job's once, when all trainings are over. */
+export async function runJobs(work: Work, { jobs }: Plan): Promise<JobResult[]> {
+  const trained: { job: Job; plan: DataPlan; networks: TrainedNetwork[]; context: RunContext }[] = []
+  const results = new Map<string, JobResult>()
+  for (const [i, job] of jobs.entries()) {
+    const known = await readResult(work, job.key)
+    if (known) {
+      results.set(job.key, known)
+      continue
+    }
+    work.host.note(`${job.key} (${i + 1} of ${jobs.length})\n`)
+    trained.push({ job, ...(await trainJob(work, job)) })
+  }
+  for (const { job, plan, networks, context } of trained) {
+    if (work.host.signal.aborted) throw new Interrupted('stopped; run the same command again to go on')
+    results.set(job.key, await scoreJob(work, job, { plan, networks, context }))
+  }
+  return jobs.map(({ key }) => results.get(key)!)
+}
+
+async function planJob(work: Work, { data, settings }: Job): Promise<DataPlan> {
+  const { collection } = work.experiment.data.find(({ key }) => key === data)!
+  const open: typeof openDataset = async (folder, options) => {
+    const dataset = await openDataset(folder, options)
+    return collection && dataset.layout === 'waterloo'
+      ? openDataset(folder, { ...options, collection })
+      : dataset
+  }
+  return planOne(work.folders.get(data)!, data, settings, open)
+}
+
+async function trainJob(work: Work, job: Job) {
+  const { host, device, activationCheckpointing = false } = work
+  const { settings } = job
+  const out = folderOf(work, job)
+  const plan = await planJob(work, job)
+  // The file that `fovea evaluate --run` and `fovea predict --run` read.
+  await RunFolder.open(out, { fovea: 1, data: [entryOf(plan)], settings })
+  const context: RunContext = { host, out, settings, device, activationCheckpointing }
+  const networks: TrainedNetwork[] = []
+  for (const network of methodOf(plan.method).networks(settings)) {
+    if (host.signal.aborted) throw new Interrupted('stopped; run the same command again to go on')
+    networks.push(await trainNetwork(context, plan, network))
+  }
+  return { plan, networks, context }
+}
+
+async function scoreJob(
+  work: Work,
+  job: Job,
+  { plan, networks, context }: { plan: DataPlan; networks: readonly TrainedNetwork[]; context: RunContext },
+): Promise<JobResult> {
+  const started = performance.now()
+  const { settings, key, seed, fold, on } = job
+  const entry = entryOf(plan)
+  const scored: Record<string, ArmResult[]> = {}
+  const others = await Promise.all(on.map((other) => planWhole(work.folders.get(other)!, entry, settings)))
+  const inWindow = work.experiment.rows.some((row) => row.inWindow && row.data === job.data)
+  for (const [i, held] of [plan, ...others].entries()) {
+    const name = i === 0 ? plan.name : on[i - 1]!
+    const arms = await withNetworks(context, entry, (device, nets) =>
+      methodOf(plan.method).score(device, nets, held.test, settings),
+    )
+    scored[name] = []
+    for (const arm of arms) {
+      scored[name].push(await armOf(arm, held.test))
+      if (inWindow) scored[name].push(await armOf(arm, held.test, { inWindow }))
+      await keepPictures(work, job, name, { plan: { ...held, name }, networks: [], scored: [arm] }, arm)
+    }
+  }
+  const { train, validation, test, dataset } = plan
+  const result: JobResult = {
+    ...{ key, adapter: (await work.device.get()).adapter.name, seed },
+    ...(fold === undefined ? {} : { fold }),
+    images: { train: train.length, validation: validation.length, test: test.length },
+    layout: dataset.layout,
+    networks: networks.map(({ name, title, bestEpoch, seconds, history }) => ({
+      ...{ name, title, bestEpoch, seconds: Math.round(seconds) },
+      loss: history.map((m) => rounded(m.trainLoss)),
+      validation: history.map((m) => rounded(m.validationScore)),
+    })),
+    scored,
+    scoringSeconds: Math.round((performance.now() - started) / 1000),
+  }
+  await writeFileAtomic(resultFile(work, key), `${JSON.stringify(result)}\n`)
+  return result
+}
+
+const rounded = (v: number): number => Math.round(1e5 * v) / 1e5
+
+/** The best, the median and the worst image of an arm, for the report. */
+async function keepPictures(
+  work: Work,
+  job: Job,
+  on: string,
+  result: Parameters<typeof casesOf>[0],
+  arm: Scored,
+): Promise<void> {
+  if (!work.experiment.figures.includes('overlays')) return
+  await mkdir(join(folderOf(work, job), 'overlays'), { recursive: true })
+  const { figures } = await casesOf(result, arm)
+  for (const { which, png } of figures)
+    await writeFileAtomic(pictureFile(work.out, job.key, on, arm.key, which), png)
+}

@@ -1,0 +1,73 @@
+import { type Experiment, SCORE_TITLES } from './experiment.ts'
+import type { ExperimentResults, OverRuns, RowResult } from './results.ts'
+
+/** A table as text, for the terminal, the report and the page. */
+export interface TextTable {
+  readonly title: string
+  readonly columns: readonly string[]
+  readonly rows: readonly (readonly string[])[]
+}
+
+const three = (v: number): string => v.toFixed(3)
+const spread = (value: OverRuns | undefined, runs: number): string =>
+  value === undefined ? '–' : runs > 1 ? `${three(value.mean)} ± ${three(value.sd)}` : three(value.mean)
+
+/** A p value as papers print it. */
+export const pValue = (p: number): string => (p < 0.001 ? '< 0.001' : p.toFixed(3))
+
+/** The label of a row with what the rows of the experiment differ in. */
+export function labelsOf(rows: readonly RowResult[]): string[] {
+  const sizes = new Set(rows.map((row) => row.size))
+  return rows.map(({ label, size }) => (sizes.size > 1 ? `${label}, ${size}²` : label))
+}
+
+/** Ours beside the thesis's, a line a row. */
+export function comparison({ id, scores, polarSpace }: Experiment, results: ExperimentResults): TextTable {
+  const labels = labelsOf(results.rows)
+  const first = scores[0]!
+  const withPolar = polarSpace && results.rows.some((row) => row.polarDice)
+  const withOrigins = results.rows.some((row) => row.originError)
+  const runs = Math.max(1, ...results.rows.map((row) => row.runs.length))
+  const over = runs > 1 ? `mean ± SD over ${runs} runs` : 'one run'
+  return {
+    title: `${id}: scores in Cartesian space, ${over}, ${results.rows[0]?.size ? sizesOf(results) : ''} px`,
+    columns: [
+      'row',
+      ...scores.flatMap((name) => [
+        ...(results.rows.some((row) => row.thesis[name]) ? [`thesis ${SCORE_TITLES[name]}`] : []),
+        `our ${SCORE_TITLES[name]}`,
+      ]),
+      ...(withPolar ? ['our DSC, polar space'] : []),
+      ...(withOrigins ? ['origin error, px'] : []),
+      `p, ${SCORE_TITLES[first]}`,
+    ],
+    rows: results.rows.map((row, i) => [
+      labels[i]!,
+      ...scores.flatMap((name) => {
+        const thesis = row.thesis[name]
+        const text = thesis ? `${three(thesis.value)}${thesis.sd ? ` ± ${three(thesis.sd)}` : ''}` : '–'
+        return [
+          ...(results.rows.some((r) => r.thesis[name]) ? [text] : []),
+          spread(row.scores?.[name], row.runs.length),
+        ]
+      }),
+      ...(withPolar ? [spread(row.polarDice, row.runs.length)] : []),
+      ...(withOrigins ? [row.originError ? row.originError.mean.toFixed(2) : '–'] : []),
+      row.test ? pValue(row.test.p) : '–',
+    ]),
+  }
+}
+
+const sizesOf = ({ rows }: ExperimentResults): string =>
+  [...new Set(rows.map((row) => `${row.size}²`))].join(', ')
+
+/** Rows that were not run, by the reason. */
+export function missingOf({ rows }: ExperimentResults): string[] {
+  const labels = labelsOf(rows)
+  const reasons = new Map<string, string[]>()
+  for (const [i, { missing }] of rows.entries())
+    if (missing) reasons.set(missing, [...(reasons.get(missing) ?? []), labels[i]!])
+  return [...reasons].map(
+    ([reason, names]) => `${reason}: ${names.length > 4 ? `${names.length} rows` : names.join('; ')}`,
+  )
+}

@@ -1,0 +1,42 @@
+import { CENTRE_AUGMENTATION, NO_AUGMENTATION } from '../../pipelines/augment.ts'
+import { evaluatePolar } from '../../pipelines/evaluate.ts'
+import { heatmapTask } from '../../pipelines/heatmap-task.ts'
+import { centreScore, meanOverStacks } from '../../pipelines/losses.ts'
+import { heatmapKindOf } from '../network-kinds.ts'
+import type { Settings } from '../settings.ts'
+import type { Measure, Method, NetworkPlan } from './method.ts'
+import { polar } from './polar.ts'
+
+/** Heatmaps against Gaussians: mean over the stacks of their mean squared errors, best where centres are nearest. */
+const MEASURE: Measure = {
+  loss: meanOverStacks(),
+  score: centreScore,
+  lossName: 'mean squared error of heatmaps',
+  scoreName: 'centre score (−px)',
+}
+
+function heatmapNetwork(settings: Settings): NetworkPlan {
+  const { augment, sigma } = settings
+  const kind = heatmapKindOf(settings)
+  const task = heatmapTask({
+    stride: kind.stride,
+    augment: augment === 'thesis' ? CENTRE_AUGMENTATION : NO_AUGMENTATION,
+    ...(sigma === undefined ? {} : { sigma }),
+  })
+  return { name: 'heatmap', title: `heatmap ${kind.title}`, task, kind, measure: MEASURE }
+}
+
+/** Segmentation in polar coordinates about centres that a network of heatmaps finds (thesis 4.3, approach B). */
+export const centreHeatmap: Method = {
+  title: 'polar, and a network of heatmaps (an hourglass) whose brightest pixel is the origin (approach B)',
+  arms: [...polar.arms, 'polar-b'],
+  userOrigins: [],
+  networks: (settings) => [...polar.networks(settings), heatmapNetwork(settings)],
+  async score(device, nets, samples, settings) {
+    const { precision } = settings
+    const others = await polar.score(device, nets, samples, settings)
+    const origins = { heatmap: nets.heatmap! }
+    const images = await evaluatePolar(device, nets.polar!, samples, { origins, precision })
+    return [...others, { key: 'polar-b', label: 'Polar, heatmap origins (B)', images }]
+  },
+}

@@ -1,0 +1,131 @@
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { tempFolder } from '../data/temp.ts'
+import { discFolder, fovea } from './command.ts'
+
+const folder = await tempFolder()
+const discs = await discFolder(join(folder, 'discs'), 12)
+const cells = await discFolder(join(folder, 'cells'), 10, { size: 48, instances: true })
+const out = join(folder, 'out')
+const small = ['--features', '2', '--epochs', '2', '--lr', '1e-2', '--out', out]
+const polar = [
+  'reproduce',
+  'table-4.1',
+  '--data',
+  `lesion=${discs}`,
+  '--networks',
+  'unet',
+  '--sizes',
+  '32',
+  ...small,
+]
+
+test('a table of the thesis: interrupted, continued, every seed a run, test images scored when all is trained', async () => {
+  const line = [...polar, '--seeds', '1', '2']
+  const stopped = await fovea(line, { stopAt: 'seed2 (2 of 2)' })
+  expect(stopped.code).toBe(130)
+  const runs = join(out, 'runs')
+  const [first, second] = (await readdir(runs)).sort()
+  expect([first, second]).toEqual([
+    'lesion-polar-unet-32px-2f-2e-seed1',
+    'lesion-polar-unet-32px-2f-2e-seed2',
+  ])
+  // The first run is trained, but its test images wait for the second.
+  await expect(stat(join(runs, first!, 'lesion/polar/best.safetensors'))).resolves.toBeDefined()
+  await expect(stat(join(runs, first!, 'result.json'))).rejects.toThrow()
+
+  const { code, out: text, err } = await fovea([...line, '--json'])
+  expect(code).toBe(0)
+  expect(err).toMatch(/no folder for polyp was given: \d of 16 rows are not run/)
+  const results = JSON.parse(text)
+  expect(JSON.parse(await readFile(join(out, 'table-4.1.json'), 'utf8'))).toEqual(results)
+  const rows = results.rows.filter((r: { data: string }) => r.data === 'lesion')
+  expect(rows[0].runs.map((r: { seed: number }) => r.seed)).toEqual([1, 2])
+  expect(rows[0].thesis.dice.value).toBe(0.8256)
+  expect(rows[1].polarDice.mean).toBeGreaterThan(0)
+  expect(rows[1].originError.mean).toBeLessThan(1e-3)
+  expect(rows[2].test).toMatchObject({
+    against: 'lesion, U-Net, Cartesian',
+    images: rows[0].images.ids.length,
+  })
+  const report = await readFile(join(out, 'table-4.1.html'), 'utf8')
+  expect(report).toContain('0.826')
+  expect(report).toContain('our DSC, polar space')
+  expect(report.match(/data:image\/png/g)?.length).toBeGreaterThanOrEqual(9)
+  expect(report).not.toMatch(/<script|https?:\/\//)
+
+  const file = join(runs, first!, 'result.json')
+  const before = (await stat(file)).mtimeMs
+  const again = await fovea([...line, '--json'])
+  expect(JSON.parse(again.out)).toEqual(results)
+  expect(again.err).not.toContain('epoch')
+  expect((await stat(file)).mtimeMs).toBe(before)
+
+  // A run of an experiment is a run of fovea train.
+  const evaluated = await fovea(['evaluate', '--run', join(runs, first!), '--json'])
+  const { dice } = JSON.parse(evaluated.out).datasets[0].methods[0].cartesian
+  expect(dice.mean).toBeCloseTo(rows[0].runs[0].means.dice, 4)
+}, 120_000)
+
+test('folds score every image once; crops beside the rough network; a page of what is there', async () => {
+  const line = [
+    'reproduce',
+    'table-5.2',
+    '--data',
+    `cells=${cells}`,
+    '--sizes',
+    '32',
+    '--folds',
+    '2',
+    ...small,
+    '--json',
+  ]
+  const { code, out: text } = await fovea(line)
+  expect(code).toBe(0)
+  const [rough, crops] = JSON.parse(text).rows.filter((r: { data: string }) => r.data === 'cells')
+  expect(rough.images.ids).toHaveLength(10)
+  expect(new Set(crops.images.ids).size).toBe(10)
+  expect(crops.runs.map((r: { fold: number }) => r.fold)).toEqual([1, 2])
+
+  const page = join(folder, 'results.md')
+  expect((await fovea(['reproduce', '--page', page, '--results', out])).code).toBe(0)
+  const markdown = await readFile(page, 'utf8')
+  expect(markdown).toContain('## table-5.2: Segment-then-segment by input size')
+  expect(markdown).toContain('- table-6.1 (pericardium and eat with the depth of the slice)')
+}, 120_000)
+
+test('--list names the experiments; wrong use is a sentence', async () => {
+  const { out: list } = await fovea(['reproduce', '--list'])
+  for (const id of [
+    'table-4.1',
+    'fig-4.13',
+    'table-4.3',
+    'table-4.4',
+    'table-5.2',
+    'table-5.5',
+    'table-6.1',
+    'fig-4.4',
+  ])
+    expect(list).toContain(id)
+  const errors = async (...args: string[]) => {
+    const { code, err } = await fovea(['reproduce', ...args])
+    expect(code).toBe(2)
+    return err
+  }
+  expect(await errors('table-9.9')).toContain('table-9.9: no such experiment; there are table-4.1')
+  expect(await errors('table-4.1', '--data', `moles=${discs}`)).toContain(
+    'wants NAME=FOLDER, with a name of polyp, lesion',
+  )
+  expect(await errors('table-4.3')).toContain('pass --data polyp=FOLDER (CVC-ClinicDB)')
+  expect(await errors('table-5.4')).toContain('fovea bench')
+  expect(await errors(...polar.slice(1), '--seeds', '9', '--report-only')).toContain(
+    'no run of this experiment is done',
+  )
+  const broken = join(folder, 'broken')
+  await discFolder(broken, 1)
+  await writeFile(join(broken, 'x.json'), '{}')
+  expect(await errors('--page', join(folder, 'x.md'), '--results', broken)).toContain(
+    'holds no results of an experiment',
+  )
+}, 60_000)

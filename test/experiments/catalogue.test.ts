@@ -1,0 +1,153 @@
+import { expect, test } from 'vitest'
+import { EXPERIMENTS, unavailable } from '../../src/experiments/catalogue.ts'
+import { planExperiment, rowsAt, type Scale } from '../../src/experiments/jobs.ts'
+import { resultsOf } from '../../src/experiments/results.ts'
+import type { JobResult } from '../../src/experiments/run.ts'
+
+const scale: Scale = {
+  features: 8,
+  epochs: 3,
+  batch: 4,
+  lr: 2e-3,
+  schedule: 'cosine',
+  augment: 'none',
+  seeds: [1, 2],
+  folds: 0,
+  subset: 1,
+}
+const named = (id: string) => EXPERIMENTS.find((e) => e.id === id)!
+const thesisOf = (id: string, label: string) => named(id).rows.find((r) => r.label === label)?.thesis
+
+test('every row names a data set of its experiment, and every baseline is a row of it', () => {
+  expect(new Set(EXPERIMENTS.map((e) => e.id)).size).toBe(EXPERIMENTS.length)
+  for (const { id, data, rows } of EXPERIMENTS) {
+    const keys = data.map((d) => d.key)
+    for (const row of rows) {
+      expect(keys, id).toContain(row.data)
+      if (row.on) expect(keys, id).toContain(row.on)
+      for (const { value } of Object.values(row.thesis)) expect(value > 0 && value < 1, row.label).toBe(true)
+      if (!row.baseline) continue
+      const { label: _, thesis: __, baseline, ...rest } = row
+      const wanted = JSON.parse(JSON.stringify({ ...rest, ...baseline }))
+      expect(
+        rows.some((r) => {
+          const { label: _, thesis: __, baseline: ___, ...other } = r
+          return expect.objectContaining(wanted).asymmetricMatch(other)
+        }),
+        `${id}: ${row.label}`,
+      ).toBe(true)
+    }
+  }
+})
+
+test("the thesis's numbers stand in their rows", () => {
+  expect(named('table-4.1').rows).toHaveLength(4 * 3 * 4)
+  expect(thesisOf('table-4.1', 'lesion, Res-U-Net++, polar, Cartesian centres (A)')).toEqual({
+    dice: { value: 0.9125 },
+  })
+  expect(thesisOf('table-4.1', 'eat, DeepLabV3+, polar, model centres (B)')).toEqual({
+    dice: { value: 0.672 },
+  })
+  expect(named('table-4.3').rows.map((r) => r.thesis.dice?.value)).toEqual([
+    0.8315, 0.8918, 0.9094, 0.9288, 0.9374,
+  ])
+  expect(named('table-4.4').rows[2]!.thesis).toEqual({
+    dice: { value: 0.932, sd: 0.027 },
+    recall: { value: 0.973 },
+  })
+  expect(named('table-5.5').rows.at(-1)).toMatchObject({
+    on: 'dermquest',
+    thesis: { thresholdedJaccard: { value: 0.5456 } },
+  })
+  expect(named('table-6.1').rows[3]!.thesis.iou?.value).toBe(0.7807)
+})
+
+test('a size stands in for the thesis’s; where rows differ by size, a value stays with its own size', () => {
+  const polar = rowsAt(named('table-4.1'), { ...scale, sizes: [64], networks: ['unet'] })
+  expect(polar).toHaveLength(16)
+  expect(polar[0]).toMatchObject({ size: 64, thesis: { dice: { value: 0.8315 } } })
+  const crops = rowsAt(named('table-5.2'), { ...scale, sizes: [32, 64] }).filter((r) => r.data === 'cells')
+  expect(crops.map(({ size, arm, thesis }) => [size, arm, thesis.dice?.value])).toEqual([
+    [32, 'rough', undefined],
+    [32, 'crops', undefined],
+    [64, 'rough', 0.757],
+    [64, 'crops', 0.8428],
+  ])
+})
+
+test('rows without a folder or a method say so; the others share their runs', () => {
+  const { rows, jobs } = planExperiment(
+    named('fig-4.12'),
+    { ...scale, sizes: [64], folds: 3 },
+    new Set(['lesion']),
+  )
+  expect(rows[0]!.missing).toBe('no folder for polyp was given')
+  const lesion = rows.filter((r) => r.row.data === 'lesion')
+  expect(lesion[2]!.missing).toBeUndefined()
+  const b = lesion[3]!
+  expect(b.missing).toBe(unavailable(b.row))
+  expect(lesion[0]!.jobs).toEqual(lesion[2]!.jobs)
+  expect(jobs).toHaveLength(2 * 3)
+  expect(jobs.map((j) => [j.seed, j.fold, j.settings.fold?.index])).toEqual([
+    [1, 1, 0],
+    [1, 2, 1],
+    [1, 3, 2],
+    [2, 1, 0],
+    [2, 2, 1],
+    [2, 3, 2],
+  ])
+  expect(new Set(jobs.map((j) => j.settings.splitSeed))).toEqual(new Set([42]))
+  expect(unavailable({ method: 'astrology', arm: 'stars' })).toBe('method astrology is not available')
+  expect(unavailable({ method: 'polar', arm: 'stars' })).toBe('method polar gives no stars')
+})
+
+test('a size that no network takes is refused with the next one', () => {
+  const at = { ...scale, sizes: [40] }
+  expect(() => planExperiment(named('table-4.1'), at, new Set(['lesion']))).toThrow(
+    '--sizes 40: U-Net wants multiples of 16; pass --sizes 48',
+  )
+})
+
+test('results: means over runs, images averaged over seeds, tests paired by image', () => {
+  const experiment = named('table-5.2')
+  const at = { ...scale, sizes: [64] }
+  const plan = planExperiment(experiment, at, new Set(['cells']))
+  const column = (values: number[]) => ({
+    dice: values,
+    iou: values,
+    precision: values,
+    recall: values,
+    thresholdedJaccard: values,
+  })
+  const arm = (key: string, values: number[]) => ({
+    ...{ key, label: key, ids: values.map((_, i) => `i${i}`), scores: column(values) },
+    pixels: { measured: values, truth: values },
+    precisionRecall: [{ threshold: 0.5, precision: values[0]!, recall: 1 }],
+  })
+  const rough = [0.5, 0.6, 0.7, 0.4, 0.3, 0.55]
+  const jobs = plan.jobs.map(({ key, seed }, k): JobResult => {
+    const better = rough.map((v, i) => v + 0.01 * (i + 1) + 0.1 * k)
+    return {
+      ...{
+        key,
+        adapter: 'test',
+        seed,
+        images: { train: 8, validation: 1, test: 6 },
+        layout: 'instances',
+        networks: [],
+      },
+      scored: { cells: [arm('rough', rough), arm('crops', better)] },
+      scoringSeconds: 1,
+    }
+  })
+  const { rows, seconds } = resultsOf(experiment, at, plan, jobs)
+  expect(seconds).toBe(2)
+  const [a, b] = rows.filter((r) => r.data === 'cells')
+  expect(a!.scores!.dice).toEqual({ mean: 0.50833, sd: 0 })
+  expect(b!.scores!.dice.mean).toBeCloseTo(0.50833 + 0.035 + 0.05, 4)
+  expect(b!.scores!.dice.sd).toBeCloseTo(0.1 / Math.SQRT2, 4)
+  expect(b!.images!.dice[0]).toBeCloseTo(0.5 + 0.01 + 0.05, 4)
+  // Six of six better: 2 / 2⁶.
+  expect(b!.test).toMatchObject({ against: a!.label, images: 6, p: 2 / 64 })
+  expect(a!.test).toBeUndefined()
+})
