@@ -130,7 +130,7 @@ test('--list names the experiments; wrong use is a sentence', async () => {
     expect(code).toBe(2)
     return err
   }
-  expect(await errors('table-9.9')).toContain('table-9.9: no such experiment; there are table-4.1')
+  expect(await errors('table-9.9')).toContain('table-9.9: no such experiment; there are fig-4.4, table-4.1')
   expect(await errors('table-4.1', '--data', `moles=${discs}`)).toContain(
     'wants NAME=FOLDER, with a name of polyp, lesion',
   )
