@@ -31,6 +31,7 @@ export type { TunerTable } from './gpu/tuner-table.ts'
 export { BatchNorm2d, Conv2d, ConvTranspose2d } from './nn/layers.ts'
 export { Module } from './nn/module.ts'
 export { DeepLabV3Plus, type DeepLabV3PlusOptions } from './nn/networks/deeplab-v3-plus.ts'
+export { ParameterHead, type ParameterHeadOptions } from './nn/networks/parameter-head.ts'
 export { StackedHourglass, type StackedHourglassOptions } from './nn/networks/stacked-hourglass.ts'
 export { UNet, type UNetOptions } from './nn/networks/unet.ts'
 export { UNetPlusPlus, type UNetPlusPlusOptions } from './nn/networks/unet-plus-plus.ts'
@@ -85,6 +86,7 @@ export {
   type LocalisedSegmentation,
   segmentLocalised,
 } from './pipelines/localise.ts'
+export { LocalisedNetwork, type LocalisedNetworkParts } from './pipelines/localised-network.ts'
 export { centreScore, diceScore, meanOverStacks } from './pipelines/losses.ts'
 export type { EpochMetrics } from './pipelines/metrics.ts'
 export { perObject } from './pipelines/per-object.ts'
@@ -118,3 +120,4 @@ export {
   train,
 } from './pipelines/training.ts'
 export * from './pipelines/transforms/index.ts'
+export { type WeakLabel, type WeakTaskOptions, weakTask } from './pipelines/weak-task.ts'

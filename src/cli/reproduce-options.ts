@@ -118,6 +118,7 @@ export function scaleOf(args: ReproduceArguments, { full, folds, bySize }: Exper
     seeds: args.seeds ?? [42],
     folds: args.folds ?? (args.full ? (folds ?? 0) : 0),
     subset: args.subset,
+    ...(args.full ? { full: true as const } : {}),
     ...(sizes ? { sizes } : {}),
     ...(args.networks ? { networks: args.networks } : {}),
     ...(args.shares ? { shares: args.shares } : {}),

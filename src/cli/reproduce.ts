@@ -3,12 +3,12 @@ import type { Command } from 'commander'
 import { runBoundaries } from '../experiments/boundaries.ts'
 import { ELSEWHERE, EXPERIMENTS, unavailable } from '../experiments/catalogue.ts'
 import type { Experiment } from '../experiments/experiment.ts'
-import { type Plan, planExperiment, type Scale } from '../experiments/jobs.ts'
+import { type Plan, planExperiment, type Scale, sharing } from '../experiments/jobs.ts'
 import { writeResultsPage } from '../experiments/page.ts'
 import { writeExperimentReport } from '../experiments/report.ts'
 import { type ExperimentResults, resultsOf, resultsText } from '../experiments/results.ts'
 import { type JobResult, readResult, runJobs, type Work } from '../experiments/run.ts'
-import { comparison } from '../experiments/tables.ts'
+import { comparison, shownRows } from '../experiments/tables.ts'
 import { DataError } from '../gpu/errors.ts'
 import { writeFileAtomic } from '../node/atomic.ts'
 import type { Report } from '../report/report.ts'
@@ -68,7 +68,7 @@ async function runReproduction(id: string | undefined, args: ReproduceArguments,
     throw new DataError(`${id}: nothing of it can be run; ${needs(experiment, plan)}`)
   const done = args.reportOnly
     ? await finished(args.out, plan)
-    : await run(experiment, plan, folders, args, io)
+    : await run(experiment, sharing(plan), folders, args, io)
   await finish(experiment, resultsOf(experiment, scale, done.plan, done.jobs), args, io)
 }
 
@@ -123,26 +123,27 @@ async function run(
   }
 }
 
-/** The runs that are done; rows that want another one are marked. */
-async function finished(out: string, plan: Plan): Promise<{ plan: Plan; jobs: JobResult[] }> {
+/** The runs that are done, of rows that share theirs or have their own; rows that want another one are marked. */
+async function finished(out: string, own: Plan): Promise<{ plan: Plan; jobs: JobResult[] }> {
+  const shared = sharing(own)
   const jobs: JobResult[] = []
-  for (const { key } of plan.jobs) {
+  for (const { key } of own.jobs) {
     const result = await readResult({ out }, key)
     if (result) jobs.push(result)
   }
   if (jobs.length === 0)
     throw new DataError(`${out}: no run of this experiment is done; leave out --report-only`)
   const keys = new Set(jobs.map((job) => job.key))
+  const rows = own.rows.map((planned, i) => {
+    const there = [shared.rows[i]!, planned].map((p) => p.jobs.filter((key) => keys.has(key)))
+    const used = there[0]!.length > 0 ? there[0]! : there[1]!
+    const missing = planned.missing ?? (used.length === 0 ? 'not run yet' : undefined)
+    return { ...planned, jobs: used, ...(missing ? { missing } : {}) }
+  })
+  const used = new Set(rows.flatMap((row) => row.jobs))
   return {
-    jobs,
-    plan: {
-      jobs: plan.jobs.filter(({ key }) => keys.has(key)),
-      rows: plan.rows.map((planned) => {
-        const there = planned.jobs.filter((key) => keys.has(key))
-        const missing = planned.missing ?? (there.length === 0 ? 'not run yet' : undefined)
-        return { ...planned, jobs: there, ...(missing ? { missing } : {}) }
-      }),
-    },
+    jobs: jobs.filter(({ key }) => used.has(key)),
+    plan: { jobs: own.jobs.filter(({ key }) => used.has(key)), rows },
   }
 }
 
@@ -155,8 +156,8 @@ function missingLines({ rows }: Plan): string[] {
 
 function needs({ data }: Experiment, { rows }: Plan): string {
   if (rows.length === 0) return 'no row has these networks and shares'
-  const method = rows.find(({ missing }) => missing?.startsWith('method'))?.missing
-  if (method && rows.every(({ missing }) => missing?.startsWith('method'))) return method
+  const methods = [...new Set(rows.map(({ row }) => unavailable(row)))]
+  if (methods.every((reason) => reason !== undefined)) return methods.join('; ')
   return `pass --data ${data.map(({ key, title }) => `${key}=FOLDER (${title})`).join(' ')}`
 }
 
@@ -181,6 +182,6 @@ function list(args: ReproduceArguments, io: Io): void {
 }
 
 const printed = (experiment: Experiment, results: ExperimentResults): string => {
-  const { title, columns, rows } = comparison(experiment, results)
+  const { title, columns, rows } = comparison(experiment, shownRows(results))
   return `${title}\n${formatTable(columns, rows)}`
 }

@@ -133,7 +133,7 @@ export async function runBoundaries(device: Device, experiment: Experiment, scal
         figures.push({ caption: `${name}, DSC ${means.dice.toFixed(3)}`, png })
       }
       rows.push({
-        label: `${width} units a layer, ${name}`,
+        label: `perceptron of ${width} units a layer, ${name}`,
         ...{
           data: 'points',
           method: 'perceptron',

@@ -47,8 +47,6 @@ export interface Row {
   readonly share?: number
   /** What else sets the row apart, in the settings of its runs. */
   readonly variant?: Partial<Omit<Settings, 'method'>>
-  /** Only pixels in the image's intensity window count, in truth and prediction: EAT within the pericardium. */
-  readonly inWindow?: boolean
   readonly thesis: Readonly<Partial<Record<ScoreName, ThesisValue>>>
   /** The row that this one is tested against: the one that differs in this alone. */
   readonly baseline?: Partial<Pick<Row, 'method' | 'arm' | 'variant'>>

@@ -1,6 +1,5 @@
 import type { Sample } from '../data/dataset.ts'
 import { DataError } from '../gpu/errors.ts'
-import { scoreMask } from '../pipelines/scores.ts'
 import type { Scored } from '../runs/methods/method.ts'
 import { SCORE_TITLES, type ScoreName } from './experiment.ts'
 
@@ -19,6 +18,8 @@ export interface ArmResult {
   readonly originError?: readonly number[]
   /** Foreground pixels of prediction and truth. */
   readonly pixels: { readonly measured: readonly number[]; readonly truth: readonly number[] }
+  /** Of several objects, a point a pair of t₁ and t₂. */
+  readonly thresholds?: NonNullable<Scored['thresholds']>
   /** Over all pixels of all images, a point a threshold of the map. */
   readonly precisionRecall: readonly {
     readonly threshold: number
@@ -27,27 +28,19 @@ export interface ArmResult {
   }[]
 }
 
-/** Over this a pixel of a windowed slice lies within the window; the normalisation takes 0.1 from [0, 1]. */
-const WINDOW = -0.1 + 0.5 / 255
-
 /** Thresholds of the precision–recall curve: 0.05, 0.10 … 0.95. */
 const STEPS = 20
 
 const rounded = (v: number): number => Math.round(1e5 * v) / 1e5
 
-/** The key of an arm whose scores count only what lies in the image's window. */
-export const windowKey = (arm: string): string => `${arm}@window`
-
 /**
  * Scores of an arm's images as the results keep them.
  *
  * @param samples the same images in the same order
- * @param options `inWindow`: only pixels whose intensity lies in the window of the image's first channel count
  */
 export async function armOf(
-  { key, label, images, amounts }: Scored,
+  { key, label, images, amounts, thresholds }: Scored,
   samples: readonly Sample[],
-  { inWindow = false } = {},
 ): Promise<ArmResult> {
   const below = { true: new Float64Array(STEPS), false: new Float64Array(STEPS) }
   const scores = Object.fromEntries(SCORE_NAMES.map((name) => [name, [] as number[]])) as Record<
@@ -56,33 +49,31 @@ export async function armOf(
   >
   const pixels = { measured: [] as number[], truth: [] as number[] }
   for (const [i, e] of images.entries()) {
-    const { image, mask, height, width } = await samples[i]!.load()
+    const { mask: truth, height, width } = await samples[i]!.load()
     if (e.id !== samples[i]!.id || e.height !== height || e.width !== width)
       throw new DataError(`${e.id}: scored at ${e.width}×${e.height} px, but the image is ${width}×${height}`)
-    const kept = (v: number, k: number): number => (inWindow && !(image[k]! > WINDOW) ? 0 : v)
-    const [prediction, truth] = [e.prediction.map(kept), mask.map(kept)]
-    const own = inWindow ? scoreMask(prediction, truth) : e.scores
-    for (const name of SCORE_NAMES) scores[name].push(rounded(own[name]))
+    for (const name of SCORE_NAMES) scores[name].push(rounded(e.scores[name]))
     let [measured, actual] = [0, 0]
     for (let k = 0; k < truth.length; k++) {
       const is = truth[k]! > 0.5
       if (is) actual++
-      if (prediction[k]! > 0.5) measured++
-      below[`${is}`][Math.min(STEPS - 1, Math.floor(prediction[k]! * STEPS))]!++
+      if (e.prediction[k]! > 0.5) measured++
+      below[`${is}`][Math.min(STEPS - 1, Math.floor(e.prediction[k]! * STEPS))]!++
     }
-    pixels.measured.push(amounts && !inWindow ? amounts.measured[i]! : measured)
-    pixels.truth.push(amounts && !inWindow ? amounts.truth[i]! : actual)
+    pixels.measured.push(amounts ? amounts.measured[i]! : measured)
+    pixels.truth.push(amounts ? amounts.truth[i]! : actual)
   }
   const polar = images.flatMap((e) => (e.polarScores ? [rounded(e.polarScores.dice)] : []))
   const errors = images.flatMap((e) => (e.originError === undefined ? [] : [rounded(e.originError)]))
   return {
-    key: inWindow ? windowKey(key) : key,
-    label: inWindow ? `${label}, in the window` : label,
+    key,
+    label,
     ids: images.map((e) => e.id),
     scores,
-    ...(polar.length > 0 && !inWindow ? { polarDice: polar } : {}),
-    ...(errors.length > 0 && !inWindow ? { originError: errors } : {}),
+    ...(polar.length > 0 ? { polarDice: polar } : {}),
+    ...(errors.length > 0 ? { originError: errors } : {}),
     pixels,
+    ...(thresholds ? { thresholds } : {}),
     precisionRecall: curveOf(below.true, below.false),
   }
 }

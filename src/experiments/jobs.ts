@@ -23,6 +23,8 @@ export interface Scale {
   readonly sizes?: readonly number[]
   readonly networks?: readonly NetworkName[]
   readonly shares?: readonly number[]
+  /** The thesis's own: eight stacks of hourglasses, crops from images of 1,024 px. */
+  readonly full?: true
 }
 
 /** The split does not move with the seed of weights and order, so that runs of several seeds score the same images. */
@@ -88,6 +90,8 @@ function jobOf(row: Row, scale: Scale, seed: number, fold?: number): Job {
     ...{ depthChannel: false, validation: 0.1, test: 0.1, splitSeed: SPLIT_SEED },
     ...(fold === undefined ? {} : { fold: { index: fold - 1, of: folds } }),
     ...(subset < 1 ? { dataShare: subset } : {}),
+    ...(scale.full && row.method === 'centre-heatmap' ? { stacks: 8 } : {}),
+    ...(scale.full && row.method === 'end-to-end' ? { resolution: 1024 } : {}),
     ...variant,
   }
   const key = [
@@ -95,6 +99,7 @@ function jobOf(row: Row, scale: Scale, seed: number, fold?: number): Job {
     ...(share < 1 ? [`${100 * share}pc`] : []),
     ...(subset < 1 ? [`subset${subset}`] : []),
     ...(augment === 'none' ? [] : [augment]),
+    ...(scale.full ? ['full'] : []),
     ...Object.entries(variant).map(([name, value]) => `${name}-${nameOf(value)}`),
     `seed${seed}`,
     ...(fold === undefined ? [] : [`fold${fold}of${folds}`]),
@@ -111,7 +116,7 @@ function jobOf(row: Row, scale: Scale, seed: number, fold?: number): Job {
 export function planExperiment(experiment: Experiment, scale: Scale, folders: ReadonlySet<string>): Plan {
   const jobs = new Map<string, Job>()
   const rows = rowsAt(experiment, scale).map((row): PlannedRow => {
-    const missing = unavailable(row) ?? withoutFolder(row, folders)
+    const missing = withoutFolder(row, folders) ?? unavailable(row)
     if (missing) return { row, jobs: [], missing }
     const { step, title } = kindOf(row.network)
     if (row.size % step !== 0)
@@ -130,7 +135,7 @@ export function planExperiment(experiment: Experiment, scale: Scale, folders: Re
     )
     return { row, jobs: keys }
   })
-  return sharing({ rows, jobs: [...jobs.values()] })
+  return { rows, jobs: [...jobs.values()] }
 }
 
 const withoutFolder = ({ data, on }: Row, folders: ReadonlySet<string>): string | undefined => {
@@ -138,8 +143,8 @@ const withoutFolder = ({ data, on }: Row, folders: ReadonlySet<string>): string 
   return lacking === undefined ? undefined : `no folder for ${lacking} was given`
 }
 
-/** Leaves out jobs whose every arm another job gives with the same settings: approach B trains all of approach A. */
-function sharing({ rows, jobs }: Plan): Plan {
+/** The plan without jobs whose every arm another job gives with the same settings: approach B trains all of approach A. */
+export function sharing({ rows, jobs }: Plan): Plan {
   const rest = ({ settings: { method: _, ...settings }, data, on }: Job) =>
     JSON.stringify([settings, data, on])
   const covers = (a: Job, b: Job): boolean =>

@@ -4,7 +4,7 @@ import { DataError } from '../gpu/errors.ts'
 import { writeFileAtomic } from '../node/atomic.ts'
 import { ELSEWHERE, EXPERIMENTS } from './catalogue.ts'
 import { type Experiment, SCORE_TITLES } from './experiment.ts'
-import { scaleText } from './report.ts'
+import { scaleText, timeText } from './report.ts'
 import type { ExperimentResults, RowResult } from './results.ts'
 import { blandAltman, pearson } from './statistics.ts'
 import { comparison, labelsOf, missingOf, pValue } from './tables.ts'
@@ -50,7 +50,7 @@ async function readResults(file: string): Promise<ExperimentResults> {
 
 function pageOf(all: readonly ExperimentResults[]): string {
   const ids = new Set(all.map((r) => r.experiment))
-  const absent = EXPERIMENTS.filter((e) => !ids.has(e.id)).map((e) => `${e.id} (${e.title.toLowerCase()})`)
+  const absent = EXPERIMENTS.filter((e) => !ids.has(e.id)).map((e) => `${e.id}: ${e.title}`)
   const minutes = Math.round(all.reduce((sum, r) => sum + r.seconds, 0) / 60)
   const adapters = [...new Set(all.map((r) => r.adapter))].join('; ')
   return `# Results
@@ -63,7 +63,8 @@ numbers say whether its *effects* show at this size, not whether its *values* ar
 that share runs count them each, ${minutes} min in all. Scores are of held-out images in the space of the image, what a user gets;
 the thesis scored single-object polar predictions in polar space, and a column of that name stands beside them.
 Images of held-out parts were scored once, after all trainings. "Held" below means: the difference has the thesis's sign and
-p < ${LEVEL} by Wilcoxon's signed-rank test, paired by image.
+p < ${LEVEL} by Wilcoxon's signed-rank test, paired by image; of several seeds an image's mean is tested. Slices of one patient and
+images of one microscope are not independent, so p is a guide and no more.
 
 ${all.map(section).join('\n')}
 ## Not run
@@ -89,16 +90,20 @@ function section(results: ExperimentResults): string {
         ]
       : [],
   )
+  const notes = [
+    ...verdicts(experiment, run),
+    ...agreements(experiment, run),
+    ...centres(experiment, run),
+    ...missingOf(results).map((text) => `Not run: ${text}.`),
+  ]
   return `## ${results.experiment}: ${results.title}
 
-${scaleText(results)} ${Math.max(1, Math.round(results.seconds / 60))} min on ${results.adapter}.${sets.length > 0 ? ` ${sets.join('; ')}.` : ''}
+${scaleText(results)} ${timeText(results.seconds)}.${sets.length > 0 ? ` ${sets.join('; ')}.` : ''}
 
 ${line(columns)}
 ${line(columns.map((_, i) => (i === 0 ? '---' : '---:')))}
 ${rows.map(line).join('\n')}
-
-${[...verdicts(experiment, run), ...agreements(experiment, run), ...missingOf(results).map((text) => `Not run: ${text}.`)].map((t) => `- ${t}`).join('\n')}
-`
+${notes.length > 0 ? `\n${notes.map((t) => `- ${t}`).join('\n')}\n` : ''}`
 }
 
 /** What held and what did not, a sentence a tested row. */
@@ -147,6 +152,17 @@ function agreements({ figures }: Experiment, { rows }: ExperimentResults): strin
     const { bias, limits } = blandAltman(images.measured, images.truth)
     return [
       `${label}: pixels an image against truth, Pearson's r ${pearson(images.measured, images.truth).toFixed(3)}, bias ${bias.toFixed(1)}, limits of agreement ${limits[0].toFixed(1)} to ${limits[1].toFixed(1)}`,
+    ]
+  })
+}
+
+function centres({ figures }: Experiment, { rows }: ExperimentResults): string[] {
+  if (!figures.includes('centre-error')) return []
+  return rows.flatMap(({ label, arm, images }) => {
+    const errors = images?.originError
+    if (!errors || errors.length < 2 || arm.endsWith('truth')) return []
+    return [
+      `${label}: error of the centre against DSC, Pearson's r ${pearson(errors, images.dice).toFixed(3)}`,
     ]
   })
 }

@@ -5,7 +5,7 @@ import { agreement, lines, precisionRecall, type Series, scatter, violins } from
 import { type Experiment, SCORE_TITLES, type ScoreName } from './experiment.ts'
 import type { ExperimentResults, RowResult } from './results.ts'
 import { pictureFile } from './run.ts'
-import { comparison, labelsOf, missingOf } from './tables.ts'
+import { comparison, labelsOf, missingOf, shownRows } from './tables.ts'
 
 const isDone = (row: RowResult): row is RowResult & Required<Pick<RowResult, 'images' | 'scores'>> =>
   row.images !== undefined
@@ -24,7 +24,7 @@ export async function writeExperimentReport(
 
 async function reportOf(out: string, experiment: Experiment, results: ExperimentResults): Promise<Report> {
   const { figures, scores, polarSpace } = experiment
-  const table = comparison(experiment, results)
+  const table = comparison(experiment, shownRows(results), { tests: false })
   const missing = missingOf(results)
   const first = SCORE_TITLES[scores[0]!]
   const labels = labelsOf(results.rows)
@@ -75,12 +75,14 @@ async function reportOf(out: string, experiment: Experiment, results: Experiment
       drawn(
         rows
           .filter((r) => setOf(r) === set)
-          .map(({ label, precisionRecall }) => ({
+          .map(({ label, precisionRecall, thresholds }) => ({
             name: label,
-            points: precisionRecall!.map(({ recall: x, precision: y }) => ({ x, y })),
+            points: (thresholds?.filter(({ low }) => low === 0) ?? precisionRecall!).map(
+              ({ recall: x, precision: y }) => ({ x, y }),
+            ),
           })),
         precisionRecall,
-        'Over all pixels of all images; thresholds of the map from 0.05 to 0.95.',
+        'Thresholds of the map from 0.05 to 0.95, over all pixels of all images; of fused maps t₂ from 0 to 0.9 at t₁ = 0, mean over images.',
       ),
     )
   if (has('bland-altman'))
@@ -99,7 +101,6 @@ async function reportOf(out: string, experiment: Experiment, results: Experiment
       {
         ...table,
         note:
-          `p: Wilcoxon's signed-rank test of ${first} against the baseline row, paired by image, two-sided; – where there is no baseline. ` +
           'Where truth and prediction are both empty, an image scores 1; where one of them is, 0.' +
           (polarSpace
             ? ' The thesis scored polar predictions in polar space against the polar truth: its numbers compare with the column of polar space; the Cartesian scores are those of the masks that a user gets.'
@@ -108,7 +109,7 @@ async function reportOf(out: string, experiment: Experiment, results: Experiment
       ...(tests(results, labels).length > 0
         ? [
             {
-              title: 'Paired tests',
+              title: `Paired tests by image (Wilcoxon's signed-rank, two-sided)`,
               columns: ['row', 'against', 'images', `median difference, ${first}`, 'p'],
               rows: tests(results, labels),
             },
@@ -184,20 +185,20 @@ const tests = ({ rows }: ExperimentResults, labels: readonly string[]): (string 
       : [],
   )
 
+/** Learning curves of the first run; those of networks that were measured alike together. */
 function curvesOf({ curves }: ExperimentResults): NonNullable<Report['curves']> {
   const sets = [...new Set(curves.map((c) => `${c.data}, ${c.size}²`))]
-  const of = (set: string, field: 'loss' | 'validation') =>
-    curves
-      .filter((c) => `${c.data}, ${c.size}²` === set)
-      .map((c) => ({ name: c.title, epochs: c[field].map((_, i) => i + 1), values: c[field] }))
-  return sets.flatMap((set) => [
-    { title: `${set}: training loss, first run`, yLabel: 'loss', series: of(set, 'loss') },
-    {
-      title: `${set}: validation, first run`,
-      yLabel: 'score, each network in its own space',
-      series: of(set, 'validation'),
-    },
-  ])
+  const of = (set: string, name: 'lossName' | 'scoreName', values: 'loss' | 'validation') => {
+    const own = curves.filter((c) => `${c.data}, ${c.size}²` === set)
+    return [...new Set(own.map((c) => c[name]))].map((what) => ({
+      title: `${set}: ${values === 'loss' ? 'training loss' : 'validation'}, first run`,
+      yLabel: what === 'DSC' ? 'DSC, each network in its own space' : what,
+      series: own
+        .filter((c) => c[name] === what)
+        .map((c) => ({ name: c.title, epochs: c[values].map((_, i) => i + 1), values: c[values] })),
+    }))
+  }
+  return sets.flatMap((set) => [...of(set, 'lossName', 'loss'), ...of(set, 'scoreName', 'validation')])
 }
 
 /** What was run, in a sentence. */
@@ -213,6 +214,10 @@ export function scaleText({ scale, rows, data }: ExperimentResults): string {
   )
 }
 
+/** Seconds under two minutes, else minutes. */
+export const timeText = (seconds: number): string =>
+  seconds < 120 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`
+
 function factsOf({ data, seconds }: ExperimentResults): [string, string][] {
   return [
     ...data.flatMap(({ key, title, layout, images }): [string, string][] =>
@@ -225,7 +230,7 @@ function factsOf({ data, seconds }: ExperimentResults): [string, string][] {
           ]
         : [],
     ),
-    ['Time', `${Math.round(seconds / 60)} min of training and scoring`],
+    ['Time', `${timeText(seconds)} of training and scoring`],
   ]
 }
 

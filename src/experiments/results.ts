@@ -1,6 +1,6 @@
 import { type Summary, summarize } from '../pipelines/scores.ts'
 import type { DataSlot, Experiment, Row, ScoreName } from './experiment.ts'
-import { type ArmResult, windowKey } from './image-scores.ts'
+import type { ArmResult } from './image-scores.ts'
 import type { Plan, PlannedRow, Scale } from './jobs.ts'
 import type { JobResult } from './run.ts'
 import { wilcoxonSignedRank } from './statistics.ts'
@@ -54,6 +54,8 @@ export interface RowResult {
   }
   /** Mean over runs. */
   readonly precisionRecall?: ArmResult['precisionRecall']
+  /** Of several objects, at pairs of t₁ and t₂; mean over runs. */
+  readonly thresholds?: ArmResult['thresholds']
 }
 
 /** An experiment as it was run: what its JSON file holds. Scores only, no images. */
@@ -73,6 +75,8 @@ export interface ExperimentResults {
     readonly data: string
     readonly size: number
     readonly title: string
+    readonly lossName: string
+    readonly scoreName: string
     readonly loss: readonly number[]
     readonly validation: readonly number[]
   }[]
@@ -133,13 +137,12 @@ function rowOf(
   byKey: ReadonlyMap<string, JobResult>,
   experiment: Experiment,
 ): RowResult {
-  const { label, data, on, method, arm, network, size, share = 1, thesis, inWindow } = row
+  const { label, data, on, method, arm, network, size, share = 1, thesis } = row
   const known = { label, data, ...(on ? { on } : {}), method, arm, network, size, share, thesis }
   if (missing) return { ...known, missing, runs: [] }
   const runs = jobs.map((key) => {
     const job = byKey.get(key)!
-    const wanted = inWindow ? windowKey(arm) : arm
-    return { job, arm: job.scored[on ?? data]!.find((a) => a.key === wanted)! }
+    return { job, arm: job.scored[on ?? data]!.find((a) => a.key === arm)! }
   })
   const means = runs.map(
     ({ arm }) =>
@@ -164,6 +167,7 @@ function rowOf(
       runs.map((r) => r.arm),
       experiment.scores[0]!,
     ),
+    ...(runs[0]!.arm.thresholds ? { thresholds: meanThresholds(runs.map((r) => r.arm)) } : {}),
     precisionRecall: runs[0]!.arm.precisionRecall.map(({ threshold }, i) => ({
       threshold,
       precision: digits(meanOf(runs.map((r) => r.arm.precisionRecall[i]!.precision))),
@@ -171,6 +175,13 @@ function rowOf(
     })),
   }
 }
+
+const meanThresholds = (arms: readonly ArmResult[]): NonNullable<ArmResult['thresholds']> =>
+  arms[0]!.thresholds!.map(({ low, high }, i) => {
+    const mean = (name: 'precision' | 'recall' | 'dice') =>
+      digits(meanOf(arms.map((arm) => arm.thresholds![i]![name])))
+    return { low, high, precision: mean('precision'), recall: mean('recall'), dice: mean('dice') }
+  })
 
 /** Columns over images; the mean of those runs that scored an image. */
 function imagesOf(arms: readonly ArmResult[], score: ScoreName): NonNullable<RowResult['images']> {
@@ -203,8 +214,8 @@ function tested(plan: readonly PlannedRow[], rows: readonly RowResult[], i: numb
   const { row } = plan[i]!
   const own = rows[i]!.images
   if (!row.baseline || !own) return {}
-  const identity = ({ data, on, method, arm, network, size, share, variant, inWindow }: Row): string =>
-    JSON.stringify([data, on, method, arm, network, size, share, variant, inWindow])
+  const identity = ({ data, on, method, arm, network, size, share, variant }: Row): string =>
+    JSON.stringify([data, on, method, arm, network, size, share, variant])
   const wanted = identity({ ...row, ...row.baseline } as Row)
   const k = plan.findIndex((p) => identity(p.row) === wanted)
   const other = rows[k]?.images
@@ -233,7 +244,7 @@ function curvesOf({ jobs }: Plan, byKey: ReadonlyMap<string, JobResult>): Experi
     seen.add(group)
     return byKey
       .get(key)!
-      .networks.map(({ title, loss, validation }) => ({ data, size, title, loss, validation }))
+      .networks.map(({ name: _, bestEpoch: __, seconds: ___, ...curves }) => ({ data, size, ...curves }))
   })
 }
 

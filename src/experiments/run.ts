@@ -28,6 +28,8 @@ export interface JobResult {
     readonly title: string
     readonly bestEpoch: number
     readonly seconds: number
+    readonly lossName: string
+    readonly scoreName: string
     readonly loss: readonly number[]
     readonly validation: readonly number[]
   }[]
@@ -44,7 +46,6 @@ export interface Work {
   readonly experiment: Experiment
   /** Folders of data sets by key. */
   readonly folders: ReadonlyMap<string, string>
-  /** Scores, and no more training, even where trainings are not done. */
   readonly activationCheckpointing?: boolean
 }
 
@@ -132,7 +133,6 @@ async function scoreJob(
   const entry = entryOf(plan)
   const scored: Record<string, ArmResult[]> = {}
   const others = await Promise.all(on.map((other) => planWhole(work.folders.get(other)!, entry, settings)))
-  const inWindow = work.experiment.rows.some((row) => row.inWindow && row.data === job.data)
   for (const [i, held] of [plan, ...others].entries()) {
     const name = i === 0 ? plan.name : on[i - 1]!
     const arms = await withNetworks(context, entry, (device, nets) =>
@@ -141,7 +141,6 @@ async function scoreJob(
     scored[name] = []
     for (const arm of arms) {
       scored[name].push(await armOf(arm, held.test))
-      if (inWindow) scored[name].push(await armOf(arm, held.test, { inWindow }))
       await keepPictures(work, job, name, { plan: { ...held, name }, networks: [], scored: [arm] }, arm)
     }
   }
@@ -151,8 +150,8 @@ async function scoreJob(
     ...(fold === undefined ? {} : { fold }),
     images: { train: train.length, validation: validation.length, test: test.length },
     layout: dataset.layout,
-    networks: networks.map(({ name, title, bestEpoch, seconds, history }) => ({
-      ...{ name, title, bestEpoch, seconds: Math.round(seconds) },
+    networks: networks.map(({ name, title, bestEpoch, seconds, lossName, scoreName, history }) => ({
+      ...{ name, title, bestEpoch, seconds: Math.round(seconds), lossName, scoreName },
       loss: history.map((m) => rounded(m.trainLoss)),
       validation: history.map((m) => rounded(m.validationScore)),
     })),

@@ -21,8 +21,19 @@ export function labelsOf(rows: readonly RowResult[]): string[] {
   return rows.map(({ label, size }) => (sizes.size > 1 ? `${label}, ${size}²` : label))
 }
 
-/** Ours beside the thesis's, a line a row. */
-export function comparison({ id, scores, polarSpace }: Experiment, results: ExperimentResults): TextTable {
+/** Rows that tables show: those that were run, and those that wait for more than a folder. */
+export const shownRows = (results: ExperimentResults): ExperimentResults => ({
+  ...results,
+  rows: results.rows.filter(({ missing }) => !missing?.startsWith('no folder')),
+})
+
+/** Ours beside the thesis's, a line a row; with p values unless `tests` is false. */
+export function comparison(
+  { id, scores, polarSpace }: Experiment,
+  results: ExperimentResults,
+  { tests = true } = {},
+): TextTable {
+  const withTests = tests && results.rows.some((row) => row.test)
   const labels = labelsOf(results.rows)
   const first = scores[0]!
   const withPolar = polarSpace && results.rows.some((row) => row.polarDice)
@@ -39,7 +50,7 @@ export function comparison({ id, scores, polarSpace }: Experiment, results: Expe
       ]),
       ...(withPolar ? ['our DSC, polar space'] : []),
       ...(withOrigins ? ['origin error, px'] : []),
-      `p, ${SCORE_TITLES[first]}`,
+      ...(withTests ? [`p, ${SCORE_TITLES[first]}`] : []),
     ],
     rows: results.rows.map((row, i) => [
       labels[i]!,
@@ -53,7 +64,7 @@ export function comparison({ id, scores, polarSpace }: Experiment, results: Expe
       }),
       ...(withPolar ? [spread(row.polarDice, row.runs.length)] : []),
       ...(withOrigins ? [row.originError ? row.originError.mean.toFixed(2) : '–'] : []),
-      row.test ? pValue(row.test.p) : '–',
+      ...(withTests ? [row.test ? pValue(row.test.p) : '–'] : []),
     ]),
   }
 }
@@ -67,7 +78,8 @@ export function missingOf({ rows }: ExperimentResults): string[] {
   const reasons = new Map<string, string[]>()
   for (const [i, { missing }] of rows.entries())
     if (missing) reasons.set(missing, [...(reasons.get(missing) ?? []), labels[i]!])
-  return [...reasons].map(
-    ([reason, names]) => `${reason}: ${names.length > 4 ? `${names.length} rows` : names.join('; ')}`,
-  )
+  return [...reasons].map(([reason, names]) => {
+    const many = names.length > 4 || reason.startsWith('no folder')
+    return `${reason}: ${many ? `${names.length} rows` : names.join('; ')}`
+  })
 }

@@ -21,7 +21,7 @@ th { text-align: left; font-weight: 600; font-size: .8125rem; color: var(--soft)
 th, td { padding: .45rem 1.5rem .45rem 0; border-bottom: 1px solid var(--line) }
 th:last-child, td:last-child { padding-right: 0 }
 th.number, td.number { text-align: right; white-space: nowrap }
-tbody td:first-child { min-width: 9rem }
+tbody td:first-child { min-width: 13rem }
 tbody tr:last-child td { border-bottom-color: var(--soft) }
 .grid { display: grid; gap: 1.75rem; grid-template-columns: repeat(auto-fit, minmax(min(21rem, 100%), 1fr)) }
 .images { display: grid; gap: 1.25rem; grid-template-columns: repeat(auto-fill, minmax(min(15rem, 100%), 1fr)) }

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { EXPERIMENTS, unavailable } from '../../src/experiments/catalogue.ts'
-import { planExperiment, rowsAt, type Scale } from '../../src/experiments/jobs.ts'
+import { planExperiment, rowsAt, type Scale, sharing } from '../../src/experiments/jobs.ts'
 import { resultsOf } from '../../src/experiments/results.ts'
 import type { JobResult } from '../../src/experiments/run.ts'
 
@@ -76,17 +76,15 @@ test('a size stands in for the thesis’s; where rows differ by size, a value st
 })
 
 test('rows without a folder or a method say so; the others share their runs', () => {
-  const { rows, jobs } = planExperiment(
-    named('fig-4.12'),
-    { ...scale, sizes: [64], folds: 3 },
-    new Set(['lesion']),
-  )
+  const own = planExperiment(named('fig-4.12'), { ...scale, sizes: [64], folds: 3 }, new Set(['lesion']))
+  const { rows, jobs } = sharing(own)
   expect(rows[0]!.missing).toBe('no folder for polyp was given')
   const lesion = rows.filter((r) => r.row.data === 'lesion')
   expect(lesion[2]!.missing).toBeUndefined()
-  const b = lesion[3]!
-  expect(b.missing).toBe(unavailable(b.row))
+  // Approach B trains what A needs.
   expect(lesion[0]!.jobs).toEqual(lesion[2]!.jobs)
+  expect(lesion[0]!.jobs).toEqual(lesion[3]!.jobs)
+  expect(own.jobs).toHaveLength(2 * 2 * 3)
   expect(jobs).toHaveLength(2 * 3)
   expect(jobs.map((j) => [j.seed, j.fold, j.settings.fold?.index])).toEqual([
     [1, 1, 0],
@@ -97,6 +95,7 @@ test('rows without a folder or a method say so; the others share their runs', ()
     [2, 3, 2],
   ])
   expect(new Set(jobs.map((j) => j.settings.splitSeed))).toEqual(new Set([42]))
+  for (const { rows } of EXPERIMENTS) for (const row of rows) expect(unavailable(row)).toBeUndefined()
   expect(unavailable({ method: 'astrology', arm: 'stars' })).toBe('method astrology is not available')
   expect(unavailable({ method: 'polar', arm: 'stars' })).toBe('method polar gives no stars')
 })

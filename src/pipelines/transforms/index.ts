@@ -1,6 +1,7 @@
 export { affineTransform, rescaleTransform, translateTransform } from './affine.ts'
 export { composeTransforms } from './compose.ts'
 export { cropTransform } from './crop.ts'
+export { type DeformationOptions, deformationTransform, fieldRoughness } from './deformation.ts'
 export {
   boxOfMap,
   brightestOfMap,

@@ -1,0 +1,78 @@
+import type { Device } from '../autograd/device.ts'
+import { add } from '../autograd/ops/add.ts'
+import { diceLoss } from '../autograd/ops/dice-loss.ts'
+import { mul } from '../autograd/ops/mul.ts'
+import type { Tensor } from '../autograd/tensor.ts'
+import { FoveaError } from '../gpu/errors.ts'
+import { Module } from '../nn/module.ts'
+import { type LocalisedResult, segmentLocalised } from './localise.ts'
+import type { ParameterFunction } from './transforms/parameters.ts'
+import type { Transform } from './transforms/transform.ts'
+
+/** The parts of a `LocalisedNetwork`. */
+export interface LocalisedNetworkParts {
+  /** Images to a rough map, or with `parameters` left out straight to ϕ (N, K): see `ParameterHead`. */
+  readonly localise: Module
+  /** A soft f_ϕ, so that a gradient passes. */
+  readonly parameters?: ParameterFunction
+  /** Differentiable in its parameters there and back. */
+  readonly transform: Transform
+  readonly segment: Module
+}
+
+/**
+ * `segmentLocalised` as one network that is trained end to end, beyond the thesis, which trains its parts apart: the
+ * gradient of the final loss reaches the localiser through ϕ. With `softCentreOfMap` and `polarTransform` the polar origin
+ * is learned from the mask's loss alone. Weights are named `localise.…` and `segment.…`.
+ */
+export class LocalisedNetwork extends Module {
+  override readonly leastTrainingBatch: number
+  #parameters: Tensor | undefined
+
+  constructor(
+    readonly device: Device,
+    private readonly parts: LocalisedNetworkParts,
+  ) {
+    super()
+    const { localise, segment } = parts
+    this.part('localise', localise)
+    this.part('segment', segment)
+    this.leastTrainingBatch = Math.max(localise.leastTrainingBatch, segment.leastTrainingBatch)
+    // Each network named its weights by itself; optimisers and checkpoints want them apart.
+    for (const [name, t] of [...this.namedParameters(), ...this.namedBuffers()]) t.name = name
+  }
+
+  forward(x: Tensor): Tensor {
+    const { mask, parameters } = this.trace(x)
+    this.#parameters = parameters
+    return mask
+  }
+
+  /** The forward pass with all that it computed on the way. */
+  trace(x: Tensor): LocalisedResult {
+    const { localise, parameters = (phi) => phi, transform, segment } = this.parts
+    const run = (net: Module) => (input: Tensor) => {
+      net.activationCheckpointing = this.activationCheckpointing
+      return net.forward(input) as Tensor
+    }
+    return segmentLocalised({ localise: run(localise), parameters, transform, segment: run(segment) }, x)
+  }
+
+  /**
+   * `loss` with a penalty of the parameters of the latest forward pass, for `train`: what keeps a deformation smooth.
+   *
+   * @param penalty ϕ (N, K) to a scalar
+   * @param weight its part in the sum
+   */
+  penalised(
+    penalty: (phi: Tensor) => Tensor,
+    weight: number,
+    loss: (map: Tensor, truth: Tensor) => Tensor = diceLoss,
+  ): (map: Tensor, truth: Tensor) => Tensor {
+    return (map, truth) => {
+      if (!this.#parameters)
+        throw new FoveaError('LocalisedNetwork: its loss is of a forward pass; run one first')
+      return add(loss(map, truth), mul(penalty(this.#parameters), weight))
+    }
+  }
+}
