@@ -7,6 +7,7 @@
 // four for 64. With BUFFERS = 2 a slice is filled while the one before is read: one barrier a slice. A line of
 // weights has one vec4 more than it holds, so that threads that fill a column write to different banks.
 // In the half form tiles, products and sums over RUN k are of halves; the sums of runs are added up in f32.
+// The sum over k can be split: of `splits` runs each goes to an y of its own, which conv2d_reduce_image adds up.
 alias elem = f32;
 alias elem4 = vec4f;
 
@@ -15,7 +16,7 @@ struct Params {
   cout: i32, outH: i32, outW: i32, groups: i32,
   kh: i32, kw: i32, strideH: i32, strideW: i32, padH: i32, padW: i32, dilationH: i32, dilationW: i32,
   weightOut: i32, weightIn: i32, weightGroup: i32,
-  hasBias: u32, relu: u32, accumulate: u32, offset: i32, gap: i32,
+  hasBias: u32, relu: u32, accumulate: u32, offset: i32, gap: i32, splits: i32,
 }
 @group(0) @binding(0) var<storage, read> x: array<elem>;
 @group(0) @binding(1) var<storage, read> weight: array<f32>;
@@ -130,17 +131,21 @@ fn conv2d_gemm(
   let blocks = (outG + i32(ROWS) * 8 - 1) / (i32(ROWS) * 8);
   let tiles = (pixels + i32(SPAN) * 4 - 1) / (i32(SPAN) * 4);
   let phases = phasesH * phasesW;
-  if (index >= blocks * tiles * phases * params.groups) { return; }
+  let parts = blocks * tiles * phases * params.groups;
+  if (index >= parts * params.splits) { return; }
   let block = index % blocks * i32(ROWS) * 8;
   let tile = index / blocks % tiles * i32(SPAN) * 4;
   let phase = index / (blocks * tiles) % phases;
-  let g = index / (blocks * tiles * phases);
+  let g = index / (blocks * tiles * phases) % params.groups;
+  let split = index / parts;
   let positionH = params.padH + select(0, phase / phasesW, TRANSPOSE);
   let positionW = params.padW + select(0, phase % phasesW, TRANSPOSE);
   let tapsH = taps(params.kh, positionH, params.dilationH, params.strideH);
   let tapsW = taps(params.kw, positionW, params.dilationW, params.strideW);
   let window = tapsH.count * tapsW.count;
   let depth = inG * window;
+  let slices = (depth + i32(DEPTH) - 1) / i32(DEPTH);
+  let run_k = (slices + params.splits - 1) / params.splits * i32(DEPTH);
 
   let threads = ROWS * COLS;
   let plane = params.h * params.w;
@@ -157,7 +162,7 @@ fn conv2d_gemm(
   var sums = array<vec4f, 16>();
   var run = array<elem4, 16>();
   var buffer = 0u;
-  for (var k0 = 0; k0 < depth; k0 += i32(DEPTH)) {
+  for (var k0 = split * run_k; k0 < min(depth, (split + 1) * run_k); k0 += i32(DEPTH)) {
     for (var e = thread; e < DEPTH * ROWS * 2; e += threads) {
       let k = k0 + i32(e % DEPTH);
       let o = block + i32(e / DEPTH) * 4;
@@ -231,7 +236,7 @@ fn conv2d_gemm(
   if (!HALF) { add_run(&sums, &run); }
 
   let first = block + i32(local.y) * 8;
-  let o = g * outG + first;
+  let o = g * outG + first + split * params.n * params.cout;
   let rows = outG - first;
   let near = place(tile + i32(local.x) * 4, grid, gridW, phase / phasesW, phase % phasesW);
   store(near, o, rows > 0, sums[0]);

@@ -1,13 +1,15 @@
 import { FoveaError, GradientError, ShapeError } from '../gpu/errors.ts'
-import { type DebugOptions, Gpu } from '../gpu/gpu.ts'
+import { type DebugOptions, Gpu, type LaunchOptions } from '../gpu/gpu.ts'
 import type { Capture, Program, StepMemory } from '../gpu/program.ts'
 import type { Place, Storage } from '../gpu/storage.ts'
 import { measureOpen } from '../gpu/tune.ts'
 import { tunerOf } from '../gpu/tuner.ts'
 import type { MatrixPlans } from './conv2d/variant.ts'
-import type { Applied } from './op.ts'
+import { copyBox } from './move.ts'
+import type { Applied, OpLaunch } from './op.ts'
 import type { ParameterBlock } from './parameters.ts'
 import { Recomputation } from './recomputation.ts'
+import { stridesOf } from './shape.ts'
 import { type ArgumentPattern, fits, patternOf } from './step-arguments.ts'
 import {
   bytesOf,
@@ -210,11 +212,25 @@ export class Device extends Gpu {
 
   /** Copies a tensor that is channels of a larger array into bytes of its own and gives these. For `Tensor`. */
   gather(t: Tensor, from: Storage, { offset, stride }: Channels): Storage {
+    const op = 'gather channels'
     const bytes = t.bytes / t.shape[0]!
-    const width = t.bytes / t.size
     const to = this.allocate(t.bytes, from.op)
-    for (let n = 0; n < t.shape[0]!; n++)
-      this.copy('gather channels', from, to, bytes, (offset + n * stride) * width, n * bytes)
+    const dense = stridesOf(t.shape)
+    if (from.bytes <= this.adapter.maxBindingBytes) {
+      // One launch: a copy an image costs more time of the host, and each row of copies ends a compute pass.
+      const run = { op, launch: (launch: OpLaunch) => this.launch(op, launch as LaunchOptions) }
+      const strides = [stride, ...dense.slice(1)]
+      copyBox(
+        run,
+        t.shape,
+        { storage: from, offset, strides },
+        { ...{ storage: to, offset: 0 }, strides: dense, dtype: t.dtype },
+      )
+    } else {
+      const width = t.bytes / t.size
+      for (let n = 0; n < t.shape[0]!; n++)
+        this.copy(op, from, to, bytes, (offset + n * stride) * width, n * bytes)
+    }
     if (this.#collected.unregister(t)) this.#collected.register(t, { storage: to, op: to.op }, t)
     from.release('its channels were copied')
     return to

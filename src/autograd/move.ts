@@ -39,7 +39,7 @@ const wideStrides = (strides: readonly number[], offset: number): boolean =>
   strides.at(-1) === 1 && offset % 4 === 0 && strides.slice(0, -1).every((s) => s % 4 === 0)
 
 /** Copies a box of `sizes` from one array into another. By bits: any dtype. */
-export function copyBox(run: Run, sizes: Shape, from: Box, to: Target): void {
+export function copyBox(run: Pick<Run, 'op' | 'launch'>, sizes: Shape, from: Box, to: Target): void {
   const walk = collapse({ sizes, strides: [from.strides, to.strides] })
   requireRank(run.op, walk.sizes, MAX_RANK, sizes)
   const [fromStrides, toStrides] = walk.strides as [number[], number[]]

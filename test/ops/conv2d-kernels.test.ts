@@ -7,8 +7,9 @@ import { Run } from '../../src/autograd/op.ts'
 import { conv2dShape } from '../../src/autograd/ops/conv2d.ts'
 import { addCpuConvKernels } from '../../src/autograd/ops/conv2d_cpu_kernels.ts'
 import { convKernels } from '../../src/autograd/ops/conv2d_kernels.ts'
-import { ACTIVATIONS, convAdapter, runConvVariant } from '../../src/autograd/ops/conv2d_run.ts'
+import { ACTIVATIONS, convAdapter, hasHalfForm, runConvVariant } from '../../src/autograd/ops/conv2d_run.ts'
 import { addTunedConvKernels } from '../../src/autograd/ops/conv2d_tuned_kernels.ts'
+import { matmul } from '../../src/autograd/ops/matmul.ts'
 import { testDevice } from '../device.ts'
 import { randomValues } from '../oracle.ts'
 import { type Sum, sums } from './conv-oracle.ts'
@@ -53,6 +54,13 @@ const SHAPES: readonly Row[] = [
   [2, 13, 7, 9, 14, 1, 1, 0, 1, 1],
   [3, 20, 8, 8, 17, 1, 1, 0, 1, 1],
   [1, 64, 6, 6, 40, 1, 1, 0, 1, 1],
+  // Few pixels of many channels: the sum over k is split. Two groups; a stride whose phases have four taps to one, and one
+  // that leaves three phases of four without any.
+  [1, 130, 4, 5, 70, 3, 1, 1, 1, 1],
+  [2, 300, 3, 3, 20, 1, 1, 0, 1, 1],
+  [2, 96, 5, 4, 70, 3, 1, 1, 1, 2],
+  [1, 60, 7, 8, 130, 3, 2, 1, 1, 1],
+  [1, 40, 8, 8, 130, 3, 2, 2, 2, 1],
 ]
 
 const isOtherTile = (variant: string): boolean => /^gemm\d/.test(variant)
@@ -60,9 +68,12 @@ const isGemm = (variant: string): boolean => variant.startsWith('gemm')
 
 /**
  * Largest |got − want| of float32, in units of 2⁻²⁴ · Σ|terms|: rounding errors of a sum of products are some of these.
- * Winograd's transforms multiply by up to 8 and add up to 36 values that cancel: measured up to 23.
+ * The transforms of Winograd's F(4×4) multiply by up to 8 and add up to 36 values that cancel: measured up to 41. Where an
+ * image has one or two tiles, some weight's few terms are small beside what its tiles hold: measured 95. The transforms of
+ * F(2×2) only add and halve: it is held to what the direct sums are.
  */
-const bound = (variant: string): number => ({ winograd: 48, winograd2x2: 16 })[variant] ?? 16
+const bound = (variant: string, pixels: number): number =>
+  variant === 'winograd' ? (pixels < 32 ? 128 : 48) : 16
 
 /**
  * The same for the half form of the matrix products, in units of 2⁻¹¹ · Σ|terms|. A weight is rounded once, a term at
@@ -77,9 +88,10 @@ test.each(['float32', 'float16'] as const)(
     const half = dtype === 'float16'
     if (half && !device.adapter.f16) return
     const rounded = (v: Float32Array) => (half ? v.map((f) => halfValue(halfBits(f))) : v)
-    // SwiftShader takes minutes to compile the forms that are made for others; lavapipe holds them all.
+    // SwiftShader takes minutes to compile the forms that are made for others, but for one; lavapipe holds them all.
     const here = convAdapter(device)
-    const adapters = /swiftshader/i.test(device.adapter.name) ? [here] : [here, { ...here, cpu: !here.cpu }]
+    const other = { ...here, cpu: !here.cpu }
+    const slow = /swiftshader/i.test(device.adapter.name)
     for (const row of SHAPES) {
       const [n, cin, h, w, cout, window, stride, padding, dilation, groups] = row
       const weightShape = [cout, cin / groups, window, window]
@@ -91,37 +103,40 @@ test.each(['float32', 'float16'] as const)(
         bias: randomValues([Math.max(cin, cout)], 4),
       }
       const { forward, inputGrad, weightGrad } = sums(s, values)
-      const rectified = (sum: Sum, plane: number, channels: number): Sum => {
+      const biased = (sum: Sum, plane: number, channels: number): Sum => {
         const bias = (i: number) => values.bias[Math.floor(i / plane) % channels]!
         return {
-          value: sum.value.map((v, i) => Math.max(0, v + bias(i))),
+          value: sum.value.map((v, i) => v + bias(i)),
           size: sum.size.map((v, i) => v + Math.abs(bias(i))),
         }
       }
+      const rectified = ({ value, size }: Sum): Sum => ({ value: value.map((v) => Math.max(0, v)), size })
+      const added = ({ value, size }: Sum): Sum => ({
+        value: value.map((v) => v + 0.5),
+        size: size.map((v) => v + 0.5),
+      })
       const wanted = {
-        forward: rectified(forward, s.outH * s.outW, cout),
-        inputGrad: rectified(inputGrad, h * w, cin),
-        weightGrad: {
-          value: weightGrad.value.map((v) => v + 0.5),
-          size: weightGrad.size.map((v) => v + 0.5),
-        },
+        forward: rectified(biased(forward, s.outH * s.outW, cout)),
+        inputGrad: added(biased(inputGrad, h * w, cin)),
+        weightGrad: added(weightGrad),
       }
       const into = { forward: 'y', inputGrad: 'dx', weightGrad: 'dw' } as const
       const typeOf = (name: string) => (ACTIVATIONS.has(name as ConvBuffer) ? dtype : 'float32')
       const buffers = Object.fromEntries(
         Object.entries(values).map(([k, v]) => [k, device.tensor(v, [v.length], { dtype: typeOf(k) })]),
       )
-      for (const adapter of adapters) {
+      for (const adapter of [here, other]) {
         const plan = planConv2d(s, adapter, {
           forward: { bias: true, relu: true },
-          inputGrad: { bias: true, relu: true },
+          inputGrad: { bias: true, accumulate: true },
           weightGrad: { accumulate: true },
         })
         for (const part of ['forward', 'inputGrad', 'weightGrad'] as const) {
           const { value, size } = wanted[part]
           for (const variant of plan[part]) {
+            if (slow && adapter === other && variant.name !== 'gemmSplit') continue
             // The other variants multiply float32 also in their half form: conv2d.test.ts.
-            if (half && !isGemm(variant.name)) continue
+            if (half && !(isGemm(variant.name) && hasHalfForm(variant))) continue
             // The tiles that only the tuner chooses: compiled for two shapes, lest a cold cache take minutes.
             if (isOtherTile(variant.name) && Math.min(cin, cout) <= 32) continue
             const run = new Run(device, 'variant')
@@ -130,11 +145,11 @@ test.each(['float32', 'float16'] as const)(
             run.finish([])
             const got = await out.data()
             const unit = half ? 2 ** -11 : 2 ** -24
-            const c = Math.max(
-              ...value.map((v, i) => Math.abs(got[i]! - v) / (unit * size[i]! + Number.MIN_VALUE)),
-            )
+            const error = (v: number, i: number) =>
+              Math.abs(got[i]! - v) / (unit * size[i]! + Number.MIN_VALUE)
+            const c = value.reduce((most, v, i) => Math.max(most, error(v, i)), 0)
             expect(c, `${part} ${variant.name} of ${row}`).toBeLessThanOrEqual(
-              half ? HALF_BOUND : bound(variant.name),
+              half ? HALF_BOUND : bound(variant.name, n * s.outH * s.outW),
             )
             out.dispose()
           }
@@ -145,3 +160,27 @@ test.each(['float32', 'float16'] as const)(
     await device.checkGuards()
   },
 )
+
+test('sums of halves are longer than halves can count', async () => {
+  const device = await testDevice()
+  if (!device.adapter.f16) return
+  const [channels, cout] = [2600, 8]
+  const s = conv2dShape([1, channels, 1, 2], [cout, channels, 1, 1])
+  const ones = (count: number, dtype: 'float16' | 'float32') => device.full([count], 1, { dtype })
+  const [x, weight, y] = [
+    ones(2 * channels, 'float16'),
+    ones(cout * channels, 'float32'),
+    ones(2 * cout, 'float16'),
+  ]
+  const variant = planConv2d(s, convAdapter(device)).forward.find((v) => v.name === 'gemm')!
+  const run = new Run(device, 'variant')
+  runConvVariant(run, variant, { x, weight, y }, 0)
+  run.finish([])
+  // In halves 2048 + 1 is 2048.
+  expect([...(await y.data())]).toEqual(new Array(2 * cout).fill(channels))
+  const [a, b] = [
+    device.ones([3, channels], { dtype: 'float16' }),
+    device.ones([channels, 2], { dtype: 'float16' }),
+  ]
+  expect([...(await matmul(a, b, { form: 'tiles' }).data())]).toEqual(new Array(6).fill(channels))
+})

@@ -87,7 +87,7 @@ const variantCases: readonly (readonly [readonly number[], readonly number[], Ge
   [[1, 3, 15, 14], [16, 3, 7, 7], { ...plain, stride: [2, 2], padding: [3, 3] }],
   [[2, 6, 9, 12], [10, 3, 3, 3], { ...plain, padding: [2, 2], dilation: [2, 2], groups: 2 }],
   [[2, 9, 7, 8], [9, 1, 3, 3], { ...plain, padding: [1, 1], groups: 9 }],
-  [[1, 70, 5, 6], [66, 70, 3, 3], { ...plain, padding: [1, 1] }],
+  [[2, 70, 5, 6], [66, 70, 3, 3], { ...plain, padding: [1, 1] }],
 ]
 
 const withBias =

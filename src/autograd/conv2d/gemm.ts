@@ -1,9 +1,11 @@
 /** Matrix products in workgroup memory, which never write the matrix of patches: for GPUs. */
 import { type Correlation, forwardCorrelation, inputGradCorrelation } from './correlation.ts'
-import { split, splitSum } from './split.ts'
+import { reduceImage, split, splitSum } from './split.ts'
 import {
   biasBinding,
   type ConvAdapter,
+  type ConvBuffer,
+  type ConvDispatch,
   type ConvEpilogue,
   type ConvShape,
   type ConvVariant,
@@ -48,6 +50,50 @@ const gemmName = ({ ROWS, COLS, SPAN, BUFFERS }: GemmTile, first: boolean) =>
 /** Groups of few channels would leave most of a matrix tile empty. */
 export const gemmFit = (s: ConvShape) => s.groups === 1 || (s.cin / s.groups >= 8 && s.cout / s.groups >= 8)
 
+const workgroupsOf = (s: ConvShape, c: Correlation, { ROWS, SPAN }: GemmTile) =>
+  Math.ceil(c.outG / (ROWS * 8)) * Math.ceil((s.n * c.grid) / (SPAN * 4)) * c.phases * s.groups
+
+function gemmDispatch(
+  s: ConvShape,
+  c: Correlation,
+  tile: GemmTile,
+  epilogue: ConvEpilogue,
+  y: ConvBuffer,
+  splits: number,
+): ConvDispatch {
+  return {
+    file: 'conv2d_gemm',
+    entry: 'conv2d_gemm',
+    bindings: { x: c.from, weight: 'weight', bias: biasBinding(epilogue), y },
+    params: { ...c.params, ...epilogueParams(epilogue), splits },
+    overrides: { TRANSPOSE: c.transpose ? 1 : 0, ...tile },
+    workgroups: spread(workgroupsOf(s, c, tile) * splits),
+  }
+}
+
+/**
+ * Where too few workgroups for a GPU would each add up a long sum, as in the deep layers of a network, several share one:
+ * about 128 workgroups, of at least eight slices of k each.
+ */
+function gemmSplit(s: ConvShape, c: Correlation, tile: GemmTile, epilogue: ConvEpilogue): ConvVariant[] {
+  const slices = Math.ceil((c.inG * s.kh * s.kw) / (c.phases * tile.DEPTH))
+  const { splits } = split(Math.max(1, Math.floor(slices / 8)), workgroupsOf(s, c, tile), 128)
+  if (splits === 1) return []
+  const { cout, outH, outW } = c.params as { cout: number; outH: number; outW: number }
+  const image = { cout, plane: outH * outW }
+  const count = s.n * image.cout * image.plane
+  return [
+    {
+      name: 'gemmSplit',
+      scratch: { partial: splits * count },
+      dispatches: [
+        gemmDispatch(s, c, tile, {}, 'scratch:partial', splits),
+        reduceImage('scratch:partial', c.to, count, splits, image, epilogue),
+      ],
+    },
+  ]
+}
+
 function gemmVariants(
   s: ConvShape,
   c: Correlation,
@@ -55,23 +101,15 @@ function gemmVariants(
   epilogue: ConvEpilogue,
 ): ConvVariant[] {
   if (!gemmFit(s)) return []
-  return gemmTiles(c.outG, adapter).map((tile, i): ConvVariant => {
-    const blocks = Math.ceil(c.outG / (tile.ROWS * 8)) * Math.ceil((s.n * c.grid) / (tile.SPAN * 4))
-    return {
+  const tiles = gemmTiles(c.outG, adapter)
+  return [
+    ...tiles.slice(0, 1).flatMap((tile) => gemmSplit(s, c, tile, epilogue)),
+    ...tiles.map((tile, i) => ({
       name: gemmName(tile, i === 0),
       scratch: {},
-      dispatches: [
-        {
-          file: 'conv2d_gemm',
-          entry: 'conv2d_gemm',
-          bindings: { x: c.from, weight: 'weight', bias: biasBinding(epilogue), y: c.to },
-          params: { ...c.params, ...epilogueParams(epilogue) },
-          overrides: { TRANSPOSE: c.transpose ? 1 : 0, ...tile },
-          workgroups: spread(blocks * c.phases * s.groups),
-        },
-      ],
-    }
-  })
+      dispatches: [gemmDispatch(s, c, tile, epilogue, c.to, 1)],
+    })),
+  ]
 }
 
 export const gemmForward = (s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) =>

@@ -74,7 +74,7 @@ export function planConv2d(
       planesForward(shape, adapter, forward),
       ...winograd(to3x3, adapter, forward),
       directForward(shape, forward),
-      ...(onGpu ? [] : gemmForward(shape, adapter, forward).slice(0, 1)),
+      ...(onGpu ? [] : gemmForward(shape, adapter, forward).filter((v) => v.name === 'gemm')),
     ),
     inputGrad: ordered(
       matrices?.inputGrad(shape, inputGrad),
@@ -89,7 +89,7 @@ export function planConv2d(
       planesInputGrad(shape, adapter, inputGrad),
       ...winograd(from3x3, adapter, inputGrad),
       directInputGrad(shape, inputGrad),
-      ...(onGpu ? [] : gemmInputGrad(shape, adapter, inputGrad).slice(0, 1)),
+      ...(onGpu ? [] : gemmInputGrad(shape, adapter, inputGrad).filter((v) => v.name === 'gemm')),
     ),
     weightGrad: ordered(
       matrices?.weightGrad(shape, weightGrad),

@@ -1,9 +1,11 @@
 /** Sums that several runs share, without atomics: each writes its part, a last dispatch adds them in order. */
 import {
+  biasBinding,
   type ConvBuffer,
   type ConvDispatch,
   type ConvEpilogue,
   type ConvVariant,
+  epilogueParams,
   invocations,
   WORKGROUP,
 } from './variant.ts'
@@ -26,11 +28,31 @@ export function reduce(
   splits: number,
   { accumulate }: ConvEpilogue,
 ): ConvDispatch {
+  const image = { hasBias: 0, relu: 0, cout: 0, plane: 0, offset: 0, gap: 0 }
   return {
     file: 'conv2d_reduce',
     entry: 'conv2d_reduce',
     bindings: { partial: from, result: to },
-    params: { count, splits, accumulate: accumulate ? 1 : 0 },
+    params: { count, splits, accumulate: accumulate ? 1 : 0, ...image },
+    overrides: { WG: WORKGROUP },
+    workgroups: invocations(count),
+  }
+}
+
+/** The same for `count` elements of y or dx, channels of so many pixels each, and what is done to them at the end. */
+export function reduceImage(
+  from: ConvBuffer,
+  to: ConvBuffer,
+  count: number,
+  splits: number,
+  image: { cout: number; plane: number },
+  epilogue: ConvEpilogue,
+): ConvDispatch {
+  return {
+    file: 'conv2d_reduce',
+    entry: 'conv2d_reduce_image',
+    bindings: { partial: from, bias: biasBinding(epilogue), y: to },
+    params: { count, splits, ...image, ...epilogueParams(epilogue) },
     overrides: { WG: WORKGROUP },
     workgroups: invocations(count),
   }
