@@ -40,8 +40,12 @@ export interface BoundDispatch {
   readonly kind: 'dispatch'
   readonly op: string
   readonly pipeline: Pipeline
+  /** The pipeline once it is compiled: a replay follows as few references as it can, most of them to cold memory. */
+  gpu: GPUComputePipeline | undefined
   readonly group: GPUBindGroup
-  readonly workgroups: readonly [number, number, number]
+  readonly x: number
+  readonly y: number
+  readonly z: number
   readonly flops: number
   /** Bytes of every tensor bound, each once: a lower bound of the traffic if all of them is touched. */
   readonly bytes: number
@@ -128,8 +132,11 @@ export function bind(
     kind: 'dispatch',
     op: command.op,
     pipeline,
+    gpu: undefined,
     group,
-    workgroups: command.workgroups,
+    x: command.workgroups[0],
+    y: command.workgroups[1],
+    z: command.workgroups[2],
     flops: command.flops,
     bytes,
   }
@@ -138,7 +145,7 @@ export function bind(
 /** Where `encode` stands: dispatches of several lists share a compute pass, too. */
 export class Encoding {
   #pass: GPUComputePassEncoder | undefined
-  #pipeline: Pipeline | undefined
+  #pipeline: GPUComputePipeline | undefined
   dispatches = 0
 
   constructor(
@@ -162,7 +169,7 @@ export class Encoding {
     }
   }
 
-  #dispatch({ pipeline, group, workgroups }: BoundDispatch): void {
+  #dispatch(command: BoundDispatch): void {
     if (this.timer) {
       this.end()
       const timestampWrites = this.timer()
@@ -170,16 +177,18 @@ export class Encoding {
     }
     this.#pass ??= this.encoder.beginComputePass()
     const pass = this.#pass
-    if (this.#pipeline !== pipeline) {
-      this.#pipeline = pipeline
-      pass.setPipeline(pipeline.gpu)
+    command.gpu ??= command.pipeline.gpu
+    const { gpu, x, y, z } = command
+    if (this.#pipeline !== gpu) {
+      this.#pipeline = gpu
+      pass.setPipeline(gpu)
     }
-    pass.setBindGroup(0, group)
+    pass.setBindGroup(0, command.group)
     this.dispatches++
     // Every argument is converted on its way to the driver.
-    if (workgroups[2] > 1) pass.dispatchWorkgroups(workgroups[0], workgroups[1], workgroups[2])
-    else if (workgroups[1] > 1) pass.dispatchWorkgroups(workgroups[0], workgroups[1])
-    else pass.dispatchWorkgroups(workgroups[0])
+    if (z > 1) pass.dispatchWorkgroups(x, y, z)
+    else if (y > 1) pass.dispatchWorkgroups(x, y)
+    else pass.dispatchWorkgroups(x)
   }
 
   /** Ends the open compute pass. */
