@@ -242,8 +242,9 @@ fn connect(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gr
 }
 
 // Hangs every run onto its root, and says which runs of each word are roots. Paths are split on the way: every
-// node passed is hung onto its grandparent. Parents only fall, so each walk ends. One loop serves all runs of the
-// word; what the next run needs is read along.
+// node passed is hung onto its grandparent, unless its parent changed meanwhile: its owner may have stored the root.
+// Not by atomicMin: SwiftShader's is a load and a store under a lock that atomicStore doesn't take, and lost roots.
+// Parents only fall, so each walk ends. One loop serves all runs of the word; what the next run needs is read along.
 @compute @workgroup_size(64)
 fn flatten(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let word = invocation(id, groups);
@@ -261,7 +262,7 @@ fn flatten(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gr
     let next_parent = atomicLoad(&parents[next]);
     let grandparent = atomicLoad(&parents[parent]);
     let arrived = grandparent == parent;
-    if ((i != own) & !arrived) { atomicMin(&parents[i], grandparent); }
+    if ((i != own) & !arrived) { atomicCompareExchangeWeak(&parents[i], parent, grandparent); }
     if ((i != own) & arrived) { atomicStore(&parents[own], parent); }
     own_roots |= select(0u, starts & ~rest, parent == own);
     i = select(parent, next, arrived);

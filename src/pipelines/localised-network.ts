@@ -22,8 +22,9 @@ export interface LocalisedNetworkParts {
 
 /**
  * `segmentLocalised` as one network that is trained end to end, beyond the thesis, which trains its parts apart: the
- * gradient of the final loss reaches the localiser through ϕ. With `softCentreOfMap` and `polarTransform` the polar origin
- * is learned from the mask's loss alone. Weights are named `localise.…` and `segment.…`.
+ * gradient of the final loss reaches the localiser through ϕ. That loss settles ϕ only as far as `segment` cares about it:
+ * a network that segments wherever the polar origin lies leaves the origin where it is, or lets it drift; `penalised` holds
+ * it. Weights are named `localise.…` and `segment.…`.
  */
 export class LocalisedNetwork extends Module {
   override readonly leastTrainingBatch: number
@@ -59,20 +60,21 @@ export class LocalisedNetwork extends Module {
   }
 
   /**
-   * `loss` with a penalty of the parameters of the latest forward pass, for `train`: what keeps a deformation smooth.
+   * `loss` with a penalty of the parameters of the latest forward pass, for `train`: what keeps a deformation smooth, or an
+   * origin near the truth's centre.
    *
-   * @param penalty ϕ (N, K) to a scalar
+   * @param penalty ϕ (N, K), and the truth (N, 1, H, W) that the loss gets, to a scalar
    * @param weight its part in the sum
    */
   penalised(
-    penalty: (phi: Tensor) => Tensor,
+    penalty: (phi: Tensor, truth: Tensor) => Tensor,
     weight: number,
     loss: (map: Tensor, truth: Tensor) => Tensor = diceLoss,
   ): (map: Tensor, truth: Tensor) => Tensor {
     return (map, truth) => {
       if (!this.#parameters)
         throw new FoveaError('LocalisedNetwork: its loss is of a forward pass; run one first')
-      return add(loss(map, truth), mul(penalty(this.#parameters), weight))
+      return add(loss(map, truth), mul(penalty(this.#parameters, truth), weight))
     }
   }
 }

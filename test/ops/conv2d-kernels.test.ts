@@ -9,6 +9,7 @@ import { addCpuConvKernels } from '../../src/autograd/ops/conv2d_cpu_kernels.ts'
 import { convKernels } from '../../src/autograd/ops/conv2d_kernels.ts'
 import { ACTIVATIONS, convAdapter, hasHalfForm, runConvVariant } from '../../src/autograd/ops/conv2d_run.ts'
 import { addTunedConvKernels } from '../../src/autograd/ops/conv2d_tuned_kernels.ts'
+import { matmul } from '../../src/autograd/ops/matmul.ts'
 import { testDevice } from '../device.ts'
 import { randomValues } from '../oracle.ts'
 import { type Sum, sums } from './conv-oracle.ts'
@@ -159,3 +160,27 @@ test.each(['float32', 'float16'] as const)(
     await device.checkGuards()
   },
 )
+
+test('sums of halves are longer than halves can count', async () => {
+  const device = await testDevice()
+  if (!device.adapter.f16) return
+  const [channels, cout] = [2600, 8]
+  const s = conv2dShape([1, channels, 1, 2], [cout, channels, 1, 1])
+  const ones = (count: number, dtype: 'float16' | 'float32') => device.full([count], 1, { dtype })
+  const [x, weight, y] = [
+    ones(2 * channels, 'float16'),
+    ones(cout * channels, 'float32'),
+    ones(2 * cout, 'float16'),
+  ]
+  const variant = planConv2d(s, convAdapter(device)).forward.find((v) => v.name === 'gemm')!
+  const run = new Run(device, 'variant')
+  runConvVariant(run, variant, { x, weight, y }, 0)
+  run.finish([])
+  // In halves 2048 + 1 is 2048.
+  expect([...(await y.data())]).toEqual(new Array(2 * cout).fill(channels))
+  const [a, b] = [
+    device.ones([3, channels], { dtype: 'float16' }),
+    device.ones([channels, 2], { dtype: 'float16' }),
+  ]
+  expect([...(await matmul(a, b, { form: 'tiles' }).data())]).toEqual(new Array(6).fill(channels))
+})

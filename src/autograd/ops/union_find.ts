@@ -31,6 +31,9 @@ import { formatShape, type Shape, type Tensor } from '../tensor.ts'
  * root is its earliest run, that of its first pixel in raster order. No lock, no waiting for another
  * invocation, no repetition until nothing changes, the same result in any order.
  *
+ * `connect` changes parents by atomicMin alone, `flatten` by stores and compare-exchanges alone: on SwiftShader an
+ * atomicMin is atomic among its kind only, and overwrites what was stored between its load and its store.
+ *
  * Bounds on the work: joins shorten the paths that they walk, and flatten halves its; measured, the time a
  * pixel does not grow with the size, on spirals, combs and percolation noise.
  *
