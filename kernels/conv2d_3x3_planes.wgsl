@@ -96,7 +96,9 @@ fn conv2d_3x3_planes(
   @builtin(local_invocation_index) lane: u32,
 ) {
   let index = i32((group.x + group.y * count.x) * WG + lane);
-  let tiles = params.strips * params.bands * params.dilationH * params.dilationW;
+  // Of a dilation larger than the image most residues have no pixel.
+  let residues = min(vec2i(params.dilationH, params.dilationW), vec2i(params.outH, params.outW));
+  let tiles = params.strips * params.bands * residues.x * residues.y;
   let q = over(index, tiles);
   let image = over(q, params.cout);
   if (image >= params.n) { return; }
@@ -108,9 +110,9 @@ fn conv2d_3x3_planes(
   let d = vec2i(params.dilationH, params.dilationW);
   if (DILATED) {
     let residue = over(line, params.bands);
-    let row = over(residue, d.y);
+    let row = over(residue, residues.y);
     oy = row + (line - residue * params.bands) * 8 * d.x;
-    ox = residue - row * d.y + ox * 4 * d.y;
+    ox = residue - row * residues.y + ox * 4 * d.y;
   } else {
     oy *= 8;
     ox *= 4;

@@ -79,6 +79,7 @@ fn conv2d_3x3_weight_grad_planes(
   let o = index - split * windows - i * params.cout;
   let source = over(o, params.outG) * params.inG + i;
   let d = vec2i(params.dilationH, params.dilationW);
+  let most = min(d, vec2i(params.outH, params.outW)); // residues that have a pixel
 
   var s0 = vec4f();
   var s1 = vec4f();
@@ -92,11 +93,11 @@ fn conv2d_3x3_weight_grad_planes(
   let last = min(params.columns, (split + 1) * params.perSplit);
   for (var c = split * params.perSplit; c < last; c++) {
     let line = over(c, params.strips);
-    let residues = over(line, d.x * d.y);
-    let residue = line - residues * d.x * d.y;
+    let residues = over(line, most.x * most.y);
+    let residue = line - residues * most.x * most.y;
     let image = over(residues, params.bands);
-    let y0 = over(residue, d.y);
-    let ox = residue - y0 * d.y + (c - line * params.strips) * 4 * d.y;
+    let y0 = over(residue, most.y);
+    let ox = residue - y0 * most.y + (c - line * params.strips) * 4 * d.y;
     let xPlane = (image * params.cin + source) * params.h * params.w;
     let dyPlane = (image * params.cout + o) * params.outH * params.outW;
     let first = (residues - image * params.bands) * params.band;

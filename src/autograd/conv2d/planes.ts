@@ -25,11 +25,14 @@ export const suitsPlanes = (s: ConvShape, channelsOut: number) => channelsOut ==
 
 export const suitsPlanesWeightGrad = (s: ConvShape) => Math.min(s.cin, s.cout) <= 2 || smallGroups(s)
 
-/** The rows and columns that are equal modulo the dilation, in bands of `rows` and strips of four columns. */
+/**
+ * The rows and columns that are equal modulo the dilation, in bands of `rows` and strips of four columns. Where the
+ * dilation is larger than the image there are as many as the image has.
+ */
 function bandsAndStrips(outH: number, outW: number, s: ConvShape, rows: number) {
   const bands = Math.ceil(Math.ceil(outH / s.dilationH) / rows)
   const strips = Math.ceil(Math.ceil(outW / s.dilationW) / 4)
-  return { bands, strips, tiles: bands * strips * s.dilationH * s.dilationW }
+  return { bands, strips, tiles: bands * strips * Math.min(s.dilationH, outH) * Math.min(s.dilationW, outW) }
 }
 
 const dilated = (s: ConvShape) => (s.dilationH * s.dilationW > 1 ? 1 : 0)
