@@ -10,6 +10,8 @@
 alias elem = f32;
 alias elem4 = vec4f;
 
+// include: parts/over.wgsl
+
 struct Params {
   n: i32, cin: i32, h: i32, w: i32,
   cout: i32, outH: i32, outW: i32, inG: i32, outG: i32,
@@ -55,13 +57,6 @@ fn load(plane: i32, iy: i32, ix: i32) -> Row {
   let four = vec4f(at(start, a.x), at(start + d, a.y), at(start + 2 * d, a.z), at(start + 3 * d, a.w));
   let two = vec2f(at(start + 4 * d, b.x), at(start + 5 * d, b.y));
   return Row(four, vec4f(four.yzw, two.x), vec4f(four.zw, two));
-}
-
-// a / b: a CPU driver divides integers a lane at a time. Exact for quotients below 2²².
-fn over(a: i32, b: i32) -> i32 {
-  let q = i32(f32(a) / f32(b));
-  let rest = a - q * b;
-  return q - select(0, 1, rest < 0) + select(0, 1, rest >= b);
 }
 
 fn taps(w: vec3f, row: Row) -> vec4f { return w.x * row.s0 + w.y * row.s1 + w.z * row.s2; }

@@ -7,6 +7,8 @@
 alias elem = f32;
 alias elem4 = vec4f;
 
+// include: parts/over.wgsl
+
 struct Params {
   n: i32, cin: i32, h: i32, w: i32,
   cout: i32, outH: i32, outW: i32, inG: i32, outG: i32,
@@ -55,13 +57,6 @@ fn upstream(plane: i32, row: i32, ox: i32, inside: bool) -> vec4f {
   let d = params.dilationW;
   let column = vec4<bool>(inside) & (ox + vec4i(0, 1, 2, 3) * d < vec4i(params.outW));
   return vec4f(up(start, column.x), up(start + d, column.y), up(start + 2 * d, column.z), up(start + 3 * d, column.w));
-}
-
-// As in conv2d_3x3_planes.
-fn over(a: i32, b: i32) -> i32 {
-  let q = i32(f32(a) / f32(b));
-  let rest = a - q * b;
-  return q - select(0, 1, rest < 0) + select(0, 1, rest >= b);
 }
 
 @compute @workgroup_size(WG)

@@ -11,6 +11,8 @@
 alias elem = f32;
 alias elem4 = vec4f;
 
+// include: parts/phase_taps.wgsl
+
 struct Params {
   n: i32, cin: i32, h: i32, w: i32,
   cout: i32, outH: i32, outW: i32, groups: i32,
@@ -24,7 +26,6 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> y: array<elem>;
 @group(0) @binding(4) var<uniform> params: Params;
 
-override TRANSPOSE: bool = false;
 override ROWS: u32 = 8;
 override COLS: u32 = 16;
 override SPAN: u32 = 16;
@@ -36,26 +37,6 @@ const RUN = 8u;
 
 var<workgroup> tileW: array<elem4, BUFFERS * DEPTH * (ROWS * 2 + 1)>;
 var<workgroup> tileX: array<elem4, BUFFERS * DEPTH * SPAN>;
-
-// The taps k with `position − k·dilation` divisible by the stride: first, distance and number.
-struct Taps { first: i32, every: i32, count: i32 }
-
-fn taps(window: i32, position: i32, dilation: i32, stride: i32) -> Taps {
-  if (!TRANSPOSE) { return Taps(0, 1, window); }
-  var found = Taps(0, 1, 0);
-  for (var k = 0; k < window; k++) {
-    if ((position - k * dilation) % stride != 0) { continue; }
-    if (found.count == 0) { found.first = k; }
-    if (found.count == 1) { found.every = k - found.first; }
-    found.count++;
-  }
-  return found;
-}
-
-fn offset(k: i32, position: i32, dilation: i32, stride: i32) -> i32 {
-  if (TRANSPOSE) { return (position - k * dilation) / stride; }
-  return k * dilation - position;
-}
 
 // Where four pixels lie in channel 0 of y, and which there are.
 struct Place { to: vec4i, inside: vec4<bool> }

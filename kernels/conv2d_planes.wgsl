@@ -6,6 +6,8 @@
 // Weights of (o, i) start at g·weightGroup + o·weightOut + i·weightIn.
 alias elem = f32;
 
+// include: parts/over.wgsl
+
 struct Params {
   n: i32, cin: i32, h: i32, w: i32,
   cout: i32, outH: i32, outW: i32, inG: i32, outG: i32,
@@ -40,13 +42,6 @@ fn slide(v: vec4f, row: i32, inRow: bool, ix: i32, step: i32) -> vec4f {
   let value = at(row + column, inRow & (column >= 0) & (column < params.w));
   if (TRANSPOSE) { return vec4f(value, v.xyz); }
   return vec4f(v.yzw, value);
-}
-
-// As in conv2d_3x3_planes.
-fn over(a: i32, b: i32) -> i32 {
-  let q = i32(f32(a) / f32(b));
-  let rest = a - q * b;
-  return q - select(0, 1, rest < 0) + select(0, 1, rest >= b);
 }
 
 fn store_one(to: i32, sum: f32) {

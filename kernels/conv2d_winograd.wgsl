@@ -12,6 +12,8 @@
 alias elem = f32;
 alias elem4 = vec4f;
 
+// include: parts/over.wgsl
+
 struct Params {
   n: i32, cin: i32, h: i32, w: i32,
   cout: i32, outH: i32, outW: i32, padH: i32, padW: i32,
@@ -38,11 +40,15 @@ override WG: u32 = 64;
 // Six rows, or columns 0 to 3 of them; columns 4 and 5 are the x and y of another one.
 struct Six { a: vec4f, b: vec4f, c: vec4f, d: vec4f, e: vec4f, f: vec4f }
 
-// As in conv2d_3x3_planes.
-fn over(a: i32, b: i32) -> i32 {
-  let q = i32(f32(a) / f32(b));
-  let rest = a - q * b;
-  return q - select(0, 1, rest < 0) + select(0, 1, rest >= b);
+// The tile that an invocation transforms: a channel's, its first row and column of 4×4.
+struct Tile { channel: i32, image: i32, y: i32, x: i32 }
+
+fn tile_of(index: i32, tiles: i32) -> Tile {
+  let channel = over(index, tiles);
+  let tile = index - channel * tiles;
+  let line = over(tile, params.tilesW);
+  let image = over(line, params.tilesH);
+  return Tile(channel, image, (line - image * params.tilesH) * 4, (tile - line * params.tilesW) * 4);
 }
 
 // Bᵀ: each place of a transformed tile is a polynomial's value at 0, 1, −1, 2, −2, ∞.
@@ -135,14 +141,11 @@ fn conv2d_winograd_transform_input(
 ) {
   let index = i32((group.x + group.y * count.x) * WG + lane);
   let tiles = params.n * params.tilesH * params.tilesW;
-  let channel = over(index, tiles);
-  if (channel >= params.cin) { return; }
-  let tile = index - channel * tiles;
-  let line = over(tile, params.tilesW);
-  let image = over(line, params.tilesH);
-  let ix = (tile - line * params.tilesW) * 4 - params.padW;
-  let iy = (line - image * params.tilesH) * 4 - params.padH;
-  let plane = (image * params.cin + channel) * params.h * params.w;
+  let tile = tile_of(index, tiles);
+  if (tile.channel >= params.cin) { return; }
+  let ix = tile.x - params.padW;
+  let iy = tile.y - params.padH;
+  let plane = (tile.image * params.cin + tile.channel) * params.h * params.w;
   let r0 = load(plane, iy, ix);
   let r1 = load(plane, iy + 1, ix);
   let r2 = load(plane, iy + 2, ix);
@@ -269,18 +272,13 @@ fn conv2d_winograd_transform_upstream(
 ) {
   let index = i32((group.x + group.y * count.x) * WG + lane);
   let tiles = params.n * params.tilesH * params.tilesW;
-  let channel = over(index, tiles);
-  if (channel >= params.cin) { return; }
-  let tile = index - channel * tiles;
-  let line = over(tile, params.tilesW);
-  let image = over(line, params.tilesH);
-  let ix = (tile - line * params.tilesW) * 4;
-  let iy = (line - image * params.tilesH) * 4;
-  let plane = (image * params.cin + channel) * params.h * params.w;
-  let a = load_upstream(plane, iy, ix);
-  let b = load_upstream(plane, iy + 1, ix);
-  let c = load_upstream(plane, iy + 2, ix);
-  let d = load_upstream(plane, iy + 3, ix);
+  let tile = tile_of(index, tiles);
+  if (tile.channel >= params.cin) { return; }
+  let plane = (tile.image * params.cin + tile.channel) * params.h * params.w;
+  let a = load_upstream(plane, tile.y, tile.x);
+  let b = load_upstream(plane, tile.y + 1, tile.x);
+  let c = load_upstream(plane, tile.y + 2, tile.x);
+  let d = load_upstream(plane, tile.y + 3, tile.x);
   let step = params.cin * tiles;
   if (SMALL) {
     store_upstream_small(0, a, c, index, step);
@@ -418,21 +416,17 @@ fn conv2d_winograd_transform_output(
 ) {
   let index = i32((group.x + group.y * count.x) * WG + lane);
   let tiles = params.n * params.tilesH * params.tilesW;
-  let o = over(index, tiles);
-  if (o >= params.cout) { return; }
-  let tile = index - o * tiles;
-  let line = over(tile, params.tilesW);
-  let image = over(line, params.tilesH);
-  let ox = (tile - line * params.tilesW) * 4;
-  let oy = (line - image * params.tilesH) * 4;
+  let tile = tile_of(index, tiles);
+  if (tile.channel >= params.cout) { return; }
   let step = params.cout * tiles;
   var sums: Four;
   if (SMALL) { sums = back_small(index, step); } else { sums = back_large(index, step); }
   var add = 0.0;
-  if (BIAS) { add = bias[o]; }
-  let to = ((image * params.cout + o) * params.outH + oy) * params.outW + ox + params.offset + image * params.gap;
-  let inside = ox + vec4i(0, 1, 2, 3) < vec4i(params.outW);
-  let rows = params.outH - oy;
+  if (BIAS) { add = bias[tile.channel]; }
+  let row = (tile.image * params.cout + tile.channel) * params.outH + tile.y;
+  let to = row * params.outW + tile.x + params.offset + tile.image * params.gap;
+  let inside = tile.x + vec4i(0, 1, 2, 3) < vec4i(params.outW);
+  let rows = params.outH - tile.y;
   store(to, sums.a + add, inside & vec4<bool>(rows > 0));
   store(to + params.outW, sums.b + add, inside & vec4<bool>(rows > 1));
   store(to + 2 * params.outW, sums.c + add, inside & vec4<bool>(rows > 2));

@@ -14,6 +14,8 @@ override WIDE_A: u32 = 0u;      // A's inner size divides by 4: vec4 loads
 override WIDE_B: u32 = 0u;
 override EVEN_K: u32 = 0u;      // k divides by 4: no step reaches past its end
 
+// include: parts/batch_bases.wgsl
+
 struct Params {
   m: u32,
   n: u32,
@@ -31,19 +33,6 @@ struct Params {
 @group(0) @binding(3) var<storage, read> wide_b: array<elem4>;
 @group(0) @binding(4) var<storage, read_write> y: array<elem>;
 @group(0) @binding(5) var<uniform> params: Params;
-
-// Where the matrices of a batch index begin, in elements.
-fn bases(batch: u32) -> vec2u {
-  let c0 = batch % params.n0;
-  let r0 = batch / params.n0;
-  let c1 = r0 % params.n1;
-  let r1 = r0 / params.n1;
-  let c2 = r1 % params.n2;
-  let c3 = r1 / params.n2;
-  let matrix_a = c0 * params.a0 + c1 * params.a1 + c2 * params.a2 + c3 * params.a3;
-  let matrix_b = c0 * params.b0 + c1 * params.b1 + c2 * params.b2 + c3 * params.b3;
-  return vec2u(matrix_a * params.m * params.k, matrix_b * params.k * params.n);
-}
 
 // Four elements of A in row `outer` of storage from column `inner`. Past the end of k they are 0; past the
 // other end, where nothing is stored, they may be anything.

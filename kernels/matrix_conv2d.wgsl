@@ -6,7 +6,7 @@ enable subgroups;
 enable chromium_experimental_subgroup_matrix;
 
 alias elem = f32;
-// include: parts/subgroup_matrix.wgsl
+// include: parts/subgroup_matrix.wgsl, parts/phase_taps.wgsl
 
 struct Params {
   n: i32, cin: i32, h: i32, w: i32,
@@ -21,34 +21,12 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> y: array<elem>;
 @group(0) @binding(4) var<uniform> params: Params;
 
-override TRANSPOSE: bool = false;
-
 const NOWHERE = -1073741824;
 
 // Of a pixel: its place in x, row and column there, and its place in channel 0 of y (negative: not one of y's).
 var<workgroup> pixel_table: array<vec4i, GROUP_COLS * SIDE>;
 // Of a k: what it adds to place, row and column in x, and its place in the weights of a channel (negative: past the end).
 var<workgroup> tap_table: array<vec4i, DEPTH>;
-
-// As in conv2d_gemm: the taps k with `position − k·dilation` divisible by the stride.
-struct Taps { first: i32, every: i32, count: i32 }
-
-fn taps(window: i32, position: i32, dilation: i32, stride: i32) -> Taps {
-  if (!TRANSPOSE) { return Taps(0, 1, window); }
-  var found = Taps(0, 1, 0);
-  for (var k = 0; k < window; k++) {
-    if ((position - k * dilation) % stride != 0) { continue; }
-    if (found.count == 0) { found.first = k; }
-    if (found.count == 1) { found.every = k - found.first; }
-    found.count++;
-  }
-  return found;
-}
-
-fn offset(k: i32, position: i32, dilation: i32, stride: i32) -> i32 {
-  if (TRANSPOSE) { return (position - k * dilation) / stride; }
-  return k * dilation - position;
-}
 
 @compute @workgroup_size(LANES)
 fn matrix_conv2d(

@@ -6,7 +6,7 @@ import { measureOpen } from '../gpu/tune.ts'
 import { tunerOf } from '../gpu/tuner.ts'
 import type { MatrixPlans } from './conv2d/variant.ts'
 import { copyBox } from './move.ts'
-import type { Applied, OpLaunch } from './op.ts'
+import type { Applied } from './op.ts'
 import type { ParameterBlock } from './parameters.ts'
 import { Recomputation } from './recomputation.ts'
 import { stridesOf } from './shape.ts'
@@ -218,14 +218,9 @@ export class Device extends Gpu {
     const dense = stridesOf(t.shape)
     if (from.bytes <= this.adapter.maxBindingBytes) {
       // One launch: a copy an image costs more time of the host, and each row of copies ends a compute pass.
-      const run = { op, launch: (launch: OpLaunch) => this.launch(op, launch as LaunchOptions) }
-      const strides = [stride, ...dense.slice(1)]
-      copyBox(
-        run,
-        t.shape,
-        { storage: from, offset, strides },
-        { ...{ storage: to, offset: 0 }, strides: dense, dtype: t.dtype },
-      )
+      const run = { op, launch: (options: LaunchOptions) => this.launch(op, options) }
+      const channels = { storage: from, offset, strides: [stride, ...dense.slice(1)] }
+      copyBox(run, t.shape, channels, { storage: to, offset: 0, strides: dense, dtype: t.dtype })
     } else {
       const width = t.bytes / t.size
       for (let n = 0; n < t.shape[0]!; n++)

@@ -1,4 +1,5 @@
 import source from '../../kernels/move.wgsl'
+import type { LaunchOptions } from '../gpu/gpu.ts'
 import { kernel } from '../gpu/kernel.ts'
 import type { Storage } from '../gpu/storage.ts'
 import { MAX_RANK } from './accumulate.ts'
@@ -38,8 +39,14 @@ const quarter = (strides: readonly number[]): number[] =>
 const wideStrides = (strides: readonly number[], offset: number): boolean =>
   strides.at(-1) === 1 && offset % 4 === 0 && strides.slice(0, -1).every((s) => s % 4 === 0)
 
+/** What copies: a rule's `Run`, or a device by itself. */
+interface Launcher {
+  readonly op: string
+  launch(options: LaunchOptions): void
+}
+
 /** Copies a box of `sizes` from one array into another. By bits: any dtype. */
-export function copyBox(run: Pick<Run, 'op' | 'launch'>, sizes: Shape, from: Box, to: Target): void {
+export function copyBox(run: Launcher, sizes: Shape, from: Box, to: Target): void {
   const walk = collapse({ sizes, strides: [from.strides, to.strides] })
   requireRank(run.op, walk.sizes, MAX_RANK, sizes)
   const [fromStrides, toStrides] = walk.strides as [number[], number[]]

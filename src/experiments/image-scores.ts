@@ -31,7 +31,8 @@ export interface ArmResult {
 /** Thresholds of the precision–recall curve: 0.05, 0.10 … 0.95. */
 const STEPS = 20
 
-const rounded = (v: number): number => Math.round(1e5 * v) / 1e5
+/** To the five digits that results keep. */
+export const rounded = (v: number): number => Math.round(1e5 * v) / 1e5
 
 /**
  * Scores of an arm's images as the results keep them.

@@ -5,7 +5,7 @@ import { agreement, lines, precisionRecall, type Series, scatter, violins } from
 import { type Experiment, SCORE_TITLES, type ScoreName } from './experiment.ts'
 import type { ExperimentResults, RowResult } from './results.ts'
 import { pictureFile } from './run.ts'
-import { comparison, labelsOf, missingOf, shownRows } from './tables.ts'
+import { comparison, labelsOf, missingOf, pValue, shownRows } from './tables.ts'
 
 const isDone = (row: RowResult): row is RowResult & Required<Pick<RowResult, 'images' | 'scores'>> =>
   row.images !== undefined
@@ -172,17 +172,7 @@ const centreSeries = (
 
 const tests = ({ rows }: ExperimentResults, labels: readonly string[]): (string | number)[][] =>
   rows.flatMap(({ test }, i) =>
-    test
-      ? [
-          [
-            labels[i]!,
-            test.against,
-            test.images,
-            test.medianDifference,
-            test.p < 0.001 ? '< 0.001' : test.p.toFixed(3),
-          ],
-        ]
-      : [],
+    test ? [[labels[i]!, test.against, test.images, test.medianDifference, pValue(test.p)]] : [],
   )
 
 /** Learning curves of the first run; those of networks that were measured alike together. */

@@ -1,9 +1,9 @@
 import { type Summary, summarize } from '../pipelines/scores.ts'
 import type { DataSlot, Experiment, Row, ScoreName } from './experiment.ts'
-import type { ArmResult } from './image-scores.ts'
+import { type ArmResult, rounded, SCORE_NAMES } from './image-scores.ts'
 import type { Plan, PlannedRow, Scale } from './jobs.ts'
 import type { JobResult } from './run.ts'
-import { wilcoxonSignedRank } from './statistics.ts'
+import { meanOf, wilcoxonSignedRank } from './statistics.ts'
 
 /** Mean and standard deviation over runs (seeds, or folds); of a single run, over nothing. */
 export interface OverRuns {
@@ -82,25 +82,15 @@ export interface ExperimentResults {
   }[]
 }
 
-const SCORES = [
-  'dice',
-  'iou',
-  'precision',
-  'recall',
-  'thresholdedJaccard',
-] as const satisfies readonly ScoreName[]
-const digits = (v: number): number => Math.round(1e5 * v) / 1e5
-const meanOf = (values: readonly number[]): number => values.reduce((sum, v) => sum + v, 0) / values.length
-const overRuns = ({ mean, sd }: Summary): OverRuns => ({ mean: digits(mean), sd: digits(sd) })
+const overRuns = ({ mean, sd }: Summary): OverRuns => ({ mean: rounded(mean), sd: rounded(sd) })
 
 /** Of each run the means over its images; their mean and SD over the runs. */
 export const scoresOverRuns = (
   means: readonly Readonly<Record<ScoreName, number>>[],
 ): Readonly<Record<ScoreName, OverRuns>> =>
-  Object.fromEntries(SCORES.map((name) => [name, overRuns(summarize(means.map((m) => m[name])))])) as Record<
-    ScoreName,
-    OverRuns
-  >
+  Object.fromEntries(
+    SCORE_NAMES.map((name) => [name, overRuns(summarize(means.map((m) => m[name])))]),
+  ) as Record<ScoreName, OverRuns>
 
 /** What the jobs of an experiment found, row by row. */
 export function resultsOf(
@@ -146,7 +136,7 @@ function rowOf(
   })
   const means = runs.map(
     ({ arm }) =>
-      Object.fromEntries(SCORES.map((name) => [name, digits(meanOf(arm.scores[name]))])) as Record<
+      Object.fromEntries(SCORE_NAMES.map((name) => [name, rounded(meanOf(arm.scores[name]))])) as Record<
         ScoreName,
         number
       >,
@@ -170,8 +160,8 @@ function rowOf(
     ...(runs[0]!.arm.thresholds ? { thresholds: meanThresholds(runs.map((r) => r.arm)) } : {}),
     precisionRecall: runs[0]!.arm.precisionRecall.map(({ threshold }, i) => ({
       threshold,
-      precision: digits(meanOf(runs.map((r) => r.arm.precisionRecall[i]!.precision))),
-      recall: digits(meanOf(runs.map((r) => r.arm.precisionRecall[i]!.recall))),
+      precision: rounded(meanOf(runs.map((r) => r.arm.precisionRecall[i]!.precision))),
+      recall: rounded(meanOf(runs.map((r) => r.arm.precisionRecall[i]!.recall))),
     })),
   }
 }
@@ -179,7 +169,7 @@ function rowOf(
 const meanThresholds = (arms: readonly ArmResult[]): NonNullable<ArmResult['thresholds']> =>
   arms[0]!.thresholds!.map(({ low, high }, i) => {
     const mean = (name: 'precision' | 'recall' | 'dice') =>
-      digits(meanOf(arms.map((arm) => arm.thresholds![i]![name])))
+      rounded(meanOf(arms.map((arm) => arm.thresholds![i]![name])))
     return { low, high, precision: mean('precision'), recall: mean('recall'), dice: mean('dice') }
   })
 
@@ -189,7 +179,7 @@ function imagesOf(arms: readonly ArmResult[], score: ScoreName): NonNullable<Row
   const places = arms.map((arm) => new Map(arm.ids.map((id, i) => [id, i])))
   const column = (of: (arm: ArmResult) => readonly number[]): number[] =>
     ids.map((id) =>
-      digits(
+      rounded(
         meanOf(
           arms.flatMap((arm, k) => {
             const i = places[k]!.get(id)
@@ -230,7 +220,7 @@ function tested(plan: readonly PlannedRow[], rows: readonly RowResult[], i: numb
     both.map(([, b]) => b),
   )
   return {
-    test: { against: rows[k]!.label, images: both.length, medianDifference: digits(medianDifference), p },
+    test: { against: rows[k]!.label, images: both.length, medianDifference: rounded(medianDifference), p },
   }
 }
 

@@ -12,7 +12,7 @@ import { type RunContext, type TrainedNetwork, trainNetwork, withNetworks } from
 import { type DataPlan, entryOf, planOne, planWhole } from '../runs/plan.ts'
 import { casesOf } from '../runs/report.ts'
 import type { Experiment } from './experiment.ts'
-import { type ArmResult, armOf } from './image-scores.ts'
+import { type ArmResult, armOf, rounded } from './image-scores.ts'
 import type { Job, Plan } from './jobs.ts'
 
 /** What one job found. */
@@ -161,8 +161,6 @@ async function scoreJob(
   await writeFileAtomic(resultFile(work, key), `${JSON.stringify(result)}\n`)
   return result
 }
-
-const rounded = (v: number): number => Math.round(1e5 * v) / 1e5
 
 /** The best, the median and the worst image of an arm, for the report. */
 async function keepPictures(

@@ -136,7 +136,9 @@ export function blandAltman(measured: readonly number[], truth: readonly number[
   return { bias, sd, limits: [bias - 1.96 * sd, bias + 1.96 * sd], points }
 }
 
-const meanOf = (values: readonly number[]): number => values.reduce((sum, v) => sum + v, 0) / values.length
+/** Arithmetic mean; NaN of none. */
+export const meanOf = (values: readonly number[]): number =>
+  values.reduce((sum, v) => sum + v, 0) / values.length
 
 function medianOf(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b)

@@ -40,12 +40,8 @@ export interface BoundDispatch {
   readonly kind: 'dispatch'
   readonly op: string
   readonly pipeline: Pipeline
-  /** The pipeline once it is compiled: a replay follows as few references as it can, most of them to cold memory. */
-  gpu: GPUComputePipeline | undefined
   readonly group: GPUBindGroup
-  readonly x: number
-  readonly y: number
-  readonly z: number
+  readonly workgroups: readonly [number, number, number]
   readonly flops: number
   /** Bytes of every tensor bound, each once: a lower bound of the traffic if all of them is touched. */
   readonly bytes: number
@@ -132,11 +128,8 @@ export function bind(
     kind: 'dispatch',
     op: command.op,
     pipeline,
-    gpu: undefined,
     group,
-    x: command.workgroups[0],
-    y: command.workgroups[1],
-    z: command.workgroups[2],
+    workgroups: command.workgroups,
     flops: command.flops,
     bytes,
   }
@@ -145,7 +138,7 @@ export function bind(
 /** Where `encode` stands: dispatches of several lists share a compute pass, too. */
 export class Encoding {
   #pass: GPUComputePassEncoder | undefined
-  #pipeline: GPUComputePipeline | undefined
+  #pipeline: Pipeline | undefined
   dispatches = 0
 
   constructor(
@@ -169,7 +162,7 @@ export class Encoding {
     }
   }
 
-  #dispatch(command: BoundDispatch): void {
+  #dispatch({ pipeline, group, workgroups }: BoundDispatch): void {
     if (this.timer) {
       this.end()
       const timestampWrites = this.timer()
@@ -177,18 +170,16 @@ export class Encoding {
     }
     this.#pass ??= this.encoder.beginComputePass()
     const pass = this.#pass
-    command.gpu ??= command.pipeline.gpu
-    const { gpu, x, y, z } = command
-    if (this.#pipeline !== gpu) {
-      this.#pipeline = gpu
-      pass.setPipeline(gpu)
+    if (this.#pipeline !== pipeline) {
+      this.#pipeline = pipeline
+      pass.setPipeline(pipeline.gpu)
     }
-    pass.setBindGroup(0, command.group)
+    pass.setBindGroup(0, group)
     this.dispatches++
     // Every argument is converted on its way to the driver.
-    if (z > 1) pass.dispatchWorkgroups(x, y, z)
-    else if (y > 1) pass.dispatchWorkgroups(x, y)
-    else pass.dispatchWorkgroups(x)
+    if (workgroups[2] > 1) pass.dispatchWorkgroups(workgroups[0], workgroups[1], workgroups[2])
+    else if (workgroups[1] > 1) pass.dispatchWorkgroups(workgroups[0], workgroups[1])
+    else pass.dispatchWorkgroups(workgroups[0])
   }
 
   /** Ends the open compute pass. */

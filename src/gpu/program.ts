@@ -13,7 +13,7 @@ import {
 import { FoveaError } from './errors.ts'
 import { BufferUsage } from './flags.ts'
 import { liveBytes, type Sharing, shareBuffers } from './memory-plan.ts'
-import { type Storage, watched } from './storage.ts'
+import type { Storage } from './storage.ts'
 import type { Stream } from './stream.ts'
 
 /** What a step records while it is captured: nothing runs. */
@@ -201,8 +201,6 @@ export class Program {
   readonly #dynamicData: DataView
   readonly #uniforms: GPUBuffer | undefined
   readonly #externals: readonly Storage[]
-  /** `watched.freed` when they were last seen alive. */
-  #checkedAt = -1
   readonly #used = new Set<{ users: number }>()
   readonly #outputs: readonly Storage[]
   /** What outlives the step and is written by it. */
@@ -259,7 +257,6 @@ export class Program {
     for (const s of capture.commands.flatMap(written))
       if (!capture.virtuals.has(s.root)) this.#written.add(s.root)
     this.#externals = externalsOf(capture)
-    for (const s of this.#externals) s.watched = true
     capture.retire()
     // Only the bound form is needed from here on.
     capture.commands.length = 0
@@ -289,10 +286,7 @@ export class Program {
   /** Runs the step once: host work, one write of what changes, one submission. `first` is done before it. */
   run(first: readonly BoundCommand[]): void {
     if (this.#disposed) throw new FoveaError('this compiled step was disposed')
-    if (this.#checkedAt !== watched.freed) {
-      for (const s of this.#externals) s.assertAlive('compiled step')
-      this.#checkedAt = watched.freed
-    }
+    for (const s of this.#externals) s.assertAlive('compiled step')
     for (const job of this.capture.host) job()
     for (const { dispatch, slot } of this.#dynamic) writeParams(dispatch, this.#dynamicData, slot)
     const uniforms = this.#uniforms

@@ -8,9 +8,6 @@ export interface Place {
 
 let nextId = 1
 
-/** How many watched storages were freed: while it stays, what a compiled step has checked needs no look again. */
-export const watched = { freed: 0 }
-
 /**
  * Bytes on the GPU that tensors share by counting references. It has a place from the start (pool or
  * buffer of its own), or is virtual: named while a step is captured, placed when the step is planned.
@@ -22,8 +19,6 @@ export class Storage {
   #place: Place | undefined
   /** How often it was written, on a root storage: what is derived from it is up to date while this stays. */
   version = 0
-  /** Some compiled step reads or writes it. */
-  watched = false
   /** What it holds, for reports of memory; undefined for everything else. */
   role: 'parameters' | 'gradients' | 'optimizer' | undefined
 
@@ -115,7 +110,6 @@ export class Storage {
   retire(why: string): void {
     if (this.#freed !== undefined) return
     this.#freed = why
-    if (this.watched) watched.freed++
     this.onFree?.(this)
   }
 

@@ -4,9 +4,10 @@ import { cropResize } from '../autograd/ops/crop-resize.ts'
 import { interpolate } from '../autograd/ops/interpolate.ts'
 import type { Tensor } from '../autograd/tensor.ts'
 import { FoveaError } from '../gpu/errors.ts'
-import { Module } from '../nn/module.ts'
+import type { Module } from '../nn/module.ts'
 import { type TransferReport, transferWeights } from '../nn/transfer.ts'
 import type { Segment } from './inference.ts'
+import { JointNetwork } from './joint-network.ts'
 import { cropTransform } from './transforms/crop.ts'
 import { boxOfMap, softBoxOfMap } from './transforms/parameters.ts'
 
@@ -70,37 +71,30 @@ export function cropEndToEnd(
  * The two networks of `cropEndToEnd` as one, for `train`: images at full resolution (N, C, H, W) to masks of that size.
  * Its weights are named `coarse.…` and `fine.…`.
  */
-export class EndToEndCrops extends Module {
-  override readonly leastTrainingBatch: number
-
+export class EndToEndCrops extends JointNetwork<{ readonly coarse: Module; readonly fine: Module }> {
   /**
    * @param parts `coarse` takes the images' channels, `fine` one more; they belong to this module from now on
    * @throws FoveaError when the size or the padding is none
    */
   constructor(
     readonly device: Device,
-    private readonly parts: { readonly coarse: Module; readonly fine: Module },
+    parts: { readonly coarse: Module; readonly fine: Module },
     readonly options: EndToEndOptions,
   ) {
-    super()
+    super(parts)
     const { size, padding = 20 } = options
     if (!Number.isInteger(size) || size < 1 || !(padding >= 0))
       throw new FoveaError(
         `EndToEndCrops: size is a whole number of px, padding at least 0 px, got ${size} and ${padding}`,
       )
-    this.part('coarse', parts.coarse)
-    this.part('fine', parts.fine)
-    this.leastTrainingBatch = Math.max(parts.coarse.leastTrainingBatch, parts.fine.leastTrainingBatch)
-    // Each network named its weights by itself; optimisers and checkpoints want them apart.
-    for (const [name, t] of [...this.namedParameters(), ...this.namedBuffers()]) t.name = name
   }
 
   /** Begins both networks from one pretrained on whole images; the mask's input plane of the fine one begins at zero. */
   takeFrom(pretrained: Module): { readonly coarse: TransferReport; readonly fine: TransferReport } {
     const weights = pretrained.stateDict()
     return {
-      coarse: transferWeights(this.parts.coarse, weights),
-      fine: transferWeights(this.parts.fine, weights, { extraChannels: 'zero' }),
+      coarse: transferWeights(this.networks.coarse, weights),
+      fine: transferWeights(this.networks.fine, weights, { extraChannels: 'zero' }),
     }
   }
 
@@ -110,13 +104,7 @@ export class EndToEndCrops extends Module {
 
   /** The forward pass with all that it computed on the way. */
   trace(x: Tensor): EndToEndResult {
-    const run =
-      (net: Module): Segment =>
-      (input) => {
-        net.activationCheckpointing = this.activationCheckpointing
-        return net.forward(input) as Tensor
-      }
-    const { coarse, fine } = this.parts
-    return cropEndToEnd(x, { coarse: run(coarse), fine: run(fine) }, this.options)
+    const nets = { coarse: this.forwardOf('coarse'), fine: this.forwardOf('fine') }
+    return cropEndToEnd(x, nets, this.options)
   }
 }

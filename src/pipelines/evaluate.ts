@@ -14,7 +14,7 @@ import { inPrecision, type Precision } from './precision.ts'
 import { type Scores, scoreMask } from './scores.ts'
 import { type SegmentSeveralOptions, segmentSeveral } from './segment-several.ts'
 import { type SegmentThenSegmentOptions, segmentThenSegment } from './segment-then-segment.ts'
-import { stackSamples } from './tasks.ts'
+import { stackImages, stackSamples } from './tasks.ts'
 import type { NetworkOutput } from './training-options.ts'
 import { brightestOfMap, centreOfMap } from './transforms/parameters.ts'
 import { type PolarOptions, polarTransform } from './transforms/polar.ts'
@@ -215,14 +215,12 @@ export async function evaluateCrops(
   fine.eval()
   const pairs = await inBatches(samples, BATCH, async (batch, data) => {
     const groups = bySize(data)
-    const images = groups.map((group) => {
-      const { x, y } = stackSamples(
+    const images = groups.map((group) =>
+      stackImages(
         device,
         group.map((i) => data[i]!),
-      )
-      y.dispose()
-      return x
-    })
+      ),
+    )
     const results = await segmentThenSegment(device, images, {
       ...options,
       rough: inference(rough, precision),
@@ -261,7 +259,7 @@ export async function evaluateEndToEnd(
   const pairs = await inBatches(samples, BATCH, async (batch, data) => {
     const made = device.noGrad(() =>
       device.scope(() => {
-        const { x } = stackSamples(device, data)
+        const x = stackImages(device, data)
         const small = interpolate(x, { size, mode: 'bilinear' })
         const whole: [number, number] = [x.shape[2]!, x.shape[3]!]
         const alone = interpolate(inference(coarse, precision)(small), { size: whole, mode: 'bilinear' })

@@ -4,7 +4,8 @@ import { diceLoss } from '../autograd/ops/dice-loss.ts'
 import { mul } from '../autograd/ops/mul.ts'
 import type { Tensor } from '../autograd/tensor.ts'
 import { FoveaError } from '../gpu/errors.ts'
-import { Module } from '../nn/module.ts'
+import type { Module } from '../nn/module.ts'
+import { JointNetwork } from './joint-network.ts'
 import { type LocalisedResult, segmentLocalised } from './localise.ts'
 import type { ParameterFunction } from './transforms/parameters.ts'
 import type { Transform } from './transforms/transform.ts'
@@ -26,21 +27,14 @@ export interface LocalisedNetworkParts {
  * a network that segments wherever the polar origin lies leaves the origin where it is, or lets it drift; `penalised` holds
  * it. Weights are named `localise.…` and `segment.…`.
  */
-export class LocalisedNetwork extends Module {
-  override readonly leastTrainingBatch: number
+export class LocalisedNetwork extends JointNetwork<Pick<LocalisedNetworkParts, 'localise' | 'segment'>> {
   #parameters: Tensor | undefined
 
   constructor(
     readonly device: Device,
     private readonly parts: LocalisedNetworkParts,
   ) {
-    super()
-    const { localise, segment } = parts
-    this.part('localise', localise)
-    this.part('segment', segment)
-    this.leastTrainingBatch = Math.max(localise.leastTrainingBatch, segment.leastTrainingBatch)
-    // Each network named its weights by itself; optimisers and checkpoints want them apart.
-    for (const [name, t] of [...this.namedParameters(), ...this.namedBuffers()]) t.name = name
+    super({ localise: parts.localise, segment: parts.segment })
   }
 
   forward(x: Tensor): Tensor {
@@ -51,12 +45,9 @@ export class LocalisedNetwork extends Module {
 
   /** The forward pass with all that it computed on the way. */
   trace(x: Tensor): LocalisedResult {
-    const { localise, parameters = (phi) => phi, transform, segment } = this.parts
-    const run = (net: Module) => (input: Tensor) => {
-      net.activationCheckpointing = this.activationCheckpointing
-      return net.forward(input) as Tensor
-    }
-    return segmentLocalised({ localise: run(localise), parameters, transform, segment: run(segment) }, x)
+    const { parameters = (phi) => phi, transform } = this.parts
+    const nets = { localise: this.forwardOf('localise'), segment: this.forwardOf('segment') }
+    return segmentLocalised({ ...nets, parameters, transform }, x)
   }
 
   /**

@@ -28,12 +28,11 @@ export interface TrainingTask {
   prepare(args: readonly Tensor[], training: boolean): { input: Tensor; target: Tensor }
 }
 
-/** Images and masks of one size as two tensors: (N, C, H, W) and (N, 1, H, W). */
-export function stackSamples(device: Device, samples: readonly SampleData[]): { x: Tensor; y: Tensor } {
+/** Images of one size as a tensor (N, C, H, W). */
+export function stackImages(device: Device, samples: readonly SampleData[]): Tensor {
   const { channels, height, width } = samples[0]!
   const plane = height * width
   const images = new Float32Array(samples.length * channels * plane)
-  const masks = new Float32Array(samples.length * plane)
   samples.forEach((s, i) => {
     if (s.height !== height || s.width !== width || s.channels !== channels) {
       throw new DataError(
@@ -41,9 +40,18 @@ export function stackSamples(device: Device, samples: readonly SampleData[]): { 
       )
     }
     images.set(s.image, i * channels * plane)
-    masks.set(s.mask, i * plane)
   })
-  const x = device.tensor(images, [samples.length, channels, height, width])
+  return device.tensor(images, [samples.length, channels, height, width])
+}
+
+/** Images and masks of one size as two tensors: (N, C, H, W) and (N, 1, H, W). */
+export function stackSamples(device: Device, samples: readonly SampleData[]): { x: Tensor; y: Tensor } {
+  const x = stackImages(device, samples)
+  const { height, width } = samples[0]!
+  const masks = new Float32Array(samples.length * height * width)
+  samples.forEach((s, i) => {
+    masks.set(s.mask, i * height * width)
+  })
   return { x, y: device.tensor(masks, [samples.length, 1, height, width]) }
 }
 

@@ -49,6 +49,17 @@ export async function planData(folders: readonly string[], settings: Settings): 
   return plans
 }
 
+/** How a method sees images of a data set. */
+function viewOf(method: MethodName, settings: Settings) {
+  const { range } = methodOf(method)
+  const size = imageSizeOf(methodOf(method), settings)
+  return {
+    depthChannel: settings.depthChannel,
+    ...(size === undefined ? {} : { size }),
+    ...(range ? { range } : {}),
+  }
+}
+
 /** Opens one data set of a run and splits it: by shares, or into a fold's test part and the rest. */
 export async function planOne(
   folder: string,
@@ -56,20 +67,11 @@ export async function planOne(
   settings: Settings,
   open: typeof openDataset = openDataset,
 ): Promise<DataPlan> {
-  const { depthChannel } = settings
-  const whole = await open(folder, { depthChannel })
+  const whole = await open(folder, { depthChannel: settings.depthChannel })
   const method = methodFor(whole, settings)
-  const size = imageSizeOf(methodOf(method), settings)
-  const { range } = methodOf(method)
+  const view = viewOf(method, settings)
   const dataset =
-    size === undefined
-      ? whole
-      : await open(folder, {
-          depthChannel,
-          size,
-          channels: coloursOf(whole, settings),
-          ...(range ? { range } : {}),
-        })
+    view.size === undefined ? whole : await open(folder, { ...view, channels: coloursOf(whole, settings) })
   return { name, folder: resolve(folder), method, dataset, ...split(folder, dataset.samples, settings) }
 }
 
@@ -127,15 +129,9 @@ export const networkFolder = (out: string, data: string, network: string): strin
 
 /** Another folder for the networks of a run: all of it is held out. */
 export async function planWhole(folder: string, entry: DataEntry, settings: Settings): Promise<DataPlan> {
-  const { depthChannel } = settings
-  const size = imageSizeOf(methodOf(entry.method), settings)
-  const { range } = methodOf(entry.method)
-  const channels = (entry.channels - (depthChannel ? 1 : 0)) as 1 | 3
   const dataset = await openDataset(folder, {
-    depthChannel,
-    channels,
-    ...(size === undefined ? {} : { size }),
-    ...(range ? { range } : {}),
+    ...viewOf(entry.method, settings),
+    channels: (entry.channels - (settings.depthChannel ? 1 : 0)) as 1 | 3,
     normalize: defaultNormalization(entry.layout),
   })
   const { name, method } = entry
