@@ -5,15 +5,7 @@ import { basename } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 import { shortKernels } from './shorten-wgsl.mjs'
-import { readKernel } from './wgsl.mjs'
-
-/** Kernels for Node: as they are, so that an error of the driver can quote the file. */
-export const wgsl = {
-  name: 'wgsl',
-  setup(b) {
-    b.onLoad({ filter: /\.wgsl$/ }, ({ path }) => ({ contents: readKernel(path), loader: 'text' }))
-  },
-}
+import { wgsl } from './wgsl.mjs'
 
 /**
  * Kernels that pages load when their adapter wants them: on CPU drivers (conv2d_cpu_kernels.ts), where a tuner may have

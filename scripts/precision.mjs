@@ -11,7 +11,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
 import { build } from 'esbuild'
-import { wgsl } from './build.mjs'
+import { wgsl } from './wgsl.mjs'
 
 process.chdir(join(import.meta.dirname, '..'))
 

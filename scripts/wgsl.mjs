@@ -17,3 +17,11 @@ export function readKernel(path, seen = new Set()) {
       .join('\n'),
   )
 }
+
+/** esbuild's loader of kernels for Node: as they are, so that an error of the driver can quote the file. */
+export const wgsl = {
+  name: 'wgsl',
+  setup(b) {
+    b.onLoad({ filter: /\.wgsl$/ }, ({ path }) => ({ contents: readKernel(path), loader: 'text' }))
+  },
+}

@@ -4,17 +4,10 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { build } from 'esbuild'
 import { expect, test } from 'vitest'
-import { readKernel } from '../../scripts/wgsl.mjs'
+import { wgsl } from '../../scripts/wgsl.mjs'
 import { readImage } from '../../src/node/image.ts'
 import { tempFolder } from '../data/temp.ts'
 import { discFolder } from './command.ts'
-
-const wgsl = {
-  name: 'wgsl',
-  setup(b: import('esbuild').PluginBuild) {
-    b.onLoad({ filter: /\.wgsl$/ }, ({ path }) => ({ contents: readKernel(path), loader: 'text' }))
-  },
-}
 
 test('examples/train.mjs trains and writes a mask, in at most 20 lines of code', async () => {
   const folder = await tempFolder()

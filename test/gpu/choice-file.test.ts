@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { build } from 'esbuild'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { wgsl } from '../../scripts/wgsl.mjs'
 import { type StoredChoice, storedChoices } from '../../src/gpu/tuner-table.ts'
 import { ChoiceFile } from '../../src/node/choice-file.ts'
 import { tempFolder } from '../data/temp.ts'
@@ -86,7 +87,7 @@ describe('processes', () => {
     probe = join(process.cwd(), 'node_modules', '.cache', 'fovea', `tuner-probe-${process.pid}.mjs`)
     const entryPoints = [fileURLToPath(new URL('./tuner-probe.ts', import.meta.url))]
     const shape = { bundle: true, platform: 'node', format: 'esm', packages: 'external' } as const
-    await build({ ...shape, entryPoints, outfile: probe, loader: { '.wgsl': 'text' } })
+    await build({ ...shape, entryPoints, outfile: probe, plugins: [wgsl] })
   })
   afterAll(() => rmSync(probe, { force: true }))
 
