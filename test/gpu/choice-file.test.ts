@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { rmSync } from 'node:fs'
-import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, stat, utimes, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -78,6 +78,16 @@ test('many writers at once: the file is whole at every moment, and no temporary 
   expect(await looks).toBeGreaterThan(0)
   expect(Object.keys(await kept(reader)).length).toBeGreaterThan(4)
   expect(await readdir(dirname(path))).toEqual([path.split('/').at(-1)])
+})
+
+test('any number of writers at once keep all; a lock that was left behind is taken', async () => {
+  const file = new ChoiceFile(join(folder, 'many'))
+  await mkdir(`${file.pathOf(ADAPTER)}.lock`, { recursive: true })
+  await utimes(`${file.pathOf(ADAPTER)}.lock`, 0, 0)
+  const keys = Array.from({ length: 12 }, (_, i) => `key ${i}`)
+  await Promise.all(keys.map((key) => file.write(ADAPTER, new Map([[key, choice('a')]]))))
+  expect(Object.keys(await kept(file)).sort()).toEqual([...keys].sort())
+  expect(await readdir(join(folder, 'many'))).toHaveLength(1)
 })
 
 describe('processes', () => {
