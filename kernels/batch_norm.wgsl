@@ -24,6 +24,7 @@
 
 alias elem = f32;
 alias elem4 = vec4f;
+alias Sum = vec3f;
 
 struct Params {
   images: u32,       // N
@@ -113,24 +114,7 @@ fn partial_at(group: vec3u, lane: u32) -> u32 {
   return group.x * params.partials + select(group.y * WG + lane, group.y, JOIN == 1u);
 }
 
-var<workgroup> tree: array<vec3f, WG>;
-
-// Sum over the lanes of a workgroup, in a fixed order.
-fn add_up(lane: u32, value: vec3f) -> vec3f {
-  workgroupBarrier();
-  tree[lane] = value;
-  workgroupBarrier();
-  if (JOIN == 0u) {
-    var sum = tree[0];
-    for (var i = 1u; i < WG; i++) { sum += tree[i]; }
-    return sum;
-  }
-  for (var half = WG / 2u; half > 0u; half /= 2u) {
-    if (lane < half) { tree[lane] += tree[lane + half]; }
-    workgroupBarrier();
-  }
-  return tree[0];
-}
+// include: parts/add_up.wgsl
 
 // ---- training, forward: partial moments ----
 
