@@ -16,11 +16,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> partial: array<f32>;
 @group(0) @binding(3) var<uniform> params: Params;
 
-override WG: u32 = 64;
-override JOIN: u32 = 1;
 override VEC: bool = false;
-
-// include: parts/add_up.wgsl
 
 @compute @workgroup_size(WG)
 fn conv2d_bias_grad(

@@ -1,12 +1,15 @@
-// Sums over the lanes of a workgroup, in a fixed order. The kernel says `override WG`, its lanes, `override JOIN`, and
-// `alias Sum`, what is summed. JOIN = 0 is for CPU drivers, where a barrier costs more than eight additions.
+// Behind kernels that sum over the lanes of a workgroup (src/gpu/summing.ts), in a fixed order. They say what is summed, by
+// `alias Sum`. Eight lanes are those of a CPU driver, where a barrier costs more than eight additions: one after the other.
+override WG: u32 = 64;
+override JOIN: bool = WG > 8u;
+
 var<workgroup> tree: array<Sum, WG>;
 
 fn add_up(lane: u32, value: Sum) -> Sum {
   workgroupBarrier();
   tree[lane] = value;
   workgroupBarrier();
-  if (JOIN == 0u) {
+  if (!JOIN) {
     var sum = tree[0];
     for (var i = 1u; i < WG; i++) { sum += tree[i]; }
     return sum;
