@@ -1,15 +1,13 @@
-// Behind kernels that sum over the lanes of a workgroup (src/gpu/summing.ts), in a fixed order. They say what is summed, by
-// `alias Sum`. Eight lanes are those of a CPU driver, where a barrier costs more than eight additions: one after the other.
-override WG: u32 = 64;
-override JOIN: bool = WG > 8u;
-
+// Behind kernels that sum over the lanes of a workgroup (src/gpu/summing.ts), in a fixed order. They say how many lanes,
+// `override WG`, and what is summed, `alias Sum`. Eight lanes are a CPU driver's, where a barrier costs more than eight
+// additions: one after the other.
 var<workgroup> tree: array<Sum, WG>;
 
 fn add_up(lane: u32, value: Sum) -> Sum {
   workgroupBarrier();
   tree[lane] = value;
   workgroupBarrier();
-  if (!JOIN) {
+  if (WG <= 8u) {
     var sum = tree[0];
     for (var i = 1u; i < WG; i++) { sum += tree[i]; }
     return sum;

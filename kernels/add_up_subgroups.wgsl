@@ -1,9 +1,6 @@
 // add_up.wgsl for GPUs with subgroups: lanes sum among themselves, so that a workgroup meets at two barriers instead of
 // eight. Each subgroup leaves its sum at the place of its first lane and zeros at the others; then every subgroup sums all
 // places, in the order of its own lanes. Right for any size of subgroups and any way in which lanes are dealt to them.
-override WG: u32 = 64;
-override JOIN: bool = WG > 8u;
-
 var<workgroup> tree: array<Sum, WG>;
 
 fn add_up(lane: u32, value: Sum) -> Sum {

@@ -28,6 +28,7 @@ fn middle() -> vec2f {
 }
 
 alias Sum = vec3f;
+override WG: u32 = 64;
 
 // One workgroup a run of an image.
 @compute @workgroup_size(WG)

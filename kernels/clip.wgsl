@@ -12,6 +12,7 @@ struct Params {
 @group(0) @binding(3) var<uniform> params: Params;
 
 alias Sum = f32;
+override WG: u32 = 64;
 const GROUPS = 64u;
 
 // GROUPS workgroups a block: partial sums of squares.

@@ -6,6 +6,7 @@
 alias elem = f32;
 alias elem4 = vec4f;
 alias Sum = f32;
+override WG: u32 = 64;
 
 struct Params {
   n: u32, cout: u32, pixels: u32, splits: u32, perSplit: u32, accumulate: u32,

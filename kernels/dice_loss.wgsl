@@ -20,6 +20,7 @@ struct Params {
 @group(0) @binding(9) var<uniform> params: Params;
 
 alias Sum = vec2f;
+override WG: u32 = 64;
 
 @compute @workgroup_size(WG)
 fn partials(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {

@@ -21,6 +21,7 @@ struct Params {
 @group(0) @binding(6) var<uniform> params: Params;
 
 alias Sum = f32;
+override WG: u32 = 64;
 
 // log(1 + z) for z in [0, 1]: 2 artanh(s), s = z / (2 + z) ≤ 1/3.
 fn log1p(z: vec4f) -> vec4f {

@@ -14,6 +14,7 @@ struct Params {
 @group(0) @binding(3) var<uniform> params: Params;
 
 alias Sum = f32;
+override WG: u32 = 64;
 
 fn max_lanes(lane: u32, mine: f32) -> f32 {
   tree[lane] = mine;
