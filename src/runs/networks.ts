@@ -126,8 +126,7 @@ export async function trainNetwork(
   const validation = (await network.validationOf?.(plan.validation)) ?? plan.validation
   // By objects, an epoch is longer, and fewer are as many images.
   const epochs =
-    (network.epochs ?? 1) *
-    epochsFor(network.trainOf ? samples.length : plan.train.length * share, settings)
+    (network.epochs ?? 1) * epochsFor(network.trainOf ? samples.length : plan.train.length * share, settings)
   const { channels: inChannels } = plan.dataset
   const kind = kindFor(network, settings)
   const store = await RunFolder.open(folder, {
