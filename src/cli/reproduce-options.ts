@@ -27,6 +27,7 @@ export interface ReproduceArguments {
   readonly folds?: number
   readonly subset: number
   readonly reportOnly?: boolean
+  readonly note?: string
   readonly checkpointActivations?: boolean
   readonly adapter: string
   readonly tune?: 'off' | 'cached' | 'measure'
@@ -89,6 +90,7 @@ export function addReproduceOptions(command: Command): Command {
       '--checkpoint-activations',
       'activation checkpointing in training: half the memory, a third more time',
     )
+    .option('--note <text>', 'kept in the results: what stands in for what, and the like')
     .option('--page <file>', 'write one page of Markdown from the JSON of --results, and nothing else')
     .option('--results <folder>', 'JSON files of experiments, for --page', 'docs/results')
     .addOption(adapterOption())
@@ -97,10 +99,9 @@ export function addReproduceOptions(command: Command): Command {
 }
 
 /** The experiment that is named. */
-export function experimentNamed(id: string, elsewhere: Readonly<Record<string, string>>): Experiment {
+export function experimentNamed(id: string): Experiment {
   const found = EXPERIMENTS.find((e) => e.id === id)
   if (found) return found
-  if (Object.hasOwn(elsewhere, id)) throw new DataError(`${id}: ${elsewhere[id]}`)
   throw new DataError(`${id}: no such experiment; there are ${EXPERIMENTS.map((e) => e.id).join(', ')}`)
 }
 

@@ -28,7 +28,7 @@ export interface Scale {
 }
 
 /** The split does not move with the seed of weights and order, so that runs of several seeds score the same images. */
-const SPLIT_SEED = 42
+export const SPLIT_SEED = 42
 
 /** One training of a method's networks, from which one row or several are read. */
 export interface Job {
@@ -138,7 +138,11 @@ export function planExperiment(experiment: Experiment, scale: Scale, folders: Re
   return { rows, jobs: [...jobs.values()] }
 }
 
-const withoutFolder = ({ data, on }: Row, folders: ReadonlySet<string>): string | undefined => {
+/** Why a row lacks its images, or undefined. */
+export const withoutFolder = (
+  { data, on }: Pick<Row, 'data' | 'on'>,
+  folders: ReadonlySet<string>,
+): string | undefined => {
   const lacking = [data, ...(on ? [on] : [])].find((key) => !folders.has(key))
   return lacking === undefined ? undefined : `no folder for ${lacking} was given`
 }
