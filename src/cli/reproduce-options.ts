@@ -26,6 +26,7 @@ export interface ReproduceArguments {
   readonly seeds: readonly number[]
   readonly folds?: number
   readonly subset: number
+  readonly sigma?: number
   readonly reportOnly?: boolean
   readonly note?: string
   readonly checkpointActivations?: boolean
@@ -85,6 +86,11 @@ export function addReproduceOptions(command: Command): Command {
     )
     .option('--folds <k>', 'cross-validation by patient or image (default: one split, 80/10/10)', folds)
     .option('--subset <part>', 'part of the patients or images that is used at all', shareOfAll, 1)
+    .option(
+      '--sigma <px>',
+      "width of the heatmaps' Gaussians at 256 px (default: 8, of livers 16, as in the thesis)",
+      positive,
+    )
     .option('--report-only', 'no training and no scoring: results and report from the runs that are done')
     .option(
       '--checkpoint-activations',
@@ -121,6 +127,7 @@ export function scaleOf(args: ReproduceArguments, { full, folds, bySize }: Exper
     subset: args.subset,
     ...(args.full ? { full: true as const } : {}),
     ...(sizes ? { sizes } : {}),
+    ...(args.sigma === undefined ? {} : { sigma: args.sigma }),
     ...(args.networks ? { networks: args.networks } : {}),
     ...(args.shares ? { shares: args.shares } : {}),
   }

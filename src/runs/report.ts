@@ -16,15 +16,17 @@ const PICTURE = 320
 
 /** An image with its truth and a prediction outlined, at the size of its file or smaller. */
 async function pictureOf(sample: Sample, evaluated: Evaluated): Promise<Uint8Array> {
+  const { prediction, height, width } = evaluated
   const { image, mask, instances } = await originalOf(sample)
   const [channels, h, w] = image.shape
   const scale = Math.min(1, PICTURE / Math.max(h, w))
   const size = [Math.round(h * scale), Math.round(w * scale)] as const
-  const truth = mask ?? Float32Array.from(instances!, (v) => (v > 0 ? 1 : 0))
-  const { prediction, height, width } = evaluated
+  const truth = evaluated.truth
+    ? resizeImage(evaluated.truth, [1, height, width], size)
+    : resizeImage(mask ?? Float32Array.from(instances!, (v) => (v > 0 ? 1 : 0)), [1, h, w], size)
   return overlayPng(
     { image: resizeImage(image.data, image.shape, size), channels, height: size[0], width: size[1] },
-    resizeImage(truth, [1, h, w], size),
+    truth,
     resizeImage(prediction, [1, height, width], size),
     { minSide: PICTURE },
   )
@@ -37,11 +39,11 @@ async function originalOf(sample: Sample): Promise<RawSample> {
   return { image: { data: image, shape: [channels, height, width], max: 1 }, mask }
 }
 
-/** The best, the median and the worst of a method by DSC. */
+/** The best with a mask (of an image rightly left empty there is nothing to see), the median and the worst by DSC. */
 export async function casesOf({ plan }: DataResult, { label, images }: Scored) {
   const sorted = [...images].sort((a, b) => b.scores.dice - a.scores.dice)
   const picks = [
-    ['best', sorted[0]!],
+    ['best', sorted.find(({ prediction }) => prediction.some((v) => v > 0.5)) ?? sorted[0]!],
     ['median', sorted[Math.floor((sorted.length - 1) / 2)]!],
     ['worst', sorted.at(-1)!],
   ] as const
