@@ -16,11 +16,13 @@ export interface Verdict {
   readonly images: number
   /** Where it gives both values. */
   readonly thesis?: number
+  /** It scored polar predictions in polar space. */
+  readonly polarSpace: boolean
   readonly outcome: string
 }
 
 /** What held and what did not, one a tested row. */
-export function verdicts({ scores }: Experiment, { rows }: ExperimentResults): Verdict[] {
+export function verdicts({ scores, polarSpace = false }: Experiment, { rows }: ExperimentResults): Verdict[] {
   const labels = labelsOf(rows)
   const name = scores[0]!
   return rows.flatMap((row, i) => {
@@ -30,7 +32,7 @@ export function verdicts({ scores }: Experiment, { rows }: ExperimentResults): V
     const difference = row.scores![name].mean - base.scores[name].mean
     const [a, b] = [row.thesis[name]?.value, base.thesis[name]?.value]
     const about = { label: labels[i]!, against: test.against, score: SCORE_TITLES[name], difference }
-    const tested = { ...about, p: test.p, images: test.images }
+    const tested = { ...about, p: test.p, images: test.images, polarSpace }
     if (a === undefined || b === undefined)
       return [
         {
@@ -44,21 +46,17 @@ export function verdicts({ scores }: Experiment, { rows }: ExperimentResults): V
 }
 
 /** A verdict as a sentence. */
-export function sentenceOf({
-  label,
-  against,
-  score,
-  difference,
-  p,
-  images,
-  thesis,
-  outcome,
-}: Verdict): string {
+export function sentenceOf(verdict: Verdict): string {
+  const { label, against, score, difference, p, images, thesis, outcome } = verdict
   const ours = `${label}: ${signed(difference)} ${score} against ${against} (p ${pValue(p).replace(/^(?!<)/, '= ')}, ${images} images)`
   return thesis === undefined
     ? `${ours}; ${outcome}`
-    : `${ours}; the thesis has ${signed(thesis)}: ${outcome}`
+    : `${ours}; the thesis has ${thesisOf(verdict)}: ${outcome}`
 }
+
+/** The thesis's difference, and where it was taken. */
+export const thesisOf = ({ thesis, score, polarSpace }: Verdict): string =>
+  thesis === undefined ? '–' : `${signed(thesis)} ${score}${polarSpace ? ' in polar space' : ''}`
 
 /** The row that a test names, of the same data, network, size and share. */
 const baselineOf = (rows: readonly RowResult[], { test, data, on, network, size, share }: RowResult) =>

@@ -4,10 +4,10 @@ import { DataError } from '../gpu/errors.ts'
 import { writeFileAtomic } from '../node/atomic.ts'
 import { EXPERIMENTS } from './catalogue.ts'
 import type { Experiment } from './experiment.ts'
-import { agreements, centres, LEVEL, learning, sentenceOf, signed, verdicts } from './findings.ts'
+import { agreements, centres, LEVEL, learning, sentenceOf, signed, thesisOf, verdicts } from './findings.ts'
 import { scaleText, sourcesOf, timeText } from './report.ts'
 import type { ExperimentResults } from './results.ts'
-import { comparison, missingOf, pValue, quartiles, type TextTable } from './tables.ts'
+import { across, comparison, missingOf, pValue, quartiles, type TextTable } from './tables.ts'
 
 /**
  * Writes one page of Markdown from the JSON files of experiments.
@@ -90,33 +90,31 @@ ${summary(parts)}
 ${parts.map(section).join('\n')}${absent.length > 0 ? `\n## Not run\n\n${absent.join('\n')}\n` : ''}`
 }
 
-const cell = (text: string): string => text.replaceAll('|', '\\|')
+const cell = (text: string): string => text.replaceAll('|', '\\|').replace(/(^| )-(?=\d)/g, '$1−')
 const line = (cells: readonly string[]): string => `| ${cells.map(cell).join(' | ')} |`
 
-const markdown = ({ columns, rows }: TextTable): string =>
-  [line(columns), line(columns.map((_, i) => (i === 0 ? '---' : '---:'))), ...rows.map(line)].join('\n')
+/** Numbers to the right, words to the left. */
+function markdown({ columns, rows }: TextTable): string {
+  const isNumber = (text: string): boolean => /^([−+<]? ?\d[^a-z]*$|–$)/.test(text)
+  const rule = columns.map((_, i) => (i > 0 && rows.every((row) => isNumber(row[i]!)) ? '---:' : '---'))
+  return [line(columns), line(rule), ...rows.map(line)].join('\n')
+}
 
 /** Every effect that the thesis gives numbers for, in one table. */
 function summary(parts: readonly Part[]): string {
   const rows = parts.flatMap(({ experiment, run, of }) =>
     of
       ? []
-      : verdicts(experiment, run).flatMap(({ label, against, score, difference, thesis, p, outcome }) =>
-          thesis === undefined
-            ? []
-            : [
-                [
-                  `[${experiment.id}](#${anchorOf(experiment)})`,
-                  `${label}, against ${against}`,
-                  `${signed(thesis)} ${score}`,
-                  signed(difference),
-                  pValue(p),
-                  outcome,
-                ],
-              ],
-        ),
+      : verdicts(experiment, run)
+          .filter(({ thesis }) => thesis !== undefined)
+          .map((verdict) => {
+            const { label, against, difference, score, p, outcome } = verdict
+            const link = `[${experiment.id}](#${anchorOf(experiment)})`
+            const ours = `${signed(difference)} ${score}`
+            return [link, `${label}, against ${against}`, thesisOf(verdict), ours, pValue(p), outcome]
+          }),
   )
-  const columns = ['experiment', 'effect', 'thesis', 'ours', 'p', '']
+  const columns = ['experiment', 'effect', 'thesis', 'ours', 'p', 'outcome']
   return rows.length === 0 ? '' : `## In short\n\n${markdown({ title: '', columns, rows })}\n`
 }
 
@@ -154,16 +152,15 @@ ${notes.length > 0 ? `\n${notes.join('\n')}\n` : ''}`
 
 /** A table in full; of a figure what it shows, as numbers. */
 function tablesOf(experiment: Experiment, run: ExperimentResults, drawn: boolean): TextTable[] {
-  const { figures } = experiment
-  const shown = [
-    ...(figures.includes('learning-curves') ? [learning(run)] : []),
-    ...(figures.includes('centre-error') ? [centres(run)] : []),
-    ...(figures.includes('bland-altman') ? [agreements(run)] : []),
-    ...(figures.includes('violins') ? [quartiles(experiment, run)] : []),
-  ]
-  // Figures that belong to a table show what the table has not.
-  if (drawn) return shown.length > 0 ? shown : [comparison(experiment, run)]
-  const own = EXPERIMENTS.filter((e) => e.of === experiment.id).flatMap((e) => e.figures)
-  const extra = figures.includes('bland-altman') && !own.includes('bland-altman') ? [agreements(run)] : []
-  return [comparison(experiment, run), ...extra]
+  const { figures, points } = experiment
+  if (points) return [across(experiment, run, 'points')]
+  if (figures.includes('share')) return [across(experiment, run, 'share')]
+  if (!drawn) return [comparison(experiment, run)]
+  return figures.flatMap((figure) => {
+    if (figure === 'learning-curves') return [learning(run)]
+    if (figure === 'centre-error') return [centres(run)]
+    if (figure === 'bland-altman') return [agreements(run)]
+    if (figure === 'violins') return [quartiles(experiment, run)]
+    return figure === 'size' ? [across(experiment, run, 'size')] : []
+  })
 }

@@ -92,6 +92,40 @@ function times({ id }: Experiment, results: ExperimentResults): TextTable {
   }
 }
 
+/** Where a row stands in a table of one score: its line, and its column. */
+type Place = (row: RowResult) => readonly [line: string, column: string]
+
+const PLACES = {
+  size: ({ label, size }) => [label, `${size}²`],
+  share: ({ label, share }) => [label.replace(/, \d+ %$/, ''), `${100 * share} %`],
+  // As `runBoundaries` names its rows.
+  points: ({ label }) => {
+    const [units, line] = label.replace('perceptron of ', '').split(/, (.*)/) as [string, string]
+    return [line, units]
+  },
+} satisfies Record<string, Place>
+
+/** The first score of every row, with what they differ in (input size, share of the training set, width) across. */
+export function across(
+  { id, scores }: Experiment,
+  results: ExperimentResults,
+  by: keyof typeof PLACES,
+): TextTable {
+  const cells = new Map<string, Map<string, string>>()
+  const columns = new Set<string>()
+  for (const row of results.rows) {
+    const [line, column] = PLACES[by](row)
+    columns.add(column)
+    const value = spread(row.scores?.[scores[0]!], row.runs.length)
+    cells.set(line, (cells.get(line) ?? new Map<string, string>()).set(column, value))
+  }
+  return {
+    title: `${id}: our ${SCORE_TITLES[scores[0]!]}`,
+    columns: [`our ${SCORE_TITLES[scores[0]!]}`, ...columns],
+    rows: [...cells].map(([line, own]) => [line, ...[...columns].map((column) => own.get(column) ?? '–')]),
+  }
+}
+
 /** How scores lie over images: quartiles, a line a row. */
 export function quartiles({ id, scores }: Experiment, results: ExperimentResults): TextTable {
   const name = SCORE_TITLES[scores[0]!]
