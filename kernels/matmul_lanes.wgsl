@@ -6,6 +6,13 @@
 // The sum over k can be split: chunks of k are dealt out over `splits` sums, which conv2d_reduce adds up in order.
 enable subgroups;
 
+alias elem = f32;
+alias elem4 = vec4f;
+// In the half form, too, f32 for A that is a weight, and for y that is a sum of products.
+alias elemA = elem;
+alias elemA4 = elem4;
+alias elemY = elem;
+
 override TRANSPOSE_A: bool = false; // A is stored (k, m)
 override TRANSPOSE_B: bool = false; // B is stored (n, k)
 override WIDE_A: bool = false;      // A's inner size divides by 4, and so do chunks of k: loads of vec4f
@@ -29,13 +36,13 @@ struct Params {
   offset: i32, gap: i32,
 }
 
-// A and B are bound twice: as elements and as vec4s.
-@group(0) @binding(0) var<storage, read> a: array<f32>;
-@group(0) @binding(1) var<storage, read> wide_a: array<vec4f>;
-@group(0) @binding(2) var<storage, read> b: array<f32>;
-@group(0) @binding(3) var<storage, read> wide_b: array<vec4f>;
-@group(0) @binding(4) var<storage, read> bias: array<f32>;
-@group(0) @binding(5) var<storage, read_write> y: array<f32>;
+// A and B are bound twice: as elements and as vec4s. Where there is no bias, A stands in for it.
+@group(0) @binding(0) var<storage, read> a: array<elemA>;
+@group(0) @binding(1) var<storage, read> wide_a: array<elemA4>;
+@group(0) @binding(2) var<storage, read> b: array<elem>;
+@group(0) @binding(3) var<storage, read> wide_b: array<elem4>;
+@group(0) @binding(4) var<storage, read> bias: array<elemA>;
+@group(0) @binding(5) var<storage, read_write> y: array<elemY>;
 @group(0) @binding(6) var<uniform> params: Params;
 
 // Where the matrices of a batch index begin, in elements.
@@ -54,18 +61,18 @@ fn bases(batch: i32) -> vec2i {
 // Four elements of row `outer` of storage from `inner` on; zero from `end` on. Rows from `outers` on repeat the last.
 fn load_a(base: i32, outer: i32, inner: i32, outers: i32, inners: i32) -> vec4f {
   let at = base + min(outer, outers - 1) * inners;
-  if (WIDE_A) { return wide_a[(at + min(inner, inners - 4)) / 4]; }
+  if (WIDE_A) { return vec4f(wide_a[(at + min(inner, inners - 4)) / 4]); }
   let i = inner + vec4i(0, 1, 2, 3);
   let p = at + min(i, vec4i(inners - 1));
-  return select(vec4f(), vec4f(a[p.x], a[p.y], a[p.z], a[p.w]), i < vec4i(inners));
+  return select(vec4f(), vec4f(f32(a[p.x]), f32(a[p.y]), f32(a[p.z]), f32(a[p.w])), i < vec4i(inners));
 }
 
 fn load_b(base: i32, outer: i32, inner: i32, outers: i32, inners: i32) -> vec4f {
   let at = base + min(outer, outers - 1) * inners;
-  if (WIDE_B) { return wide_b[(at + min(inner, inners - 4)) / 4]; }
+  if (WIDE_B) { return vec4f(wide_b[(at + min(inner, inners - 4)) / 4]); }
   let i = inner + vec4i(0, 1, 2, 3);
   let p = at + min(i, vec4i(inners - 1));
-  return select(vec4f(), vec4f(b[p.x], b[p.y], b[p.z], b[p.w]), i < vec4i(inners));
+  return select(vec4f(), vec4f(f32(b[p.x]), f32(b[p.y]), f32(b[p.z]), f32(b[p.w])), i < vec4i(inners));
 }
 
 // The A of four k for 16 rows, spread over the lanes. Stored (m, k): lane l has four k of row l in p and of row
@@ -154,9 +161,9 @@ fn store(row: i32, column: i32, base: i32, sum: vec4f) {
   }
   for (var i = 0; i < min(4, params.n - column); i++) {
     var value = sum[i];
-    if (ACCUMULATE) { value += y[to + i * step]; }
+    if (ACCUMULATE) { value += f32(y[to + i * step]); }
     if (params.relu != 0u) { value = select(value, 0.0, value < 0.0); }
-    y[to + i * step] = value;
+    y[to + i * step] = elemY(value);
   }
 }
 
@@ -200,7 +207,7 @@ fn matmul_lanes(
   let base = i32(group.z) * (params.m * params.n + params.gap) + params.offset;
   for (var r = 0; r < min(16, params.m - row); r++) {
     var add = 0.0;
-    if (BIAS) { add = bias[select(row + r, (row + r) >> 2, TILED)]; }
+    if (BIAS) { add = f32(bias[select(row + r, (row + r) >> 2, TILED)]); }
     store(row + r, columns, base, sums[r] + add);
   }
 }

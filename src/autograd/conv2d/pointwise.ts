@@ -30,11 +30,16 @@ interface Operands {
 }
 
 /** The product and, where its sum is split, the addition of its parts. */
-function productVariant({ a, b, y }: Operands, product: Product, epilogue: ConvEpilogue): ConvVariant {
+function productVariant(
+  { a, b, y }: Operands,
+  product: Product,
+  adapter: ConvAdapter,
+  epilogue: ConvEpilogue,
+): ConvVariant {
   const split = lanesProduct(product).splits > 1
   const { params, overrides, workgroups, splits } = lanesProduct({ ...product, ...(split ? {} : epilogue) })
   const main: ConvDispatch = {
-    file: 'matmul_lanes',
+    file: adapter.half ? `matmul_lanes@${a === 'weight' ? 'weight' : 'sums'}` : 'matmul_lanes',
     entry: 'matmul_lanes',
     bindings: {
       a,
@@ -58,7 +63,7 @@ function productVariant({ a, b, y }: Operands, product: Product, epilogue: ConvE
 export function productForward(s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) {
   if (!fits(s, adapter)) return undefined
   const product = { m: s.cout, n: s.h * s.w, k: s.cin, batch: s.n, axes: oneAxis(s.n, 0, 1) }
-  return productVariant({ a: 'weight', b: 'x', y: 'y' }, product, epilogue)
+  return productVariant({ a: 'weight', b: 'x', y: 'y' }, product, adapter, epilogue)
 }
 
 /** 2×2 windows that tile an image: the transpose is a product with 4·cin rows, written where the windows lie. */
@@ -72,7 +77,7 @@ export function productInputGrad(s: ConvShape, adapter: ConvAdapter, epilogue: C
   if (tilesImage(s, adapter)) {
     const size = { m: 4 * s.cin, n: s.outH * s.outW, k: s.cout, batch: s.n, axes: oneAxis(s.n, 0, 1) }
     const product = { ...size, transposeA: true, tiledWidth: s.outW }
-    return productVariant({ a: 'weight', b: 'dy', y: 'dx' }, product, epilogue)
+    return productVariant({ a: 'weight', b: 'dy', y: 'dx' }, product, adapter, epilogue)
   }
   if (!fits(s, adapter)) return undefined
   const product = {
@@ -83,7 +88,7 @@ export function productInputGrad(s: ConvShape, adapter: ConvAdapter, epilogue: C
     axes: oneAxis(s.n, 0, 1),
     transposeA: true,
   }
-  return productVariant({ a: 'weight', b: 'dy', y: 'dx' }, product, epilogue)
+  return productVariant({ a: 'weight', b: 'dy', y: 'dx' }, product, adapter, epilogue)
 }
 
 export function productWeightGrad(s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) {
@@ -95,5 +100,5 @@ export function productWeightGrad(s: ConvShape, adapter: ConvAdapter, epilogue: 
     ...{ images: s.n, stepA: s.cout * pixels, stepB: s.cin * pixels },
     splits: Math.ceil(48 / tiles),
   }
-  return productVariant({ a: 'dy', b: 'x', y: 'dw' }, product, epilogue)
+  return productVariant({ a: 'dy', b: 'x', y: 'dw' }, product, adapter, epilogue)
 }

@@ -7,6 +7,7 @@ import tile from '../../../kernels/conv2d_tile.wgsl'
 import weightGradLanes from '../../../kernels/conv2d_weight_grad_lanes.wgsl'
 import weightGradTile from '../../../kernels/conv2d_weight_grad_tile.wgsl'
 import product from '../../../kernels/matmul_lanes.wgsl'
+import { inFull } from '../../gpu/kernel.ts'
 import { addConvKernels } from './conv2d_kernels.ts'
 
 /**
@@ -24,4 +25,6 @@ export const addCpuConvKernels = (): void =>
     conv2d_weight_grad_lanes: weightGradLanes,
     conv2d_weight_grad_tile: weightGradTile,
     matmul_lanes: product,
+    'matmul_lanes@sums': inFull(product, 'elemY'),
+    'matmul_lanes@weight': inFull(product, 'elemA', 'elemA4'),
   })
