@@ -4,6 +4,7 @@
 //   half pixel     a = 2h,     b = h − outH,  d = 2·outH          (i + ½)·h/outH − ½
 //   aligned corners a = h − 1, b = 0,         d = max(1, outH − 1)
 // and with q its whole part and t the rest, y = (1 − t)·x[q] + t·x[min(q + 1, h − 1)].
+// x, y and dy may be channels of larger arrays: plane p of image n lies offset + n·gap further than in a dense one.
 // The gradient gathers: dx[row] = Σ dy[i] times the weight of `row` in i, over the i that touch it.
 
 alias elem = f32;
@@ -15,6 +16,10 @@ struct Params {
   aH: i32, bH: i32, dH: i32,
   aW: i32, bW: i32, dW: i32,
   nearest: u32,
+  channels: i32,
+  // Of x, or of dy.
+  from_offset: i32, from_gap: i32,
+  to_offset: i32, to_gap: i32,
 }
 
 @group(0) @binding(0) var<storage, read> x: array<elem>;
@@ -56,17 +61,28 @@ fn interpolate(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups
   if (i32(id.x) >= params.outW || i32(id.y) >= params.outH) { return; }
   let v = source(i32(id.y), rows());
   let u = source(i32(id.x), columns());
+  // Plane p is channel c of an image; both move on without a division.
+  let images = divide(i32(groups.z), params.channels);
+  let further = i32(groups.z) - images * params.channels;
+  var image = divide(i32(id.z), params.channels);
+  var c = i32(id.z) - image * params.channels;
   for (var p = i32(id.z); p < i32(params.planes); p += i32(groups.z)) {
-    let upper = (p * params.h + v.low) * params.w;
-    let o = (p * params.outH + i32(id.y)) * params.outW + i32(id.x);
+    let plane = p * params.h * params.w + params.from_offset + image * params.from_gap;
+    let upper = plane + v.low * params.w;
+    let to = p * params.outH * params.outW + params.to_offset + image * params.to_gap;
+    let o = to + i32(id.y) * params.outW + i32(id.x);
     if (params.nearest == 1u) {
       y[o] = elem(f32(x[upper + u.low]));
     } else {
-      let lower = (p * params.h + v.high) * params.w;
+      let lower = plane + v.high * params.w;
       let top = (1.0 - u.t) * f32(x[upper + u.low]) + u.t * f32(x[upper + u.high]);
       let bottom = (1.0 - u.t) * f32(x[lower + u.low]) + u.t * f32(x[lower + u.high]);
       y[o] = elem((1.0 - v.t) * top + v.t * bottom);
     }
+    c += further;
+    let next = c >= params.channels;
+    c -= select(0, params.channels, next);
+    image += images + select(0, 1, next);
   }
 }
 
@@ -89,6 +105,13 @@ fn weight(place: i32, s: Source) -> f32 {
   return select(0.0, 1.0 - s.t, s.low == place) + select(0.0, s.t, s.high == place);
 }
 
+fn images_of(p: vec4i) -> vec4i {
+  let c = params.channels;
+  if (params.from_gap == 0) { return vec4i(); }
+  if (c % 4 == 0) { return vec4i(divide(p.x, c)); }
+  return vec4i(divide(p.x, c), divide(p.y, c), divide(p.z, c), divide(p.w, c));
+}
+
 // One lane a pixel of four planes, for which each weight is computed once.
 @compute @workgroup_size(8, 8)
 fn interpolate_grad(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
@@ -101,7 +124,8 @@ fn interpolate_grad(@builtin(global_invocation_id) id: vec3u, @builtin(num_workg
   let plane = params.outH * params.outW;
   for (var p = 4 * i32(id.z); p < planes; p += 4 * i32(groups.z)) {
     // Planes beyond the last repeat it; they are summed and not stored.
-    let base = min(vec4i(p) + vec4i(0, 1, 2, 3), vec4i(planes - 1)) * plane;
+    let source_plane = min(vec4i(p) + vec4i(0, 1, 2, 3), vec4i(planes - 1));
+    let base = source_plane * plane + params.from_offset + images_of(source_plane) * params.from_gap;
     var total = vec4f(0.0);
     for (var i = is.x; i <= is.y; i++) {
       let across = weight(row, source(i, rows()));
