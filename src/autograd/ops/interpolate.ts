@@ -17,6 +17,9 @@ export interface InterpolateOptions {
   readonly alignCorners?: boolean
 }
 
+/** Rows of the result that an invocation takes on CPU drivers, where every load counts. */
+const ROWS_ON_CPU = 8
+
 interface Attrs {
   readonly n: number
   readonly c: number
@@ -77,12 +80,16 @@ const apply = defineUnaryResult<Attrs>({
   forward(run, [x], { n, c, params }) {
     const { outH, outW } = params as { outH: number; outW: number }
     const y = run.empty([n, c, outH, outW], x!.dtype)
+    const { cpu } = run.device.adapter
+    const rows = cpu ? ROWS_ON_CPU : 1
+    const wide = cpu && outW % 4 === 0
     run.launch({
       kernel: resize,
-      entry: 'interpolate',
-      bindings: { x: x!, y },
+      entry: wide ? 'interpolate_wide' : 'interpolate',
+      bindings: wide ? { x: x!, y4: y } : { x: x!, y },
       params,
-      threads: pixelThreads(run.device.adapter.cpu, outH, outW, n * c),
+      overrides: { ROWS: rows },
+      threads: pixelThreads(cpu, Math.ceil(outH / rows), wide ? outW / 4 : outW, n * c),
       flops: params.nearest ? 0 : 9 * y.size,
     })
     return y
