@@ -293,32 +293,42 @@ fn weight_in(i: u32, k: u32, size: u32, first: f32, length: f32, count: u32) -> 
   return max(0.0, 1.0 - abs(clamp(p, 0.0, f32(size - 1u)) - f32(k)));
 }
 
-// dx of boxes, where each pixel finds the outputs that touched it: nothing is scattered. One invocation a pixel.
-@compute @workgroup_size(8, 8)
+// dx of boxes, where each pixel finds the outputs that touched it: nothing is scattered. One invocation ROWS pixels below
+// each other, which share a box and its columns; sums of the boxes so far stand in y.
+@compute @workgroup_size(WX, WY)
 fn gather(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  if (id.x >= params.in_w || id.y >= params.in_h) { return; }
+  if (id.x >= params.in_w) { return; }
+  let first = id.y * ROWS;
+  let end = min(first + ROWS, params.in_h);
   for (var plane = id.z; plane < params.images * params.channels; plane += groups.z) {
     let n = divide(plane, params.channels);
     let c = plane - n * params.channels;
+    let base = plane * params.in_h * params.in_w + id.x;
+    for (var row = first; row < end; row++) { y[base + row * params.in_w] = elem(0.0); }
     let span = outputs_of(n);
-    var sum = 0.0;
     for (var m = span.x; m < span.y; m++) {
       if (image_of(m) != i32(n)) { continue; }
       let b = 4u * m;
       let box = vec4f(theta[b], theta[b + 1u], theta[b + 2u], theta[b + 3u]);
-      let rows = touching(id.y, params.in_h, box.y, box.w, params.out_h);
       let columns = touching(id.x, params.in_w, box.x, box.z, params.out_w);
-      for (var v = rows.x; v < rows.y; v++) {
-        let wy = weight_in(v, id.y, params.in_h, box.y, box.w, params.out_h);
-        if (wy == 0.0) { continue; }
-        let line = ((m * params.channels + c) * params.out_h + v) * params.out_w;
-        for (var u = columns.x; u < columns.y; u++) {
-          let wx = weight_in(u, id.x, params.in_w, box.x, box.z, params.out_w);
-          sum += wy * wx * f32(dy[line + u]);
+      if (columns.x >= columns.y) { continue; }
+      for (var row = first; row < end; row++) {
+        let rows = touching(row, params.in_h, box.y, box.w, params.out_h);
+        if (rows.x >= rows.y) { continue; }
+        let at = base + row * params.in_w;
+        var sum = f32(y[at]);
+        for (var v = rows.x; v < rows.y; v++) {
+          let wy = weight_in(v, row, params.in_h, box.y, box.w, params.out_h);
+          if (wy == 0.0) { continue; }
+          let line = ((m * params.channels + c) * params.out_h + v) * params.out_w;
+          for (var u = columns.x; u < columns.y; u++) {
+            let wx = weight_in(u, id.x, params.in_w, box.x, box.z, params.out_w);
+            sum += wy * wx * f32(dy[line + u]);
+          }
         }
+        y[at] = elem(sum);
       }
     }
-    y[(plane * params.in_h + id.y) * params.in_w + id.x] = elem(sum);
   }
 }
 

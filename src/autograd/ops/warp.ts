@@ -19,8 +19,13 @@ import { imageShape, pixelThreads } from './window.ts'
 
 const warping = kernel('warp', source)
 
-/** Loads from θ count on CPU drivers: an invocation makes them once for so many pixels. */
+/**
+ * Pixels below each other that an invocation takes on CPU drivers: each invocation costs as much there as several
+ * loads, and what a column shares is found once.
+ */
 const ROWS_ON_CPU = 16
+
+const columnsOf = (cpu: boolean): Record<string, number> => (cpu ? { ROWS: ROWS_ON_CPU, WX: 64, WY: 1 } : {})
 
 /** Codes of kernels/parts/warp_maps.wgsl. */
 const MAPS = {
@@ -145,11 +150,14 @@ function gatherGradient(
 ): Tensor {
   const [n, c, h, w] = x.shape as [number, number, number, number]
   const dx = run.empty(x.shape)
+  const { cpu } = run.device.adapter
+  const common = options(x, index, a)
   run.launch({
-    ...options(x, index, a),
+    ...common,
     entry: 'gather',
+    overrides: { ...common.overrides, ...columnsOf(cpu) },
     bindings: { theta, index: index ?? theta, spans: spansIn(run, index, theta, n, a), dy, y: dx },
-    threads: pixelThreads(run.device.adapter.cpu, h, w, n * c),
+    threads: pixelThreads(cpu, Math.ceil(h / (cpu ? ROWS_ON_CPU : 1)), w, n * c),
   })
   return dx
 }
@@ -267,7 +275,7 @@ function sample(run: Run, x: Tensor, theta: Tensor, index: Tensor | undefined, a
     ...common,
     entry: 'warp',
     bindings: { x, theta, index: index ?? theta, y },
-    overrides: { ...common.overrides, ROWS: rows, ...(cpu && { WX: 64, WY: 1 }) },
+    overrides: { ...common.overrides, ...columnsOf(cpu) },
     threads: pixelThreads(cpu, Math.ceil(a.size[0] / rows), a.size[1], a.outputs * common.params.groups),
   })
   return y
