@@ -33,16 +33,29 @@ export function verdicts({ scores, polarSpace = false }: Experiment, { rows }: E
     const [a, b] = [row.thesis[name]?.value, base.thesis[name]?.value]
     const about = { label: labels[i]!, against: test.against, score: SCORE_TITLES[name], difference }
     const tested = { ...about, p: test.p, images: test.images, polarSpace }
-    if (a === undefined || b === undefined)
-      return [
-        {
-          ...tested,
-          outcome: test.p < LEVEL ? (difference > 0 ? 'better' : 'worse') : 'no difference shown',
-        },
-      ]
-    const shown = difference > 0 === a > b ? 'held' : 'the opposite of the thesis'
-    return [{ ...tested, thesis: a - b, outcome: test.p < LEVEL ? shown : 'not shown at this size' }]
+    const thesis = a === undefined || b === undefined ? undefined : a - b
+    const outcome = outcomeOf({ difference, thesis, p: test.p, sign: test.sign })
+    return [{ ...tested, ...(thesis === undefined ? {} : { thesis }), outcome }]
   })
+}
+
+/** In words. A mean that a few images pull the other way than the test leans is neither better nor worse. */
+function outcomeOf({
+  difference,
+  thesis,
+  p,
+  sign,
+}: {
+  readonly difference: number
+  readonly thesis: number | undefined
+  readonly p: number
+  readonly sign: number
+}): string {
+  if (p >= LEVEL) return thesis === undefined ? 'no difference shown' : 'not shown at this size'
+  if (Math.sign(difference) !== sign)
+    return `unclear: the test leans to ${sign > 0 ? 'a gain' : 'a loss'}, the mean the other way`
+  if (thesis === undefined) return difference > 0 ? 'better' : 'worse'
+  return difference > 0 === thesis > 0 ? 'held' : 'the opposite of the thesis'
 }
 
 /** A verdict as a sentence. */

@@ -7,7 +7,7 @@ import type { Experiment } from './experiment.ts'
 import { agreements, centres, LEVEL, learning, sentenceOf, signed, thesisOf, verdicts } from './findings.ts'
 import { scaleText, sourcesOf, timeText } from './report.ts'
 import type { ExperimentResults } from './results.ts'
-import { across, comparison, missingOf, pValue, quartiles, type TextTable } from './tables.ts'
+import { across, comparison, missingOf, pValue, quartiles, shownRows, type TextTable } from './tables.ts'
 
 /**
  * Writes one page of Markdown from the JSON files of experiments.
@@ -57,7 +57,7 @@ interface Part {
 function partsOf(all: readonly ExperimentResults[]): Part[] {
   return all.map((results) => {
     const experiment = EXPERIMENTS.find((e) => e.id === results.experiment)!
-    const run = { ...results, rows: results.rows.filter((row) => !row.missing) }
+    const run = shownRows(results)
     const source = all.find(({ experiment: id }) => id === experiment.of)
     const same = source && JSON.stringify(source.scale) === JSON.stringify(results.scale)
     return { experiment, results, run, ...(same ? { of: source.experiment } : {}) }

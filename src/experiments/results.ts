@@ -54,6 +54,8 @@ export interface RowResult {
     readonly against: string
     readonly images: number
     readonly medianDifference: number
+    /** Which way the test leans; the mean may lean the other way, by a few images. */
+    readonly sign: -1 | 0 | 1
     readonly p: number
   }
   /** A line an image; of several seeds, their mean. */
@@ -246,12 +248,15 @@ function tested(plan: readonly PlannedRow[], rows: readonly RowResult[], i: numb
     place.has(id) ? [[own.score[n]!, other.score[place.get(id)!]!] as const] : [],
   )
   if (both.length === 0) return {}
-  const { medianDifference, p } = wilcoxonSignedRank(
+  const { medianDifference, sign, p } = wilcoxonSignedRank(
     both.map(([a]) => a),
     both.map(([, b]) => b),
   )
   return {
-    test: { against: rows[k]!.label, images: both.length, medianDifference: rounded(medianDifference), p },
+    test: {
+      ...{ against: rows[k]!.label, images: both.length },
+      ...{ medianDifference: rounded(medianDifference), sign, p },
+    },
   }
 }
 

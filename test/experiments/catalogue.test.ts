@@ -147,6 +147,6 @@ test('results: means over runs, images averaged over seeds, tests paired by imag
   expect(b!.scores!.dice.sd).toBeCloseTo(0.1 / Math.SQRT2, 4)
   expect(b!.images!.dice[0]).toBeCloseTo(0.5 + 0.01 + 0.05, 4)
   // Six of six better: 2 / 2⁶.
-  expect(b!.test).toMatchObject({ against: a!.label, images: 6, p: 2 / 64 })
+  expect(b!.test).toMatchObject({ against: a!.label, images: 6, sign: 1, p: 2 / 64 })
   expect(a!.test).toBeUndefined()
 })
