@@ -1,5 +1,6 @@
 import { METHODS } from '../runs/methods/index.ts'
 import type { NetworkName } from '../runs/network-kinds.ts'
+import { BEYOND } from './beyond.ts'
 import type { DataSlot, Experiment, FullSettings, Row, ScoreName, ThesisValue } from './experiment.ts'
 
 /** The data sets of the thesis. */
@@ -284,7 +285,7 @@ const polarData = POLAR_SETS.map((key) => DATA[key])
 const cropData = [DATA.cells, DATA.kvasir, DATA.aorta]
 const dermData = [DATA.dermis, DATA.dermquest]
 
-/** Every table and figure of the thesis that trains networks, as data. */
+/** Every table and figure of the thesis that trains networks, as data, and what lies beyond it. */
 export const EXPERIMENTS: readonly Experiment[] = [
   {
     id: 'fig-4.4',
@@ -500,6 +501,7 @@ export const EXPERIMENTS: readonly Experiment[] = [
     folds: 2,
     full: CROPS,
   },
+  ...BEYOND,
 ]
 
 /** Why a row's method cannot be run, or undefined where it can. */

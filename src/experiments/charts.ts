@@ -1,6 +1,5 @@
 import type { TopLevelSpec } from 'vega-lite'
-import { coloursOf, renderPlot, seriesStyle } from '../report/plots.ts'
-import { blandAltman, pearson } from './statistics.ts'
+import { coloursOf, renderPlot } from '../report/plots.ts'
 
 /** Points of one method in a chart of one number against another. */
 export interface Series {
@@ -99,43 +98,4 @@ export function violins(
     },
     resolve: { scale: { y: 'independent' } },
   } satisfies TopLevelSpec)
-}
-
-/** Bland and Altman's plot, with what it says in words. */
-export async function agreement(measured: readonly number[], truth: readonly number[], unit: string) {
-  const { bias, limits, points } = blandAltman(measured, truth)
-  const level = (y: number, name: string, dash: number[]) => ({
-    data: { values: [{ y, name }] },
-    layer: [
-      {
-        mark: { type: 'rule' as const, strokeDash: dash, color: 'currentColor', opacity: 0.7 },
-        encoding: { y: { field: 'y', type: 'quantitative' as const } },
-      },
-      {
-        mark: { type: 'text' as const, align: 'right' as const, dy: -6, fontSize: 11, color: 'currentColor' },
-        encoding: {
-          x: { value: 398 },
-          y: { field: 'y', type: 'quantitative' as const },
-          text: { field: 'name' },
-        },
-      },
-    ],
-  })
-  const svg = await renderPlot({
-    ...{ width: 400, height: 260 },
-    layer: [
-      {
-        data: { values: points.map(([mean, difference]) => ({ mean, difference })) },
-        mark: { type: 'point', filled: true, size: 22, opacity: 0.5, color: seriesStyle(0).colour },
-        encoding: {
-          x: { field: 'mean', type: 'quantitative', title: `mean of prediction and truth, ${unit}` },
-          y: { field: 'difference', type: 'quantitative', title: `prediction − truth, ${unit}` },
-        },
-      },
-      level(bias, `bias ${bias.toFixed(1)}`, []),
-      level(limits[0], `−1.96 SD ${limits[0].toFixed(1)}`, [5, 4]),
-      level(limits[1], `+1.96 SD ${limits[1].toFixed(1)}`, [5, 4]),
-    ],
-  } as TopLevelSpec)
-  return { svg, bias, limits, r: pearson(measured, truth) }
 }

@@ -1,9 +1,10 @@
 import { readFile } from 'node:fs/promises'
 import { writeReport } from '../node/report.ts'
+import { agreementChart } from '../report/agreement.ts'
 import { precisionRecall, trainingCurves } from '../report/plots.ts'
 import type { Report } from '../report/report.ts'
 import { kindOf } from '../runs/network-kinds.ts'
-import { agreement, lines, type Series, scatter, violins } from './charts.ts'
+import { lines, type Series, scatter, violins } from './charts.ts'
 import { type Experiment, SCORE_TITLES, type ScoreName } from './experiment.ts'
 import type { ExperimentResults, RowResult } from './results.ts'
 import { pictureFile } from './run.ts'
@@ -87,9 +88,8 @@ async function reportOf(out: string, experiment: Experiment, results: Experiment
   if (has('bland-altman'))
     for (const { label, images } of rows)
       if (images.ids.length > 1) {
-        const { svg, bias, limits, r } = await agreement(images.measured, images.truth, 'pixels an image')
-        const caption = `Bias ${bias.toFixed(1)}, limits ${limits[0].toFixed(1)} to ${limits[1].toFixed(1)} pixels; Pearson's r ${r.toFixed(3)} over ${images.ids.length} images`
-        charts.push({ title: `${label}: agreement`, svg, caption })
+        const { measured, truth } = images
+        charts.push(await agreementChart(`${label}: agreement`, measured, truth, 'pixels an image'))
       }
   return {
     title: `${results.experiment}: ${results.title}`,

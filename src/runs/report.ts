@@ -3,6 +3,7 @@ import { resizeImage } from '../data/resize.ts'
 import { formatBytes } from '../gpu/bytes.ts'
 import { overlayPng, writeReport } from '../node/report.ts'
 import type { Evaluated } from '../pipelines/evaluate.ts'
+import { agreementChart } from '../report/agreement.ts'
 import { precisionRecall, trainingCurves } from '../report/plots.ts'
 import type { Report } from '../report/report.ts'
 import type { Scored } from './methods/method.ts'
@@ -59,8 +60,10 @@ export async function casesOf({ plan }: DataResult, { label, images }: Scored) {
 }
 
 /** How one network was trained, in a few words. */
-const trainingOf = ({ title, history, bestEpoch, seconds, from }: TrainedNetwork): string =>
-  `${title} ${history.length} epochs in ${Math.round(seconds)} s, best ${bestEpoch}${from ? `, begun from ${from}` : ''}`
+function trainingOf({ title, history, bestEpoch, seconds, from }: TrainedNetwork): string {
+  const names = typeof from === 'object' ? Object.values(from).join(' and ') : from
+  return `${title} ${history.length} epochs in ${Math.round(seconds)} s, best ${bestEpoch}${names ? `, begun from ${names}` : ''}`
+}
 
 /** What the networks that were trained by this call held on the GPU. */
 function memoryOf(results: readonly DataResult[]): [string, string][] {
@@ -119,6 +122,18 @@ async function thresholdCharts({ plan, scored }: DataResult) {
   )
 }
 
+/** Bland and Altman's plot where a method counts something. */
+function agreementCharts({ plan, scored }: DataResult) {
+  const counted = scored.flatMap(({ label, amounts }) =>
+    amounts && amounts.truth.length > 1 ? [{ label, amounts }] : [],
+  )
+  return Promise.all(
+    counted.map(({ label, amounts: { title, measured, truth } }) =>
+      agreementChart(`${plan.name}: ${label}, agreement`, measured, truth, title),
+    ),
+  )
+}
+
 /** Writes the one page that shows a run. */
 export async function writeRunReport(
   path: string,
@@ -137,7 +152,9 @@ export async function writeRunReport(
     facts: factsOf(results, settings, seconds),
     tables: results.flatMap(scoreTables),
     curves: results.flatMap(curvesOf),
-    charts: (await Promise.all(results.map(thresholdCharts))).flat(),
+    charts: (
+      await Promise.all(results.flatMap((result) => [thresholdCharts(result), agreementCharts(result)]))
+    ).flat(),
     distributions: results.map(({ plan, scored }) => ({
       title: `${plan.name}: DSC of the held-out images`,
       xLabel: 'DSC in Cartesian space',
