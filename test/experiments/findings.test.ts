@@ -18,7 +18,11 @@ function rowOf(label: string, mean: number, rest: Partial<RowResult> = {}): RowR
 }
 
 const resultsOf = (rows: RowResult[]): ExperimentResults =>
-  ({ rows, curves: [] }) as unknown as ExperimentResults
+  ({
+    rows,
+    data: [{ key: 'cells', title: 'DSB', folder: 'nuclei' }],
+    curves: [],
+  }) as unknown as ExperimentResults
 
 const thesis = (value: number) => ({ dice: { value } })
 const testOf = (p: number, sign: 1 | -1) => ({ against: 'rough', images: 9, medianDifference: 0.1, sign, p })
@@ -32,7 +36,7 @@ test('verdicts: held, the opposite, not shown, and unclear where mean and test l
     })
     return verdicts(experiment, resultsOf([rough, crops]))[0]!
   }
-  expect(against(0.7, 0.01, 1, 0.8).outcome).toBe('held')
+  expect(against(0.7, 0.01, 1, 0.8)).toMatchObject({ outcome: 'held', folders: 'nuclei' })
   expect(against(0.5, 0.01, -1, 0.8).outcome).toBe('the opposite of the thesis')
   expect(against(0.5, 0.01, -1, 0.6).outcome).toBe('held')
   expect(against(0.7, 0.06, 1, 0.8).outcome).toBe('not shown at this size')
