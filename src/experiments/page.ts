@@ -96,7 +96,7 @@ const line = (cells: readonly string[]): string => `| ${cells.map(cell).join(' |
 
 /** Numbers to the right, words to the left. */
 function markdown({ columns, rows }: TextTable): string {
-  const isNumber = (text: string): boolean => /^([−+<]? ?\d[^a-z]*$|–$)/.test(text)
+  const isNumber = (text: string): boolean => /^([−+<-]? ?\d[^a-z]*$|–$)/.test(text)
   const rule = columns.map((_, i) => (i > 0 && rows.every((row) => isNumber(row[i]!)) ? '---:' : '---'))
   return [line(columns), line(rule), ...rows.map(line)].join('\n')
 }
