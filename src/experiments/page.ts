@@ -80,7 +80,8 @@ inputs, minutes where it took hours. They say whether its **effects** show at th
 - Scores are means over held-out images, taken in the space of the image: of the mask that a user gets. The thesis scored
   single-object polar predictions in polar space; a column of that name stands beside ours. Experiments beyond the thesis try what
   its last chapter proposes; it has no numbers of them.
-- ± is the standard deviation over runs (seeds or folds). Held-out images were scored once, after all trainings.
+- ± is the standard deviation over runs (seeds or folds). Held-out images were scored once,
+  after all trainings, unless a section says otherwise.
 - "Held": the difference has the thesis's sign and p < ${LEVEL} by Wilcoxon's signed-rank test, paired by image (of several seeds,
   an image's mean). "Not shown": p is larger. Slices of one patient and images of one microscope are not independent, so p is
   a guide and no more. Nothing is corrected for the number of tests.

@@ -274,6 +274,28 @@ function curvesOf({ jobs }: Plan, byKey: ReadonlyMap<string, JobResult>): Experi
   })
 }
 
+/** Layouts whose ids begin with a patient. */
+const BY_PATIENT: ReadonlySet<string | undefined> = new Set(['patients', 'cardiac-fat', 'lits', 'avt'])
+
+/** Patients numbered in place of the names of their folders: results may be published where data may not. */
+export function withoutPatients(results: ExperimentResults): ExperimentResults {
+  const layouts = new Map(results.data.map(({ key, layout }) => [key, layout]))
+  const numbers = new Map<string, number>()
+  const numbered = (id: string): string => {
+    const [patient, ...rest] = id.split('/') as [string, ...string[]]
+    if (!numbers.has(patient)) numbers.set(patient, numbers.size + 1)
+    return [`patient ${numbers.get(patient)}`, ...rest].join('/')
+  }
+  return {
+    ...results,
+    rows: results.rows.map((row) =>
+      row.images && BY_PATIENT.has(layouts.get(row.on ?? row.data))
+        ? { ...row, images: { ...row.images, ids: row.images.ids.map(numbered) } }
+        : row,
+    ),
+  }
+}
+
 /** Results with the names of the folders that were given, and a note. */
 export const withSources = (
   results: ExperimentResults,

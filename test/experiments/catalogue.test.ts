@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { EXPERIMENTS, unavailable } from '../../src/experiments/catalogue.ts'
 import { planExperiment, rowsAt, type Scale, sharing } from '../../src/experiments/jobs.ts'
-import { resultsOf } from '../../src/experiments/results.ts'
+import { resultsOf, withoutPatients } from '../../src/experiments/results.ts'
 import type { JobResult } from '../../src/experiments/run.ts'
 
 const scale: Scale = {
@@ -149,4 +149,14 @@ test('results: means over runs, images averaged over seeds, tests paired by imag
   // Six of six better: 2 / 2⁶.
   expect(b!.test).toMatchObject({ against: a!.label, images: 6, sign: 1, p: 2 / 64 })
   expect(a!.test).toBeUndefined()
+  // Images stand alone here; of patients the results keep numbers.
+  const whole = resultsOf(experiment, at, plan, jobs)
+  expect(withoutPatients(whole)).toEqual(whole)
+  const byPatient = whole.rows.map((row) =>
+    row.images ? { ...row, images: { ...row.images, ids: ['Ann/1', 'Ann/2', 'Bob/1', 'Ann/3'] } } : row,
+  )
+  const data = whole.data.map((used) => ({ ...used, layout: 'patients' }))
+  const hidden = withoutPatients({ ...whole, rows: byPatient, data }).rows.filter((r) => r.images)
+  for (const { images } of hidden)
+    expect(images!.ids).toEqual(['patient 1/1', 'patient 1/2', 'patient 2/1', 'patient 1/3'])
 })
