@@ -97,7 +97,7 @@ fn row_of_b(base: i32, k: i32, column: i32) -> vec4f {
   return load_b(base + min(k, params.k - 1) * params.line, column, params.across);
 }
 fn column_of_b(base: i32, k: i32, column: i32) -> vec4f {
-  return load_b(base + min(column, params.n - 1) * params.line, k, params.k);
+  return load_b(base + min(column, params.n - 1) * params.line, k, params.line);
 }
 
 // Where the window of pixel (i, j) begins in its plane.

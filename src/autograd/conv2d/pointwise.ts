@@ -24,7 +24,7 @@ const fits = (s: ConvShape, adapter: ConvAdapter): boolean =>
   lanes(adapter) && isPointwise(s) && s.groups === 1 && Math.min(s.cin, s.cout) >= 12
 
 /** Runs of a weight gradient's sum, so that there are some tiles a core. */
-const runs = (m: number, n: number): number => Math.ceil(48 / (Math.ceil(m / 32) * Math.ceil(n / 32)))
+export const runs = (m: number, n: number): number => Math.ceil(48 / (Math.ceil(m / 32) * Math.ceil(n / 32)))
 
 interface Operands {
   readonly a: ConvBuffer
@@ -33,7 +33,7 @@ interface Operands {
 }
 
 /** The product and, where its sum is split, the addition of its parts. */
-function productVariant({ a, b, y }: Operands, product: Product, epilogue: ConvEpilogue): ConvVariant {
+export function productVariant({ a, b, y }: Operands, product: Product, epilogue: ConvEpilogue): ConvVariant {
   const split = lanesProduct(product).splits > 1
   const { params, overrides, workgroups, splits } = lanesProduct({ ...product, ...(split ? {} : epilogue) })
   const main: ConvDispatch = {
@@ -59,13 +59,13 @@ function productVariant({ a, b, y }: Operands, product: Product, epilogue: ConvE
 }
 
 /** The columns of one product: those of all images where none's last four reach into the next, else an image each. */
-const columns = (n: number, pixels: number) =>
+export const columns = (n: number, pixels: number) =>
   pixels % 4 === 0
     ? { n: n * pixels, spans: n, batch: 1, axes: oneAxis(1, 0, 0) }
     : { n: pixels, batch: n, axes: oneAxis(n, 0, 1) }
 
 /** 2×2 windows that tile an image: products with 4·cin rows, read and written where the windows lie. */
-const tilesImage = (s: ConvShape, adapter: ConvAdapter): boolean =>
+export const tilesImage = (s: ConvShape, adapter: ConvAdapter): boolean =>
   lanes(adapter) &&
   [s.kh, s.kw, s.strideH, s.strideW].every((v) => v === 2) &&
   [s.padH, s.padW, s.dilationH - 1, s.dilationW - 1, s.groups - 1].every((v) => v === 0) &&

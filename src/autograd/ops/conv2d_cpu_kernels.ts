@@ -3,6 +3,7 @@ import tile3x3 from '../../../kernels/conv2d_3x3_tile.wgsl'
 import weightGradLanes3x3 from '../../../kernels/conv2d_3x3_weight_grad_lanes.wgsl'
 import weightGradTile3x3 from '../../../kernels/conv2d_3x3_weight_grad_tile.wgsl'
 import lanes from '../../../kernels/conv2d_lanes.wgsl'
+import patches from '../../../kernels/conv2d_patches.wgsl'
 import tile from '../../../kernels/conv2d_tile.wgsl'
 import weightGradLanes from '../../../kernels/conv2d_weight_grad_lanes.wgsl'
 import weightGradTile from '../../../kernels/conv2d_weight_grad_tile.wgsl'
@@ -10,7 +11,7 @@ import product from '../../../kernels/matmul_lanes.wgsl'
 import { addConvKernels } from './conv2d_kernels.ts'
 
 /**
- * The convolution kernels that are for CPU drivers alone; their files end in `_lanes` or `_tile`. `openDevice` asks for
+ * The convolution kernels that are for CPU drivers alone; their files end in `_lanes`, `_tile` or `_patches`. `openDevice` asks for
  * them on such an adapter, so that a page on a GPU does not load them.
  */
 export const addCpuConvKernels = (): void =>
@@ -20,6 +21,7 @@ export const addCpuConvKernels = (): void =>
     conv2d_3x3_weight_grad_lanes: weightGradLanes3x3,
     conv2d_3x3_weight_grad_tile: weightGradTile3x3,
     conv2d_lanes: lanes,
+    conv2d_patches: patches,
     conv2d_tile: tile,
     conv2d_weight_grad_lanes: weightGradLanes,
     conv2d_weight_grad_tile: weightGradTile,
