@@ -32,6 +32,8 @@ export interface Evaluated {
   readonly originError?: number
   /** Probabilities (H, W). */
   readonly prediction: Float32Array
+  /** What it was scored against (H, W), where that is not the image's mask. */
+  readonly truth?: Float32Array
   readonly height: number
   readonly width: number
 }

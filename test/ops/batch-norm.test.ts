@@ -91,7 +91,7 @@ async function inBothForms(fn: () => Promise<void>): Promise<void> {
 test('any shape: values and gradients of the float64 oracle', async () => {
   const shape = fc.tuple(
     fc.integer({ min: 1, max: 4 }),
-    fc.constantFrom(1, 2, 3, 5, 8, 17),
+    fc.constantFrom(1, 2, 3, 5, 16, 17),
     fc.constantFrom(1, 2, 3, 5, 8, 16),
     fc.constantFrom(1, 2, 4, 7, 9, 32),
   )
@@ -145,6 +145,9 @@ async function soundStatistics(): Promise<void> {
     [0, 3000, [2, 2, 64, 96]],
     [-5, 0, [1, 1, 300, 301]],
     [3, 0, [1, 1, 512, 512]],
+    [1000, 0, [3, 16, 16, 24]],
+    [0, 3000, [2, 16, 8, 32]],
+    [-5, 0, [4, 16, 64, 64]],
   ] as const) {
     const values = randomValues(shape, 4).map((v) => v + offset)
     if (outlier) values[0] = outlier
@@ -165,6 +168,24 @@ async function soundStatistics(): Promise<void> {
     )
   }
 }
+
+test('a channel of few values takes one launch each way', () =>
+  inBothForms(async () => {
+    const device = await testDevice()
+    const launches = async (shape: number[]) => {
+      const x = device.parameter(randomValues(shape), shape)
+      device.beginProfile()
+      const y = batchNorm(x, { training: true })
+      y.backward(device.ones(shape))
+      const profile = await device.finishProfile()
+      return profile!.kernels.map((k) => k.kernel).filter((name) => name.startsWith('batch_norm/'))
+    }
+    expect((await launches([2, 16, 8, 8])).sort()).toEqual([
+      'batch_norm/channel_gradient',
+      'batch_norm/normalize_channel',
+    ])
+    expect(await launches([1, 16, 512, 512])).toContain('batch_norm/normalize_batch')
+  }))
 
 test('where x wants no gradient, weight and bias have theirs', async () => {
   const form = { training: true, relu: true, affine: true }

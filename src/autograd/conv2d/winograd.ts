@@ -57,7 +57,7 @@ const flag = (on: boolean | undefined) => (on ? 1 : 0)
 type Numbers = Record<string, number>
 
 function transform(
-  what: 'input' | 'weight' | 'output' | 'upstream' | 'window',
+  what: 'input' | 'weight' | 'output' | 'both' | 'window',
   count: number,
   bindings: Record<string, ConvBuffer>,
   params: Numbers,
@@ -150,9 +150,9 @@ function weightGradVariant(
   const { cin, cout } = s
   const { tilesH, tilesW, tiles } = tilesOf(s)
   const params = { ...c.params, tilesH, tilesW, relu: 0, ...placeParams({}) }
-  const ofDy = { ...params, cin: cout, h: s.outH, w: s.outW, padH: 0, padW: 0 }
   const input = { x: 'x', x4: 'x', transformed: 'scratch:v' } as const
-  const upstream = { x: 'dy', x4: 'dy', transformed: 'scratch:d' } as const
+  const upstream = { dy: 'dy', dy4: 'dy', upstream: 'scratch:d' } as const
+  const vectors = { VEC: inVectors(s), DYVEC: flag(s.outW % 4 === 0) }
   const window = { products: 'scratch:m', transformed: 'dw' } as const
   const last = { SMALL, ACCUMULATE: flag(epilogue.accumulate) }
   const k = columns * tiles
@@ -160,8 +160,14 @@ function weightGradVariant(
     name,
     scratch: { d: places * cout * k, v: places * cin * k, m: places * cout * cin },
     dispatches: [
-      transform('input', cin * tiles, input, params, { SMALL, VEC: inVectors(s) }, adapter),
-      transform('upstream', cout * tiles, upstream, ofDy, { SMALL, VEC: flag(s.outW % 4 === 0) }, adapter),
+      transform(
+        'both',
+        Math.max(cin, cout) * tiles,
+        { ...input, ...upstream },
+        params,
+        { SMALL, ...vectors },
+        adapter,
+      ),
       products(['scratch:d', 'scratch:v'], { m: cout, n: cin, k, transposeB: true, places }, adapter),
       transform('window', cout * cin, window, params, last, adapter),
     ],

@@ -59,20 +59,38 @@ const RUN_BLOCKS = 1024
 /** More partial sums a channel than this are added up by a launch of their own. */
 const FEW_PARTIALS = { cpu: 64, gpu: 32 }
 
-/** How N and H·W are cut into workgroups, and the uniforms of every launch. */
-function layout(run: Run, x: Shape, attrs: Attrs) {
-  const { cpu } = run.device.adapter
-  const [n, c, row] = batchNormShape(x, attrs.training)
-  const lanes = cpu ? 8 : 64
-  const aligned = row % 4 === 0
-  const rowBlocks = aligned ? row / 4 : Math.ceil(row / 4) + 1
+/**
+ * Whether a channel's values are few enough for one workgroup, so that each way is one launch, and the channels enough
+ * to employ the adapter. The CPU bound is of digits, too: a lane adds up 2,048 vec4s; one launch is no slower than two
+ * there (lavapipe, to 4×512²). The one for GPUs is a guess: four vec4s a lane of 256.
+ */
+function suitsWorkgroup(run: Run, x: Shape): boolean {
+  const [n, c, row] = batchNormShape(x, false)
+  return row % 4 === 0 && c >= 16 && n * row <= (run.device.adapter.cpu ? 2 ** 16 : 2 ** 12)
+}
+
+/** How N and H·W are cut into workgroups of so many lanes: images and vec4s of a row for each. */
+function runsOf(cpu: boolean, n: number, c: number, rowBlocks: number, lanes: number) {
   const wanted = cpu ? 16 : 1024
   let blocks = Math.min(RUN_BLOCKS, Math.max(1, rowBlocks))
   while (blocks > 4 * lanes && c * n * Math.ceil(rowBlocks / blocks) < wanted) blocks = Math.ceil(blocks / 2)
   const segments = Math.ceil(rowBlocks / blocks)
-  let runImages = segments > 1 ? 1 : Math.max(1, Math.min(n, Math.floor(RUN_BLOCKS / blocks)))
-  while (runImages > 1 && c * Math.ceil(n / runImages) < wanted) runImages = Math.ceil(runImages / 2)
-  const runs = segments * Math.ceil(n / runImages)
+  let images = segments > 1 ? 1 : Math.max(1, Math.min(n, Math.floor(RUN_BLOCKS / blocks)))
+  while (images > 1 && c * Math.ceil(n / images) < wanted) images = Math.ceil(images / 2)
+  return { blocks, segments, images }
+}
+
+/** Workgroups and the uniforms of every launch; `whole`: a workgroup takes a channel. */
+function layout(run: Run, x: Shape, attrs: Attrs, whole: boolean) {
+  const { cpu } = run.device.adapter
+  const [n, c, row] = batchNormShape(x, attrs.training)
+  const lanes = cpu ? 8 : whole && n * row > 1024 ? 256 : 64
+  const aligned = row % 4 === 0
+  const rowBlocks = aligned ? row / 4 : Math.ceil(row / 4) + 1
+  const { blocks, segments, images } = whole
+    ? { blocks: rowBlocks, segments: 1, images: n }
+    : runsOf(cpu, n, c, rowBlocks, lanes)
+  const runs = segments * Math.ceil(n / images)
   const count = n * row
   const partials = cpu ? runs * lanes : runs
   return {
@@ -86,7 +104,7 @@ function layout(run: Run, x: Shape, attrs: Attrs) {
       channels: c,
       row,
       blocks,
-      run_images: runImages,
+      run_images: images,
       segments,
       across: Math.min(lanes, 2 ** Math.ceil(Math.log2(blocks))),
       partials,
@@ -183,24 +201,26 @@ const apply = defineUnaryResult<Attrs>({
   name: 'batchNorm',
   half: { inputs: [0] },
   forward(run, [x, ...affine], attrs) {
-    const l = layout(run, x!.shape, attrs)
+    const whole = attrs.training && suitsWorkgroup(run, x!.shape)
+    const l = layout(run, x!.shape, attrs, whole)
     const y = run.emptyIn(attrs.into, x!.shape, x!.dtype)
     const saved = run.save(run.empty([l.channels, 5]))
     if (y.size === 0) return y
-    const batch = attrs.training ? statistics(run, x!, l) : undefined
-    const unused = batch?.sums ?? attrs.runningMean!
+    const batch = attrs.training && !whole ? statistics(run, x!, l) : undefined
+    const unused = batch?.sums ?? (attrs.training ? run.empty([1]) : attrs.runningMean!)
     const weight = attrs.hasWeight ? affine[0]! : unused
     const bias = attrs.hasBias ? affine[attrs.hasWeight ? 1 : 0]! : unused
     const { span } = y
-    const { entry, arrays } = l.every(batch ? 'normalize_batch' : 'normalize', { x: x!, result: y })
+    const name = whole ? 'normalize_channel' : batch ? 'normalize_batch' : 'normalize'
+    const { entry, arrays } = l.every(name, { x: x!, result: y })
     run.launch({
       kernel: batchNormKernel,
       entry,
       bindings: {
         ...arrays,
-        ...(batch
+        ...(batch && { moments: batch.sums }),
+        ...(attrs.training
           ? {
-              moments: batch.sums,
               running_mean: attrs.runningMean ?? run.empty([1]),
               running_variance: attrs.runningVar ?? run.empty([1]),
             }
@@ -213,27 +233,27 @@ const apply = defineUnaryResult<Attrs>({
       params: { ...l.params, ...spanParams(span), partials: batch?.partials ?? 0 },
       overrides: l.overrides,
       workgroups: l.workgroups,
-      flops: 3 * x!.size,
+      flops: (whole ? 7 : 3) * x!.size,
     })
     return y
   },
   backward(run, { inputs, saved: [saved], grads: [dy], needs, sink, attrs }) {
     const [x] = inputs
-    const l = layout(run, x!.shape, attrs)
     const weightAt = attrs.hasWeight ? 1 : -1
     const biasAt = attrs.hasBias ? (attrs.hasWeight ? 2 : 1) : -1
     const wantsWeight = weightAt > 0 && needs[weightAt]!
     const wantsBias = biasAt > 0 && needs[biasAt]!
     const intoWeight = wantsWeight ? sink(weightAt) : undefined
     const intoBias = wantsBias ? sink(biasAt) : undefined
-    const dweight = run.empty([l.channels])
-    const dbias = run.empty([l.channels])
+    const dweight = run.empty([x!.shape[1]!])
+    const dbias = run.empty([x!.shape[1]!])
     const dx = needs[0] ? run.empty(x!.shape, x!.dtype) : undefined
+    const summed = attrs.training || wantsWeight || wantsBias
+    const whole = summed && dx !== undefined && suitsWorkgroup(run, x!.shape)
+    const l = layout(run, x!.shape, attrs, whole)
     if (x!.size > 0) {
-      const summed = attrs.training || wantsWeight || wantsBias
-      const { sums, partials } = summed
-        ? gradientSums(run, x!, dy!, saved!, l)
-        : { sums: run.empty([2]), partials: 0 }
+      const { sums, partials } =
+        summed && !whole ? gradientSums(run, x!, dy!, saved!, l) : { sums: run.empty([2]), partials: 0 }
       const { span } = dy!
       const common = {
         kernel: batchNormKernel,
@@ -245,9 +265,14 @@ const apply = defineUnaryResult<Attrs>({
           add_bias: intoBias ? 1 : 0,
         },
       }
-      const bindings = { products: sums, dweight: intoWeight ?? dweight, dbias: intoBias ?? dbias }
+      const bindings = {
+        ...(!whole && { products: sums }),
+        dweight: intoWeight ?? dweight,
+        dbias: intoBias ?? dbias,
+      }
       if (dx) {
-        const { entry, arrays } = l.every('input_gradient', { x: x!, dy: dy!, result: dx })
+        const name = whole ? 'channel_gradient' : 'input_gradient'
+        const { entry, arrays } = l.every(name, { x: x!, dy: dy!, result: dx })
         run.launch({
           ...common,
           entry,
@@ -255,7 +280,7 @@ const apply = defineUnaryResult<Attrs>({
           inPlace: ['dy'],
           overrides: l.overrides,
           workgroups: l.workgroups,
-          flops: 9 * x!.size,
+          flops: (whole ? 16 : 9) * x!.size,
         })
       } else run.launch({ ...common, entry: 'parameter_gradients', bindings, threads: l.channels })
     } else {

@@ -4,7 +4,14 @@ import type { Storage } from '../../gpu/storage.ts'
 import { type Rehearsal, tunerOf } from '../../gpu/tuner.ts'
 import { addInto } from '../accumulate.ts'
 import { type ConvPlan, planConv2d } from '../conv2d/plan.ts'
-import type { ConvAdapter, ConvBuffer, ConvEpilogue, ConvShape, ConvVariant } from '../conv2d/variant.ts'
+import type {
+  ConvAdapter,
+  ConvBuffer,
+  ConvDispatch,
+  ConvEpilogue,
+  ConvShape,
+  ConvVariant,
+} from '../conv2d/variant.ts'
 import type { Device } from '../device.ts'
 import { copyTensor } from '../move.ts'
 import { Run } from '../op.ts'
@@ -114,17 +121,51 @@ export function runConv(
     rehearse: () => rehearse(device, shape, half),
   })
   const flops = part === 'biasGrad' ? shape.n * shape.cout * shape.outH * shape.outW : convFlops(shape)
-  const output = buffers[part === 'forward' ? 'y' : 'dx']
-  if (output instanceof Tensor && output.channels) runInto(run, request, chosen, buffers, output, flops)
-  else runConvVariant(run, chosen, buffers, flops)
+  const { from, to } = ENDS[part]
+  const output = buffers[to]
+  const found = { ...epilogue, ...sourcePlace(chosen, from, buffers[from]) }
+  if (output instanceof Tensor && output.channels) {
+    runInto(run, { ...request, epilogue: found }, chosen, buffers, output, flops)
+  } else runConvVariant(run, replanned(device, request, chosen, found), buffers, flops)
 }
 
-/** True if a variant finds channels of a larger array when it writes y or dx: if its plan says where they lie. */
-export const writesChannels = ({ dispatches }: ConvVariant): boolean =>
-  dispatches.every(
-    ({ bindings, params }) =>
-      !Object.values(bindings).some((b) => b === 'y' || b === 'dx') || 'offset' in params,
-  )
+/** What a part reads that may be channels of a larger array, and what it writes. */
+const ENDS: Record<keyof ConvPlan, { readonly from: ConvBuffer; readonly to: ConvBuffer }> = {
+  forward: { from: 'x', to: 'y' },
+  inputGrad: { from: 'dy', to: 'dx' },
+  weightGrad: { from: 'x', to: 'dw' },
+  biasGrad: { from: 'dy', to: 'db' },
+}
+
+/** True if a variant finds channels of a larger array where it reads or writes `buffer`: its plan says where they lie. */
+export const findsChannels = (
+  { dispatches }: ConvVariant,
+  buffer: ConvBuffer,
+  param: 'offset' | 'sourceOffset',
+): boolean =>
+  dispatches.every(({ bindings, params }) => !Object.values(bindings).includes(buffer) || param in params)
+
+/** Where a variant is to read its source, if it is channels of a larger array and the variant can; else it is copied. */
+function sourcePlace(
+  variant: ConvVariant,
+  from: ConvBuffer,
+  source: Tensor | Storage | undefined,
+): ConvEpilogue {
+  if (!(source instanceof Tensor && source.channels && findsChannels(variant, from, 'sourceOffset')))
+    return {}
+  const { offset, gap } = source.span
+  return { sourceOffset: offset, sourceGap: gap }
+}
+
+/** The variant planned anew with another epilogue. */
+function replanned(
+  device: Device,
+  request: ConvRequest,
+  variant: ConvVariant,
+  epilogue: ConvEpilogue,
+): ConvVariant {
+  return planOf(device, { ...request, epilogue }).find((v) => v.name === variant.name)!
+}
 
 /** Runs the chosen variant where the output is channels of a larger array: there, or dense and copied. */
 function runInto(
@@ -136,19 +177,17 @@ function runInto(
   flops: number,
 ): void {
   const { device } = run
-  if (writesChannels(chosen)) {
+  const { epilogue, part } = request
+  const { to } = ENDS[part]
+  if (findsChannels(chosen, to, 'offset')) {
     const { offset, gap } = output.span
-    const epilogue = { ...request.epilogue, offset, gap }
-    const placed = planOf(device, { ...request, epilogue }).find((v) => v.name === chosen.name)!
-    runConvVariant(run, placed, buffers, flops)
+    runConvVariant(run, replanned(device, request, chosen, { ...epilogue, offset, gap }), buffers, flops)
     return
   }
   const dense = run.empty(output.shape, output.dtype)
-  const epilogue = { ...request.epilogue, accumulate: false }
-  const alone = planOf(device, { ...request, epilogue }).find((v) => v.name === chosen.name)!
-  const name = request.part === 'forward' ? 'y' : 'dx'
-  runConvVariant(run, alone, { ...buffers, [name]: dense }, flops)
-  if (request.epilogue.accumulate) addInto(output, dense)
+  const alone = replanned(device, request, chosen, { ...epilogue, accumulate: false })
+  runConvVariant(run, alone, { ...buffers, [to]: dense }, flops)
+  if (epilogue.accumulate) addInto(output, dense)
   else copyTensor(run, dense, output)
 }
 
@@ -175,13 +214,27 @@ export function runConvVariant(run: Run, variant: ConvVariant, buffers: ConvBuff
       kernel: kernelOf(run.op, file),
       entry,
       bindings: Object.fromEntries(Object.entries(bindings).map(([k, b]) => [k, resolve(b)])),
-      inPlace: Object.keys(bindings).filter((k) => bindings[k] === 'y' || bindings[k] === 'dx'),
+      inPlace: Object.keys(bindings).filter((k) => isInPlace(bindings[k]!, bindings, params)),
       params,
       overrides,
       workgroups,
       flops: i === main ? flops : 0,
     })
   })
+}
+
+/**
+ * Outputs always: who runs a variant has seen to it that it finds them. Of what is read only the source, dy where there
+ * is no x, and if the plan says where it lies.
+ */
+function isInPlace(
+  buffer: ConvBuffer,
+  bindings: ConvDispatch['bindings'],
+  params: ConvDispatch['params'],
+): boolean {
+  if (buffer === 'y' || buffer === 'dx') return true
+  const source = Object.values(bindings).includes('x') ? 'x' : 'dy'
+  return buffer === source && 'sourceOffset' in params
 }
 
 /** The dispatch that multiplies: not one of those that rearrange before it or add up behind it. */
