@@ -37,6 +37,9 @@ test.each([
   const { data, err, report } = await whole(network, line)
   expect(data.methods.map((m: Row) => m.key)).toEqual(['cartesian', 'polar-truth', 'polar-a', 'polar-b'])
   expect(data.networks.map((n: { name: string }) => n.name)).toEqual(['cartesian', 'polar', 'heatmap'])
+  // Its origins are not the Cartesian network's.
+  const [a, b] = data.methods.slice(2).map((m: { originError: { mean: number } }) => m.originError.mean)
+  expect(b).not.toBeCloseTo(a, 3)
   expect(data.networks[2].bestValidationScore).toBeLessThanOrEqual(0)
   expect(err).toContain('centre score')
   expect(report).toContain('mean squared error of heatmaps')
