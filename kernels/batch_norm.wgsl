@@ -13,7 +13,7 @@
 // A channel of few values is one workgroup's: `normalize_channel` and `channel_gradient` are all of it in one launch each,
 // reading the second time what the caches still hold. Otherwise
 // workgroup (c, run) takes `images` images × `blocks` vec4s of a row in every launch. Its sums are partial
-// results: of each lane where WG is small (CPU drivers: no barriers), else of the workgroup. The next launch
+// results: of each lane on CPU drivers (WG of 8: no barriers), else of the workgroup. The next launch
 // adds them up in each of its workgroups, in a fixed order; `reduce_…` does so before where they are many.
 // Mean and variance are numerically sound: a run's sums are taken about a value of its own, and runs are
 // joined by  mean = Σ nᵢ·meanᵢ / M,  M·var = Σ m2ᵢ + nᵢ·(meanᵢ − mean)²   (Chan, Golub, LeVeque). A mean is held
@@ -25,6 +25,7 @@
 alias elem = f32;
 alias elem4 = vec4f;
 alias Sum = vec3f;
+override WG: u32 = 64;
 
 struct Params {
   images: u32,       // N
@@ -75,9 +76,6 @@ struct Channel { mean: f32, rest: f32, inverse: f32, scale: f32, shift: f32 }
 @group(0) @binding(1) var<storage, read> dy1: array<elem>;
 @group(0) @binding(9) var<storage, read_write> result1: array<elem>;
 
-override WG: u32 = 64;
-override JOIN: u32 = 1;   // 1: lanes' sums are joined in the workgroup, at the price of barriers
-
 const COMPONENTS = vec4u(0u, 1u, 2u, 3u);
 
 fn sum4(v: vec4f) -> f32 {
@@ -111,10 +109,8 @@ fn inside(block: u32, start: u32) -> vec4<bool> {
 
 // Where a partial sum lies; `lane` is 0 where the workgroup has joined them.
 fn partial_at(group: vec3u, lane: u32) -> u32 {
-  return group.x * params.partials + select(group.y * WG + lane, group.y, JOIN == 1u);
+  return group.x * params.partials + select(group.y * WG + lane, group.y, WG > 8u);
 }
-
-// include: parts/add_up.wgsl
 
 // ---- training, forward: partial moments ----
 
@@ -157,8 +153,8 @@ fn moment_of(group: vec3u, lane: u32, whole: bool) -> vec4f {
 
 @compute @workgroup_size(WG)
 fn statistics(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let moment = moment_of(group, lane, JOIN == 1u);
-  if (JOIN == 0u || lane == 0u) { part_moments[partial_at(group, lane)] = moment; }
+  let moment = moment_of(group, lane, WG > 8u);
+  if (WG <= 8u || lane == 0u) { part_moments[partial_at(group, lane)] = moment; }
 }
 
 // Joins `params.partials` partial moments of channel c.
@@ -328,8 +324,8 @@ fn sums_of(group: vec3u, lane: u32, whole: bool) -> vec2f {
 
 @compute @workgroup_size(WG)
 fn gradient_sums(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let sums = sums_of(group, lane, JOIN == 1u);
-  if (JOIN == 0u || lane == 0u) { part_products[partial_at(group, lane)] = sums; }
+  let sums = sums_of(group, lane, WG > 8u);
+  if (WG <= 8u || lane == 0u) { part_products[partial_at(group, lane)] = sums; }
 }
 
 // One workgroup a channel: many partial sums become one.

@@ -6,6 +6,7 @@
 alias elem = f32;
 alias elem4 = vec4f;
 alias Sum = f32;
+override WG: u32 = 64;
 
 struct Params {
   n: u32, cout: u32, pixels: u32, splits: u32, perSplit: u32, accumulate: u32,
@@ -16,11 +17,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> partial: array<f32>;
 @group(0) @binding(3) var<uniform> params: Params;
 
-override WG: u32 = 64;
-override JOIN: u32 = 1;
 override VEC: bool = false;
-
-// include: parts/add_up.wgsl
 
 @compute @workgroup_size(WG)
 fn conv2d_bias_grad(

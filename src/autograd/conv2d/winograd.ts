@@ -100,11 +100,18 @@ const pays = (c: Sizes, adapter: ConvAdapter, channels: number, tiles: number) =
   tilesOf(c).tiles >= tiles &&
   largest(c, F4) <= 2 ** 24
 
-export const suitsWinograd = (c: Conv3x3 | undefined, adapter: ConvAdapter): boolean =>
-  c !== undefined && pays(c.params, adapter, 64, 32)
+/** F(2×2) gains with few tiles of many channels: it has fewer weights to transform. */
+const paysSmall = (c: Sizes, adapter: ConvAdapter) =>
+  pays(c, adapter, 128, 16) && Math.max(c.cin, c.cout) >= 256 && tilesOf(c).tiles < 32
 
-export const suitsWinogradWeightGrad = (s: ConvShape, adapter: ConvAdapter): boolean =>
-  forward3x3(s) !== undefined && (pays(s, adapter, 32, 64) || pays(s, adapter, 64, 32))
+function suited(c: Sizes, adapter: ConvAdapter): string | undefined {
+  if (pays(c, adapter, 32, 64) || pays(c, adapter, 64, 32)) return F4.name
+  return paysSmall(c, adapter) ? F2.name : undefined
+}
+
+/** The form that is faster than the direct kernels, if one is. */
+export const suitedWinograd = (c: Conv3x3 | undefined, adapter: ConvAdapter): string | undefined =>
+  c && suited(c.params, adapter)
 
 /** Padding 1 and rows of whole vec4fs. */
 const inVectors = ({ padW, w }: { padW: number; w: number }) => flag(padW === 1 && w % 4 === 0)

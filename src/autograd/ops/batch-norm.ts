@@ -1,13 +1,13 @@
 import source from '../../../kernels/batch_norm.wgsl'
 import { ShapeError } from '../../gpu/errors.ts'
-import { kernel } from '../../gpu/kernel.ts'
-import { defineUnaryResult, type Run } from '../op.ts'
+import { summing } from '../../gpu/summing.ts'
+import { defineUnaryResult, type OpLaunch, type Run } from '../op.ts'
 import type { Slot } from '../slots.ts'
 import { formatShape, type Shape, type Span, type Tensor } from '../tensor.ts'
 import { checkActivation } from './fused-relu.ts'
 import { fourSizes, imageShape } from './window.ts'
 
-const batchNormKernel = kernel('batch_norm', source)
+const batchNorms = summing('batch_norm', source)
 
 export interface BatchNormOptions {
   /** Scale of each channel (C). */
@@ -97,7 +97,7 @@ function layout(run: Run, x: Shape, attrs: Attrs, whole: boolean) {
     channels: c,
     partials,
     many: partials > FEW_PARTIALS[cpu ? 'cpu' : 'gpu'],
-    overrides: { WG: lanes, JOIN: cpu ? 0 : 1 },
+    overrides: { WG: lanes },
     workgroups: [c, runs] as const,
     params: {
       images: n,
@@ -143,53 +143,32 @@ interface Partials {
   readonly partials: number
 }
 
-/** Partial moments of the batch. */
-function statistics(run: Run, x: Tensor, l: Layout): Partials {
+/** The sums of a channel: moments of x (4 numbers), or products of x and dy, Σ dz and Σ dz·x̂. */
+function partialSums(
+  run: Run,
+  l: Layout,
+  what: 'moments' | 'products',
+  launch: Pick<OpLaunch, 'entry' | 'bindings' | 'flops'>,
+  place: { offset?: number; gap?: number } = {},
+): Partials {
   const { channels, partials, params, overrides } = l
-  const sums = run.empty([channels, partials, 4])
+  const numbers = what === 'moments' ? 4 : 2
+  const sums = run.empty([channels, partials, numbers])
   run.launch({
-    kernel: batchNormKernel,
-    entry: 'statistics',
-    bindings: { x, part_moments: sums },
-    params,
-    overrides,
-    workgroups: l.workgroups,
-    flops: 4 * x.size,
-  })
-  if (!l.many) return { sums, partials }
-  const one = run.empty([channels, 4])
-  run.launch({
-    kernel: batchNormKernel,
-    entry: 'reduce_moments',
-    bindings: { moments: sums, part_moments: one },
-    params,
-    overrides,
-    workgroups: [channels],
-  })
-  return { sums: one, partials: 1 }
-}
-
-/** Partial Σ dz and Σ dz·x̂. */
-function gradientSums(run: Run, x: Tensor, dy: Tensor, saved: Tensor, l: Layout): Partials {
-  const { channels, partials, params, overrides } = l
-  const sums = run.empty([channels, partials, 2])
-  const { span } = dy
-  run.launch({
-    kernel: batchNormKernel,
-    entry: 'gradient_sums',
-    bindings: { x, dy, saved, part_products: sums },
+    ...launch,
+    kernel: batchNorms(run.device.adapter),
+    bindings: { ...launch.bindings, [`part_${what}`]: sums },
     inPlace: ['dy'],
-    params: { ...params, ...spanParams(span) },
+    params: { ...params, ...place },
     overrides,
     workgroups: l.workgroups,
-    flops: 7 * x.size,
   })
   if (!l.many) return { sums, partials }
-  const one = run.empty([channels, 2])
+  const one = run.empty([channels, numbers])
   run.launch({
-    kernel: batchNormKernel,
-    entry: 'reduce_products',
-    bindings: { products: sums, part_products: one },
+    kernel: batchNorms(run.device.adapter),
+    entry: `reduce_${what}`,
+    bindings: { [what]: sums, [`part_${what}`]: one },
     params,
     overrides,
     workgroups: [channels],
@@ -206,7 +185,10 @@ const apply = defineUnaryResult<Attrs>({
     const y = run.emptyIn(attrs.into, x!.shape, x!.dtype)
     const saved = run.save(run.empty([l.channels, 5]))
     if (y.size === 0) return y
-    const batch = attrs.training && !whole ? statistics(run, x!, l) : undefined
+    const batch =
+      attrs.training && !whole
+        ? partialSums(run, l, 'moments', { entry: 'statistics', bindings: { x: x! }, flops: 4 * x!.size })
+        : undefined
     const unused = batch?.sums ?? (attrs.training ? run.empty([1]) : attrs.runningMean!)
     const weight = attrs.hasWeight ? affine[0]! : unused
     const bias = attrs.hasBias ? affine[attrs.hasWeight ? 1 : 0]! : unused
@@ -214,7 +196,7 @@ const apply = defineUnaryResult<Attrs>({
     const name = whole ? 'normalize_channel' : batch ? 'normalize_batch' : 'normalize'
     const { entry, arrays } = l.every(name, { x: x!, result: y })
     run.launch({
-      kernel: batchNormKernel,
+      kernel: batchNorms(run.device.adapter),
       entry,
       bindings: {
         ...arrays,
@@ -252,14 +234,26 @@ const apply = defineUnaryResult<Attrs>({
     const whole = summed && dx !== undefined && suitsWorkgroup(run, x!.shape)
     const l = layout(run, x!.shape, attrs, whole)
     if (x!.size > 0) {
+      const place = spanParams(dy!.span)
       const { sums, partials } =
-        summed && !whole ? gradientSums(run, x!, dy!, saved!, l) : { sums: run.empty([2]), partials: 0 }
-      const { span } = dy!
+        summed && !whole
+          ? partialSums(
+              run,
+              l,
+              'products',
+              {
+                entry: 'gradient_sums',
+                bindings: { x: x!, dy: dy!, saved: saved! },
+                flops: 7 * x!.size,
+              },
+              place,
+            )
+          : { sums: run.empty([2]), partials: 0 }
       const common = {
-        kernel: batchNormKernel,
+        kernel: batchNorms(run.device.adapter),
         params: {
           ...l.params,
-          ...spanParams(span),
+          ...place,
           partials,
           add_weight: intoWeight ? 1 : 0,
           add_bias: intoBias ? 1 : 0,

@@ -15,7 +15,7 @@ import type {
 import type { Device } from '../device.ts'
 import { copyTensor } from '../move.ts'
 import { Run } from '../op.ts'
-import { Tensor } from '../tensor.ts'
+import { type Span, Tensor } from '../tensor.ts'
 import { convKernels } from './conv2d_kernels.ts'
 
 export type ConvBuffers = Partial<Record<ConvBuffer, Tensor | Storage>>
@@ -30,6 +30,7 @@ export function convAdapter({ adapter, native, matrices }: Device, half = false)
     subgroups,
     maxInvocations,
     maxWorkgroupStorage,
+    half,
     ...(smallest ? { subgroupSize: smallest } : {}),
     matrices: matrices?.[half ? 'float16' : 'float32'],
   }
@@ -121,20 +122,33 @@ export function runConv(
     rehearse: () => rehearse(device, shape, half),
   })
   const flops = part === 'biasGrad' ? shape.n * shape.cout * shape.outH * shape.outW : convFlops(shape)
-  const { from, to } = ENDS[part]
+  const [from, to] = ENDS[part]
   const output = buffers[to]
-  const found = { ...epilogue, ...sourcePlace(chosen, from, buffers[from]) }
-  if (output instanceof Tensor && output.channels) {
-    runInto(run, { ...request, epilogue: found }, chosen, buffers, output, flops)
-  } else runConvVariant(run, replanned(device, request, chosen, found), buffers, flops)
+  const read = spanFor(chosen, from, buffers[from], 'sourceOffset')
+  const written = spanFor(chosen, to, output, 'offset')
+  const placed: ConvEpilogue = {
+    ...epilogue,
+    ...(read && { sourceOffset: read.offset, sourceGap: read.gap }),
+    ...(written && { offset: written.offset, gap: written.gap }),
+  }
+  const replanned = (epilogue: ConvEpilogue) =>
+    planOf(device, { ...request, epilogue }).find((v) => v.name === chosen.name)!
+  if (written || !(output instanceof Tensor && output.channels)) {
+    runConvVariant(run, read || written ? replanned(placed) : chosen, buffers, flops)
+    return
+  }
+  const dense = run.empty(output.shape, output.dtype)
+  runConvVariant(run, replanned({ ...placed, accumulate: false }), { ...buffers, [to]: dense }, flops)
+  if (epilogue.accumulate) addInto(output, dense)
+  else copyTensor(run, dense, output)
 }
 
 /** What a part reads that may be channels of a larger array, and what it writes. */
-const ENDS: Record<keyof ConvPlan, { readonly from: ConvBuffer; readonly to: ConvBuffer }> = {
-  forward: { from: 'x', to: 'y' },
-  inputGrad: { from: 'dy', to: 'dx' },
-  weightGrad: { from: 'x', to: 'dw' },
-  biasGrad: { from: 'dy', to: 'db' },
+const ENDS: Record<keyof ConvPlan, readonly [ConvBuffer, ConvBuffer]> = {
+  forward: ['x', 'y'],
+  inputGrad: ['dy', 'dx'],
+  weightGrad: ['x', 'dw'],
+  biasGrad: ['dy', 'db'],
 }
 
 /** True if a variant finds channels of a larger array where it reads or writes `buffer`: its plan says where they lie. */
@@ -145,51 +159,14 @@ export const findsChannels = (
 ): boolean =>
   dispatches.every(({ bindings, params }) => !Object.values(bindings).includes(buffer) || param in params)
 
-/** Where a variant is to read its source, if it is channels of a larger array and the variant can; else it is copied. */
-function sourcePlace(
+/** Where a tensor lies, if it is channels of a larger array and the variant finds them; else it is copied. */
+const spanFor = (
   variant: ConvVariant,
-  from: ConvBuffer,
-  source: Tensor | Storage | undefined,
-): ConvEpilogue {
-  if (!(source instanceof Tensor && source.channels && findsChannels(variant, from, 'sourceOffset')))
-    return {}
-  const { offset, gap } = source.span
-  return { sourceOffset: offset, sourceGap: gap }
-}
-
-/** The variant planned anew with another epilogue. */
-function replanned(
-  device: Device,
-  request: ConvRequest,
-  variant: ConvVariant,
-  epilogue: ConvEpilogue,
-): ConvVariant {
-  return planOf(device, { ...request, epilogue }).find((v) => v.name === variant.name)!
-}
-
-/** Runs the chosen variant where the output is channels of a larger array: there, or dense and copied. */
-function runInto(
-  run: Run,
-  request: ConvRequest,
-  chosen: ConvVariant,
-  buffers: ConvBuffers,
-  output: Tensor,
-  flops: number,
-): void {
-  const { device } = run
-  const { epilogue, part } = request
-  const { to } = ENDS[part]
-  if (findsChannels(chosen, to, 'offset')) {
-    const { offset, gap } = output.span
-    runConvVariant(run, replanned(device, request, chosen, { ...epilogue, offset, gap }), buffers, flops)
-    return
-  }
-  const dense = run.empty(output.shape, output.dtype)
-  const alone = replanned(device, request, chosen, { ...epilogue, accumulate: false })
-  runConvVariant(run, alone, { ...buffers, [to]: dense }, flops)
-  if (epilogue.accumulate) addInto(output, dense)
-  else copyTensor(run, dense, output)
-}
+  buffer: ConvBuffer,
+  t: Tensor | Storage | undefined,
+  param: 'offset' | 'sourceOffset',
+): Span | undefined =>
+  t instanceof Tensor && t.channels && findsChannels(variant, buffer, param) ? t.span : undefined
 
 function kernelOf(op: string, file: string): Kernel {
   const known = convKernels.get(file)

@@ -1,12 +1,13 @@
-// Sums over the lanes of a workgroup, in a fixed order. The kernel says `override WG`, its lanes, `override JOIN`, and
-// `alias Sum`, what is summed. JOIN = 0 is for CPU drivers, where a barrier costs more than eight additions.
+// Behind kernels that sum over the lanes of a workgroup (src/gpu/summing.ts), in a fixed order. They say how many lanes,
+// `override WG`, and what is summed, `alias Sum`. Eight lanes are a CPU driver's, where a barrier costs more than eight
+// additions: one after the other.
 var<workgroup> tree: array<Sum, WG>;
 
 fn add_up(lane: u32, value: Sum) -> Sum {
   workgroupBarrier();
   tree[lane] = value;
   workgroupBarrier();
-  if (JOIN == 0u) {
+  if (WG <= 8u) {
     var sum = tree[0];
     for (var i = 1u; i < WG; i++) { sum += tree[i]; }
     return sum;
