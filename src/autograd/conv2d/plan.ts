@@ -16,13 +16,6 @@ import { directForward, directInputGrad, directWeightGrad } from './direct.ts'
 import { gemmForward, gemmInputGrad, gemmWeightGrad } from './gemm.ts'
 import { lanesForward, lanesInputGrad, lanesWeightGrad } from './lanes.ts'
 import {
-  type PatchesPart,
-  patchesForward,
-  patchesInputGrad,
-  patchesWeightGrad,
-  suitsPatches,
-} from './patches.ts'
-import {
   planes3x3Forward,
   planes3x3InputGrad,
   planes3x3WeightGrad,
@@ -31,9 +24,8 @@ import {
   suitsPlanes,
   suitsPlanesWeightGrad,
 } from './planes.ts'
-import { productForward, productInputGrad, productWeightGrad } from './pointwise.ts'
 import { tileForward, tileInputGrad, tileWeightGrad } from './tile.ts'
-import type { ConvAdapter, ConvEpilogue, ConvShape, ConvVariant } from './variant.ts'
+import type { ConvAdapter, ConvEpilogue, ConvPart, ConvShape, ConvVariant } from './variant.ts'
 import {
   forward3x3,
   inputGrad3x3,
@@ -65,9 +57,9 @@ export function planConv2d(
   const inputGrad = epilogue.inputGrad ?? {}
   const weightGrad = epilogue.weightGrad ?? {}
   const onGpu = !adapter.cpu
-  const { matrices } = adapter
-  const best = (part: PatchesPart, winograd: string | undefined) =>
-    winograd ?? (suitsPatches(part, shape, adapter) ? 'patches' : undefined)
+  const { matrices, products } = adapter
+  const best = (part: ConvPart, winograd: string | undefined) =>
+    winograd ?? products?.best(part, shape, adapter)
   const [to3x3, from3x3] = [forward3x3(shape), inputGrad3x3(shape)]
   return {
     forward: ordered(
@@ -75,9 +67,8 @@ export function planConv2d(
       suitsPlanes(shape, shape.cout) ? 'planes3x3' : best('forward', suitedWinograd(to3x3, adapter)),
       ...(onGpu ? gemmForward(shape, adapter, forward) : []),
       lanes3x3(to3x3, adapter, forward),
-      productForward(shape, adapter, forward),
       lanesForward(shape, adapter, forward),
-      patchesForward(shape, adapter, forward),
+      ...(products?.variants('forward', shape, adapter, forward) ?? []),
       !onGpu && tile3x3(to3x3, forward),
       !onGpu && tileForward(shape, forward),
       planes3x3Forward(shape, adapter, forward),
@@ -91,9 +82,8 @@ export function planConv2d(
       suitsPlanes(shape, shape.cin) ? 'planes3x3' : best('inputGrad', suitedWinograd(from3x3, adapter)),
       ...(onGpu ? gemmInputGrad(shape, adapter, inputGrad) : []),
       lanes3x3(from3x3, adapter, inputGrad),
-      productInputGrad(shape, adapter, inputGrad),
       lanesInputGrad(shape, adapter, inputGrad),
-      patchesInputGrad(shape, adapter, inputGrad),
+      ...(products?.variants('inputGrad', shape, adapter, inputGrad) ?? []),
       !onGpu && tile3x3(from3x3, inputGrad),
       !onGpu && tileInputGrad(shape, inputGrad),
       planes3x3InputGrad(shape, adapter, inputGrad),
@@ -107,9 +97,8 @@ export function planConv2d(
       suitsPlanesWeightGrad(shape) ? 'planes3x3' : best('weightGrad', suitedWinograd(to3x3, adapter)),
       ...(onGpu ? gemmWeightGrad(shape, adapter, weightGrad) : []),
       lanes3x3WeightGrad(shape, adapter, weightGrad),
-      productWeightGrad(shape, adapter, weightGrad),
       lanesWeightGrad(shape, adapter, weightGrad),
-      patchesWeightGrad(shape, adapter, weightGrad),
+      ...(products?.variants('weightGrad', shape, adapter, weightGrad) ?? []),
       !onGpu && tile3x3WeightGrad(shape, weightGrad),
       !onGpu && tileWeightGrad(shape, weightGrad),
       planes3x3WeightGrad(shape, adapter, weightGrad),

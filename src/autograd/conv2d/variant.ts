@@ -29,6 +29,22 @@ export interface ConvAdapter {
   maxWorkgroupStorage: number
   /** Plans by subgroup matrices, where the device was opened with them and has them for the tensors' type. */
   matrices?: MatrixPlans | undefined
+  /** Plans by matrix products for CPU drivers, where they are loaded. */
+  products?: ProductPlans | undefined
+}
+
+/** A convolution and its two transposes. */
+export type ConvPart = 'forward' | 'inputGrad' | 'weightGrad'
+
+/** Plans by matrix products; which of them is the default, if one is. */
+export interface ProductPlans {
+  variants(
+    part: ConvPart,
+    s: ConvShape,
+    adapter: ConvAdapter,
+    epilogue: ConvEpilogue,
+  ): (ConvVariant | undefined)[]
+  best(part: ConvPart, s: ConvShape, adapter: ConvAdapter): string | undefined
 }
 
 /** Plans by subgroup matrices; undefined for what does not suit them. */
