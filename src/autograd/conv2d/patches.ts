@@ -5,7 +5,6 @@
  *   y[n] = weight · patch[n]      dx[n] = Σ over taps of weightᵀ · dy[n]      dw = Σ_n dy[n] · patch[n]ᵀ
  */
 import { isPointwise } from './correlation.ts'
-import { lanes } from './lanes.ts'
 import { columns, isProduct, productVariant, runs } from './pointwise.ts'
 import { oneAxis } from './product.ts'
 import {
@@ -18,6 +17,7 @@ import {
   type ConvShape,
   type ConvVariant,
   epilogueParams,
+  lanes,
   spread,
   WORKGROUP,
 } from './variant.ts'

@@ -6,7 +6,6 @@
  * with weight (cout, cin), x[n] (cin, pixels), y[n] (cout, pixels); of windows 4·cin rows, read and written where they lie.
  */
 import { isPointwise } from './correlation.ts'
-import { lanes } from './lanes.ts'
 import { lanesProduct, oneAxis, type Product } from './product.ts'
 import { reduce } from './split.ts'
 import {
@@ -17,6 +16,7 @@ import {
   type ConvEpilogue,
   type ConvShape,
   type ConvVariant,
+  lanes,
 } from './variant.ts'
 
 /** With fewer channels most rows of a tile would be empty. */

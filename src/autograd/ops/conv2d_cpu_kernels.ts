@@ -8,15 +8,15 @@ import tile from '../../../kernels/conv2d_tile.wgsl'
 import weightGradLanes from '../../../kernels/conv2d_weight_grad_lanes.wgsl'
 import weightGradTile from '../../../kernels/conv2d_weight_grad_tile.wgsl'
 import product from '../../../kernels/matmul_lanes.wgsl'
-import { products } from '../conv2d/products.ts'
-import { addConvKernels, addProductPlans } from './conv2d_kernels.ts'
+import { cpuPlans } from '../conv2d/cpu.ts'
+import { addConvKernels, addCpuPlans } from './conv2d_kernels.ts'
 
 /**
- * The convolution kernels that are for CPU drivers alone, and plans that know no others; their files end in `_lanes`, `_tile` or `_patches`. `openDevice` asks for
+ * The convolution kernels that are for CPU drivers alone, and the plans that name them; their files end in `_lanes`, `_tile` or `_patches`. `openDevice` asks for
  * them on such an adapter, so that a page on a GPU does not load them.
  */
 export function addCpuConvKernels(): void {
-  addProductPlans(products)
+  addCpuPlans(cpuPlans)
   addConvKernels({
     conv2d_3x3_lanes: lanes3x3,
     conv2d_3x3_tile: tile3x3,

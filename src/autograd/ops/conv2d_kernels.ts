@@ -10,7 +10,7 @@ import reduce from '../../../kernels/conv2d_reduce.wgsl'
 import weightGradDirect from '../../../kernels/conv2d_weight_grad_direct.wgsl'
 import weightGradGemm from '../../../kernels/conv2d_weight_grad_gemm.wgsl'
 import { type Kernel, kernel } from '../../gpu/kernel.ts'
-import type { ProductPlans } from '../conv2d/variant.ts'
+import type { CpuPlans } from '../conv2d/variant.ts'
 
 /**
  * The kernel files that plans of `planConv2d` name, but for those of conv2d_cpu_kernels.ts and conv2d_tuned_kernels.ts,
@@ -41,11 +41,11 @@ export function addConvKernels(texts: Readonly<Record<string, string>>): void {
 
 addConvKernels(sources)
 
-let products: ProductPlans | undefined
+let plans: CpuPlans | undefined
 
-/** Plans by the CPU drivers' matrix products, loaded with their kernels. */
-export const productPlans = (): ProductPlans | undefined => products
+/** Plans by the kernels for CPU drivers, loaded with them. */
+export const cpuPlans = (): CpuPlans | undefined => plans
 
-export function addProductPlans(plans: ProductPlans): void {
-  products = plans
+export function addCpuPlans(added: CpuPlans): void {
+  plans = added
 }

@@ -16,7 +16,7 @@ import type { Device } from '../device.ts'
 import { copyTensor } from '../move.ts'
 import { Run } from '../op.ts'
 import { type Span, Tensor } from '../tensor.ts'
-import { convKernels, productPlans } from './conv2d_kernels.ts'
+import { convKernels, cpuPlans } from './conv2d_kernels.ts'
 
 export type ConvBuffers = Partial<Record<ConvBuffer, Tensor | Storage>>
 
@@ -32,7 +32,7 @@ export function convAdapter({ adapter, native, matrices }: Device, half = false)
     maxWorkgroupStorage,
     ...(smallest ? { subgroupSize: smallest } : {}),
     matrices: matrices?.[half ? 'float16' : 'float32'],
-    products: productPlans(),
+    cpuPlans: cpuPlans(),
   }
 }
 
