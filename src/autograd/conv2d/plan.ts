@@ -93,9 +93,9 @@ export function planConv2d(
 function ordered(
   best: ConvVariant | undefined,
   first: string | undefined,
-  ...variants: (ConvVariant | undefined | false)[]
+  ...variants: (ConvVariant | undefined)[]
 ): ConvVariant[] {
-  const there = variants.filter((v) => v !== undefined && v !== false)
+  const there = variants.filter((v) => v !== undefined)
   return [
     ...(best ? [best] : []),
     ...there.filter((v) => v.name === first),
