@@ -86,7 +86,7 @@ export function patchesForward(s: ConvShape, adapter: ConvAdapter, epilogue: Con
   const pixels = s.outH * s.outW
   const spans = { n: s.n * pixels, spans: s.n, batch: 1, axes: oneAxis(1, 0, 0), line: line(s) }
   const operands = { a: 'weight', b: 'scratch:patches', y: 'y' } as const
-  const product = productVariant(operands, { m: s.cout, k: depth(s), ...spans }, epilogue)
+  const product = productVariant(operands, { m: s.cout, k: depth(s), ...spans }, adapter, epilogue)
   return variant(product, s.n * depth(s) * line(s), { before: [pack(s)] })
 }
 
@@ -97,7 +97,7 @@ export function patchesInputGrad(s: ConvShape, adapter: ConvAdapter, epilogue: C
   const size = { m: depth(s), k: s.cout, ...columns(s.n, pixels), transposeA: true }
   const bindings = { patches: 'scratch:patches', bias: biasBinding(epilogue), y: 'dx' } as const
   const sum = dispatch('conv2d_patches_sum', s, bindings, s.n * s.cin * s.h * s.w, epilogue)
-  return variant(productVariant(operands, size, {}), s.n * depth(s) * pixels, { behind: [sum] })
+  return variant(productVariant(operands, size, adapter, {}), s.n * depth(s) * pixels, { behind: [sum] })
 }
 
 export function patchesWeightGrad(s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) {
@@ -106,7 +106,7 @@ export function patchesWeightGrad(s: ConvShape, adapter: ConvAdapter, epilogue: 
   const operands = { a: 'dy', b: 'scratch:patches', y: 'dw' } as const
   const size = { m: s.cout, n, k: pixels, batch: 1, axes: oneAxis(1, 0, 0), transposeB: true, line: line(s) }
   const sum = { images: s.n, stepA: s.cout * pixels, stepB: n * line(s), splits: runs(s.cout, n) }
-  return variant(productVariant(operands, { ...size, ...sum }, epilogue), s.n * n * line(s), {
+  return variant(productVariant(operands, { ...size, ...sum }, adapter, epilogue), s.n * n * line(s), {
     before: [pack(s)],
   })
 }

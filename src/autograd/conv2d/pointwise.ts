@@ -33,11 +33,19 @@ interface Operands {
 }
 
 /** The product and, where its sum is split, the addition of its parts. */
-export function productVariant({ a, b, y }: Operands, product: Product, epilogue: ConvEpilogue): ConvVariant {
+export function productVariant(
+  { a, b, y }: Operands,
+  product: Product,
+  adapter: ConvAdapter,
+  epilogue: ConvEpilogue,
+): ConvVariant {
   const split = lanesProduct(product).splits > 1
   const { params, overrides, workgroups, splits } = lanesProduct({ ...product, ...(split ? {} : epilogue) })
+  // Weights and their gradients are float32 beside activations in halves, and so is all scratch.
+  const inFull = (buffer: ConvBuffer) => /^(weight|dw|scratch)/.test(buffer)
+  const full = `${inFull(a) ? 'a' : ''}${inFull(b) ? 'b' : ''}${split || inFull(y) ? 'y' : ''}`
   const main: ConvDispatch = {
-    file: 'matmul_lanes',
+    file: adapter.half ? `matmul_lanes@${full}` : 'matmul_lanes',
     entry: 'matmul_lanes',
     bindings: {
       a,
@@ -79,7 +87,7 @@ export function productForward(s: ConvShape, adapter: ConvAdapter, epilogue: Con
   if (!isProduct(s, adapter)) return undefined
   const size = { m: s.cout, k: windows ? 4 * s.cin : s.cin, ...columns(s.n, s.outH * s.outW) }
   const product = windows ? { ...size, windowsWidth: s.outW } : size
-  return productVariant({ a: 'weight', b: 'x', y: 'y' }, product, epilogue)
+  return productVariant({ a: 'weight', b: 'x', y: 'y' }, product, adapter, epilogue)
 }
 
 export function productInputGrad(s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) {
@@ -88,7 +96,7 @@ export function productInputGrad(s: ConvShape, adapter: ConvAdapter, epilogue: C
   const m = windows ? 4 * s.cin : s.cin
   const size = { m, k: s.cout, ...columns(s.n, s.outH * s.outW), transposeA: true }
   const product = windows ? { ...size, tiledWidth: s.outW } : size
-  return productVariant({ a: 'weight', b: 'dy', y: 'dx' }, product, epilogue)
+  return productVariant({ a: 'weight', b: 'dy', y: 'dx' }, product, adapter, epilogue)
 }
 
 export function productWeightGrad(s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) {
@@ -98,5 +106,5 @@ export function productWeightGrad(s: ConvShape, adapter: ConvAdapter, epilogue: 
   const size = { m: s.cout, n, k: pixels, batch: 1, axes: oneAxis(1, 0, 0), transposeB: true }
   const sum = { images: s.n, stepA: s.cout * pixels, stepB: n * pixels, splits: runs(s.cout, n) }
   const product = { ...size, ...sum, ...(windows ? { windowsWidth: s.outW } : {}) }
-  return productVariant({ a: 'dy', b: 'x', y: 'dw' }, product, epilogue)
+  return productVariant({ a: 'dy', b: 'x', y: 'dw' }, product, adapter, epilogue)
 }

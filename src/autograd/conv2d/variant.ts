@@ -27,6 +27,8 @@ export interface ConvAdapter {
   subgroupSize?: number
   maxInvocations: number
   maxWorkgroupStorage: number
+  /** The activations are float16: then a kernel's form says which arrays beside them are float32. */
+  half?: boolean
   /** Plans by subgroup matrices, where the device was opened with them and has them for the tensors' type. */
   matrices?: MatrixPlans | undefined
   /** Plans by the kernels for CPU drivers, where they are loaded. */

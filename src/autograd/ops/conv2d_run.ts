@@ -30,6 +30,7 @@ export function convAdapter({ adapter, native, matrices }: Device, half = false)
     subgroups,
     maxInvocations,
     maxWorkgroupStorage,
+    half,
     ...(smallest ? { subgroupSize: smallest } : {}),
     matrices: matrices?.[half ? 'float16' : 'float32'],
     cpuPlans: cpuPlans(),
