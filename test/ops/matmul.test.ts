@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { lanes } from '../../src/autograd/conv2d/lanes.ts'
+import { lanes } from '../../src/autograd/conv2d/variant.ts'
 import { halfBits, halfValue } from '../../src/autograd/float16.ts'
 import { cast } from '../../src/autograd/ops/cast.ts'
 import { convAdapter } from '../../src/autograd/ops/conv2d_run.ts'

@@ -5,8 +5,7 @@
  *   y[n] = weight · patch[n]      dx[n] = Σ over taps of weightᵀ · dy[n]      dw = Σ_n dy[n] · patch[n]ᵀ
  */
 import { isPointwise } from './correlation.ts'
-import { lanes } from './lanes.ts'
-import { columns, productVariant, runs, tilesImage } from './pointwise.ts'
+import { columns, isProduct, productVariant, runs } from './pointwise.ts'
 import { oneAxis } from './product.ts'
 import {
   biasBinding,
@@ -14,9 +13,11 @@ import {
   type ConvBuffer,
   type ConvDispatch,
   type ConvEpilogue,
+  type ConvPart,
   type ConvShape,
   type ConvVariant,
   epilogueParams,
+  lanes,
   spread,
   WORKGROUP,
 } from './variant.ts'
@@ -29,15 +30,13 @@ const line = (s: ConvShape): number => 4 * Math.ceil((s.outH * s.outW) / 4)
 const fits = (s: ConvShape, adapter: ConvAdapter): boolean =>
   lanes(adapter) && s.groups === 1 && !isPointwise(s) && s.n * depth(s) * line(s) <= 2 ** 25
 
-export type PatchesPart = 'forward' | 'inputGrad' | 'weightGrad'
-
 /**
  * Where it was measured faster on lavapipe: small images of many channels. Patches of large ones are long, and the
  * gradient of x, which adds them up, needs more channels to gain. A dense 3×3 window has kernels of its own, which lose
  * where the image is smaller than their tile.
  */
-export function suitsPatches(part: PatchesPart, s: ConvShape, adapter: ConvAdapter): boolean {
-  if (!fits(s, adapter) || tilesImage(s, adapter)) return false
+export function suitsPatches(part: ConvPart, s: ConvShape, adapter: ConvAdapter): boolean {
+  if (!fits(s, adapter) || isProduct(s, adapter)) return false
   const dense3x3 = s.kh * s.kw === 9 && s.strideH * s.strideW * s.dilationH * s.dilationW === 1
   const few = dense3x3 || s.kh * s.kw === 1 || part === 'inputGrad'
   const pixels = dense3x3 ? (part === 'weightGrad' ? 16 : 4) : 64

@@ -9,7 +9,8 @@ import weightGradLanes from '../../../kernels/conv2d_weight_grad_lanes.wgsl'
 import weightGradTile from '../../../kernels/conv2d_weight_grad_tile.wgsl'
 import product from '../../../kernels/matmul_lanes.wgsl'
 import { inFull } from '../../gpu/kernel.ts'
-import { addConvKernels } from './conv2d_kernels.ts'
+import { cpuPlans } from '../conv2d/cpu.ts'
+import { addConvKernels, addCpuPlans } from './conv2d_kernels.ts'
 
 const FULL = { a: ['elemA', 'elemA4'], b: ['elemB', 'elemB4'], y: ['elemY'] } as const
 
@@ -22,10 +23,11 @@ const productForms = Object.fromEntries(
 )
 
 /**
- * The convolution kernels that are for CPU drivers alone; their files end in `_lanes`, `_tile` or `_patches`. `openDevice` asks for
+ * The convolution kernels that are for CPU drivers alone, and the plans that name them; their files end in `_lanes`, `_tile` or `_patches`. `openDevice` asks for
  * them on such an adapter, so that a page on a GPU does not load them.
  */
-export const addCpuConvKernels = (): void =>
+export function addCpuConvKernels(): void {
+  addCpuPlans(cpuPlans)
   addConvKernels({
     conv2d_3x3_lanes: lanes3x3,
     conv2d_3x3_tile: tile3x3,
@@ -39,3 +41,4 @@ export const addCpuConvKernels = (): void =>
     matmul_lanes: product,
     ...productForms,
   })
+}
