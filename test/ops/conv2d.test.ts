@@ -9,7 +9,6 @@ import { conv2d, conv2dShape } from '../../src/autograd/ops/conv2d.ts'
 import {
   ACTIVATIONS,
   convAdapter,
-  hasHalfForm,
   runConvVariant,
   writesChannels,
 } from '../../src/autograd/ops/conv2d_run.ts'
@@ -265,7 +264,7 @@ describe('conv2d', () => {
             weightGrad: { accumulate: true },
           })
           for (const part of ['forward', 'inputGrad', 'weightGrad'] as const) {
-            for (const variant of half ? plan[part].filter(hasHalfForm) : plan[part]) {
+            for (const variant of plan[part]) {
               // Other tiles of the same kernel, and compiled long: conv2d-kernels.test.ts holds them.
               if (/^gemm\d/.test(variant.name)) continue
               // In halves gemm and gemmSplit multiply halves, with a bound of their own there.

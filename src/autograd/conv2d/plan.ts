@@ -21,6 +21,7 @@ import {
   planes3x3WeightGrad,
   planesForward,
   planesInputGrad,
+  planesWeightGrad,
   suitsPlanes,
   suitsPlanesWeightGrad,
 } from './planes.ts'
@@ -101,8 +102,11 @@ export function planConv2d(
       !onGpu && tile3x3WeightGrad(shape, weightGrad),
       !onGpu && tileWeightGrad(shape, weightGrad),
       planes3x3WeightGrad(shape, adapter, weightGrad),
+      !onGpu && planesWeightGrad(shape, adapter, weightGrad),
       ...winogradWeightGrad(shape, adapter, weightGrad),
       directWeightGrad(shape, adapter, weightGrad),
+      // Pages on a GPU load it for the tuner alone.
+      onGpu && planesWeightGrad(shape, adapter, weightGrad),
       ...(onGpu ? [] : gemmWeightGrad(shape, adapter, weightGrad).slice(0, 1)),
     ),
     biasGrad: [biasGrad(shape, adapter, epilogue.biasGrad ?? {})],
