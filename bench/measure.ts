@@ -17,30 +17,42 @@ export const median = (values: readonly number[]): number => {
 const enough = (firstMs: number): number => (firstMs > 5000 ? 2 : firstMs > 1000 ? 3 : 5)
 
 /**
- * Times `call`, which records work for the GPU: two warm-up calls (one, if a call takes over a second), then
- * batches of calls until `budgetMs` is spent, at least five (three, two), each batch awaited as a whole.
+ * Milliseconds that a batch of calls takes at least. The end of a batch is noticed up to a millisecond late
+ * (src/node/pace.ts), so that shorter batches would measure how often the driver is asked.
+ */
+const BATCH_MS = 40
+/** A device refuses to have more submissions open. */
+const LARGEST_BATCH = 1000
+
+/** Milliseconds of so many calls, awaited as a whole. */
+async function batchMs(device: Device, call: () => void, count: number): Promise<number> {
+  const start = performance.now()
+  for (let i = 0; i < count; i++) call()
+  await device.idle()
+  return performance.now() - start
+}
+
+/**
+ * Times `call`, which records work for the GPU. After a warm-up call (two, if they are short) batches grow until one
+ * takes BATCH_MS; then batches of that many calls run until `budgetMs` is spent, at least five (three, two).
  */
 export async function time(
   device: Device,
   call: () => void,
   { budgetMs = 400, maxRuns = 30 } = {},
 ): Promise<Timing> {
-  let first = 0
-  for (let i = 0; i < 3 && first < 1000; i++) {
-    const start = performance.now()
-    call()
-    await device.idle()
-    first = performance.now() - start
+  let count = 1
+  let ms = await batchMs(device, call, count)
+  if (ms < 1000) ms = await batchMs(device, call, count)
+  while (ms < BATCH_MS && count < LARGEST_BATCH) {
+    // Short batches tell little: no more than fourfold at once.
+    const wanted = Math.ceil(count * Math.min(4, (1.1 * BATCH_MS) / ms))
+    count = Math.min(LARGEST_BATCH, Math.max(count + 1, wanted))
+    ms = await batchMs(device, call, count)
   }
-  // Short calls are timed several at once, so that waiting is not what is measured.
-  const perBatch = Math.max(1, Math.min(50, Math.floor(5 / Math.max(0.05, first))))
   const times: number[] = []
   const end = performance.now() + budgetMs
-  while (times.length < enough(first) || (performance.now() < end && times.length < maxRuns)) {
-    const start = performance.now()
-    for (let i = 0; i < perBatch; i++) call()
-    await device.idle()
-    times.push((performance.now() - start) / perBatch)
-  }
+  while (times.length < enough(ms) || (performance.now() < end && times.length < maxRuns))
+    times.push((await batchMs(device, call, count)) / count)
   return { median: median(times), min: Math.min(...times), runs: times.length }
 }

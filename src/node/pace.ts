@@ -9,10 +9,14 @@
  * ever sees another `setImmediate` than the host's.
  */
 
-/** Milliseconds of asking without a pause after the last call: a short kernel is answered at once. */
-const EAGER_MS = 1
-/** Milliseconds between two questions after that. */
+/** Milliseconds of asking without a pause after the last call: the shortest kernels are answered at once. */
+const EAGER_MS = 0.1
+/** The pause before the next question, as a part of the time since the last call. */
+const LATE = 1 / 16
+/** Milliseconds of the longest pause. */
 const PAUSE_MS = 1
+/** Pauses from here on are kept by timers, and the host's events need not wait. Windows sleeps no part of a millisecond. */
+const TIMERS_FROM_MS = process.platform === 'win32' ? LATE : PAUSE_MS
 
 /** Methods of Dawn's prototypes that leave something pending. */
 const ASYNCHRONOUS: Readonly<Record<string, readonly string[]>> = {
@@ -28,13 +32,23 @@ type Ask = () => void
 
 const { setImmediate, setTimeout, clearTimeout } = globalThis
 
-let eagerUntil = 0
+/** Nobody wakes who sleeps here. */
+const bed = new Int32Array(new SharedArrayBuffer(4))
+
+let lastCall = 0
 /** Questions of Dawn's (one for each of its instances) that wait for their time. */
 const paused = new Map<Ask, NodeJS.Timeout>()
 
 function pace(ask: Ask): void {
-  if (performance.now() < eagerUntil) setImmediate(withPace, ask)
-  else paused.set(ask, setTimeout(resume, PAUSE_MS, ask))
+  const waited = performance.now() - lastCall
+  const pause = waited < EAGER_MS ? 0 : waited * LATE
+  if (pause >= TIMERS_FROM_MS) paused.set(ask, setTimeout(resume, PAUSE_MS, ask))
+  else setImmediate(pause > 0 ? sleepAndAsk : withPace, ask, pause)
+}
+
+function sleepAndAsk(ask: Ask, pause: number): void {
+  Atomics.wait(bed, 0, 0, pause)
+  withPace(ask)
 }
 
 function resume(ask: Ask): void {
@@ -44,7 +58,7 @@ function resume(ask: Ask): void {
 
 /** Something new is pending: asks at once, and for a moment without a pause. */
 function hurry(): void {
-  eagerUntil = performance.now() + EAGER_MS
+  lastCall = performance.now()
   for (const [ask, timer] of paused) {
     clearTimeout(timer)
     setImmediate(withPace, ask)

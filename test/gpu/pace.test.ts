@@ -57,7 +57,7 @@ test('a call that throws leaves the host its setImmediate; arguments and result 
   expect(globalThis.setImmediate).toBe(host)
 })
 
-test('a question is asked at once after a call, then once a millisecond until nothing is pending', async () => {
+test('a question is asked at once after a call, then after pauses that grow to a millisecond, until nothing is pending', async () => {
   let left = 0
   let asked = 0
   const ask = () => {
@@ -82,6 +82,8 @@ test('a question is asked at once after a call, then once a millisecond until no
   left = 0
   expect(performance.now() - start).toBeGreaterThan(100)
   expect(soon).toBeGreaterThan(0)
+  // A tenth of a millisecond without a pause, then 16·ln(160) of a sixteenth of what was waited, then 44 of a millisecond.
+  expect(before).toBeLessThan(1000)
   expect(late).toBeGreaterThan(0)
   expect(late).toBeLessThanOrEqual(70)
 })

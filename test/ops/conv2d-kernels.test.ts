@@ -64,6 +64,11 @@ const SHAPES: readonly Row[] = [
   // Transposed 2×2 as a product.
   [2, 5, 6, 8, 13, 2, 2, 0, 1, 1],
   [1, 9, 8, 24, 16, 2, 2, 0, 1, 1],
+  [3, 20, 8, 8, 40, 2, 2, 0, 1, 1],
+  // Patches: images whose pixels fill no vec4f, an even window, a stride that leaves pixels without a tap.
+  [3, 40, 5, 7, 33, 3, 1, 3, 3, 1],
+  [2, 17, 9, 6, 35, 4, 3, 1, 1, 1],
+  [2, 33, 5, 5, 20, 1, 2, 0, 1, 1],
   // Matrix products.
   [2, 13, 7, 9, 14, 1, 1, 0, 1, 1],
   [3, 20, 8, 8, 17, 1, 1, 0, 1, 1],

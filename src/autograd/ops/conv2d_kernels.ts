@@ -1,3 +1,4 @@
+import addUp from '../../../kernels/add_up.wgsl'
 import planes3x3 from '../../../kernels/conv2d_3x3_planes.wgsl'
 import weightGradPlanes3x3 from '../../../kernels/conv2d_3x3_weight_grad_planes.wgsl'
 import biasGrad from '../../../kernels/conv2d_bias_grad.wgsl'
@@ -18,7 +19,7 @@ import { inFull, type Kernel, kernel } from '../../gpu/kernel.ts'
 const sources: Readonly<Record<string, string>> = {
   conv2d_3x3_planes: planes3x3,
   conv2d_3x3_weight_grad_planes: weightGradPlanes3x3,
-  conv2d_bias_grad: biasGrad,
+  conv2d_bias_grad: biasGrad + addUp,
   conv2d_direct: direct,
   conv2d_gemm: gemm,
   'conv2d_gemm@sums': inFull(gemm, 'elemY'),

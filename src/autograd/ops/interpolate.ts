@@ -20,6 +20,9 @@ export interface InterpolateOptions {
   readonly into?: Slot | undefined
 }
 
+/** Rows of the result that an invocation takes on CPU drivers, where every load counts. */
+const ROWS_ON_CPU = 8
+
 interface Resizing {
   readonly n: number
   readonly c: number
@@ -91,13 +94,17 @@ const apply = defineUnaryResult<Attrs>({
   forward(run, [x], { n, c, params, into }) {
     const { outH, outW } = params as { outH: number; outW: number }
     const y = run.emptyIn(into, [n, c, outH, outW], x!.dtype)
+    const { cpu } = run.device.adapter
+    const rows = cpu ? ROWS_ON_CPU : 1
+    const wide = cpu && outW % 4 === 0
     run.launch({
       kernel: resize,
-      entry: 'interpolate',
-      bindings: { x: x!, y },
-      inPlace: ['x', 'y'],
+      entry: wide ? 'interpolate_wide' : 'interpolate',
+      bindings: wide ? { x: x!, y4: y } : { x: x!, y },
+      inPlace: ['x', wide ? 'y4' : 'y'],
       params: { ...params, ...places(x!.span, y.span) },
-      threads: pixelThreads(run.device.adapter.cpu, outH, outW, n * c),
+      overrides: { ROWS: rows },
+      threads: pixelThreads(cpu, Math.ceil(outH / rows), wide ? outW / 4 : outW, n * c),
       flops: params.nearest ? 0 : 9 * y.size,
     })
     return y
