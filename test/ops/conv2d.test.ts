@@ -6,13 +6,7 @@ import { halfBits, halfValue } from '../../src/autograd/float16.ts'
 import { Run } from '../../src/autograd/op.ts'
 import { convTranspose2d, convTranspose2dShape } from '../../src/autograd/ops/conv-transpose2d.ts'
 import { conv2d, conv2dShape } from '../../src/autograd/ops/conv2d.ts'
-import {
-  ACTIVATIONS,
-  convAdapter,
-  findsChannels,
-  hasHalfForm,
-  runConvVariant,
-} from '../../src/autograd/ops/conv2d_run.ts'
+import { ACTIVATIONS, convAdapter, findsChannels, runConvVariant } from '../../src/autograd/ops/conv2d_run.ts'
 import type { Tensor } from '../../src/autograd/tensor.ts'
 import { tune } from '../../src/gpu/tune.ts'
 import { tunerOf } from '../../src/gpu/tuner.ts'
@@ -275,7 +269,7 @@ describe('conv2d', () => {
             weightGrad: { accumulate: true, ...source },
           })
           for (const part of ['forward', 'inputGrad', 'weightGrad'] as const) {
-            for (const variant of half ? plan[part].filter(hasHalfForm) : plan[part]) {
+            for (const variant of plan[part]) {
               // Other tiles of the same kernel, and compiled long: conv2d-kernels.test.ts holds them.
               if (/^gemm\d/.test(variant.name)) continue
               // In halves gemm and gemmSplit multiply halves, with a bound of their own there.

@@ -58,25 +58,13 @@ interface ConvRequest {
 /** The arrays that may be float16; weights, biases, their gradients and partial sums are float32. */
 export const ACTIVATIONS: ReadonlySet<ConvBuffer> = new Set(['x', 'y', 'dy', 'dx'])
 
-/** Whether all kernels of a variant have a form for activations in float16, or touch none. */
-export const hasHalfForm = ({ dispatches }: ConvVariant): boolean =>
-  dispatches.every(({ file, entry, bindings }) => {
-    const arrays = convKernels
-      .get(file)
-      ?.entry(entry)
-      .bindings.filter((b) => b.access !== 'uniform')
-    const isActivation = (name: string) => ACTIVATIONS.has(bindings[name]!)
-    return arrays?.every((b) => b.elem === isActivation(b.name)) || !arrays?.some((b) => isActivation(b.name))
-  })
-
 /** Whether all kernels of a variant are there: a page loads some of them only where they may be chosen. */
 const isLoaded = ({ dispatches }: ConvVariant): boolean =>
   dispatches.every(({ file }) => convKernels.has(file))
 
 /** The variants that compute one part of a convolution on this device. */
 function planOf(device: Device, { part, shape, epilogue, half }: ConvRequest): ConvVariant[] {
-  const variants = planConv2d(shape, convAdapter(device, half), { [part]: epilogue })[part].filter(isLoaded)
-  return half ? variants.filter(hasHalfForm) : variants
+  return planConv2d(shape, convAdapter(device, half), { [part]: epilogue })[part].filter(isLoaded)
 }
 
 /** Elements of every tensor that a convolution and its gradients touch. */

@@ -1,3 +1,4 @@
+import weightGradPlanes from '../../../kernels/conv2d_weight_grad_planes.wgsl'
 import winograd from '../../../kernels/conv2d_winograd.wgsl'
 import product from '../../../kernels/matmul.wgsl'
 import { addConvKernels } from './conv2d_kernels.ts'
@@ -6,4 +7,5 @@ import { addConvKernels } from './conv2d_kernels.ts'
  * The convolution kernels that GPUs take only where a tuner has measured them to be faster. `openDevice` asks for them
  * where it may choose what was measured, and on CPU drivers, for which some of them are defaults.
  */
-export const addTunedConvKernels = (): void => addConvKernels({ conv2d_winograd: winograd, matmul: product })
+export const addTunedConvKernels = (): void =>
+  addConvKernels({ conv2d_weight_grad_planes: weightGradPlanes, conv2d_winograd: winograd, matmul: product })
