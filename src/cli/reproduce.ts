@@ -161,7 +161,8 @@ async function finished(out: string, own: Plan): Promise<{ plan: Plan; jobs: Job
     const there = [shared.rows[i]!, planned].map((p) =>
       p.jobs.filter((key) => scored.get(key)?.[on] !== undefined),
     )
-    const used = there[0]!.length > 0 ? there[0]! : there[1]!
+    // Shared runs may be fewer, where a method that trains more was run for some seeds only.
+    const used = there[0]!.length >= there[1]!.length ? there[0]! : there[1]!
     const missing = planned.missing ?? (used.length === 0 ? 'not run yet' : undefined)
     return { ...planned, jobs: used, ...(missing ? { missing } : {}) }
   })

@@ -6,6 +6,9 @@ import { labelsOf, pValue, type TextTable } from './tables.ts'
 /** Differences at this level are called differences. */
 export const LEVEL = 0.05
 
+/** A difference of the thesis below this is none. */
+const NONE = 0.005
+
 /** A row against its baseline, ours and the thesis's. */
 export interface Verdict {
   readonly label: string
@@ -58,7 +61,10 @@ function outcomeOf({
   readonly p: number
   readonly sign: number
 }): string {
-  if (p >= LEVEL) return thesis === undefined ? 'no difference shown' : 'not shown at this size'
+  if (p >= LEVEL) {
+    if (thesis === undefined) return 'no difference shown'
+    return Math.abs(thesis) < NONE ? 'no difference, nor in the thesis' : 'not shown at this size'
+  }
   if (Math.sign(difference) !== sign)
     return `unclear: the test leans to ${sign > 0 ? 'a gain' : 'a loss'}, the mean the other way`
   if (thesis === undefined) return difference > 0 ? 'better' : 'worse'

@@ -40,6 +40,7 @@ test('verdicts: held, the opposite, not shown, and unclear where mean and test l
   expect(against(0.5, 0.01, -1, 0.8).outcome).toBe('the opposite of the thesis')
   expect(against(0.5, 0.01, -1, 0.6).outcome).toBe('held')
   expect(against(0.7, 0.06, 1, 0.8).outcome).toBe('not shown at this size')
+  expect(against(0.7, 0.06, 1, 0.701).outcome).toBe('no difference, nor in the thesis')
   expect(against(0.7, 0.01, -1, 0.8).outcome).toBe(
     'unclear: the test leans to a loss, the mean the other way',
   )

@@ -82,11 +82,11 @@ export function planConv2d(
       ...(onGpu ? gemmWeightGrad(shape, adapter, weightGrad) : []),
       ...(cpuPlans?.variants('weightGrad', shape, adapter, weightGrad) ?? []),
       planes3x3WeightGrad(shape, adapter, weightGrad),
-      !onGpu && planesWeightGrad(shape, adapter, weightGrad),
+      onGpu ? undefined : planesWeightGrad(shape, adapter, weightGrad),
       ...winogradWeightGrad(shape, adapter, weightGrad),
       directWeightGrad(shape, adapter, weightGrad),
       // Pages on a GPU load it for the tuner alone.
-      onGpu && planesWeightGrad(shape, adapter, weightGrad),
+      onGpu ? planesWeightGrad(shape, adapter, weightGrad) : undefined,
       ...(onGpu ? [] : gemmWeightGrad(shape, adapter, weightGrad).slice(0, 1)),
     ),
     biasGrad: [biasGrad(shape, adapter, epilogue.biasGrad ?? {})],
