@@ -45,6 +45,7 @@ const WORK: readonly Column<WorkRow>[] = [
   ['submits', 9, (r) => String(r.submissions)],
   ['buffers', 9, (r) => String(r.newBuffers)],
   ['JS ms', 8, (r) => r.jsMs.toFixed(2)],
+  ['least', 7, (r) => r.jsMinMs.toFixed(2)],
   ['first ms', 10, (r) => r.firstMs.toFixed(0)],
   ['GPU MB', 9, (r) => megabytes(r.heldBytes)],
 ]
@@ -77,7 +78,7 @@ export function profileText(p: NetworkProfile): string {
     `${p.name}: ${p.ms.toFixed(1)} ms median, ${p.min.toFixed(1)} least of ${p.runs} runs, ` +
       `${((1e6 * p.ms) / p.pixels).toFixed(0)} ns a pixel`,
     `  ${p.kernelMs.toFixed(1)} ms in ${p.dispatches} launches (${p.clock}, each one's least), floor ${p.floorMs.toFixed(1)} ms; ` +
-      `${p.submissions} submission, ${p.newBuffers} new buffers, ${p.jsMs.toFixed(2)} ms JavaScript; ` +
+      `${p.submissions} submission, ${p.newBuffers} new buffers, ${p.jsMs.toFixed(2)} ms JavaScript (least ${p.jsMinMs.toFixed(2)}); ` +
       `peak ${megabytes(p.peakBytes)} MB`,
     ...floorLines(BY_KERNEL, p.byKernel, p.kernelMs),
     ...floorLines(BY_OP, byOp(p.byKernel), p.kernelMs),
