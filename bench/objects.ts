@@ -9,6 +9,7 @@ import { segmentThenSegment } from '../src/pipelines/segment-then-segment.ts'
 import { NETWORKS } from './catalog.ts'
 import { median } from './measure.ts'
 import type { NetworkCase } from './networks.ts'
+import { DISCS, type Scene } from './scenes.ts'
 
 /** Where the time of a method goes that takes an image apart by its objects. Medians in milliseconds. */
 export interface ObjectsRow {
@@ -26,23 +27,6 @@ export interface ObjectsRow {
   readonly share: number
   /** What the GPU does of the rest, by op. */
   readonly parts: readonly { readonly op: string; readonly ms: number }[]
-}
-
-/** Rows and columns of discs. */
-const GRID = [11, 14] as const
-
-/** Bright discs of several sizes on dark ground, in a grid: 154 objects. */
-function discs(height: number, width: number): Float32Array {
-  const pitch = Math.min(height / GRID[0], width / GRID[1])
-  const image = new Float32Array(height * width).fill(-0.5)
-  for (let i = 0; i < image.length; i++) {
-    const [x, y] = [((i % width) * GRID[1]) / width, (Math.floor(i / width) * GRID[0]) / height]
-    const [column, row] = [Math.floor(x), Math.floor(y)]
-    const radius = 0.2 + 0.03 * ((7 * row + 3 * column) % 6)
-    const [dx, dy] = [((x - column - 0.5) * width) / GRID[1], ((y - row - 0.5) * height) / GRID[0]]
-    if (Math.hypot(dx, dy) < radius * pitch) image[i] = 0.5
-  }
-  return image
 }
 
 /** The first channel's bright pixels: what the networks of this bench are taken to say. */
@@ -67,10 +51,15 @@ async function middle(device: Device, call: () => unknown): Promise<number> {
 }
 
 /**
- * Times segment-then-segment and polar segmentation of several objects on images of 154 objects each. The networks run
- * and their results are put aside, so that every object is found whatever their weights.
+ * Times segment-then-segment and polar segmentation of several objects on images of 154 discs each, or of a scene's objects,
+ * bright on dark ground. The networks run and their results are put aside, so that every object is found whatever their
+ * weights.
  */
-export async function benchObjects(device: Device, each: NetworkCase): Promise<ObjectsRow[]> {
+export async function benchObjects(
+  device: Device,
+  each: NetworkCase,
+  scene: Scene = DISCS,
+): Promise<ObjectsRow[]> {
   const { network, features, inChannels, batch, side, precision = 'float32' } = each
   const net = NETWORKS[network]!.make(device, { features, inChannels }).eval()
   const run: Segment = (x) => inPrecision(device, precision, () => net.forward(x) as Tensor)
@@ -80,7 +69,7 @@ export async function benchObjects(device: Device, each: NetworkCase): Promise<O
   }
   const images = (height: number, width: number): Tensor => {
     const all = new Float32Array(batch * inChannels * height * width)
-    const one = discs(height, width)
+    const one = scene.at(height, width).map((v) => v - 0.5)
     for (let i = 0; i < batch * inChannels; i++) all.set(one, i * one.length)
     return device.tensor(all, [batch, inChannels, height, width])
   }
@@ -118,8 +107,9 @@ export async function benchObjects(device: Device, each: NetworkCase): Promise<O
       parts,
     }
   }
-  const whole = images(520, 696)
-  const crops = await rowOf(`segment-then-segment, ${side}²`, side, async (rough, fine) => {
+  const { title, height, width } = scene
+  const whole = images(height, width)
+  const crops = await rowOf(`segment-then-segment, ${side}², ${title}`, side, async (rough, fine) => {
     const [r] = await segmentThenSegment(device, [whole], { rough, fine, size: side })
     await r!.mask.data()
     for (const t of [r!.rough, r!.mask, r!.boxes]) t.dispose()
@@ -127,12 +117,16 @@ export async function benchObjects(device: Device, each: NetworkCase): Promise<O
   })
   whole.dispose()
   const square = images(2 * side, 2 * side)
-  const several = await rowOf(`several objects, polar, ${2 * side}²`, 2 * side, async (rough, fine) => {
-    const r = await segmentSeveral(device, square, { rough, fine })
-    await r.mask.data()
-    for (const t of [r.rough, r.fused, r.mask, r.origins]) t?.dispose()
-    return r.counts.reduce((a, b) => a + b, 0)
-  })
+  const several = await rowOf(
+    `several objects, polar, ${2 * side}², ${title}`,
+    2 * side,
+    async (rough, fine) => {
+      const r = await segmentSeveral(device, square, { rough, fine })
+      await r.mask.data()
+      for (const t of [r.rough, r.fused, r.mask, r.origins]) t?.dispose()
+      return r.counts.reduce((a, b) => a + b, 0)
+    },
+  )
   square.dispose()
   return [crops, several]
 }

@@ -10,8 +10,10 @@
 //   backward             5   `gradient_sums` read x and dy; `input_gradient` reads x and dy, writes dx
 // The backward kernels compute z again, by the same operations, instead of reading y.
 //
-// Workgroup (c, run) takes `images` images × `blocks` vec4s of a row in every launch. Its sums are partial
-// results: of each lane where WG is small (CPU drivers: no barriers), else of the workgroup. The next launch
+// A channel of few values is one workgroup's: `normalize_channel` and `channel_gradient` are all of it in one launch each,
+// reading the second time what the caches still hold. Otherwise
+// workgroup (c, run) takes `images` images × `blocks` vec4s of a row in every launch. Its sums are partial
+// results: of each lane on CPU drivers (WG of 8: no barriers), else of the workgroup. The next launch
 // adds them up in each of its workgroups, in a fixed order; `reduce_…` does so before where they are many.
 // Mean and variance are numerically sound: a run's sums are taken about a value of its own, and runs are
 // joined by  mean = Σ nᵢ·meanᵢ / M,  M·var = Σ m2ᵢ + nᵢ·(meanᵢ − mean)²   (Chan, Golub, LeVeque). A mean is held
@@ -22,6 +24,8 @@
 
 alias elem = f32;
 alias elem4 = vec4f;
+alias Sum = vec3f;
+override WG: u32 = 64;
 
 struct Params {
   images: u32,       // N
@@ -72,9 +76,6 @@ struct Channel { mean: f32, rest: f32, inverse: f32, scale: f32, shift: f32 }
 @group(0) @binding(1) var<storage, read> dy1: array<elem>;
 @group(0) @binding(9) var<storage, read_write> result1: array<elem>;
 
-override WG: u32 = 64;
-override JOIN: u32 = 1;   // 1: lanes' sums are joined in the workgroup, at the price of barriers
-
 const COMPONENTS = vec4u(0u, 1u, 2u, 3u);
 
 fn sum4(v: vec4f) -> f32 {
@@ -108,23 +109,13 @@ fn inside(block: u32, start: u32) -> vec4<bool> {
 
 // Where a partial sum lies; `lane` is 0 where the workgroup has joined them.
 fn partial_at(group: vec3u, lane: u32) -> u32 {
-  return group.x * params.partials + select(group.y * WG + lane, group.y, JOIN == 1u);
-}
-
-var<workgroup> tree: array<vec4f, WG>;
-
-// Moments of two sets of values from those of each.
-fn merged(a: vec4f, b: vec4f) -> vec4f {
-  let n = a.z + b.z;
-  let share = b.z / max(n, 1.0);
-  let d = (b.x - a.x) + (b.w - a.w);
-  return vec4f(a.x, a.y + b.y + d * d * a.z * share, n, a.w + d * share);
+  return group.x * params.partials + select(group.y * WG + lane, group.y, WG > 8u);
 }
 
 // ---- training, forward: partial moments ----
 
-@compute @workgroup_size(WG)
-fn statistics(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+// Of the values of a workgroup, or of a lane of it: mean (in x and w), m2, count.
+fn moment_of(group: vec3u, lane: u32, whole: bool) -> vec4f {
   let mine = share_of(group);
   // Sums are about a typical value of the run, so that neither a large mean nor an outlier costs digits:
   // the median of its first, middle and last.
@@ -153,21 +144,17 @@ fn statistics(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_ind
       count += select(vec4f(0.0), vec4f(1.0), mask);
     }
   }
-  let n = sum4(count);
-  let shift = sum4(sum) / max(n, 1.0);
+  var total = vec3f(sum4(sum), sum4(squares), sum4(count));
+  if (whole) { total = add_up(lane, total); }
+  let shift = total.x / max(total.z, 1.0);
   // About the pivot the squares exceed those about the mean by n·shift².
-  let m2 = max(sum4(squares) - n * shift * shift, 0.0);
-  var moment = vec4f(pivot, m2, n, shift);
-  if (JOIN == 1u) {
-    tree[lane] = moment;
-    workgroupBarrier();
-    for (var half = WG / 2u; half > 0u; half /= 2u) {
-      if (lane < half) { tree[lane] = merged(tree[lane], tree[lane + half]); }
-      workgroupBarrier();
-    }
-    moment = tree[0];
-  }
-  if (JOIN == 0u || lane == 0u) { part_moments[partial_at(group, lane)] = moment; }
+  return vec4f(pivot, max(total.y - total.x * shift, 0.0), total.z, shift);
+}
+
+@compute @workgroup_size(WG)
+fn statistics(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let moment = moment_of(group, lane, WG > 8u);
+  if (WG <= 8u || lane == 0u) { part_moments[partial_at(group, lane)] = moment; }
 }
 
 // Joins `params.partials` partial moments of channel c.
@@ -189,18 +176,6 @@ fn joined_moments(c: u32) -> vec4f {
   return vec4f(reference, m2, s.y, beyond);
 }
 
-// Sum over the lanes of a workgroup, in a fixed order.
-fn add_up(lane: u32, value: vec2f) -> vec2f {
-  workgroupBarrier();
-  tree[lane] = vec4f(value, 0.0, 0.0);
-  workgroupBarrier();
-  for (var half = WG / 2u; half > 0u; half /= 2u) {
-    if (lane < half) { tree[lane] += tree[lane + half]; }
-    workgroupBarrier();
-  }
-  return tree[0].xy;
-}
-
 // One workgroup a channel: many partial moments become one.
 @compute @workgroup_size(WG)
 fn reduce_moments(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
@@ -212,15 +187,15 @@ fn reduce_moments(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation
     let m = moments[first + i];
     s += vec2f(m.z * ((m.x - reference) + m.w), m.z);
   }
-  let total = add_up(lane, s);
+  let total = add_up(lane, vec3f(s, 0.0));
   let beyond = total.x / total.y;
-  s = vec2f(0.0);
+  var squares = 0.0;
   for (var i = lane; i < params.partials; i += WG) {
     let m = moments[first + i];
     let d = (m.x - reference) + (m.w - beyond);
-    s.x += m.y + m.z * d * d;
+    squares += m.y + m.z * d * d;
   }
-  let m2 = add_up(lane, s).x;
+  let m2 = add_up(lane, vec3f(squares, 0.0, 0.0)).x;
   if (lane == 0u) { part_moments[c] = vec4f(reference, m2, total.y, beyond); }
 }
 
@@ -249,9 +224,8 @@ fn activate(v: vec4f) -> vec4f {
   return v;
 }
 
-// Channel statistics of the batch; the first workgroup of a channel moves the running ones on.
-fn batch_channel(c: u32, first: bool) -> Channel {
-  let m = joined_moments(c);
+// A channel by its moments; its first workgroup moves the running statistics on.
+fn batch_channel(c: u32, m: vec4f, first: bool) -> Channel {
   let variance_c = m.y / m.z;
   // A number close to the mean, and what is left of it. By bits: (m.x + m.w) − m.x a compiler may take for m.w.
   let mean_c = m.x + m.w;
@@ -293,12 +267,17 @@ fn normalize_values(group: vec3u, lane: u32, k: Channel) {
 
 @compute @workgroup_size(WG)
 fn normalize_batch(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-  normalize_rows(group, lane, batch_channel(group.x, group.y + lane == 0u));
+  normalize_rows(group, lane, batch_channel(group.x, joined_moments(group.x), group.y + lane == 0u));
 }
 
 @compute @workgroup_size(WG)
 fn normalize_batch_any(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-  normalize_values(group, lane, batch_channel(group.x, group.y + lane == 0u));
+  normalize_values(group, lane, batch_channel(group.x, joined_moments(group.x), group.y + lane == 0u));
+}
+
+@compute @workgroup_size(WG)
+fn normalize_channel(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+  normalize_rows(group, lane, batch_channel(group.x, moment_of(group, lane, true), lane == 0u));
 }
 
 @compute @workgroup_size(WG)
@@ -320,8 +299,7 @@ fn masked(d: vec4f, z: vec4f) -> vec4f {
   return d;
 }
 
-@compute @workgroup_size(WG)
-fn gradient_sums(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+fn sums_of(group: vec3u, lane: u32, whole: bool) -> vec2f {
   let mine = share_of(group);
   let k = saved[mine.c];
   var sum = vec4f(0.0);
@@ -339,10 +317,15 @@ fn gradient_sums(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_
       product = fma(dz, select(vec4f(0.0), v - k.mean, mask), product);
     }
   }
-  let total = sum4(sum);
-  var sums = vec2f(total, (sum4(product) - k.rest * total) * k.inverse);
-  if (JOIN == 1u) { sums = add_up(lane, sums); }
-  if (JOIN == 0u || lane == 0u) { part_products[partial_at(group, lane)] = sums; }
+  var total = vec3f(sum4(sum), sum4(product), 0.0);
+  if (whole) { total = add_up(lane, total); }
+  return vec2f(total.x, (total.y - k.rest * total.x) * k.inverse);
+}
+
+@compute @workgroup_size(WG)
+fn gradient_sums(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let sums = sums_of(group, lane, WG > 8u);
+  if (WG <= 8u || lane == 0u) { part_products[partial_at(group, lane)] = sums; }
 }
 
 // One workgroup a channel: many partial sums become one.
@@ -351,25 +334,26 @@ fn reduce_products(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
   let c = group.x;
   var s = vec2f(0.0);
   for (var i = lane; i < params.partials; i += WG) { s += products[c * params.partials + i]; }
-  let total = add_up(lane, s);
-  if (lane == 0u) { part_products[c] = total; }
+  let total = add_up(lane, vec3f(s, 0.0));
+  if (lane == 0u) { part_products[c] = total.xy; }
 }
 
-// dbias and dweight of channel c, which its first workgroup writes.
-fn channel_sums(c: u32, first: bool) -> vec2f {
+// dbias and dweight of channel c, from its partial sums.
+fn channel_sums(c: u32) -> vec2f {
   var s = vec2f(0.0);
   for (var i = c * params.partials; i < (c + 1u) * params.partials; i++) { s += products[i]; }
-  if (first) {
-    dbias[c] = s.x + select(0.0, dbias[c], params.add_bias == 1u);
-    dweight[c] = s.y + select(0.0, dweight[c], params.add_weight == 1u);
-  }
   return s;
+}
+
+fn store_sums(c: u32, s: vec2f) {
+  dbias[c] = s.x + select(0.0, dbias[c], params.add_bias == 1u);
+  dweight[c] = s.y + select(0.0, dweight[c], params.add_weight == 1u);
 }
 
 // Where x wants no gradient.
 @compute @workgroup_size(64)
 fn parameter_gradients(@builtin(global_invocation_id) id: vec3u) {
-  if (id.x < params.channels) { _ = channel_sums(id.x, true); }
+  if (id.x < params.channels) { store_sums(id.x, channel_sums(id.x)); }
 }
 
 // dx of four values v of x: k of the channel, m its sums over M.
@@ -377,11 +361,12 @@ fn gradient(v: vec4f, d: vec4f, k: Channel, m: vec2f) -> vec4f {
   return k.scale * (masked(d, affine(v, k)) - m.x - ((v - k.mean) - k.rest) * (k.inverse * m.y));
 }
 
-@compute @workgroup_size(WG)
-fn input_gradient(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+// By the sums of the channel, which its first workgroup writes.
+fn gradient_rows(group: vec3u, lane: u32, sums: vec2f) {
   let mine = share_of(group);
+  if (group.y + lane == 0u) { store_sums(mine.c, sums); }
   let k = saved[mine.c];
-  let m = channel_sums(mine.c, group.y + lane == 0u) * params.inverse_count;
+  let m = sums * params.inverse_count;
   let column = lane % params.across;
   for (var image = mine.first_image + lane / params.across; image < mine.last_image; image += WG / params.across) {
     let part = part_of(row_start(image, mine.c), mine.segment);
@@ -393,10 +378,22 @@ fn input_gradient(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation
 }
 
 @compute @workgroup_size(WG)
+fn input_gradient(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+  gradient_rows(group, lane, channel_sums(group.x));
+}
+
+@compute @workgroup_size(WG)
+fn channel_gradient(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+  gradient_rows(group, lane, sums_of(group, lane, true));
+}
+
+@compute @workgroup_size(WG)
 fn input_gradient_any(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
   let mine = share_of(group);
+  let sums = channel_sums(mine.c);
+  if (group.y + lane == 0u) { store_sums(mine.c, sums); }
   let k = saved[mine.c];
-  let m = channel_sums(mine.c, group.y + lane == 0u) * params.inverse_count;
+  let m = sums * params.inverse_count;
   for (var image = mine.first_image; image < mine.last_image; image++) {
     let start = row_start(image, mine.c);
     let part = part_of(start, mine.segment);

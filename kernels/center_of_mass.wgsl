@@ -27,10 +27,11 @@ fn middle() -> vec2f {
   return vec2f(f32(params.width - 1u), f32(params.height - 1u)) * 0.5;
 }
 
-var<workgroup> partial: array<vec3f, 64>;
+alias Sum = vec3f;
+override WG: u32 = 64;
 
 // One workgroup a run of an image.
-@compute @workgroup_size(64)
+@compute @workgroup_size(WG)
 fn sum_moments(
   @builtin(workgroup_id) group: vec3u,
   @builtin(num_workgroups) groups: vec3u,
@@ -42,22 +43,17 @@ fn sum_moments(
   let first = g % params.runs * params.run;
   var sum = vec3f(0.0);
   if (image < params.images) {
-    for (var j = first + lane; j < min(first + params.run, area); j += 64u) {
+    for (var j = first + lane; j < min(first + params.run, area); j += WG) {
       let row = divide(j, params.width);
       let at = vec2f(f32(j - row * params.width), f32(row)) - middle();
       sum += x[image * area + j] * vec3f(1.0, at);
     }
   }
-  partial[lane] = sum;
-  workgroupBarrier();
-  for (var half = 32u; half > 0u; half /= 2u) {
-    if (lane < half) { partial[lane] += partial[lane + half]; }
-    workgroupBarrier();
-  }
+  sum = add_up(lane, sum);
   if (lane == 0u && image < params.images) {
-    moments[3u * g] = partial[0].x;
-    moments[3u * g + 1u] = partial[0].y;
-    moments[3u * g + 2u] = partial[0].z;
+    moments[3u * g] = sum.x;
+    moments[3u * g + 1u] = sum.y;
+    moments[3u * g + 2u] = sum.z;
   }
 }
 

@@ -11,37 +11,27 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> norm_and_scale: array<f32>;
 @group(0) @binding(3) var<uniform> params: Params;
 
-const LANES = 64u;
+alias Sum = f32;
+override WG: u32 = 64;
 const GROUPS = 64u;
-var<workgroup> sums: array<f32, 64>;
-
-fn sum_lanes(lane: u32, value: f32) -> f32 {
-  sums[lane] = value;
-  workgroupBarrier();
-  for (var half = LANES / 2u; half > 0u; half /= 2u) {
-    if (lane < half) { sums[lane] += sums[lane + half]; }
-    workgroupBarrier();
-  }
-  return sums[0];
-}
 
 // GROUPS workgroups a block: partial sums of squares.
-@compute @workgroup_size(64)
+@compute @workgroup_size(WG)
 fn sum_squares(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
   var sum = 0.0;
-  for (var i = group.x * LANES + lane; i < params.count; i += LANES * GROUPS) {
+  for (var i = group.x * WG + lane; i < params.count; i += WG * GROUPS) {
     sum += grad[i] * grad[i];
   }
-  let total = sum_lanes(lane, sum);
+  let total = add_up(lane, sum);
   if (lane == 0u) { partials[params.slot + group.x] = total; }
 }
 
 // One workgroup: the norm, and the factor min(1, limit / (norm + 1e-6)) as PyTorch has it.
-@compute @workgroup_size(64)
+@compute @workgroup_size(WG)
 fn norm(@builtin(local_invocation_index) lane: u32) {
   var sum = 0.0;
-  for (var i = lane; i < params.slot; i += LANES) { sum += partials[i]; }
-  let total = sum_lanes(lane, sum);
+  for (var i = lane; i < params.slot; i += WG) { sum += partials[i]; }
+  let total = add_up(lane, sum);
   if (lane == 0u) {
     let n = sqrt(total);
     norm_and_scale[0] = n;

@@ -5,6 +5,7 @@
 // divisible by s; there step = 1 and offset = (phase + p − k·d) / s. The other taps are skipped, not masked.
 // One subgroup computes 16 channels (or 8) of 32 pixels of one phase, four pixels a lane. Each lane loads four
 // values of x and two weights a tap; the weights go round by shuffles: 64 FMAs for 6 loads.
+// x and y may be channels of larger arrays: image n lies (source)offset + n·(source)gap further than in a dense one.
 // VEC: a lane's four values of x are one vec4f (step 1, offset 0, rows a multiple of four long).
 enable subgroups;
 
@@ -17,6 +18,7 @@ struct Params {
   kh: i32, kw: i32, strideH: i32, strideW: i32, padH: i32, padW: i32, dilationH: i32, dilationW: i32,
   weightOut: i32, weightIn: i32, weightGroup: i32,
   hasBias: u32, relu: u32, accumulate: u32, offset: i32, gap: i32,
+  sourceOffset: i32, sourceGap: i32,
 }
 @group(0) @binding(0) var<storage, read> x: array<elem>;
 @group(0) @binding(1) var<storage, read> x4: array<elem4>;
@@ -68,7 +70,7 @@ fn conv2d_lanes(
   let sx = b * stepW;
   let origin = sy * params.w + sx;
   let plane = params.h * params.w;
-  let first = (image * params.cin + g * inG) * plane;
+  let first = (image * params.cin + g * inG) * plane + params.sourceOffset + image * params.sourceGap;
 
   let o0 = min(block * channels + lane, outG - 1);
   let o1 = min(block * channels + 8 + lane, outG - 1);

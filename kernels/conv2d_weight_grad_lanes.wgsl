@@ -4,7 +4,7 @@
 // One subgroup holds 8 output channels × 32 k, four k a lane: 32 sums. For four pixels of a row each lane loads
 // 4 × 4 values of x and four dy of its own output channel, which go round by shuffles: 128 FMAs.
 // The N·outH rows are dealt out over `splits` sums, which conv2d_reduce adds up; a single one (splits = 1) is
-// written, or with accumulate added, to its place.
+// written, or with accumulate added, to its place. x may be channels of a larger array (sourceOffset, sourceGap).
 enable subgroups;
 
 alias elem = f32;
@@ -15,7 +15,7 @@ struct Params {
   cout: i32, kh: i32, kw: i32, groups: i32,
   outH: i32, outW: i32, strideH: i32, strideW: i32,
   padH: i32, padW: i32, dilationH: i32, dilationW: i32,
-  splits: i32, rowsPerSplit: i32, accumulate: u32,
+  splits: i32, rowsPerSplit: i32, accumulate: u32, sourceOffset: i32, sourceGap: i32,
 }
 @group(0) @binding(0) var<storage, read> x: array<elem>;
 @group(0) @binding(1) var<storage, read> dy: array<elem>;
@@ -70,7 +70,7 @@ fn conv2d_weight_grad_lanes(
   let shiftY = tap / params.kw * params.dilationH - params.padH;
   let shiftX = tap % params.kw * params.dilationW - params.padW;
   let plane = params.h * params.w;
-  let channel = (g * inG + kept / window) * plane;
+  let channel = (g * inG + kept / window) * plane + params.sourceOffset;
   let co = min(coBlock * 8 + lane, outG - 1) + g * outG;
 
   var s0: vec4f;
@@ -87,7 +87,7 @@ fn conv2d_weight_grad_lanes(
     let oy = r % params.outH;
     let iy = oy * params.strideH + shiftY;
     let inRow = (iy >= vec4i()) & (iy < vec4i(params.h));
-    let row = image * params.cin * plane + channel + iy * params.w;
+    let row = image * (params.cin * plane + params.sourceGap) + channel + iy * params.w;
     let grad = ((image * params.cout + co) * params.outH + oy) * params.outW;
     for (var ox = 0; ox < params.outW; ox += 4) {
       var d = vec4f();

@@ -5,7 +5,7 @@
 //   conv2d_winograd_transform_weight   U from weight       conv2d_winograd_transform_input   V from x
 //   conv2d_winograd_transform_output   y from M, with bias, ReLU, accumulation
 // The gradient of the weight turns the same sum round:  dw = Gᵀ [ Σ_tiles (A dy Aᵀ) ⊙ (Bᵀ x B) ] G
-//   conv2d_winograd_transform_upstream (A dy Aᵀ)   conv2d_winograd_transform_window   dw from the products
+//   conv2d_winograd_transform_both     V from x and A dy Aᵀ   conv2d_winograd_transform_window   dw from the products
 // SMALL is F(2×2): a tile is four of 2×2 pixels, upper left to lower right, 16 places each. They lie side by side, as four
 // columns of a product, so that what one of them needs is done for all in a vec4f.
 // TURN reads the weights turned by 180°: with the channels exchanged this is the gradient of x, padding 2 − p.
@@ -28,9 +28,14 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> y: array<elem>;
 @group(0) @binding(7) var<uniform> params: Params;
 @group(0) @binding(8) var<storage, read> products4: array<vec4f>;
+@group(0) @binding(9) var<storage, read> dy: array<elem>;
+@group(0) @binding(10) var<storage, read> dy4: array<elem4>;
+@group(0) @binding(11) var<storage, read_write> upstream: array<f32>;
 
 // VEC: padding 1 and x a multiple of four wide: a row's middle four are one vec4f.
 override VEC: bool = false;
+// dy a multiple of four wide.
+override DYVEC: bool = false;
 override SMALL: bool = false;
 override TURN: bool = false;
 override BIAS: bool = false;
@@ -133,16 +138,7 @@ fn load(plane: i32, iy: i32, ix: i32) -> Row {
     vec4f(value_at(start + 4, b.x), value_at(start + 5, b.y), 0.0, 0.0));
 }
 
-@compute @workgroup_size(WG)
-fn conv2d_winograd_transform_input(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(num_workgroups) count: vec3u,
-  @builtin(local_invocation_index) lane: u32,
-) {
-  let index = i32((group.x + group.y * count.x) * WG + lane);
-  let tiles = params.n * params.tilesH * params.tilesW;
-  let tile = tile_of(index, tiles);
-  if (tile.channel >= params.cin) { return; }
+fn transform_input(tile: Tile, index: i32, tiles: i32) {
   let ix = tile.x - params.padW;
   let iy = tile.y - params.padH;
   let plane = (tile.image * params.cin + tile.channel) * params.h * params.w;
@@ -168,6 +164,18 @@ fn conv2d_winograd_transform_input(
   store_row(3, l.d, h.d, index, step);
   store_row(4, l.e, h.e, index, step);
   store_row(5, l.f, h.f, index, step);
+}
+
+@compute @workgroup_size(WG)
+fn conv2d_winograd_transform_input(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let index = i32((group.x + group.y * count.x) * WG + lane);
+  let tiles = params.n * params.tilesH * params.tilesW;
+  let tile = tile_of(index, tiles);
+  if (tile.channel < params.cin) { transform_input(tile, index, tiles); }
 }
 
 // G of three values along a row, six places of the tile.
@@ -234,12 +242,19 @@ fn store_upstream(row: i32, p: vec4f, to: i32, step: i32) {
   let odd1 = p.y + p.w;
   let even2 = p.x + 4.0 * p.z;
   let odd2 = 2.0 * p.y + 8.0 * p.w;
-  transformed[at] = p.x;
-  transformed[at + step] = even1 + odd1;
-  transformed[at + 2 * step] = even1 - odd1;
-  transformed[at + 3 * step] = even2 + odd2;
-  transformed[at + 4 * step] = even2 - odd2;
-  transformed[at + 5 * step] = p.w;
+  upstream[at] = p.x;
+  upstream[at + step] = even1 + odd1;
+  upstream[at + 2 * step] = even1 - odd1;
+  upstream[at + 3 * step] = even2 + odd2;
+  upstream[at + 4 * step] = even2 - odd2;
+  upstream[at + 5 * step] = p.w;
+}
+
+fn store_upstream_four(at: i32, v: vec4f) {
+  upstream[at] = v.x;
+  upstream[at + 1] = v.y;
+  upstream[at + 2] = v.z;
+  upstream[at + 3] = v.w;
 }
 
 // SMALL: a row of the upper two tiles and one of the lower two.
@@ -247,39 +262,30 @@ fn store_upstream_small(row: i32, upper: vec4f, lower: vec4f, to: i32, step: i32
   let p = vec4f(upper.xz, lower.xz);
   let q = vec4f(upper.yw, lower.yw);
   let at = 4 * (to + row * 4 * step);
-  store_four(at, p);
-  store_four(at + 4 * step, p + q);
-  store_four(at + 8 * step, p - q);
-  store_four(at + 12 * step, -q);
+  store_upstream_four(at, p);
+  store_upstream_four(at + 4 * step, p + q);
+  store_upstream_four(at + 8 * step, p - q);
+  store_upstream_four(at + 12 * step, -q);
 }
+
+fn dy_at(index: i32, inside: bool) -> f32 { return select(0.0, f32(dy[select(0, index, inside)]), inside); }
 
 fn load_upstream(plane: i32, iy: i32, ix: i32) -> vec4f {
-  let inRow = iy < params.h;
-  let start = plane + iy * params.w + ix;
-  if (VEC) { return select(vec4f(), vec4f(x4[select(0, start / 4, inRow)]), inRow); }
-  let inside = vec4<bool>(inRow) & (ix + vec4i(0, 1, 2, 3) < vec4i(params.w));
+  let inRow = iy < params.outH;
+  let start = plane + iy * params.outW + ix;
+  if (DYVEC) { return select(vec4f(), vec4f(dy4[select(0, start / 4, inRow)]), inRow); }
+  let inside = vec4<bool>(inRow) & (ix + vec4i(0, 1, 2, 3) < vec4i(params.outW));
   return vec4f(
-    value_at(start, inside.x), value_at(start + 1, inside.y), value_at(start + 2, inside.z),
-    value_at(start + 3, inside.w));
+    dy_at(start, inside.x), dy_at(start + 1, inside.y), dy_at(start + 2, inside.z), dy_at(start + 3, inside.w));
 }
 
-// Here x is dy and cin its channels.
-@compute @workgroup_size(WG)
-fn conv2d_winograd_transform_upstream(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(num_workgroups) count: vec3u,
-  @builtin(local_invocation_index) lane: u32,
-) {
-  let index = i32((group.x + group.y * count.x) * WG + lane);
-  let tiles = params.n * params.tilesH * params.tilesW;
-  let tile = tile_of(index, tiles);
-  if (tile.channel >= params.cin) { return; }
-  let plane = (tile.image * params.cin + tile.channel) * params.h * params.w;
+fn transform_upstream(tile: Tile, index: i32, tiles: i32) {
+  let plane = (tile.image * params.cout + tile.channel) * params.outH * params.outW;
   let a = load_upstream(plane, tile.y, tile.x);
   let b = load_upstream(plane, tile.y + 1, tile.x);
   let c = load_upstream(plane, tile.y + 2, tile.x);
   let d = load_upstream(plane, tile.y + 3, tile.x);
-  let step = params.cin * tiles;
+  let step = params.cout * tiles;
   if (SMALL) {
     store_upstream_small(0, a, c, index, step);
     store_upstream_small(1, a + b, c + d, index, step);
@@ -297,6 +303,20 @@ fn conv2d_winograd_transform_upstream(
   store_upstream(3, even2 + odd2, index, step);
   store_upstream(4, even2 - odd2, index, step);
   store_upstream(5, d, index, step);
+}
+
+// A tile of x and one of dy, as long as there are channels of either.
+@compute @workgroup_size(WG)
+fn conv2d_winograd_transform_both(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let index = i32((group.x + group.y * count.x) * WG + lane);
+  let tiles = params.n * params.tilesH * params.tilesW;
+  let tile = tile_of(index, tiles);
+  if (tile.channel < params.cin) { transform_input(tile, index, tiles); }
+  if (tile.channel < params.cout) { transform_upstream(tile, index, tiles); }
 }
 
 // Gᵀ along a row of places: three weights.

@@ -19,27 +19,15 @@ struct Params {
 @group(0) @binding(8) var<storage, read_write> dp: array<vec4f>;
 @group(0) @binding(9) var<uniform> params: Params;
 
-const LANES = 128u;
-var<workgroup> shared_sums: array<vec2f, LANES>;
+alias Sum = vec2f;
+override WG: u32 = 64;
 
-fn fold_lanes(lane: u32, mine: vec2f) -> vec2f {
-  shared_sums[lane] = mine;
-  workgroupBarrier();
-  for (var half = LANES / 2u; half > 0u; half /= 2u) {
-    if (lane < half) {
-      shared_sums[lane] += shared_sums[lane + half];
-    }
-    workgroupBarrier();
-  }
-  return shared_sums[0];
-}
-
-@compute @workgroup_size(LANES)
+@compute @workgroup_size(WG)
 fn partials(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
   var product = vec4f(0.0);
   var total = vec4f(0.0);
   let quads = params.count / 4u;
-  for (var i = group.x * LANES + lane; i < quads; i += params.groups * LANES) {
+  for (var i = group.x * WG + lane; i < quads; i += params.groups * WG) {
     product += p[i] * t[i];
     total += p[i] + t[i];
   }
@@ -50,19 +38,19 @@ fn partials(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index
       total.x += p[quads][k] + t[quads][k];
     }
   }
-  let sum = fold_lanes(lane, vec2f(dot(product, vec4f(1.0)), dot(total, vec4f(1.0))));
+  let sum = add_up(lane, vec2f(dot(product, vec4f(1.0)), dot(total, vec4f(1.0))));
   if (lane == 0u) {
     sums[group.x] = sum;
   }
 }
 
-@compute @workgroup_size(LANES)
+@compute @workgroup_size(WG)
 fn finish(@builtin(local_invocation_index) lane: u32) {
   var mine = vec2f(0.0);
-  for (var i = lane; i < params.groups; i += LANES) {
+  for (var i = lane; i < params.groups; i += WG) {
     mine += partial_sums[i];
   }
-  let sum = fold_lanes(lane, mine);
+  let sum = add_up(lane, mine);
   if (lane == 0u) {
     let n = 2.0 * sum.x + params.lambda;
     let d = sum.y + params.lambda;

@@ -4,6 +4,7 @@
 //   half pixel     a = 2h,     b = h − outH,  d = 2·outH          (i + ½)·h/outH − ½
 //   aligned corners a = h − 1, b = 0,         d = max(1, outH − 1)
 // and with q its whole part and t the rest, y = (1 − t)·x[q] + t·x[min(q + 1, h − 1)].
+// x, y and dy may be channels of larger arrays: plane p of image n lies offset + n·gap further than in a dense one.
 // The gradient gathers: dx[row] = Σ dy[i] times the weight of `row` in i, over the i that touch it.
 
 alias elem = f32;
@@ -16,6 +17,10 @@ struct Params {
   aH: i32, bH: i32, dH: i32,
   aW: i32, bW: i32, dW: i32,
   nearest: u32,
+  channels: i32,
+  // Of x, or of dy.
+  from_offset: i32, from_gap: i32,
+  to_offset: i32, to_gap: i32,
 }
 
 @group(0) @binding(0) var<storage, read> x: array<elem>;
@@ -61,6 +66,15 @@ fn along(row: i32, u: Source) -> f32 {
   return (1.0 - u.t) * f32(x[row + u.low]) + u.t * f32(x[row + u.high]);
 }
 
+// Where a plane of the forward pass begins.
+fn plane_of_x(p: i32) -> i32 {
+  return p * params.h * params.w + params.from_offset + divide(p, params.channels) * params.from_gap;
+}
+
+fn plane_of_y(p: i32) -> i32 {
+  return p * params.outH * params.outW + params.to_offset + divide(p, params.channels) * params.to_gap;
+}
+
 // One invocation a column of ROWS rows. Blended rows of x are kept for the rows of the result that share them.
 @compute @workgroup_size(64)
 fn interpolate(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
@@ -70,8 +84,8 @@ fn interpolate(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups
   let first = i32(id.y) * ROWS;
   let end = min(first + ROWS, params.outH);
   for (var p = i32(id.z); p < i32(params.planes); p += i32(groups.z)) {
-    let plane = p * params.h * params.w;
-    let out = p * params.outH * params.outW + column;
+    let plane = plane_of_x(p);
+    let out = plane_of_y(p) + column;
     if (params.nearest == 1u) {
       for (var i = first; i < end; i++) {
         y[out + i * params.outW] = elem(f32(x[plane + source(i, rows()).low * params.w + u.low]));
@@ -121,8 +135,8 @@ fn interpolate_wide(@builtin(global_invocation_id) id: vec3u, @builtin(num_workg
   let first = i32(id.y) * ROWS;
   let end = min(first + ROWS, params.outH);
   for (var p = i32(id.z); p < i32(params.planes); p += i32(groups.z)) {
-    let plane = p * params.h * params.w;
-    let out = (p * params.outH * params.outW + column) / 4;
+    let plane = plane_of_x(p);
+    let out = (plane_of_y(p) + column) / 4;
     if (params.nearest == 1u) {
       for (var i = first; i < end; i++) {
         y4[out + i * (params.outW / 4)] = elem4(four_at(plane + source(i, rows()).low * params.w, u.low));
@@ -143,6 +157,10 @@ fn interpolate_wide(@builtin(global_invocation_id) id: vec3u, @builtin(num_workg
       }
       y4[out + i * (params.outW / 4)] = elem4((1.0 - v.t) * top + v.t * bottom);
     }
+    c += further;
+    let next = c >= params.channels;
+    c -= select(0, params.channels, next);
+    image += images + select(0, 1, next);
   }
 }
 
@@ -165,6 +183,13 @@ fn weight(place: i32, s: Source) -> f32 {
   return select(0.0, 1.0 - s.t, s.low == place) + select(0.0, s.t, s.high == place);
 }
 
+fn images_of(p: vec4i) -> vec4i {
+  let c = params.channels;
+  if (params.from_gap == 0) { return vec4i(); }
+  if (c % 4 == 0) { return vec4i(divide(p.x, c)); }
+  return vec4i(divide(p.x, c), divide(p.y, c), divide(p.z, c), divide(p.w, c));
+}
+
 // One lane a pixel of four planes, for which each weight is computed once.
 @compute @workgroup_size(8, 8)
 fn interpolate_grad(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
@@ -177,7 +202,8 @@ fn interpolate_grad(@builtin(global_invocation_id) id: vec3u, @builtin(num_workg
   let plane = params.outH * params.outW;
   for (var p = 4 * i32(id.z); p < planes; p += 4 * i32(groups.z)) {
     // Planes beyond the last repeat it; they are summed and not stored.
-    let base = min(vec4i(p) + vec4i(0, 1, 2, 3), vec4i(planes - 1)) * plane;
+    let source_plane = min(vec4i(p) + vec4i(0, 1, 2, 3), vec4i(planes - 1));
+    let base = source_plane * plane + params.from_offset + images_of(source_plane) * params.from_gap;
     var total = vec4f(0.0);
     for (var i = is.x; i <= is.y; i++) {
       let across = weight(row, source(i, rows()));

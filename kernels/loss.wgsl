@@ -20,20 +20,8 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> dx: array<vec4f>;
 @group(0) @binding(6) var<uniform> params: Params;
 
-const LANES = 128u;
-var<workgroup> shared_sums: array<f32, LANES>;
-
-fn fold_lanes(lane: u32, mine: f32) -> f32 {
-  shared_sums[lane] = mine;
-  workgroupBarrier();
-  for (var half = LANES / 2u; half > 0u; half /= 2u) {
-    if (lane < half) {
-      shared_sums[lane] += shared_sums[lane + half];
-    }
-    workgroupBarrier();
-  }
-  return shared_sums[0];
-}
+alias Sum = f32;
+override WG: u32 = 64;
 
 // log(1 + z) for z in [0, 1]: 2 artanh(s), s = z / (2 + z) ≤ 1/3.
 fn log1p(z: vec4f) -> vec4f {
@@ -51,11 +39,11 @@ fn loss(v: vec4f, target_value: vec4f) -> vec4f {
   return select(vec4f(0.0), v, v > vec4f(0.0)) - v * target_value + log1p(exp(-abs(v)));
 }
 
-@compute @workgroup_size(LANES)
+@compute @workgroup_size(WG)
 fn partials(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
   var total = vec4f(0.0);
   let quads = params.count / 4u;
-  for (var i = group.x * LANES + lane; i < quads; i += params.groups * LANES) {
+  for (var i = group.x * WG + lane; i < quads; i += params.groups * WG) {
     total += loss(x[i], t[i]);
   }
   let rest = params.count % 4u;
@@ -64,19 +52,19 @@ fn partials(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index
     let last = loss(x[quads], t[quads]);
     total += select(vec4f(0.0), last, vec4u(0u, 1u, 2u, 3u) < vec4u(rest));
   }
-  let sum = fold_lanes(lane, dot(total, vec4f(1.0)));
+  let sum = add_up(lane, dot(total, vec4f(1.0)));
   if (lane == 0u) {
     sums[group.x] = sum;
   }
 }
 
-@compute @workgroup_size(LANES)
+@compute @workgroup_size(WG)
 fn finish(@builtin(local_invocation_index) lane: u32) {
   var mine = 0.0;
-  for (var i = lane; i < params.groups; i += LANES) {
+  for (var i = lane; i < params.groups; i += WG) {
     mine += partial_sums[i];
   }
-  let sum = fold_lanes(lane, mine);
+  let sum = add_up(lane, mine);
   if (lane == 0u) {
     sums[0] = sum * params.scale;
   }

@@ -1,10 +1,21 @@
 // y = A B for batches of matrices, A (m, k), B (k, n), either stored transposed, where subgroups have 8 lanes or
 // more: for CPU drivers.  y = Σ_image A_image B_image where `images` says so; a bias a row, ReLU.
-// One subgroup computes 16 rows × 32 columns: of B each lane has four columns in its registers, of A the lanes load
-// different values and hand them round by shuffles. Four k at a time: 2 vec4f of A and 4 of B for 256 FMAs; on
-// llvmpipe a load costs tens of FMAs, a shuffle two. (64 columns: fewer loads, but twice as slow.)
+// One subgroup computes 32 (TALL) or 16 rows × 32 columns: of B each lane has four columns in its registers, of A the
+// lanes load different values and hand them round by shuffles. Four k at a time, a row after the other, so that a row's
+// sums are read and written once for 16 FMAs a lane; TALL: 4 vec4f of A and 4 of B for 512. On llvmpipe a load costs tens
+// of FMAs, a shuffle two. (64 rows or columns: fewer loads, but slower: twice the code.)
+// The columns may be those of several images: image i of B (k, line) is followed by the next, y's likewise.
 // The sum over k can be split: chunks of k are dealt out over `splits` sums, which conv2d_reduce adds up in order.
 enable subgroups;
+
+alias elem = f32;
+alias elem4 = vec4f;
+// In the half form, too, f32 for A that is a weight, for y that is a sum of products, and for patches as B or y.
+alias elemA = elem;
+alias elemA4 = elem4;
+alias elemB = elem;
+alias elemB4 = elem4;
+alias elemY = elem;
 
 override TRANSPOSE_A: bool = false; // A is stored (k, m)
 override TRANSPOSE_B: bool = false; // B is stored (n, k)
@@ -15,6 +26,11 @@ override ACCUMULATE: bool = false;
 // Rows are (channel, a, b) and columns (i, j): y (channels, 2·rows of i, 2·width) is written where 2×2 windows lie,
 // pixel (2i + a, 2j + b): a transposed convolution of windows that tile the image. `width` divides by 4.
 override TILED: bool = false;
+// The same read: B's rows (transposed: columns) are (channel, a, b) and lie in images (channels, 2·rows, 2·width).
+override WINDOWS: bool = false;
+override TALL: bool = false;
+
+// include: parts/over.wgsl
 
 struct Params {
   m: i32, n: i32, k: i32,
@@ -25,17 +41,20 @@ struct Params {
   // Summed pairs of matrices: their distance in elements; chunks of k in each, and of how many k.
   stepA: i32, stepB: i32, chunks: i32, chunk: i32, total: i32, perSplit: i32, splits: i32,
   width: i32, relu: u32,
+  // B's rows lie `line` elements apart, y's `plane`; an image has `across` of the n columns, a multiple of four if
+  // there are several: `spans`.
+  line: i32, plane: i32, across: i32, spans: i32,
   // Matrix i of y lies offset + i·gap elements further than in a dense array.
   offset: i32, gap: i32,
 }
 
-// A and B are bound twice: as elements and as vec4s.
-@group(0) @binding(0) var<storage, read> a: array<f32>;
-@group(0) @binding(1) var<storage, read> wide_a: array<vec4f>;
-@group(0) @binding(2) var<storage, read> b: array<f32>;
-@group(0) @binding(3) var<storage, read> wide_b: array<vec4f>;
-@group(0) @binding(4) var<storage, read> bias: array<f32>;
-@group(0) @binding(5) var<storage, read_write> y: array<f32>;
+// A and B are bound twice: as elements and as vec4s. Where there is no bias, A stands in for it.
+@group(0) @binding(0) var<storage, read> a: array<elemA>;
+@group(0) @binding(1) var<storage, read> wide_a: array<elemA4>;
+@group(0) @binding(2) var<storage, read> b: array<elemB>;
+@group(0) @binding(3) var<storage, read> wide_b: array<elemB4>;
+@group(0) @binding(4) var<storage, read> bias: array<elemA>;
+@group(0) @binding(5) var<storage, read_write> y: array<elemY>;
 @group(0) @binding(6) var<uniform> params: Params;
 
 // Where the matrices of a batch index begin, in elements.
@@ -54,18 +73,17 @@ fn bases(batch: i32) -> vec2i {
 // Four elements of row `outer` of storage from `inner` on; zero from `end` on. Rows from `outers` on repeat the last.
 fn load_a(base: i32, outer: i32, inner: i32, outers: i32, inners: i32) -> vec4f {
   let at = base + min(outer, outers - 1) * inners;
-  if (WIDE_A) { return wide_a[(at + min(inner, inners - 4)) / 4]; }
+  if (WIDE_A) { return vec4f(wide_a[(at + min(inner, inners - 4)) / 4]); }
   let i = inner + vec4i(0, 1, 2, 3);
   let p = at + min(i, vec4i(inners - 1));
-  return select(vec4f(), vec4f(a[p.x], a[p.y], a[p.z], a[p.w]), i < vec4i(inners));
+  return select(vec4f(), vec4f(f32(a[p.x]), f32(a[p.y]), f32(a[p.z]), f32(a[p.w])), i < vec4i(inners));
 }
 
-fn load_b(base: i32, outer: i32, inner: i32, outers: i32, inners: i32) -> vec4f {
-  let at = base + min(outer, outers - 1) * inners;
-  if (WIDE_B) { return wide_b[(at + min(inner, inners - 4)) / 4]; }
+fn load_b(at: i32, inner: i32, inners: i32) -> vec4f {
+  if (WIDE_B) { return vec4f(wide_b[(at + min(inner, inners - 4)) / 4]); }
   let i = inner + vec4i(0, 1, 2, 3);
   let p = at + min(i, vec4i(inners - 1));
-  return select(vec4f(), vec4f(b[p.x], b[p.y], b[p.z], b[p.w]), i < vec4i(inners));
+  return select(vec4f(), vec4f(f32(b[p.x]), f32(b[p.y]), f32(b[p.z]), f32(b[p.w])), i < vec4i(inners));
 }
 
 // The A of four k for 16 rows, spread over the lanes. Stored (m, k): lane l has four k of row l in p and of row
@@ -83,81 +101,110 @@ fn left(base: i32, row: i32, k: i32, lane: i32) -> Left {
   return Left(load_a(base, row + lane, k, params.m, params.k), load_a(base, row + lane + 8, k, params.m, params.k));
 }
 
+// Row k of B, from `column` of an image on; column `column` of B, from k on.
+fn row_of_b(base: i32, k: i32, column: i32) -> vec4f {
+  return load_b(base + min(k, params.k - 1) * params.line, column, params.across);
+}
+fn column_of_b(base: i32, k: i32, column: i32) -> vec4f {
+  return load_b(base + min(column, params.n - 1) * params.line, k, params.line);
+}
+
+// Where the window of pixel (i, j) begins in its plane.
+fn window_at(pixel: i32) -> i32 {
+  let i = over(pixel, params.width);
+  return 4 * i * params.width + 2 * (pixel - i * params.width);
+}
+
 // Four columns of B for four k.
-fn right(base: i32, k: i32, column: i32) -> mat4x4f {
+fn right(base: i32, k: i32, column: i32, window: i32) -> mat4x4f {
+  if (WINDOWS) {
+    // Four pixels of a row have two rows of eight values in their windows.
+    var at = base + k * params.line + window;
+    if (TRANSPOSE_B) { at = base + min(column, params.n - 4) * params.line + window_at(k); }
+    let below = (at + 2 * params.width) / 4;
+    let p = vec4f(wide_b[at / 4]);
+    let q = vec4f(wide_b[at / 4 + 1]);
+    let r = vec4f(wide_b[below]);
+    let s = vec4f(wide_b[below + 1]);
+    if (TRANSPOSE_B) {
+      return mat4x4f(vec4f(p.xy, r.xy), vec4f(p.zw, r.zw), vec4f(q.xy, s.xy), vec4f(q.zw, s.zw));
+    }
+    return mat4x4f(vec4f(p.xz, q.xz), vec4f(p.yw, q.yw), vec4f(r.xz, s.xz), vec4f(r.yw, s.yw));
+  }
   if (TRANSPOSE_B) {
     return transpose(mat4x4f(
-      load_b(base, column, k, params.n, params.k), load_b(base, column + 1, k, params.n, params.k),
-      load_b(base, column + 2, k, params.n, params.k), load_b(base, column + 3, k, params.n, params.k)));
+      column_of_b(base, k, column), column_of_b(base, k, column + 1),
+      column_of_b(base, k, column + 2), column_of_b(base, k, column + 3)));
   }
   return mat4x4f(
-    load_b(base, k, column, params.k, params.n), load_b(base, k + 1, column, params.k, params.n),
-    load_b(base, k + 2, column, params.k, params.n), load_b(base, k + 3, column, params.k, params.n));
+    row_of_b(base, k, column), row_of_b(base, k + 1, column),
+    row_of_b(base, k + 2, column), row_of_b(base, k + 3, column));
 }
 
-fn add(sums: ptr<function, array<vec4f, 16>>, r: u32, value: f32, v: vec4f) {
-  (*sums)[r] += value * v;
+alias Sums = array<vec4f, 32>;
+
+// Adds four k to row r.
+fn add(sums: ptr<function, Sums>, r: u32, a: vec4f, v: mat4x4f) {
+  (*sums)[r] = (*sums)[r] + a.x * v[0] + a.y * v[1] + a.z * v[2] + a.w * v[3];
 }
 
-// One k, the j-th of four, of A stored (m, k).
-fn add_rows(sums: ptr<function, array<vec4f, 16>>, p: f32, q: f32, v: vec4f) {
-  add(sums, 0u, subgroupShuffle(p, 0u), v);
-  add(sums, 1u, subgroupShuffle(p, 1u), v);
-  add(sums, 2u, subgroupShuffle(p, 2u), v);
-  add(sums, 3u, subgroupShuffle(p, 3u), v);
-  add(sums, 4u, subgroupShuffle(p, 4u), v);
-  add(sums, 5u, subgroupShuffle(p, 5u), v);
-  add(sums, 6u, subgroupShuffle(p, 6u), v);
-  add(sums, 7u, subgroupShuffle(p, 7u), v);
-  add(sums, 8u, subgroupShuffle(q, 0u), v);
-  add(sums, 9u, subgroupShuffle(q, 1u), v);
-  add(sums, 10u, subgroupShuffle(q, 2u), v);
-  add(sums, 11u, subgroupShuffle(q, 3u), v);
-  add(sums, 12u, subgroupShuffle(q, 4u), v);
-  add(sums, 13u, subgroupShuffle(q, 5u), v);
-  add(sums, 14u, subgroupShuffle(q, 6u), v);
-  add(sums, 15u, subgroupShuffle(q, 7u), v);
+// A stored (m, k): each lane has a row of p and of q. Rows go to sums[first …].
+fn add_rows(sums: ptr<function, Sums>, first: u32, l: Left, v: mat4x4f) {
+  add(sums, first, subgroupShuffle(l.p, 0u), v);
+  add(sums, first + 1u, subgroupShuffle(l.p, 1u), v);
+  add(sums, first + 2u, subgroupShuffle(l.p, 2u), v);
+  add(sums, first + 3u, subgroupShuffle(l.p, 3u), v);
+  add(sums, first + 4u, subgroupShuffle(l.p, 4u), v);
+  add(sums, first + 5u, subgroupShuffle(l.p, 5u), v);
+  add(sums, first + 6u, subgroupShuffle(l.p, 6u), v);
+  add(sums, first + 7u, subgroupShuffle(l.p, 7u), v);
+  add(sums, first + 8u, subgroupShuffle(l.q, 0u), v);
+  add(sums, first + 9u, subgroupShuffle(l.q, 1u), v);
+  add(sums, first + 10u, subgroupShuffle(l.q, 2u), v);
+  add(sums, first + 11u, subgroupShuffle(l.q, 3u), v);
+  add(sums, first + 12u, subgroupShuffle(l.q, 4u), v);
+  add(sums, first + 13u, subgroupShuffle(l.q, 5u), v);
+  add(sums, first + 14u, subgroupShuffle(l.q, 6u), v);
+  add(sums, first + 15u, subgroupShuffle(l.q, 7u), v);
 }
 
-// One k of A stored (k, m), in the lanes from `first` on.
-fn add_columns(sums: ptr<function, array<vec4f, 16>>, p: vec4f, first: u32, v: vec4f) {
-  let p0 = subgroupShuffle(p, first);
-  add(sums, 0u, p0.x, v);
-  add(sums, 1u, p0.y, v);
-  add(sums, 2u, p0.z, v);
-  add(sums, 3u, p0.w, v);
-  let p1 = subgroupShuffle(p, first + 1u);
-  add(sums, 4u, p1.x, v);
-  add(sums, 5u, p1.y, v);
-  add(sums, 6u, p1.z, v);
-  add(sums, 7u, p1.w, v);
-  let p2 = subgroupShuffle(p, first + 2u);
-  add(sums, 8u, p2.x, v);
-  add(sums, 9u, p2.y, v);
-  add(sums, 10u, p2.z, v);
-  add(sums, 11u, p2.w, v);
-  let p3 = subgroupShuffle(p, first + 3u);
-  add(sums, 12u, p3.x, v);
-  add(sums, 13u, p3.y, v);
-  add(sums, 14u, p3.z, v);
-  add(sums, 15u, p3.w, v);
+// A stored (k, m): rows 4·r to 4·r + 3 lie in the lanes r and r + 4.
+fn add_columns(sums: ptr<function, Sums>, first: u32, l: Left, v: mat4x4f) {
+  add_column(sums, first, l, v, 0u);
+  add_column(sums, first + 4u, l, v, 1u);
+  add_column(sums, first + 8u, l, v, 2u);
+  add_column(sums, first + 12u, l, v, 3u);
 }
 
-fn store(row: i32, column: i32, base: i32, sum: vec4f) {
-  var to = base + row * params.n + column;
-  var step = 1;
-  if (TILED) {
-    let i = column / params.width;
-    let j = column - i * params.width;
-    to = base + (row >> 2) * 4 * params.n + (2 * i + ((row >> 1) & 1)) * 2 * params.width + 2 * j + (row & 1);
-    step = 2;
-  }
-  for (var i = 0; i < min(4, params.n - column); i++) {
-    var value = sum[i];
-    if (ACCUMULATE) { value += y[to + i * step]; }
-    if (params.relu != 0u) { value = select(value, 0.0, value < 0.0); }
-    y[to + i * step] = value;
-  }
+fn add_column(sums: ptr<function, Sums>, first: u32, l: Left, v: mat4x4f, lane: u32) {
+  let a = mat4x4f(
+    subgroupShuffle(l.p, lane), subgroupShuffle(l.p, lane + 4u),
+    subgroupShuffle(l.q, lane), subgroupShuffle(l.q, lane + 4u));
+  let rows = transpose(a);
+  add(sums, first, rows[0], v);
+  add(sums, first + 1u, rows[1], v);
+  add(sums, first + 2u, rows[2], v);
+  add(sums, first + 3u, rows[3], v);
+}
+
+fn add_product(sums: ptr<function, Sums>, first: u32, l: Left, v: mat4x4f) {
+  if (TRANSPOSE_A) { add_columns(sums, first, l, v); } else { add_rows(sums, first, l, v); }
+}
+
+fn put(to: i32, sum: f32) {
+  var value = sum;
+  if (ACCUMULATE) { value += f32(y[to]); }
+  if (params.relu != 0u) { value = select(value, 0.0, value < 0.0); }
+  y[to] = elemY(value);
+}
+
+// Four columns of a row; those from the image's last on are left out.
+fn store(to: i32, column: i32, sum: vec4f) {
+  let step = select(1, 2, TILED);
+  if (column < params.plane) { put(to, sum.x); }
+  if (column + 1 < params.plane) { put(to + step, sum.y); }
+  if (column + 2 < params.plane) { put(to + 2 * step, sum.z); }
+  if (column + 3 < params.plane) { put(to + 3 * step, sum.w); }
 }
 
 @compute @workgroup_size(8)
@@ -166,41 +213,42 @@ fn matmul_lanes(
   @builtin(subgroup_invocation_id) invocation: u32,
 ) {
   let lane = i32(invocation);
-  let row = i32(group.y) * 16;
+  let rows = select(16, 32, TALL);
+  let row = i32(group.y) * rows;
   let columns = i32(group.x) * 32 + lane * 4;
   let batch = i32(group.z) / params.splits;
   let split = i32(group.z) - batch * params.splits;
   let at = bases(batch);
+  // The lane's columns in their image. Lanes behind the last image repeat it and store nothing.
+  let span = min(over(columns, params.across), params.spans - 1);
+  let column = columns - span * params.across;
+  let beside = span * params.k * params.line;
+  var window = 0;
+  if (WINDOWS && !TRANSPOSE_B) { window = window_at(min(column, params.across - 4)); }
 
-  var sums: array<vec4f, 16>;
+  var sums: Sums;
   let last = min(params.total, (split + 1) * params.perSplit);
   for (var c = split * params.perSplit; c < last; c++) {
     let image = c / params.chunks;
     let first = (c - image * params.chunks) * params.chunk;
     let from_a = at.x + image * params.stepA;
-    let from_b = at.y + image * params.stepB;
+    let from_b = at.y + image * params.stepB + beside;
     let end = min(params.k, first + params.chunk);
     for (var k = first; k < end; k += 4) {
-      let l = left(from_a, row, k, lane);
-      let v = right(from_b, k, columns);
-      if (TRANSPOSE_A) {
-        add_columns(&sums, l.p, 0u, v[0]);
-        add_columns(&sums, l.p, 4u, v[1]);
-        add_columns(&sums, l.q, 0u, v[2]);
-        add_columns(&sums, l.q, 4u, v[3]);
-      } else {
-        add_rows(&sums, l.p.x, l.q.x, v[0]);
-        add_rows(&sums, l.p.y, l.q.y, v[1]);
-        add_rows(&sums, l.p.z, l.q.z, v[2]);
-        add_rows(&sums, l.p.w, l.q.w, v[3]);
-      }
+      let v = right(from_b, k, column, window);
+      add_product(&sums, 0u, left(from_a, row, k, lane), v);
+      if (TALL) { add_product(&sums, 16u, left(from_a, row + 16, k, lane), v); }
     }
   }
 
-  let base = i32(group.z) * (params.m * params.n + params.gap) + params.offset;
-  for (var r = 0; r < min(16, params.m - row); r++) {
+  let base = (i32(group.z) * params.spans + span) * (params.m * params.plane + params.gap) + params.offset;
+  let tile = window_at(column);
+  for (var i = 0; i < min(rows, params.m - row); i++) {
+    let r = row + i;
     var add = 0.0;
-    if (BIAS) { add = bias[select(row + r, (row + r) >> 2, TILED)]; }
-    store(row + r, columns, base, sums[r] + add);
+    if (BIAS) { add = f32(bias[select(r, r >> 2, TILED)]); }
+    var to = base + r * params.plane + column;
+    if (TILED) { to = base + (r >> 2) * 4 * params.plane + tile + (r & 1) + ((r >> 1) & 1) * 2 * params.width; }
+    store(to, column, sums[i] + add);
   }
 }

@@ -13,73 +13,57 @@ struct Params {
 @group(0) @binding(2) var<storage, read> dy: array<f32>;
 @group(0) @binding(3) var<uniform> params: Params;
 
-const LANES = 128u;
-var<workgroup> partial: array<f32, LANES>;
-
-fn sum_lanes(lane: u32, mine: f32) -> f32 {
-  partial[lane] = mine;
-  workgroupBarrier();
-  for (var half = LANES / 2u; half > 0u; half /= 2u) {
-    if (lane < half) {
-      partial[lane] += partial[lane + half];
-    }
-    workgroupBarrier();
-  }
-  let total = partial[0];
-  workgroupBarrier();
-  return total;
-}
+alias Sum = f32;
+override WG: u32 = 64;
 
 fn max_lanes(lane: u32, mine: f32) -> f32 {
-  partial[lane] = mine;
+  tree[lane] = mine;
   workgroupBarrier();
-  for (var half = LANES / 2u; half > 0u; half /= 2u) {
+  for (var half = WG / 2u; half > 0u; half /= 2u) {
     if (lane < half) {
-      partial[lane] = max(partial[lane], partial[lane + half]);
+      tree[lane] = max(tree[lane], tree[lane + half]);
     }
     workgroupBarrier();
   }
-  let best = partial[0];
-  workgroupBarrier();
-  return best;
+  return tree[0];
 }
 
-@compute @workgroup_size(LANES)
+@compute @workgroup_size(WG)
 fn rows(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let row = group.x + group.y * groups.x;
   let live = row < params.outer;
   let at = select(0u, row, live) * params.axis;
   let end = select(0u, params.axis, live);
   var best = x[at];
-  for (var k = lane; k < end; k += LANES) {
+  for (var k = lane; k < end; k += WG) {
     best = max(best, x[at + k]);
   }
   best = max_lanes(lane, best);
   var total = 0.0;
-  for (var k = lane; k < end; k += LANES) {
+  for (var k = lane; k < end; k += WG) {
     let e = exp(x[at + k] - best);
     y[at + k] = e;
     total += e;
   }
-  total = sum_lanes(lane, total);
-  for (var k = lane; k < end; k += LANES) {
+  total = add_up(lane, total);
+  for (var k = lane; k < end; k += WG) {
     y[at + k] /= total;
   }
 }
 
 // x is the result of the forward pass.
-@compute @workgroup_size(LANES)
+@compute @workgroup_size(WG)
 fn rows_grad(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let row = group.x + group.y * groups.x;
   let live = row < params.outer;
   let at = select(0u, row, live) * params.axis;
   let end = select(0u, params.axis, live);
   var total = 0.0;
-  for (var k = lane; k < end; k += LANES) {
+  for (var k = lane; k < end; k += WG) {
     total += x[at + k] * dy[at + k];
   }
-  total = sum_lanes(lane, total);
-  for (var k = lane; k < end; k += LANES) {
+  total = add_up(lane, total);
+  for (var k = lane; k < end; k += WG) {
     y[at + k] = x[at + k] * (dy[at + k] - total);
   }
 }

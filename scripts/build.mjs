@@ -8,11 +8,13 @@ import { shortKernels } from './shorten-wgsl.mjs'
 import { wgsl } from './wgsl.mjs'
 
 /**
- * Kernels that pages load when their adapter wants them: on CPU drivers (conv2d_cpu_kernels.ts), where a tuner may have
- * chosen them (conv2d_tuned_kernels.ts), and where they were asked for (subgroup_matrices.ts).
+ * Kernels that pages load when their adapter wants them: on CPU drivers (conv2d_cpu_kernels.ts), on adapters with subgroups
+ * (subgroup-kernels.ts), where a tuner may have chosen them (conv2d_tuned_kernels.ts), and where they were asked for
+ * (subgroup_matrices.ts).
  */
 const LATER = {
   'kernels-for-cpu': /^(conv2d_(\w+_)?(lanes|tile)|matmul_lanes)\.wgsl$/,
+  'kernels-for-subgroups': /_subgroups\.wgsl$/,
   'kernels-for-tuner': /^(conv2d_winograd|matmul)\.wgsl$/,
   'kernels-for-matrices': /^matrix_\w+\.wgsl$/,
 }

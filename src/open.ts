@@ -1,8 +1,10 @@
 import { Device } from './autograd/device.ts'
+import { setSubgroupReduction } from './autograd/reduction.ts'
 import { ChoiceDatabase } from './choice-database.ts'
 import { AdapterError, FoveaError } from './gpu/errors.ts'
 import { type DebugOptions, requestDevice } from './gpu/gpu.ts'
 import { selfCheck } from './gpu/selfcheck.ts'
+import { setSubgroupSums } from './gpu/summing.ts'
 import { TUNE_MODES, type TuneMode, tunerOf } from './gpu/tuner.ts'
 import type { ChoiceStore } from './gpu/tuner-table.ts'
 
@@ -71,6 +73,11 @@ export async function openOn(
   const opened = new Device(adapter, native, options.debug, options.memoryLimit)
   opened.matrices = matrices?.plans
   if (opened.adapter.cpu) (await import('./autograd/ops/conv2d_cpu_kernels.ts')).addCpuConvKernels()
+  if (opened.adapter.subgroups) {
+    const { addUp, reduce } = await import('./autograd/subgroup-kernels.ts')
+    setSubgroupSums(addUp)
+    setSubgroupReduction(reduce)
+  }
   if (opened.adapter.cpu || tune === 'cached' || tune === 'measure')
     (await import('./autograd/ops/conv2d_tuned_kernels.ts')).addTunedConvKernels()
   await tunerOf(opened).attach(tune, choices)

@@ -21,6 +21,25 @@ async function open(): Promise<Device> {
   return device
 }
 
+/** Runs `fn` with the forms of kernels for CPU drivers, for GPUs, and for GPUs with subgroups if this adapter has them. */
+export async function inEveryForm(fn: () => Promise<unknown>): Promise<void> {
+  const { adapter } = await testDevice()
+  const { cpu, subgroups } = adapter
+  const forms = [
+    { cpu: true, subgroups },
+    { cpu: false, subgroups: false },
+    { cpu: false, subgroups },
+  ]
+  for (const form of subgroups ? forms : forms.slice(0, 2)) {
+    Object.assign(adapter, form)
+    try {
+      await fn()
+    } finally {
+      Object.assign(adapter, { cpu, subgroups })
+    }
+  }
+}
+
 afterAll(async () => {
   const device = await opened
   if (!device || device.lost) return

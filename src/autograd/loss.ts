@@ -1,11 +1,11 @@
 import source from '../../kernels/loss.wgsl'
-import { kernel } from '../gpu/kernel.ts'
+import { summing } from '../gpu/summing.ts'
 import type { Device } from './device.ts'
 import { defineUnaryResult } from './op.ts'
 import { requireFloat, requireSameShape } from './shape.ts'
 import type { Tensor } from './tensor.ts'
 
-const losses = /* @__PURE__ */ kernel('loss', source)
+const losses = /* @__PURE__ */ summing('loss', source)
 
 /** Options of losses. */
 export interface LossOptions {
@@ -13,9 +13,9 @@ export interface LossOptions {
   readonly reduction?: 'mean' | 'sum'
 }
 
-/** Workgroups that sum: 4,096 elements or more each; few on CPU drivers, where a barrier costs much. */
+/** Workgroups that sum: 4,096 elements or more each. */
 export const lossGroups = (device: Device, count: number): number =>
-  Math.min(device.adapter.cpu ? 16 : 512, Math.max(1, Math.ceil(count / 4096)))
+  Math.min(device.adapter.cpu ? 64 : 512, Math.max(1, Math.ceil(count / 4096)))
 
 /**
  * A loss that is a sum over elements; `number` and `numberOfTarget` say which formula of kernels/loss.wgsl
@@ -35,11 +35,11 @@ export function defineLoss(
       requireSameShape(name, 'x', x!.shape, 'y', t!.shape)
       const groups = lossGroups(run.device, x!.size)
       const params = { count: x!.size, groups, scale: scaleOf(x!.size, options) }
-      const overrides = { LOSS: number }
+      const overrides = { LOSS: number, WG: run.device.adapter.cpu ? 8 : 128 }
       const partial = run.empty([groups])
       const y = run.empty([])
       run.launch({
-        kernel: losses,
+        kernel: losses(run.device.adapter),
         entry: 'partials',
         bindings: { x: x!, t: t!, sums: partial },
         overrides,
@@ -47,7 +47,7 @@ export function defineLoss(
         workgroups: [groups],
       })
       run.launch({
-        kernel: losses,
+        kernel: losses(run.device.adapter),
         entry: 'finish',
         bindings: { partial_sums: partial, sums: y },
         overrides,
@@ -60,7 +60,7 @@ export function defineLoss(
       const gradient = (formula: number, a: Tensor, b: Tensor): Tensor => {
         const dx = run.empty(a.shape)
         run.launch({
-          kernel: losses,
+          kernel: losses(run.device.adapter),
           entry: 'grad',
           bindings: { x: a, t: b, dy: dy!, dx },
           overrides: { LOSS: formula },

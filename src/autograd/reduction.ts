@@ -1,7 +1,6 @@
 import source from '../../kernels/reduce.wgsl'
-import subgroupSource from '../../kernels/reduce_subgroups.wgsl'
 import { ShapeError } from '../gpu/errors.ts'
-import { kernel } from '../gpu/kernel.ts'
+import { type Kernel, kernel } from '../gpu/kernel.ts'
 import { tunerOf } from '../gpu/tuner.ts'
 import type { Device } from './device.ts'
 import { Run } from './op.ts'
@@ -9,8 +8,12 @@ import { collapse, reducedShape, stridesOf } from './shape.ts'
 import { elements, formatShape, type Shape, type Tensor } from './tensor.ts'
 
 const reduce = kernel('reduce', source)
-/** The forms of a workgroup a result, without its seven barriers. */
-const reduceSubgroups = kernel('reduce_subgroups', subgroupSource)
+/** The forms of a workgroup a result, without its seven barriers: from when an adapter was opened that has subgroups. */
+let reduceSubgroups: Kernel | undefined
+
+export function setSubgroupReduction(source: string): void {
+  reduceSubgroups ??= kernel('reduce_subgroups', source)
+}
 
 const FOLDS = {
   sum: { number: 0, start: 0 },
@@ -140,7 +143,7 @@ function chosenForm(
   const { cpu, subgroups } = device.adapter
   const lanes = { name: 'lanes', cpu: true, subgroups: false }
   const workgroups = { name: 'workgroups', cpu: false, subgroups: false }
-  const inSubgroups = subgroups ? [{ name: 'subgroups', cpu: false, subgroups: true }] : []
+  const inSubgroups = subgroups && reduceSubgroups ? [{ name: 'subgroups', cpu: false, subgroups: true }] : []
   const forms = cpu ? [lanes, workgroups, ...inSubgroups] : [...inSubgroups, workgroups, lanes]
   const walks = forms.map((f) => {
     const { form, splits } = planReduction(fold, shape, axes, f.cpu)
@@ -149,7 +152,7 @@ function chosenForm(
   return tunerOf(device).choose({
     key: `${fold} of ${dtype} ${shape.join('x')} over axes ${axes.join(',')}`,
     candidates: forms.filter((_, i) => walks.indexOf(walks[i]!) === i),
-    kernelsOf: (f) => [f.subgroups ? reduceSubgroups : reduce],
+    kernelsOf: (f) => [(f.subgroups && reduceSubgroups) || reduce],
     rehearse: () => {
       const outer = new Run(device, 'tune reduction')
       const x = outer.zeros(shape, dtype)
@@ -182,7 +185,7 @@ function launchInto(
   const groups = outputs * splits
   const rows = Math.ceil(groups / 65_535)
   run.launch({
-    kernel: subgroups && form.startsWith('rows') ? reduceSubgroups : reduce,
+    kernel: (subgroups && form.startsWith('rows') && reduceSubgroups) || reduce,
     entry: form,
     bindings: { x, wide_x: x, y: target, wide_y: target },
     overrides: {

@@ -71,14 +71,13 @@ export interface Span {
  */
 export class Tensor {
   readonly shape: Shape
-  /** Gradient of the last `backward`, accumulated over calls until an optimiser's `zeroGrad`. Leaves only. */
-  grad: Tensor | undefined
   /** The op that made it, if a gradient can flow back through it. */
   node: Node | undefined
   /** Set by ops without a gradient, to explain a later `backward`. */
   noGradientBecause: string | undefined
   /** Set by modules: the name in the state dict. */
   name: string | undefined
+  #grad: Tensor | undefined
   #kept = false
   #freed: string | undefined
 
@@ -92,6 +91,19 @@ export class Tensor {
     private channelsOf?: Channels,
   ) {
     this.shape = Object.freeze([...shape])
+  }
+
+  /**
+   * Gradient of the last `backward`, accumulated over calls until an optimiser's `zeroGrad`. Leaves only. Setting undefined
+   * makes it zero where it lies: optimisers and compiled steps know it by its place.
+   */
+  get grad(): Tensor | undefined {
+    return this.#grad
+  }
+
+  set grad(value: Tensor | undefined) {
+    if (value) this.#grad = value
+    else if (this.#grad && !this.#grad.freed) this.device.clear('zero gradient', this.#grad.storage)
   }
 
   /** Number of elements. */

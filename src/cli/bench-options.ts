@@ -27,6 +27,8 @@ export interface BenchOptions extends CaseOptions {
   /** A folder of images and masks; true for the one that comes with fovea. */
   readonly input?: string | true
   readonly objects?: boolean
+  /** A folder of images of many objects. */
+  readonly data?: string
   readonly peers?: boolean
   readonly tune?: boolean
   readonly large?: boolean
@@ -108,6 +110,8 @@ export function checkTogether(options: BenchOptions): void {
     )
   if (options.objects && NETWORKS[options.network[0]!]!.target(1, 64)[2] !== 64)
     throw new DataError(`bench --objects: ${options.network[0]} gives no masks; take a segmentation network`)
+  if (options.data !== undefined && !options.objects)
+    throw new DataError('bench --data: it gives images of many objects; add --objects')
   if (options.input && ![1, 3].includes(options.channels))
     throw new DataError(`bench --input --channels ${options.channels}: images have 1 channel or 3`)
   const { only, kernels, large } = options

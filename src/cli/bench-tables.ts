@@ -112,7 +112,7 @@ export function inputText({ folder, images, decodeMs, rows }: InputReport): stri
 
 export function objectsText(rows: readonly ObjectsRow[]): string {
   const columns: readonly Column<ObjectsRow>[] = [
-    ['method, networks of', 34, (r) => r.method],
+    ['method, networks of', 58, (r) => r.method],
     ['images', 8, (r) => String(r.images)],
     ['objects', 9, (r) => String(r.objects)],
     ['whole ms', 10, (r) => r.ms.toFixed(1)],

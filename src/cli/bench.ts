@@ -11,6 +11,7 @@ import { benchKernels, type KernelRow } from '../../bench/kernels.ts'
 import { benchNetworks, buildNetwork, type NetworkCase, type WorkRow } from '../../bench/networks.ts'
 import { benchObjects } from '../../bench/objects.ts'
 import { type NetworkProfile, profileNetwork, type RawProfile, withFloors } from '../../bench/profile.ts'
+import { sceneOf } from '../../bench/scenes.ts'
 import { firstSteps, startTimes } from '../../bench/start.ts'
 import { DataError } from '../gpu/errors.ts'
 import { tune, type VariantTiming } from '../gpu/tune.ts'
@@ -64,6 +65,7 @@ export function benchCommand(program: Command, io: Io): void {
       '--objects',
       'methods that take an image apart by its 154 objects, by parts; in place of the rest',
     )
+    .option('--data <folder>', '--objects: also those of a real image, the first with 100 or more')
     .option('--peers', 'run tfjs, jax-js and ONNX Runtime on the same work (npm ci --prefix bench/peers)')
     .option('--tune', 'measure every variant of every op first and take the fastest')
     .option('--large', 'convolutions large enough for a graphics processor, too')
@@ -138,6 +140,7 @@ async function measureAll(
   }
   if (options.objects) {
     const objects = await benchObjects(device, cases[0]!)
+    if (options.data) objects.push(...(await benchObjects(device, cases[0]!, await sceneOf(options.data))))
     say(objectsText(objects))
     return { objects }
   }

@@ -26,7 +26,9 @@ export interface ReproduceArguments {
   readonly seeds: readonly number[]
   readonly folds?: number
   readonly subset: number
+  readonly sigma?: number
   readonly reportOnly?: boolean
+  readonly note?: string
   readonly checkpointActivations?: boolean
   readonly adapter: string
   readonly tune?: 'off' | 'cached' | 'measure'
@@ -84,11 +86,17 @@ export function addReproduceOptions(command: Command): Command {
     )
     .option('--folds <k>', 'cross-validation by patient or image (default: one split, 80/10/10)', folds)
     .option('--subset <part>', 'part of the patients or images that is used at all', shareOfAll, 1)
+    .option(
+      '--sigma <px>',
+      "width of the heatmaps' Gaussians at 256 px (default: 8, of livers 16, as in the thesis)",
+      positive,
+    )
     .option('--report-only', 'no training and no scoring: results and report from the runs that are done')
     .option(
       '--checkpoint-activations',
       'activation checkpointing in training: half the memory, a third more time',
     )
+    .option('--note <text>', 'kept in the results: what stands in for what, and the like')
     .option('--page <file>', 'write one page of Markdown from the JSON of --results, and nothing else')
     .option('--results <folder>', 'JSON files of experiments, for --page', 'docs/results')
     .addOption(adapterOption())
@@ -97,10 +105,9 @@ export function addReproduceOptions(command: Command): Command {
 }
 
 /** The experiment that is named. */
-export function experimentNamed(id: string, elsewhere: Readonly<Record<string, string>>): Experiment {
+export function experimentNamed(id: string): Experiment {
   const found = EXPERIMENTS.find((e) => e.id === id)
   if (found) return found
-  if (Object.hasOwn(elsewhere, id)) throw new DataError(`${id}: ${elsewhere[id]}`)
   throw new DataError(`${id}: no such experiment; there are ${EXPERIMENTS.map((e) => e.id).join(', ')}`)
 }
 
@@ -120,6 +127,7 @@ export function scaleOf(args: ReproduceArguments, { full, folds, bySize }: Exper
     subset: args.subset,
     ...(args.full ? { full: true as const } : {}),
     ...(sizes ? { sizes } : {}),
+    ...(args.sigma === undefined ? {} : { sigma: args.sigma }),
     ...(args.networks ? { networks: args.networks } : {}),
     ...(args.shares ? { shares: args.shares } : {}),
   }

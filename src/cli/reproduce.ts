@@ -1,16 +1,18 @@
 import { join } from 'node:path'
 import type { Command } from 'commander'
 import { runBoundaries } from '../experiments/boundaries.ts'
-import { ELSEWHERE, EXPERIMENTS, unavailable } from '../experiments/catalogue.ts'
+import { EXPERIMENTS, unavailable } from '../experiments/catalogue.ts'
 import type { Experiment } from '../experiments/experiment.ts'
-import { type Plan, planExperiment, type Scale, sharing } from '../experiments/jobs.ts'
+import { type Plan, planExperiment, sharing } from '../experiments/jobs.ts'
 import { writeResultsPage } from '../experiments/page.ts'
 import { writeExperimentReport } from '../experiments/report.ts'
-import { type ExperimentResults, resultsOf, resultsText } from '../experiments/results.ts'
+import { type ExperimentResults, resultsOf, resultsText, withSources } from '../experiments/results.ts'
 import { type JobResult, readResult, runJobs, type Work } from '../experiments/run.ts'
 import { comparison, shownRows } from '../experiments/tables.ts'
+import { runTimes } from '../experiments/times.ts'
 import { DataError } from '../gpu/errors.ts'
 import { writeFileAtomic } from '../node/atomic.ts'
+import type { RecoveringDevice } from '../pipelines/recover.ts'
 import type { Report } from '../report/report.ts'
 import type { Io } from './io.ts'
 import { runHost } from './progress.ts'
@@ -33,6 +35,7 @@ Examples:
   fovea reproduce --list
   fovea reproduce table-4.1 --data lesion=ISIC2018 --networks unet --sizes 96 --seeds 1 2 3
   fovea reproduce table-5.2 --data cells=data/nuclei --sizes 32 64
+  fovea reproduce table-5.4 --data cells=data/nuclei
   fovea reproduce fig-4.13 --data lesion=ISIC2018 --folds 3
   fovea reproduce table-4.1 --data polyp=CVC-ClinicDB lesion=ISIC2018 --full
   fovea reproduce --page docs/results.md --results docs/results`
@@ -55,21 +58,40 @@ async function runReproduction(id: string | undefined, args: ReproduceArguments,
     return io.err(`${args.page}: ${count} ${count === 1 ? 'experiment' : 'experiments'}\n`)
   }
   if (id === undefined) throw new DataError('reproduce: which experiment? See fovea reproduce --list')
-  const experiment = experimentNamed(id, ELSEWHERE)
+  const experiment = experimentNamed(id)
   const scale = scaleOf(args, experiment)
   if (experiment.points) {
-    const { results, pictures } = await overPoints(experiment, scale, args, io)
+    const { results, pictures } = await onDevice(args, io, (device) =>
+      device.run((gpu) => runBoundaries(gpu, experiment, scale)),
+    )
     return finish(experiment, results, args, io, pictures)
   }
   const folders = foldersOf(args.data ?? [], experiment)
+  const sources = { folders, note: args.note }
+  if (experiment.timed) {
+    if (folders.size === 0)
+      throw new DataError(`${id}: nothing is timed without images; ${wanted(experiment)}`)
+    return finish(
+      experiment,
+      withSources(
+        await onDevice(args, io, (device) =>
+          device.run((gpu) => runTimes(gpu, experiment, scale, { folders, host: runHost(io) })),
+        ),
+        sources,
+      ),
+      args,
+      io,
+    )
+  }
   const plan = planExperiment(experiment, scale, new Set(folders.keys()))
   for (const line of missingLines(plan)) io.err(`${line}\n`)
   if (plan.jobs.length === 0)
     throw new DataError(`${id}: nothing of it can be run; ${needs(experiment, plan)}`)
   const done = args.reportOnly
     ? await finished(args.out, plan)
-    : await run(experiment, sharing(plan), folders, args, io)
-  await finish(experiment, resultsOf(experiment, scale, done.plan, done.jobs), args, io)
+    : await trainAndScore(experiment, sharing(plan), folders, args, io)
+  const results = resultsOf(experiment, scale, done.plan, done.jobs)
+  await finish(experiment, withSources(results, sources), args, io)
 }
 
 /** Writes and prints the results. */
@@ -89,39 +111,33 @@ async function finish(
   io.err(`Report: ${report}\n`)
 }
 
-async function overPoints(experiment: Experiment, scale: Scale, args: ReproduceArguments, io: Io) {
+/** A device for the length of a call. */
+async function onDevice<T>(
+  args: ReproduceArguments,
+  io: Io,
+  call: (device: RecoveringDevice) => Promise<T>,
+): Promise<T> {
   const device = recoveringDevice(args.adapter, io, { tune: args.tune })
   try {
-    return await device.run((gpu) => runBoundaries(gpu, experiment, scale))
+    io.err(`adapter: ${(await device.get()).adapter.name}\n`)
+    return await call(device)
   } finally {
     device.close()
   }
 }
 
-async function run(
+const trainAndScore = (
   experiment: Experiment,
   plan: Plan,
   folders: ReadonlyMap<string, string>,
   args: ReproduceArguments,
   io: Io,
-): Promise<{ plan: Plan; jobs: JobResult[] }> {
-  const device = recoveringDevice(args.adapter, io, { tune: args.tune })
-  try {
-    io.err(`adapter: ${(await device.get()).adapter.name}\n`)
-    const activationCheckpointing = args.checkpointActivations ?? false
-    const work: Work = {
-      host: runHost(io),
-      device,
-      out: args.out,
-      experiment,
-      folders,
-      activationCheckpointing,
-    }
+): Promise<{ plan: Plan; jobs: JobResult[] }> =>
+  onDevice(args, io, async (device) => {
+    const { out, checkpointActivations: activationCheckpointing = false } = args
+    const work: Work = { host: runHost(io), device, out, experiment, folders, activationCheckpointing }
     return { plan, jobs: await runJobs(work, plan) }
-  } finally {
-    device.close()
-  }
-}
+  })
 
 /** The runs that are done, of rows that share theirs or have their own; rows that want another one are marked. */
 async function finished(out: string, own: Plan): Promise<{ plan: Plan; jobs: JobResult[] }> {
@@ -133,9 +149,12 @@ async function finished(out: string, own: Plan): Promise<{ plan: Plan; jobs: Job
   }
   if (jobs.length === 0)
     throw new DataError(`${out}: no run of this experiment is done; leave out --report-only`)
-  const keys = new Set(jobs.map((job) => job.key))
+  const scored = new Map(jobs.map((job) => [job.key, job.scored]))
   const rows = own.rows.map((planned, i) => {
-    const there = [shared.rows[i]!, planned].map((p) => p.jobs.filter((key) => keys.has(key)))
+    const on = planned.row.on ?? planned.row.data
+    const there = [shared.rows[i]!, planned].map((p) =>
+      p.jobs.filter((key) => scored.get(key)?.[on] !== undefined),
+    )
     const used = there[0]!.length > 0 ? there[0]! : there[1]!
     const missing = planned.missing ?? (used.length === 0 ? 'not run yet' : undefined)
     return { ...planned, jobs: used, ...(missing ? { missing } : {}) }
@@ -158,12 +177,15 @@ function needs({ data }: Experiment, { rows }: Plan): string {
   if (rows.length === 0) return 'no row has these networks and shares'
   const methods = [...new Set(rows.map(({ row }) => unavailable(row)))]
   if (methods.every((reason) => reason !== undefined)) return methods.join('; ')
-  return `pass --data ${data.map(({ key, title }) => `${key}=FOLDER (${title})`).join(' ')}`
+  return wanted({ data })
 }
+
+const wanted = ({ data }: Pick<Experiment, 'data'>): string =>
+  `pass --data ${data.map(({ key, title }) => `${key}=FOLDER (${title})`).join(' ')}`
 
 function list(args: ReproduceArguments, io: Io): void {
   if (args.json) {
-    io.out(`${JSON.stringify({ experiments: EXPERIMENTS, elsewhere: ELSEWHERE }, null, 2)}\n`)
+    io.out(`${JSON.stringify({ experiments: EXPERIMENTS }, null, 2)}\n`)
     return
   }
   const rows = EXPERIMENTS.map(({ id, title, data, rows }) => {
@@ -178,7 +200,6 @@ function list(args: ReproduceArguments, io: Io): void {
   io.out(formatTable(['experiment', 'title', 'data', 'rows'], rows))
   const reasons = new Set(EXPERIMENTS.flatMap(({ rows }) => rows.flatMap((row) => unavailable(row) ?? [])))
   for (const reason of reasons) io.out(`${reason}\n`)
-  for (const [id, sentence] of Object.entries(ELSEWHERE)) io.out(`${id}: ${sentence}\n`)
 }
 
 const printed = (experiment: Experiment, results: ExperimentResults): string => {

@@ -33,6 +33,8 @@ export interface Sample {
   /** Size of the file's image, px, before any resizing. */
   originalSize: readonly [height: number, width: number]
   load(): Promise<SampleData>
+  /** What its files hold, as stored: image and truth at their own size. Slices of scans have none: HU want a window. */
+  original?(): Promise<RawSample>
 }
 
 /** A list of samples, in order of their ids. */

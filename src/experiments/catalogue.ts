@@ -1,5 +1,6 @@
 import { METHODS } from '../runs/methods/index.ts'
 import type { NetworkName } from '../runs/network-kinds.ts'
+import { BEYOND } from './beyond.ts'
 import type { DataSlot, Experiment, FullSettings, Row, ScoreName, ThesisValue } from './experiment.ts'
 
 /** The data sets of the thesis. */
@@ -208,6 +209,28 @@ const TABLE_5_2: readonly CropLine[] = [
   { data: 'aorta', size: 512, uniform: 89.34, crops: 85.51 },
 ]
 
+/** Table 5.4: ms an image of the U-Net and of crops, and of a U-Net at a larger size that scores alike. */
+const TABLE_5_4 = [
+  { data: 'cells', small: 64, large: 128, ms: [24, 122, 24] },
+  { data: 'kvasir', small: 48, large: 128, ms: [16, 29, 16] },
+  { data: 'aorta', small: 128, large: 512, ms: [13, 26, 16] },
+] as const
+
+const timeRows = (): Row[] =>
+  TABLE_5_4.flatMap(({ data, small, large, ms }) =>
+    (
+      [
+        ['rough', small],
+        ['crops', small],
+        ['rough', large],
+      ] as const
+    ).map(([arm, size], i) => ({
+      label: `${data}, ${arm === 'rough' ? 'U-Net' : 'U-Net, segment-then-segment'}`,
+      ...{ data, method: 'crops', arm, network: 'unet' as const, size },
+      ...{ thesis: {}, thesisMs: ms[i]! },
+    })),
+  )
+
 const SIZES = [32, 64, 96, 128, 192, 256, 512]
 
 /** Table 5.5: thresholded Jaccard, U-Net and end-to-end crops. */
@@ -234,36 +257,35 @@ const endToEndRows = (score: boolean): Row[] =>
     })),
   )
 
-const depthRow = (
-  title: string,
-  arm: 'pericardium' | 'eat',
-  depthChannel: boolean,
-  thesis: Row['thesis'],
-): Row => ({
-  label: title,
-  ...{ data: 'pericardium', method: 'eat', arm, network: 'unet', size: 128 },
-  variant: { depthChannel },
-  thesis,
-  ...(depthChannel ? { baseline: { variant: { depthChannel: false } } } : {}),
-})
+/** Without and with depth, pericardium and EAT. The thesis gives the U-Net with depth alone. */
+const depthRows = (
+  { network, title }: (typeof NETWORKS)[number],
+  thesis: { readonly pericardium: Row['thesis']; readonly eat: Row['thesis'] },
+): Row[] =>
+  (['pericardium', 'eat'] as const).flatMap((arm) =>
+    [false, true].map((depthChannel) => ({
+      label: `${arm === 'eat' ? 'EAT' : arm}, ${title}, ${depthChannel ? 'depth channel' : 'without depth'}`,
+      ...{ data: 'pericardium', method: 'eat', arm, network, size: 128 },
+      variant: { depthChannel },
+      thesis: depthChannel ? thesis[arm] : {},
+      ...(depthChannel ? { baseline: { variant: { depthChannel: false } } } : {}),
+    })),
+  )
 
-const TABLE_6_1: readonly Row[] = [
-  depthRow('pericardium, without depth', 'pericardium', false, {}),
-  depthRow('pericardium, depth channel', 'pericardium', true, {
-    ...{ dice: value(0.9264), iou: value(0.8819), precision: value(0.9319), recall: value(0.9345) },
-  }),
-  depthRow('EAT, without depth', 'eat', false, {}),
-  depthRow('EAT, depth channel', 'eat', true, {
-    ...{ dice: value(0.8646), iou: value(0.7807), precision: value(0.8787), recall: value(0.869) },
-  }),
-]
+const TABLE_6_1 = {
+  pericardium: { dice: value(0.9264), iou: value(0.8819), precision: value(0.9319), recall: value(0.9345) },
+  eat: { dice: value(0.8646), iou: value(0.7807), precision: value(0.8787), recall: value(0.869) },
+}
+const UNET_DEPTH = depthRows(NETWORKS[0]!, TABLE_6_1)
+/** Depth is a channel that any network can take. */
+const OTHERS_DEPTH = NETWORKS.slice(1).flatMap((network) => depthRows(network, { pericardium: {}, eat: {} }))
 
 const ALL_SCORES: readonly ScoreName[] = ['dice', 'iou', 'precision', 'recall']
 const polarData = POLAR_SETS.map((key) => DATA[key])
 const cropData = [DATA.cells, DATA.kvasir, DATA.aorta]
 const dermData = [DATA.dermis, DATA.dermquest]
 
-/** Every table and figure of the thesis that trains networks, as data. */
+/** Every table and figure of the thesis that trains networks, as data, and what lies beyond it. */
 export const EXPERIMENTS: readonly Experiment[] = [
   {
     id: 'fig-4.4',
@@ -289,6 +311,7 @@ export const EXPERIMENTS: readonly Experiment[] = [
   },
   {
     id: 'fig-4.11',
+    of: 'table-4.1',
     title: 'Learning curves in polar and Cartesian space',
     section: '4.3',
     data: polarData,
@@ -300,6 +323,7 @@ export const EXPERIMENTS: readonly Experiment[] = [
   },
   {
     id: 'fig-4.12',
+    of: 'table-4.1',
     title: 'Error of the centre against DSC',
     section: '4.3',
     data: polarData,
@@ -344,6 +368,7 @@ export const EXPERIMENTS: readonly Experiment[] = [
   },
   {
     id: 'fig-4.19',
+    of: 'table-4.4',
     title: 'Spread of DSC over slices of the aorta',
     section: '4.4',
     data: [DATA.aorta],
@@ -366,6 +391,7 @@ export const EXPERIMENTS: readonly Experiment[] = [
   },
   {
     id: 'fig-5.2',
+    of: 'table-5.2',
     title: 'DSC by input size',
     section: '5.1',
     data: cropData,
@@ -377,6 +403,7 @@ export const EXPERIMENTS: readonly Experiment[] = [
   },
   {
     id: 'fig-5.3',
+    of: 'table-5.2',
     title: 'Spread of DSC, uniform against crops',
     section: '5.1',
     data: cropData,
@@ -415,6 +442,18 @@ export const EXPERIMENTS: readonly Experiment[] = [
     full: CROPS,
   },
   {
+    id: 'table-5.4',
+    title: 'Time an image of segment-then-segment',
+    section: '5.1',
+    data: cropData,
+    rows: timeRows(),
+    scores: [],
+    timed: true,
+    bySize: true,
+    figures: [],
+    full: CROPS,
+  },
+  {
     id: 'table-5.5',
     title: 'End-to-end crops on skin lesions, in and out of sample',
     section: '5.2',
@@ -428,6 +467,7 @@ export const EXPERIMENTS: readonly Experiment[] = [
   },
   {
     id: 'fig-5.10',
+    of: 'table-5.5',
     title: 'Spread of the thresholded Jaccard, end-to-end crops',
     section: '5.2',
     data: dermData,
@@ -443,7 +483,7 @@ export const EXPERIMENTS: readonly Experiment[] = [
     title: 'Pericardium and EAT with the depth of the slice',
     section: '6',
     data: [DATA.pericardium],
-    rows: TABLE_6_1,
+    rows: [...UNET_DEPTH, ...OTHERS_DEPTH],
     scores: ALL_SCORES,
     figures: ['spread', 'bland-altman', 'overlays'],
     folds: 2,
@@ -451,22 +491,18 @@ export const EXPERIMENTS: readonly Experiment[] = [
   },
   {
     id: 'fig-6.6',
+    of: 'table-6.1',
     title: 'EAT pixels a slice against truth',
     section: '6',
     data: [DATA.pericardium],
-    rows: TABLE_6_1.slice(2).map((row) => ({ ...row, thesis: {} })),
+    rows: UNET_DEPTH.slice(2).map((row) => ({ ...row, thesis: {} })),
     scores: ['dice'],
     figures: ['bland-altman'],
     folds: 2,
     full: CROPS,
   },
+  ...BEYOND,
 ]
-
-/** Parts of the thesis that are no training of these networks, and where to find them. */
-export const ELSEWHERE: Readonly<Record<string, string>> = {
-  'table-5.4':
-    'times are no result of a training; `fovea bench` measures the rough pass, the crops and what lies between them on your adapter',
-}
 
 /** Why a row's method cannot be run, or undefined where it can. */
 export function unavailable({ method, arm }: Pick<Row, 'method' | 'arm'>): string | undefined {

@@ -1,19 +1,11 @@
 import type { TopLevelSpec } from 'vega-lite'
-import { renderPlot, seriesStyle } from '../report/plots.ts'
-import { blandAltman, pearson } from './statistics.ts'
+import { coloursOf, renderPlot } from '../report/plots.ts'
 
 /** Points of one method in a chart of one number against another. */
 export interface Series {
   readonly name: string
   readonly points: readonly { readonly x: number; readonly y: number; readonly sd?: number }[]
 }
-
-const colours = (names: readonly string[]) => ({
-  field: 'name',
-  type: 'nominal' as const,
-  scale: { domain: [...names], range: names.map((_, i) => seriesStyle(i).colour) },
-  legend: { title: null, orient: 'bottom' as const, columns: 1, labelLimit: 380, labelColor: 'currentColor' },
-})
 
 const flat = (series: readonly Series[]) =>
   series.flatMap(({ name, points }) =>
@@ -39,7 +31,7 @@ export function lines(series: readonly Series[], xLabel: string, yLabel: string)
         encoding: {
           x,
           y: { field: 'y', type: 'quantitative', title: yLabel, scale: { zero: false, nice: true } },
-          color: colours(names),
+          color: coloursOf(names),
         },
       },
       {
@@ -48,7 +40,7 @@ export function lines(series: readonly Series[], xLabel: string, yLabel: string)
           x,
           y: { field: 'low', type: 'quantitative' },
           y2: { field: 'high' },
-          color: colours(names),
+          color: coloursOf(names),
         },
       },
     ],
@@ -63,7 +55,7 @@ export function scatter(series: readonly Series[], xLabel: string, yLabel: strin
     encoding: {
       x: { field: 'x', type: 'quantitative', title: xLabel, scale: { zero: true, nice: true } },
       y: { field: 'y', type: 'quantitative', title: yLabel, scale: { zero: false, nice: true } },
-      color: colours(series.map((s) => s.name)),
+      color: coloursOf(series.map((s) => s.name)),
     },
   } satisfies TopLevelSpec)
 }
@@ -101,62 +93,9 @@ export function violins(
       encoding: {
         x: { field: 'value', type: 'quantitative', title: xLabel, scale: { domain: [0, 1] } },
         y: { field: 'density', type: 'quantitative', stack: 'center', axis: null, impute: null },
-        color: { ...colours(names), legend: null },
+        color: { ...coloursOf(names), legend: null },
       },
     },
     resolve: { scale: { y: 'independent' } },
   } satisfies TopLevelSpec)
-}
-
-/** Precision against recall, over thresholds. */
-export function precisionRecall(series: readonly Series[]): Promise<string> {
-  return renderPlot({
-    ...{ width: 400, height: 260, data: { values: flat(series) } },
-    mark: { type: 'line', strokeWidth: 2, point: { size: 24 } },
-    encoding: {
-      x: { field: 'x', type: 'quantitative', title: 'recall', scale: { zero: false, nice: true } },
-      y: { field: 'y', type: 'quantitative', title: 'precision', scale: { zero: false, nice: true } },
-      order: { field: 'x' },
-      color: colours(series.map((s) => s.name)),
-    },
-  } satisfies TopLevelSpec)
-}
-
-/** Bland and Altman's plot, with what it says in words. */
-export async function agreement(measured: readonly number[], truth: readonly number[], unit: string) {
-  const { bias, limits, points } = blandAltman(measured, truth)
-  const level = (y: number, name: string, dash: number[]) => ({
-    data: { values: [{ y, name }] },
-    layer: [
-      {
-        mark: { type: 'rule' as const, strokeDash: dash, color: 'currentColor', opacity: 0.7 },
-        encoding: { y: { field: 'y', type: 'quantitative' as const } },
-      },
-      {
-        mark: { type: 'text' as const, align: 'right' as const, dy: -6, fontSize: 11, color: 'currentColor' },
-        encoding: {
-          x: { value: 398 },
-          y: { field: 'y', type: 'quantitative' as const },
-          text: { field: 'name' },
-        },
-      },
-    ],
-  })
-  const svg = await renderPlot({
-    ...{ width: 400, height: 260 },
-    layer: [
-      {
-        data: { values: points.map(([mean, difference]) => ({ mean, difference })) },
-        mark: { type: 'point', filled: true, size: 22, opacity: 0.5, color: seriesStyle(0).colour },
-        encoding: {
-          x: { field: 'mean', type: 'quantitative', title: `mean of prediction and truth, ${unit}` },
-          y: { field: 'difference', type: 'quantitative', title: `prediction − truth, ${unit}` },
-        },
-      },
-      level(bias, `bias ${bias.toFixed(1)}`, []),
-      level(limits[0], `−1.96 SD ${limits[0].toFixed(1)}`, [5, 4]),
-      level(limits[1], `+1.96 SD ${limits[1].toFixed(1)}`, [5, 4]),
-    ],
-  } as TopLevelSpec)
-  return { svg, bias, limits, r: pearson(measured, truth) }
 }

@@ -48,6 +48,8 @@ export interface Row {
   /** What else sets the row apart, in the settings of its runs. */
   readonly variant?: Partial<Omit<Settings, 'method'>>
   readonly thesis: Readonly<Partial<Record<ScoreName, ThesisValue>>>
+  /** Milliseconds an image, in a table of times. */
+  readonly thesisMs?: number
   /** The row that this one is tested against: the one that differs in this alone. */
   readonly baseline?: Partial<Pick<Row, 'method' | 'arm' | 'variant'>>
 }
@@ -74,6 +76,8 @@ export interface Experiment {
   readonly title: string
   /** Of the thesis. */
   readonly section: string
+  /** The table whose runs it is drawn from. */
+  readonly of?: string
   readonly data: readonly DataSlot[]
   readonly rows: readonly Row[]
   /** The first is the one that rows are tested by. */
@@ -85,6 +89,8 @@ export interface Experiment {
   readonly figures: readonly Figure[]
   /** It trains perceptrons on points and needs no data: it has no rows of its own here. */
   readonly points?: true
+  /** It measures how long its rows take an image, and trains nothing. */
+  readonly timed?: true
   /** Folds of the thesis; left out: one split, 80/10/10. */
   readonly folds?: number
   readonly full: FullSettings

@@ -21,6 +21,8 @@ export interface Scale {
   readonly subset: number
   /** Left out: the rows' own. */
   readonly sizes?: readonly number[]
+  /** Width of the heatmaps' Gaussians at 256 px, px; left out: the thesis's. */
+  readonly sigma?: number
   readonly networks?: readonly NetworkName[]
   readonly shares?: readonly number[]
   /** The thesis's own: eight stacks of hourglasses, crops from images of 1,024 px. */
@@ -28,7 +30,7 @@ export interface Scale {
 }
 
 /** The split does not move with the seed of weights and order, so that runs of several seeds score the same images. */
-const SPLIT_SEED = 42
+export const SPLIT_SEED = 42
 
 /** One training of a method's networks, from which one row or several are read. */
 export interface Job {
@@ -83,6 +85,8 @@ const nameOf = (value: unknown): string => String(value).replace(/[^\w.-]/g, '')
 function jobOf(row: Row, scale: Scale, seed: number, fold?: number): Job {
   const { data, network, size, share = 1, variant = {} } = row
   const { features, epochs, batch, lr, schedule, augment, folds, subset } = scale
+  const sigma =
+    scale.sigma !== undefined && row.method === 'centre-heatmap' ? { sigma: scale.sigma } : undefined
   const settings: Job['settings'] = {
     ...{ method: row.method as MethodName, size, features, epochs, batch, lr, weightDecay: 0, seed, share },
     ...(network === 'unet' ? {} : { network }),
@@ -93,6 +97,7 @@ function jobOf(row: Row, scale: Scale, seed: number, fold?: number): Job {
     ...(scale.full && row.method === 'centre-heatmap' ? { stacks: 8 } : {}),
     ...(scale.full && row.method === 'end-to-end' ? { resolution: 1024 } : {}),
     ...variant,
+    ...sigma,
   }
   const key = [
     ...[data, row.method, network, `${size}px`, `${features}f`, epochs === null ? 'auto' : `${epochs}e`],
@@ -100,7 +105,7 @@ function jobOf(row: Row, scale: Scale, seed: number, fold?: number): Job {
     ...(subset < 1 ? [`subset${subset}`] : []),
     ...(augment === 'none' ? [] : [augment]),
     ...(scale.full ? ['full'] : []),
-    ...Object.entries(variant).map(([name, value]) => `${name}-${nameOf(value)}`),
+    ...Object.entries({ ...variant, ...sigma }).map(([name, value]) => `${name}-${nameOf(value)}`),
     `seed${seed}`,
     ...(fold === undefined ? [] : [`fold${fold}of${folds}`]),
   ].join('-')
@@ -138,14 +143,19 @@ export function planExperiment(experiment: Experiment, scale: Scale, folders: Re
   return { rows, jobs: [...jobs.values()] }
 }
 
-const withoutFolder = ({ data, on }: Row, folders: ReadonlySet<string>): string | undefined => {
+/** Why a row lacks its images, or undefined. */
+export const withoutFolder = (
+  { data, on }: Pick<Row, 'data' | 'on'>,
+  folders: ReadonlySet<string>,
+): string | undefined => {
   const lacking = [data, ...(on ? [on] : [])].find((key) => !folders.has(key))
   return lacking === undefined ? undefined : `no folder for ${lacking} was given`
 }
 
 /** The plan without jobs whose every arm another job gives with the same settings: approach B trains all of approach A. */
 export function sharing({ rows, jobs }: Plan): Plan {
-  const rest = ({ settings: { method: _, ...settings }, data, on }: Job) =>
+  // The width of heatmaps is nothing to networks that make none.
+  const rest = ({ settings: { method: _, sigma: __, ...settings }, data, on }: Job) =>
     JSON.stringify([settings, data, on])
   const covers = (a: Job, b: Job): boolean =>
     a !== b &&

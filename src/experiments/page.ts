@@ -2,15 +2,12 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DataError } from '../gpu/errors.ts'
 import { writeFileAtomic } from '../node/atomic.ts'
-import { ELSEWHERE, EXPERIMENTS } from './catalogue.ts'
-import { type Experiment, SCORE_TITLES } from './experiment.ts'
-import { scaleText, timeText } from './report.ts'
-import type { ExperimentResults, RowResult } from './results.ts'
-import { blandAltman, pearson } from './statistics.ts'
-import { comparison, labelsOf, missingOf, pValue } from './tables.ts'
-
-/** Differences at this level are called differences. */
-const LEVEL = 0.05
+import { EXPERIMENTS } from './catalogue.ts'
+import type { Experiment } from './experiment.ts'
+import { agreements, centres, LEVEL, learning, sentenceOf, signed, thesisOf, verdicts } from './findings.ts'
+import { scaleText, sourcesOf, timeText } from './report.ts'
+import type { ExperimentResults } from './results.ts'
+import { across, comparison, missingOf, pValue, quartiles, type TextTable } from './tables.ts'
 
 /**
  * Writes one page of Markdown from the JSON files of experiments.
@@ -48,121 +45,122 @@ async function readResults(file: string): Promise<ExperimentResults> {
   return results as ExperimentResults
 }
 
+/** Results with the experiment that they are of, and the results whose runs they are drawn from. */
+interface Part {
+  readonly experiment: Experiment
+  readonly results: ExperimentResults
+  /** Without the rows that were not run. */
+  readonly run: ExperimentResults
+  readonly of?: string
+}
+
+function partsOf(all: readonly ExperimentResults[]): Part[] {
+  return all.map((results) => {
+    const experiment = EXPERIMENTS.find((e) => e.id === results.experiment)!
+    const run = { ...results, rows: results.rows.filter((row) => !row.missing) }
+    const source = all.find(({ experiment: id }) => id === experiment.of)
+    const same = source && JSON.stringify(source.scale) === JSON.stringify(results.scale)
+    return { experiment, results, run, ...(same ? { of: source.experiment } : {}) }
+  })
+}
+
 function pageOf(all: readonly ExperimentResults[]): string {
+  const parts = partsOf(all)
   const ids = new Set(all.map((r) => r.experiment))
-  const absent = EXPERIMENTS.filter((e) => !ids.has(e.id)).map((e) => `${e.id}: ${e.title}`)
-  const minutes = Math.round(all.reduce((sum, r) => sum + r.seconds, 0) / 60)
+  const absent = EXPERIMENTS.filter((e) => !ids.has(e.id)).map((e) => `- ${e.id}: ${e.title}`)
+  const seconds = parts.reduce((sum, { of, results }) => sum + (of ? 0 : results.seconds), 0)
   const adapters = [...new Set(all.map((r) => r.adapter))].join('; ')
   return `# Results
 
-Written by \`fovea reproduce --page docs/results.md\` from the JSON files in [results](results/), which \`fovea reproduce ID\`
-wrote. Do not edit it.
+The thesis's experiments at small size, on images that stand in for its own where a section says so: small networks, small
+inputs, minutes where it took hours. They say whether its **effects** show at this size, not whether its **values** are met.
+[Experiments](experiments.md) tells how to run them on your folders, and at full size.
 
-Every experiment here ran at small size, on stand-ins for the thesis's data, for minutes where the thesis took hours: the
-numbers say whether its *effects* show at this size, not whether its *values* are met. Adapter: ${adapters}; experiments
-that share runs count them each, ${minutes} min in all. Scores are of held-out images in the space of the image, what a user gets;
-the thesis scored single-object polar predictions in polar space, and a column of that name stands beside them.
-Images of held-out parts were scored once, after all trainings. "Held" below means: the difference has the thesis's sign and
-p < ${LEVEL} by Wilcoxon's signed-rank test, paired by image; of several seeds an image's mean is tested. Slices of one patient and
-images of one microscope are not independent, so p is a guide and no more.
+- Adapter: ${adapters}. ${timeText(seconds)} of training and scoring in all.
+- Scores are means over held-out images, taken in the space of the image: of the mask that a user gets. The thesis scored
+  single-object polar predictions in polar space; a column of that name stands beside ours.
+- ± is the standard deviation over runs (seeds or folds). Held-out images were scored once, after all trainings.
+- "Held": the difference has the thesis's sign and p < ${LEVEL} by Wilcoxon's signed-rank test, paired by image (of several seeds,
+  an image's mean). "Not shown": p is larger. Slices of one patient and images of one microscope are not independent, so p is
+  a guide and no more. Nothing is corrected for the number of tests.
 
-${all.map(section).join('\n')}
-## Not run
+This page is written by \`fovea reproduce --page docs/results.md\` from the JSON files in [results](results/); do not edit it.
 
-${absent.map((text) => `- ${text}`).join('\n')}
-${Object.entries(ELSEWHERE)
-  .map(([id, sentence]) => `- ${id}: ${sentence}`)
-  .join('\n')}
-`
+${summary(parts)}
+${parts.map(section).join('\n')}${absent.length > 0 ? `\n## Not run\n\n${absent.join('\n')}\n` : ''}`
 }
 
-const cell = (text: string): string => text.replaceAll('|', '\\|')
+const cell = (text: string): string => text.replaceAll('|', '\\|').replace(/(^| )-(?=\d)/g, '$1−')
 const line = (cells: readonly string[]): string => `| ${cells.map(cell).join(' | ')} |`
 
-function section(results: ExperimentResults): string {
-  const experiment = EXPERIMENTS.find((e) => e.id === results.experiment)!
-  const run: ExperimentResults = { ...results, rows: results.rows.filter((row) => !row.missing) }
-  const { columns, rows } = comparison(experiment, run)
-  const sets = results.data.flatMap(({ key, title, images }) =>
-    images
-      ? [
-          `${key} (for ${title}): ${images.train} training, ${images.validation} validation, ${images.test} held-out images a run`,
-        ]
-      : [],
+/** Numbers to the right, words to the left. */
+function markdown({ columns, rows }: TextTable): string {
+  const isNumber = (text: string): boolean => /^([−+<]? ?\d[^a-z]*$|–$)/.test(text)
+  const rule = columns.map((_, i) => (i > 0 && rows.every((row) => isNumber(row[i]!)) ? '---:' : '---'))
+  return [line(columns), line(rule), ...rows.map(line)].join('\n')
+}
+
+/** Every effect that the thesis gives numbers for, in one table. */
+function summary(parts: readonly Part[]): string {
+  const rows = parts.flatMap(({ experiment, run, of }) =>
+    of
+      ? []
+      : verdicts(experiment, run)
+          .filter(({ thesis }) => thesis !== undefined)
+          .map((verdict) => {
+            const { label, against, difference, score, p, outcome } = verdict
+            const link = `[${experiment.id}](#${anchorOf(experiment)})`
+            const ours = `${signed(difference)} ${score}`
+            return [link, `${label}, against ${against}`, thesisOf(verdict), ours, pValue(p), outcome]
+          }),
   )
-  const notes = [
-    ...verdicts(experiment, run),
-    ...agreements(experiment, run),
-    ...centres(experiment, run),
-    ...missingOf(results).map((text) => `Not run: ${text}.`),
-  ]
-  return `## ${results.experiment}: ${results.title}
-
-${scaleText(results)} ${timeText(results.seconds)}.${sets.length > 0 ? ` ${sets.join('; ')}.` : ''}
-
-${line(columns)}
-${line(columns.map((_, i) => (i === 0 ? '---' : '---:')))}
-${rows.map(line).join('\n')}
-${notes.length > 0 ? `\n${notes.map((t) => `- ${t}`).join('\n')}\n` : ''}`
+  const columns = ['experiment', 'effect', 'thesis', 'ours', 'p', 'outcome']
+  return rows.length === 0 ? '' : `## In short\n\n${markdown({ title: '', columns, rows })}\n`
 }
 
-/** What held and what did not, a sentence a tested row. */
-function verdicts({ scores, polarSpace }: Experiment, { rows }: ExperimentResults): string[] {
-  const labels = labelsOf(rows)
-  const name = scores[0]!
-  return rows.flatMap((row, i) => {
-    const { test } = row
-    if (!test) return []
-    const base = baselineOf(rows, row)
-    const [ours, theirs] = [row.scores![name].mean, base?.scores?.[name].mean]
-    if (theirs === undefined) return []
-    const [a, b] = [row.thesis[name]?.value, base?.thesis[name]?.value]
-    const difference = ours - theirs
-    const text = `${labels[i]}: ${signed(difference)} ${SCORE_TITLES[name]} against ${test.against} (p ${pValue(test.p).replace(/^(?!<)/, '= ')}, ${test.images} images)`
-    if (a === undefined || b === undefined)
-      return [`${text}; ${test.p < LEVEL ? (difference > 0 ? 'better' : 'worse') : 'no difference shown'}`]
-    const held =
-      test.p < LEVEL
-        ? difference > 0 === a > b
-          ? 'held'
-          : 'the opposite of the thesis'
-        : 'not shown at this size'
-    return [`${text}; the thesis has ${signed(a - b)}${polarSpace ? ' in polar space' : ''}: ${held}`]
-  })
+const heading = ({ id, title }: Experiment): string => `${id}: ${title}`
+
+/** As GitHub makes it of the heading. */
+const anchorOf = (experiment: Experiment): string =>
+  heading(experiment)
+    .toLowerCase()
+    .replace(/[^\p{L}\p{N} _-]/gu, '')
+    .replaceAll(' ', '-')
+
+function section({ experiment, results, run, of }: Part): string {
+  const about = of
+    ? [`From the runs of ${of}.`]
+    : [
+        `${scaleText(results)} ${timeText(results.seconds)}.`,
+        ...sourcesOf(results).map(([key, text]) => `- ${key}: ${text}`),
+        ...(results.note ? [`- ${results.note}`] : []),
+      ]
+  const sentences =
+    of && !experiment.figures.includes('share') ? [] : verdicts(experiment, run).map(sentenceOf)
+  const missing = of ? [] : missingOf(results).map((text) => `Not run: ${text}.`)
+  const notes = [...sentences, ...missing].map((text) => `- ${text}`)
+  return `## ${heading(experiment)}
+
+${about.join('\n').replace('\n- ', '\n\n- ')}
+
+${tablesOf(experiment, run, of !== undefined)
+  .filter(({ rows }) => rows.length > 0)
+  .map((table, i) => (i === 0 ? markdown(table) : `${table.title}:\n\n${markdown(table)}`))
+  .join('\n\n')}
+${notes.length > 0 ? `\n${notes.join('\n')}\n` : ''}`
 }
 
-/** The row that a test names, of the same data, network, size and share. */
-const baselineOf = (rows: readonly RowResult[], { test, data, on, network, size, share }: RowResult) =>
-  rows.find(
-    (r) =>
-      r.label === test!.against &&
-      r.data === data &&
-      r.on === on &&
-      r.network === network &&
-      r.size === size &&
-      r.share === share,
-  )
-
-const signed = (v: number): string => `${v < 0 ? '−' : '+'}${Math.abs(v).toFixed(3)}`
-
-function agreements({ figures }: Experiment, { rows }: ExperimentResults): string[] {
-  if (!figures.includes('bland-altman')) return []
-  return rows.flatMap(({ label, images }) => {
-    if (!images || images.ids.length < 2) return []
-    const { bias, limits } = blandAltman(images.measured, images.truth)
-    return [
-      `${label}: pixels an image against truth, Pearson's r ${pearson(images.measured, images.truth).toFixed(3)}, bias ${bias.toFixed(1)}, limits of agreement ${limits[0].toFixed(1)} to ${limits[1].toFixed(1)}`,
-    ]
-  })
-}
-
-function centres({ figures }: Experiment, { rows }: ExperimentResults): string[] {
-  if (!figures.includes('centre-error')) return []
-  return rows.flatMap(({ label, arm, images }) => {
-    const errors = images?.originError
-    if (!errors || errors.length < 2 || arm.endsWith('truth')) return []
-    return [
-      `${label}: error of the centre against DSC, Pearson's r ${pearson(errors, images.dice).toFixed(3)}`,
-    ]
+/** A table in full; of a figure what it shows, as numbers. */
+function tablesOf(experiment: Experiment, run: ExperimentResults, drawn: boolean): TextTable[] {
+  const { figures, points } = experiment
+  if (points) return [across(experiment, run, 'points')]
+  if (figures.includes('share')) return [across(experiment, run, 'share')]
+  if (!drawn) return [comparison(experiment, run)]
+  return figures.flatMap((figure) => {
+    if (figure === 'learning-curves') return [learning(run)]
+    if (figure === 'centre-error') return [centres(run)]
+    if (figure === 'bland-altman') return [agreements(run)]
+    if (figure === 'violins') return [quartiles(experiment, run)]
+    return figure === 'size' ? [across(experiment, run, 'size')] : []
   })
 }

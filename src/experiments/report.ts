@@ -1,7 +1,10 @@
 import { readFile } from 'node:fs/promises'
 import { writeReport } from '../node/report.ts'
+import { agreementChart } from '../report/agreement.ts'
+import { precisionRecall, trainingCurves } from '../report/plots.ts'
 import type { Report } from '../report/report.ts'
-import { agreement, lines, precisionRecall, type Series, scatter, violins } from './charts.ts'
+import { kindOf } from '../runs/network-kinds.ts'
+import { lines, type Series, scatter, violins } from './charts.ts'
 import { type Experiment, SCORE_TITLES, type ScoreName } from './experiment.ts'
 import type { ExperimentResults, RowResult } from './results.ts'
 import { pictureFile } from './run.ts'
@@ -23,10 +26,10 @@ export async function writeExperimentReport(
 }
 
 async function reportOf(out: string, experiment: Experiment, results: ExperimentResults): Promise<Report> {
-  const { figures, scores, polarSpace } = experiment
+  const { figures, scores, polarSpace, timed } = experiment
   const table = comparison(experiment, shownRows(results), { tests: false })
   const missing = missingOf(results)
-  const first = SCORE_TITLES[scores[0]!]
+  const first = scores[0] ? SCORE_TITLES[scores[0]] : ''
   const labels = labelsOf(results.rows)
   const rows = results.rows.map((row, i) => ({ ...row, label: labels[i]! })).filter(isDone)
   const sets = [...new Set(rows.map(setOf))]
@@ -71,26 +74,22 @@ async function reportOf(out: string, experiment: Experiment, results: Experiment
     for (const { set, groups: g } of groups)
       charts.push({ title: `${set}: density over images`, svg: await violins(g, first) })
   if (has('precision-recall'))
-    await each('precision and recall', async (set) =>
-      drawn(
-        rows
-          .filter((r) => setOf(r) === set)
-          .map(({ label, precisionRecall, thresholds }) => ({
-            name: label,
-            points: (thresholds?.filter(({ low }) => low === 0) ?? precisionRecall!).map(
-              ({ recall: x, precision: y }) => ({ x, y }),
-            ),
-          })),
-        precisionRecall,
-        'Thresholds of the map from 0.05 to 0.95, over all pixels of all images; of fused maps t₂ from 0 to 0.9 at t₁ = 0, mean over images.',
-      ),
-    )
+    await each('precision and recall', async (set) => {
+      const series = rows
+        .filter((r) => setOf(r) === set)
+        .map(({ label, precisionRecall: curve, thresholds }) => ({
+          name: label,
+          points: thresholds?.filter(({ low }) => low === 0) ?? curve!,
+        }))
+      const caption =
+        'Thresholds of the map from 0.05 to 0.95, over all pixels of all images; of fused maps t₂ from 0 to 0.9 at t₁ = 0, mean over images.'
+      return { svg: await precisionRecall(series), caption }
+    })
   if (has('bland-altman'))
     for (const { label, images } of rows)
       if (images.ids.length > 1) {
-        const { svg, bias, limits, r } = await agreement(images.measured, images.truth, 'pixels an image')
-        const caption = `Bias ${bias.toFixed(1)}, limits ${limits[0].toFixed(1)} to ${limits[1].toFixed(1)} pixels; Pearson's r ${r.toFixed(3)} over ${images.ids.length} images`
-        charts.push({ title: `${label}: agreement`, svg, caption })
+        const { measured, truth } = images
+        charts.push(await agreementChart(`${label}: agreement`, measured, truth, 'pixels an image'))
       }
   return {
     title: `${results.experiment}: ${results.title}`,
@@ -100,11 +99,12 @@ async function reportOf(out: string, experiment: Experiment, results: Experiment
     tables: [
       {
         ...table,
-        note:
-          'Where truth and prediction are both empty, an image scores 1; where one of them is, 0.' +
-          (polarSpace
-            ? ' The thesis scored polar predictions in polar space against the polar truth: its numbers compare with the column of polar space; the Cartesian scores are those of the masks that a user gets.'
-            : ''),
+        note: timed
+          ? 'Networks alone: the same passes through both networks and nothing between them.'
+          : 'Where truth and prediction are both empty, an image scores 1; where one of them is, 0.' +
+            (polarSpace
+              ? ' The thesis scored polar predictions in polar space against the polar truth: its numbers compare with the column of polar space; the Cartesian scores are those of the masks that a user gets.'
+              : ''),
       },
       ...(tests(results, labels).length > 0
         ? [
@@ -133,13 +133,9 @@ async function reportOf(out: string, experiment: Experiment, results: Experiment
 
 const setOf = ({ data, on }: RowResult): string => (on ? `${data} → ${on}` : data)
 
-async function drawn(
-  series: readonly Series[],
-  draw: (series: readonly Series[]) => Promise<string>,
-  caption?: string,
-) {
+async function drawn(series: readonly Series[], draw: (series: readonly Series[]) => Promise<string>) {
   const kept = series.filter(({ points }) => points.length > 0)
-  return kept.length === 0 ? undefined : { svg: await draw(kept), ...(caption ? { caption } : {}) }
+  return kept.length === 0 ? undefined : { svg: await draw(kept) }
 }
 
 /** The rows of a data set as lines: one a method's arm and network, a point a share or size. */
@@ -175,32 +171,29 @@ const tests = ({ rows }: ExperimentResults, labels: readonly string[]): (string 
     test ? [[labels[i]!, test.against, test.images, test.medianDifference, pValue(test.p)]] : [],
   )
 
-/** Learning curves of the first run; those of networks that were measured alike together. */
+/** Learning curves of the first run, by data set and size. */
 function curvesOf({ curves }: ExperimentResults): NonNullable<Report['curves']> {
-  const sets = [...new Set(curves.map((c) => `${c.data}, ${c.size}²`))]
-  const of = (set: string, name: 'lossName' | 'scoreName', values: 'loss' | 'validation') => {
-    const own = curves.filter((c) => `${c.data}, ${c.size}²` === set)
-    return [...new Set(own.map((c) => c[name]))].map((what) => ({
-      title: `${set}: ${values === 'loss' ? 'training loss' : 'validation'}, first run`,
-      yLabel: what === 'DSC' ? 'DSC, each network in its own space' : what,
-      series: own
-        .filter((c) => c[name] === what)
-        .map((c) => ({ name: c.title, epochs: c[values].map((_, i) => i + 1), values: c[values] })),
-    }))
-  }
-  return sets.flatMap((set) => [...of(set, 'lossName', 'loss'), ...of(set, 'scoreName', 'validation')])
+  const setOf = ({ data, size }: (typeof curves)[number]) => `${data}, ${size}²`
+  return [...new Set(curves.map(setOf))].flatMap((set) =>
+    trainingCurves(
+      `${set}, first run`,
+      curves.filter((c) => setOf(c) === set),
+    ),
+  )
 }
 
 /** What was run, in a sentence. */
 export function scaleText({ scale, rows, data }: ExperimentResults): string {
   if (data.length === 0)
     return `Perceptrons of two hidden layers on ${rows[0]!.size}² points inside and outside a disc, ${scale.seeds.length} seeds.`
-  const { features, epochs, batch, lr, schedule, augment, seeds, folds, subset } = scale
+  const { features, epochs, batch, lr, schedule, augment, seeds, folds, subset, networks, sigma } = scale
+  if (rows.some((row) => row.time))
+    return `Networks of ${features} features with random weights, an image at a time; a perfect rough mask decides on the crops.`
   const sizes = [...new Set(rows.filter((r) => !r.missing).map((row) => `${row.size}²`))].join(', ')
   return (
     `Run at ${sizes} px, ${features} features, ${epochs === null ? 'epochs by the number of images' : `${epochs} epochs`}, batch ${batch}, ` +
     `learning rate ${lr} (${schedule}), augmentation ${augment}, ${seeds.length === 1 ? `seed ${seeds[0]}` : `seeds ${seeds.join(', ')}`}, ` +
-    `${folds === 0 ? 'one split 80/10/10' : `${folds} folds`}${subset < 1 ? `, ${100 * subset} % of the data` : ''}.`
+    `${folds === 0 ? 'one split 80/10/10' : `${folds} folds`}${subset < 1 ? `, ${100 * subset} % of the data` : ''}${sigma ? `, heatmaps of σ ${sigma} px at 256` : ''}${networks ? `; of the networks ${networks.map((n) => kindOf(n).title).join(', ')} alone` : ''}.`
   )
 }
 
@@ -208,21 +201,25 @@ export function scaleText({ scale, rows, data }: ExperimentResults): string {
 export const timeText = (seconds: number): string =>
   seconds < 120 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`
 
-function factsOf({ data, seconds }: ExperimentResults): [string, string][] {
-  return [
-    ...data.flatMap(({ key, title, layout, images }): [string, string][] =>
-      images
-        ? [
-            [
-              key,
-              `stands for ${title}; layout ${layout}; ${images.train} training, ${images.validation} validation, ${images.test} held-out images a run`,
-            ],
-          ]
-        : [],
-    ),
-    ['Time', `${timeText(seconds)} of training and scoring`],
-  ]
-}
+/** Every data set that was used: what it is in the thesis, what was taken here, and how many images. */
+export const sourcesOf = ({ data }: ExperimentResults): [key: string, text: string][] =>
+  data.flatMap(({ key, title, folder, images, scored }) => {
+    const taken = folder === undefined ? `for ${title}` : `${title} in the thesis, here the folder ${folder}`
+    if (images)
+      return [
+        [
+          key,
+          `${taken}; ${images.train} training, ${images.validation} validation, ${images.test} held-out images a run`,
+        ],
+      ]
+    return scored === undefined ? [] : [[key, `${taken}; ${scored} images, none of them trained on`]]
+  })
+
+const factsOf = (results: ExperimentResults): [string, string][] => [
+  ...sourcesOf(results),
+  ...(results.note ? [['Note', results.note] as [string, string]] : []),
+  ['Time', timeText(results.seconds)],
+]
 
 /** The pictures of each row's first run, where they are kept. */
 async function overlaysOf(out: string, rows: readonly RowResult[]): Promise<NonNullable<Report['overlays']>> {

@@ -1,3 +1,4 @@
+import { basename, resolve } from 'node:path'
 import { type Summary, summarize } from '../pipelines/scores.ts'
 import type { DataSlot, Experiment, Row, ScoreName } from './experiment.ts'
 import { type ArmResult, rounded, SCORE_NAMES } from './image-scores.ts'
@@ -11,6 +12,17 @@ export interface OverRuns {
   readonly sd: number
 }
 
+/** How long a row takes an image. */
+export interface RowTime {
+  /** From its pixels on the GPU to its mask read back; SD over images. */
+  readonly ms: OverRuns
+  /** The networks alone, in the same passes. */
+  readonly networksMs: number
+  /** That were cropped, an image. */
+  readonly objects: number
+  readonly images: number
+}
+
 /** One row of an experiment's results. */
 export interface RowResult {
   readonly label: string
@@ -22,6 +34,8 @@ export interface RowResult {
   readonly size: number
   readonly share: number
   readonly thesis: Row['thesis']
+  readonly thesisMs?: number
+  readonly time?: RowTime
   /** Why it was not run. */
   readonly missing?: string
   readonly runs: readonly {
@@ -58,6 +72,17 @@ export interface RowResult {
   readonly thresholds?: ArmResult['thresholds']
 }
 
+/** A data set of an experiment, and what was taken for it. */
+export interface DataUsed extends DataSlot {
+  /** Name of the folder that was given for it. */
+  readonly folder?: string
+  readonly layout?: string
+  /** Images a run, where it is trained on. */
+  readonly images?: JobResult['images']
+  /** Images that were scored or timed, where it is not trained on. */
+  readonly scored?: number
+}
+
 /** An experiment as it was run: what its JSON file holds. Scores only, no images. */
 export interface ExperimentResults {
   readonly fovea: 1
@@ -68,7 +93,9 @@ export interface ExperimentResults {
   /** Of trainings and scoring, over all its runs. */
   readonly seconds: number
   readonly scale: Scale
-  readonly data: readonly (DataSlot & { readonly layout?: string; readonly images?: JobResult['images'] })[]
+  readonly data: readonly DataUsed[]
+  /** What a reader should know of this run, in the words of who ran it. */
+  readonly note?: string
   readonly rows: readonly RowResult[]
   /** Learning curves, by network and data set: of the first run. */
   readonly curves: readonly {
@@ -112,14 +139,18 @@ export function resultsOf(
       0,
     ),
     scale,
-    data: experiment.data.map((slot) => {
-      const job = plan.jobs.find((j) => j.data === slot.key)
-      const result = job && byKey.get(job.key)
-      return { ...slot, ...(result ? { layout: result.layout, images: result.images } : {}) }
-    }),
+    data: experiment.data.map((slot) => ({ ...slot, ...usedOf(slot.key, plan, jobs) })),
     rows: rows.map((row, i) => ({ ...row, ...tested(plan.rows, rows, i) })),
     curves: curvesOf(plan, byKey),
   }
+}
+
+function usedOf(key: string, { jobs }: Plan, results: readonly JobResult[]): Partial<DataUsed> {
+  const trained = jobs.find((job) => job.data === key)
+  const result = trained && results.find((r) => r.key === trained.key)
+  if (result) return { layout: result.layout, images: result.images }
+  const scored = results.flatMap((r) => r.scored[key]?.[0]?.ids.length ?? [])[0]
+  return scored === undefined ? {} : { scored }
 }
 
 function rowOf(
@@ -237,6 +268,19 @@ function curvesOf({ jobs }: Plan, byKey: ReadonlyMap<string, JobResult>): Experi
       .networks.map(({ name: _, bestEpoch: __, seconds: ___, ...curves }) => ({ data, size, ...curves }))
   })
 }
+
+/** Results with the names of the folders that were given, and a note. */
+export const withSources = (
+  results: ExperimentResults,
+  { folders, note }: { readonly folders: ReadonlyMap<string, string>; readonly note?: string | undefined },
+): ExperimentResults => ({
+  ...results,
+  data: results.data.map((used) => {
+    const folder = folders.get(used.key)
+    return folder === undefined ? used : { ...used, folder: basename(resolve(folder)) }
+  }),
+  ...(note ? { note } : {}),
+})
 
 /** Pretty JSON in which a list of numbers or names is one line. */
 export const resultsText = (results: ExperimentResults): string =>

@@ -76,42 +76,58 @@ export async function readResult(work: Pick<Work, 'out'>, key: string): Promise<
   }
 }
 
-/** Trains every job that is not done, then looks at test images: each job's once, when all trainings are over. */
+/** The data sets that a job is to be scored on: its own held-out images, and all of others. */
+const wantedOf = ({ data, on }: Job): string[] => [data, ...on]
+
+/** Whether all that a job is to be scored on has been scored. */
+const isComplete = (result: JobResult, job: Job): boolean =>
+  wantedOf(job).every((name) => name in result.scored)
+
+/**
+ * Trains every job that is not done, then looks at test images: each job's once, when all trainings are over. A job that
+ * was scored on some data sets is scored on those that are new.
+ */
 export async function runJobs(work: Work, { jobs }: Plan): Promise<JobResult[]> {
-  const trained: { job: Job; plan: DataPlan; networks: TrainedNetwork[]; context: RunContext }[] = []
+  const trained: { job: Job; training: Training; known: JobResult | undefined }[] = []
   const results = new Map<string, JobResult>()
   for (const [i, job] of jobs.entries()) {
     const known = await readResult(work, job.key)
-    if (known) {
+    if (known && isComplete(known, job)) {
       results.set(job.key, known)
       continue
     }
     work.host.note(`${job.key} (${i + 1} of ${jobs.length})\n`)
-    trained.push({ job, ...(await trainJob(work, job)) })
+    trained.push({ job, training: await trainJob(work, job), known })
   }
-  for (const { job, plan, networks, context } of trained) {
+  for (const { job, training, known } of trained) {
     if (work.host.signal.aborted) throw new Interrupted('stopped; run the same command again to go on')
-    results.set(job.key, await scoreJob(work, job, { plan, networks, context }))
+    results.set(job.key, await scoreJob(work, job, training, known))
   }
   return jobs.map(({ key }) => results.get(key)!)
 }
 
-async function planJob(work: Work, { data, settings }: Job): Promise<DataPlan> {
-  const { collection } = work.experiment.data.find(({ key }) => key === data)!
-  const open: typeof openDataset = async (folder, options) => {
+/** Opens a folder; of one that holds several data sets the one that the experiment means by `key`. */
+const openerOf =
+  ({ experiment }: Work, key: string): typeof openDataset =>
+  async (folder, options) => {
+    const { collection } = experiment.data.find((slot) => slot.key === key)!
     const dataset = await openDataset(folder, options)
     return collection && dataset.layout === 'waterloo'
       ? openDataset(folder, { ...options, collection })
       : dataset
   }
-  return planOne(work.folders.get(data)!, data, settings, open)
+
+interface Training {
+  readonly plan: DataPlan
+  readonly networks: readonly TrainedNetwork[]
+  readonly context: RunContext
 }
 
-async function trainJob(work: Work, job: Job) {
+async function trainJob(work: Work, job: Job): Promise<Training> {
   const { host, device, activationCheckpointing = false } = work
-  const { settings } = job
+  const { settings, data } = job
   const out = folderOf(work, job)
-  const plan = await planJob(work, job)
+  const plan = await planOne(work.folders.get(data)!, data, settings, openerOf(work, data))
   // The file that `fovea evaluate --run` and `fovea predict --run` read.
   await RunFolder.open(out, { fovea: 1, data: [entryOf(plan)], settings })
   const context: RunContext = { host, out, settings, device, activationCheckpointing }
@@ -126,25 +142,31 @@ async function trainJob(work: Work, job: Job) {
 async function scoreJob(
   work: Work,
   job: Job,
-  { plan, networks, context }: { plan: DataPlan; networks: readonly TrainedNetwork[]; context: RunContext },
+  { plan, networks, context }: Training,
+  known: JobResult | undefined,
 ): Promise<JobResult> {
   const started = performance.now()
-  const { settings, key, seed, fold, on } = job
+  const { settings, key, seed, fold, data } = job
   const entry = entryOf(plan)
-  const scored: Record<string, ArmResult[]> = {}
-  const others = await Promise.all(on.map((other) => planWhole(work.folders.get(other)!, entry, settings)))
-  for (const [i, held] of [plan, ...others].entries()) {
-    const name = i === 0 ? plan.name : on[i - 1]!
+  const scored: Record<string, readonly ArmResult[]> = { ...known?.scored }
+  for (const name of wantedOf(job)) {
+    if (name in scored) continue
+    const held =
+      name === data
+        ? plan
+        : { ...(await planWhole(work.folders.get(name)!, entry, settings, openerOf(work, name))), name }
     const arms = await withNetworks(context, entry, (device, nets) =>
       methodOf(plan.method).score(device, nets, held.test, settings),
     )
-    scored[name] = []
+    const results: ArmResult[] = []
     for (const arm of arms) {
-      scored[name].push(await armOf(arm, held.test))
-      await keepPictures(work, job, name, { plan: { ...held, name }, networks: [], scored: [arm] }, arm)
+      results.push(await armOf(arm, held.test))
+      await keepPictures(work, job, name, { plan: held, networks: [], scored: [arm] }, arm)
     }
+    scored[name] = results
   }
   const { train, validation, test, dataset } = plan
+  const seconds = Math.round((performance.now() - started) / 1000)
   const result: JobResult = {
     ...{ key, adapter: (await work.device.get()).adapter.name, seed },
     ...(fold === undefined ? {} : { fold }),
@@ -156,7 +178,7 @@ async function scoreJob(
       validation: history.map((m) => rounded(m.validationScore)),
     })),
     scored,
-    scoringSeconds: Math.round((performance.now() - started) / 1000),
+    scoringSeconds: seconds + (known?.scoringSeconds ?? 0),
   }
   await writeFileAtomic(resultFile(work, key), `${JSON.stringify(result)}\n`)
   return result

@@ -29,10 +29,12 @@ export const shownRows = (results: ExperimentResults): ExperimentResults => ({
 
 /** Ours beside the thesis's, a line a row; with p values unless `tests` is false. */
 export function comparison(
-  { id, scores, polarSpace }: Experiment,
+  experiment: Experiment,
   results: ExperimentResults,
   { tests = true } = {},
 ): TextTable {
+  const { id, scores, polarSpace, timed } = experiment
+  if (timed) return times(experiment, results)
   const withTests = tests && results.rows.some((row) => row.test)
   const labels = labelsOf(results.rows)
   const first = scores[0]!
@@ -69,17 +71,104 @@ export function comparison(
   }
 }
 
+/** Milliseconds of an image beside the thesis's. */
+function times({ id }: Experiment, results: ExperimentResults): TextTable {
+  const labels = labelsOf(results.rows)
+  return {
+    title: `${id}: milliseconds an image, from its pixels on the GPU to its mask read back, mean ± SD over images`,
+    columns: ['row', 'thesis, ms', 'ours, ms', 'networks alone, ms', 'all else, ms', 'crops an image'],
+    rows: results.rows.map(({ thesisMs, time }, i) => [
+      labels[i]!,
+      thesisMs === undefined ? '–' : String(thesisMs),
+      ...(time
+        ? [
+            `${time.ms.mean.toFixed(1)} ± ${time.ms.sd.toFixed(1)}`,
+            time.networksMs.toFixed(1),
+            Math.max(0, time.ms.mean - time.networksMs).toFixed(1),
+            time.objects.toFixed(1),
+          ]
+        : ['–', '–', '–', '–']),
+    ]),
+  }
+}
+
+/** Where a row stands in a table of one score: its line, and its column. */
+type Place = (row: RowResult) => readonly [line: string, column: string]
+
+const PLACES = {
+  size: ({ label, size }) => [label, `${size}²`],
+  share: ({ label, share }) => [label.replace(/, \d+ %$/, ''), `${100 * share} %`],
+  // As `runBoundaries` names its rows.
+  points: ({ label }) => {
+    const [units, line] = label.replace('perceptron of ', '').split(/, (.*)/) as [string, string]
+    return [line, units]
+  },
+} satisfies Record<string, Place>
+
+/** The first score of every row, with what they differ in (input size, share of the training set, width) across. */
+export function across(
+  { id, scores }: Experiment,
+  results: ExperimentResults,
+  by: keyof typeof PLACES,
+): TextTable {
+  const cells = new Map<string, Map<string, string>>()
+  const columns = new Set<string>()
+  for (const row of results.rows) {
+    const [line, column] = PLACES[by](row)
+    columns.add(column)
+    const value = spread(row.scores?.[scores[0]!], row.runs.length)
+    cells.set(line, (cells.get(line) ?? new Map<string, string>()).set(column, value))
+  }
+  return {
+    title: `${id}: our ${SCORE_TITLES[scores[0]!]}`,
+    columns: [`our ${SCORE_TITLES[scores[0]!]}`, ...columns],
+    rows: [...cells].map(([line, own]) => [line, ...[...columns].map((column) => own.get(column) ?? '–')]),
+  }
+}
+
+/** How scores lie over images: quartiles, a line a row. */
+export function quartiles({ id, scores }: Experiment, results: ExperimentResults): TextTable {
+  const name = SCORE_TITLES[scores[0]!]
+  const labels = labelsOf(results.rows)
+  return {
+    title: `${id}: ${name} over images`,
+    columns: ['row', 'images', 'least', 'lower quartile', 'median', 'upper quartile', 'greatest'],
+    rows: results.rows.flatMap(({ images }, i) => {
+      if (!images) return []
+      const sorted = [...images.score].sort((a, b) => a - b)
+      const at = (part: number): string => three(quantile(sorted, part))
+      return [[labels[i]!, String(sorted.length), ...[0, 0.25, 0.5, 0.75, 1].map(at)]]
+    }),
+  }
+}
+
+/** Linear between the values beside it. */
+function quantile(sorted: readonly number[], part: number): number {
+  const at = part * (sorted.length - 1)
+  const below = sorted[Math.floor(at)]!
+  return below + (at % 1) * (sorted[Math.ceil(at)]! - below)
+}
+
 const sizesOf = ({ rows }: ExperimentResults): string =>
   [...new Set(rows.map((row) => `${row.size}²`))].join(', ')
 
-/** Rows that were not run, by the reason. */
+/** Rows that were not run, by the reason; all that lack images in one line. */
 export function missingOf({ rows }: ExperimentResults): string[] {
   const labels = labelsOf(rows)
   const reasons = new Map<string, string[]>()
-  for (const [i, { missing }] of rows.entries())
-    if (missing) reasons.set(missing, [...(reasons.get(missing) ?? []), labels[i]!])
-  return [...reasons].map(([reason, names]) => {
-    const many = names.length > 4 || reason.startsWith('no folder')
-    return `${reason}: ${many ? `${names.length} rows` : names.join('; ')}`
-  })
+  const lacking: string[] = []
+  for (const [i, { missing }] of rows.entries()) {
+    const folder = missing?.match(/^no folder for (.*) was given$/)?.[1]
+    if (folder) lacking.push(folder)
+    else if (missing) reasons.set(missing, [...(reasons.get(missing) ?? []), labels[i]!])
+  }
+  const counts = [...new Set(lacking)].map((key) => `${key} (${rowCount(lacking.filter((k) => k === key))})`)
+  return [
+    ...[...reasons].map(
+      ([reason, names]) => `${reason}: ${names.length > 4 ? rowCount(names) : names.join('; ')}`,
+    ),
+    ...(counts.length > 0 ? [`no folder was given for ${counts.join(', ')}`] : []),
+  ]
 }
+
+const rowCount = ({ length }: readonly unknown[]): string => `${length} ${length === 1 ? 'row' : 'rows'}`

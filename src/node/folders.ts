@@ -92,6 +92,7 @@ export async function openDataset(folder: string, options: OpenOptions = {}): Pr
       ...(entry.depth === undefined ? {} : { depth: entry.depth }),
       originalSize: [sizes[i]!.height, sizes[i]!.width],
       load: () => cache(entry.id, async () => prepareSample(await readSample(entry), { ...prepare, depth })),
+      original: () => readSample(entry),
     }
   })
   const loaded = channels + (options.depthChannel ? 1 : 0)

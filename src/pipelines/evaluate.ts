@@ -16,7 +16,7 @@ import { type SegmentSeveralOptions, segmentSeveral } from './segment-several.ts
 import { type SegmentThenSegmentOptions, segmentThenSegment } from './segment-then-segment.ts'
 import { stackImages, stackSamples } from './tasks.ts'
 import type { NetworkOutput } from './training-options.ts'
-import { brightestOfMap, centreOfMap } from './transforms/parameters.ts'
+import { brightestOfMap, centreOfMap, type ParameterFunction } from './transforms/parameters.ts'
 import { type PolarOptions, polarTransform } from './transforms/polar.ts'
 
 /** What a method made of one image. */
@@ -32,6 +32,8 @@ export interface Evaluated {
   readonly originError?: number
   /** Probabilities (H, W). */
   readonly prediction: Float32Array
+  /** What it was scored against (H, W), where that is not the image's mask. */
+  readonly truth?: Float32Array
   readonly height: number
   readonly width: number
 }
@@ -101,21 +103,25 @@ function evaluated(sample: Sample, data: SampleData, prediction: Float32Array): 
 export interface PolarEvaluation extends PolarOptions, InferenceOptions {
   /**
    * Where the origins come from: the ground truth, the centre of mass of a Cartesian network's prediction (approach A),
-   * or the brightest pixel of a network's heatmap (approach B).
+   * the brightest pixel of a network's heatmap (approach B), or what another f_ϕ makes of a network's output.
    */
-  readonly origins: 'truth' | { readonly cartesian: Module } | { readonly heatmap: Module }
+  readonly origins:
+    | 'truth'
+    | { readonly cartesian: Module }
+    | { readonly heatmap: Module }
+    | { readonly network: Module; readonly at: ParameterFunction }
 }
 
 /** The network that finds origins, none for the truth, and what makes an origin of its map. */
 function localiserOf(origins: PolarEvaluation['origins'], precision: Precision | undefined) {
   if (origins === 'truth') return { parameters: centreOfMap() }
-  const heatmap = 'heatmap' in origins
-  const net = (heatmap ? origins.heatmap : origins.cartesian).eval()
-  const forward = inference(net, precision)
-  return {
-    localise: forward,
-    parameters: heatmap ? brightestOfMap() : centreOfMap(),
-  }
+  const { network, at } =
+    'network' in origins
+      ? origins
+      : 'heatmap' in origins
+        ? { network: origins.heatmap, at: brightestOfMap() }
+        : { network: origins.cartesian, at: centreOfMap() }
+  return { localise: inference(network.eval(), precision), parameters: at }
 }
 
 /** Polar segmentation about a found origin, mapped back. Scores in Cartesian and in polar space. */

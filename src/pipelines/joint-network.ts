@@ -7,7 +7,7 @@ export abstract class JointNetwork<Parts extends Readonly<Record<string, Module>
   override readonly leastTrainingBatch: number
 
   /** @param networks belong to this module from now on */
-  constructor(protected readonly networks: Parts) {
+  constructor(readonly networks: Parts) {
     super()
     for (const [name, net] of Object.entries(networks)) this.part(name, net)
     this.leastTrainingBatch = Math.max(...Object.values(networks).map((net) => net.leastTrainingBatch))

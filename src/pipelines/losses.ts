@@ -1,7 +1,9 @@
 import { add } from '../autograd/ops/add.ts'
 import { argmax2d } from '../autograd/ops/argmax2d.ts'
+import { centerOfMass } from '../autograd/ops/center-of-mass.ts'
 import { eq, gt } from '../autograd/ops/comparison.ts'
 import { div } from '../autograd/ops/div.ts'
+import { mean } from '../autograd/ops/mean.ts'
 import { mseLoss } from '../autograd/ops/mse-loss.ts'
 import { mul } from '../autograd/ops/mul.ts'
 import { neg } from '../autograd/ops/neg.ts'
@@ -50,3 +52,19 @@ export function centreScore(output: NetworkOutput, target: Tensor): Tensor {
   const off = sub(argmax2d(stacksOf(output).at(-1)!), argmax2d(target))
   return neg(sqrt(sum(square(off), { axes: [1] })))
 }
+
+/** Squared distances (N) of origins (N, 2) from the centres of mass of masks (N, 1, H, W), px². */
+const squaredOffsets = (origins: Tensor, truth: Tensor): Tensor => {
+  const centres = truth.device.noGrad(() => centerOfMass(truth))
+  return sum(square(sub(origins, centres)), { axes: [1] })
+}
+
+/** Mean squared distance of origins (N, 2) from the truth's centres of mass, in the images' shorter side: a scalar. */
+export function originLoss(origins: Tensor, truth: Tensor): Tensor {
+  const side = Math.min(truth.shape[2]!, truth.shape[3]!)
+  return mul(mean(squaredOffsets(origins, truth)), 1 / side ** 2)
+}
+
+/** Minus the distance of each origin (N, 2) from the truth's centre of mass, px, (N): for `train`'s `score`. */
+export const originScore = (origins: Tensor, truth: Tensor): Tensor =>
+  neg(sqrt(squaredOffsets(origins, truth)))

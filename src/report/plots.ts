@@ -14,6 +14,12 @@ export interface Distribution {
   values: readonly number[]
 }
 
+/** Precision and recall at one threshold after another. */
+export interface PrecisionRecall {
+  readonly name: string
+  readonly points: readonly { readonly precision: number; readonly recall: number }[]
+}
+
 /** Colour and dash of the n-th series: apart on light and dark ground, and without colour. */
 export const SERIES: readonly { colour: string; dash: readonly number[] }[] = [
   { colour: '#1f83d6', dash: [] },
@@ -65,6 +71,62 @@ export function learningCurves(curves: readonly Curve[], yLabel: string): Promis
     },
   })
 }
+
+/** A network's training, a value an epoch. */
+export interface TrainingHistory {
+  readonly title: string
+  readonly lossName: string
+  readonly scoreName: string
+  readonly loss: readonly number[]
+  readonly validation: readonly number[]
+}
+
+/**
+ * Learning curves of networks: training loss and validation score, those of networks that were measured alike in one
+ * chart.
+ *
+ * @param heading begins the titles
+ * @returns what `Report.curves` takes
+ */
+export function trainingCurves(
+  heading: string,
+  networks: readonly TrainingHistory[],
+): { title: string; yLabel: string; series: Curve[] }[] {
+  const of = (name: 'lossName' | 'scoreName', values: 'loss' | 'validation') =>
+    [...new Set(networks.map((n) => n[name]))].map((measure) => ({
+      title: `${heading}: ${values === 'loss' ? 'training loss' : 'validation'}`,
+      yLabel: measure === 'DSC' ? 'DSC, each network in its own space' : measure,
+      series: networks
+        .filter((n) => n[name] === measure)
+        .map((n) => ({ name: n.title, epochs: n[values].map((_, i) => i + 1), values: n[values] })),
+    }))
+  return [...of('lossName', 'loss'), ...of('scoreName', 'validation')]
+}
+
+/** Precision against recall: a line a series, its points joined in their order. */
+export function precisionRecall(series: readonly PrecisionRecall[]): Promise<string> {
+  const names = series.map((s) => s.name)
+  return renderPlot({
+    width: 400,
+    height: 260,
+    data: { values: series.flatMap(({ name, points }) => points.map((p, step) => ({ name, step, ...p }))) },
+    mark: { type: 'line', strokeWidth: 2, point: { size: 24 } },
+    encoding: {
+      x: { field: 'recall', type: 'quantitative', scale: { zero: false, nice: true } },
+      y: { field: 'precision', type: 'quantitative', scale: { zero: false, nice: true } },
+      order: { field: 'step', type: 'quantitative' },
+      color: coloursOf(names),
+    },
+  })
+}
+
+/** A colour a name, with a legend under the chart. */
+export const coloursOf = (names: readonly string[]) => ({
+  field: 'name',
+  type: 'nominal' as const,
+  scale: { domain: [...names], range: names.map((_, i) => seriesStyle(i).colour) },
+  legend: { title: null, orient: 'bottom' as const, columns: 1, labelLimit: 380, labelColor: 'currentColor' },
+})
 
 /**
  * Distributions: for each method a box (quartiles, whiskers to 1.5 times their distance) over its values,

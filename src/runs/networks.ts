@@ -8,6 +8,7 @@ import { loadPretrained } from '../node/pretrained.ts'
 import { RunFolder } from '../node/run-folder.ts'
 import { readWeights } from '../node/safetensors.ts'
 import { readCheckpoint } from '../pipelines/checkpoint.ts'
+import type { JointNetwork } from '../pipelines/joint-network.ts'
 import type { RecoveringDevice } from '../pipelines/recover.ts'
 import { type NetworkOutput, type TrainResult, train } from '../pipelines/training.ts'
 import { Interrupted, type RunHost } from './host.ts'
@@ -25,7 +26,7 @@ export interface TrainedNetwork extends TrainResult {
   readonly lossName: string
   readonly scoreName: string
   /** The network whose weights it began from. */
-  readonly from?: string
+  readonly from?: NonNullable<NetworkPlan['from']>
   readonly seconds: number
 }
 
@@ -64,7 +65,7 @@ async function loadBest(device: Device, net: Module, out: string, folder: string
 const kindFor = (network: NetworkPlan, settings: Settings): NetworkKind =>
   network.kind ?? kindOf(settings.network)
 
-/** Fills a network with the best weights of the one that it starts from. */
+/** Fills a network with the best weights of the one that it starts from, or its parts with those of one each. */
 async function begin(
   device: Device,
   net: Module,
@@ -72,6 +73,12 @@ async function begin(
   plan: DataPlan,
   { from, receive }: NetworkPlan,
 ): Promise<void> {
+  if (typeof from === 'object') {
+    const { networks } = net as JointNetwork<Networks>
+    for (const [part, name] of Object.entries(from))
+      await loadBest(device, networks[part]!, out, networkFolder(out, plan.name, name))
+    return
+  }
   const folder = networkFolder(out, plan.name, from!)
   if (!receive) return loadBest(device, net, out, folder)
   const earlier = methodOf(plan.method)
@@ -118,7 +125,8 @@ export async function trainNetwork(
   const samples = (await network.trainOf?.(images)) ?? images
   const validation = (await network.validationOf?.(plan.validation)) ?? plan.validation
   // By objects, an epoch is longer, and fewer are as many images.
-  const epochs = epochsFor(network.trainOf ? samples.length : plan.train.length * share, settings)
+  const epochs =
+    (network.epochs ?? 1) * epochsFor(network.trainOf ? samples.length : plan.train.length * share, settings)
   const { channels: inChannels } = plan.dataset
   const kind = kindFor(network, settings)
   const store = await RunFolder.open(folder, {
@@ -141,6 +149,7 @@ export async function trainNetwork(
     ...precision,
   })
   const title = `${plan.name}, ${network.title}`
+  const { lossOf } = network
   const { loss, score, lossName = 'soft Dice loss', scoreName = 'DSC' } = network.measure ?? {}
   const display = await host.display(title, epochs, scoreName)
   try {
@@ -156,7 +165,7 @@ export async function trainNetwork(
           validation,
           ...{ epochs, lr, weightDecay, seed, store, ...precision },
           batchSize: batch,
-          ...(loss ? { loss } : {}),
+          ...(lossOf || loss ? { loss: lossOf?.(net) ?? loss! } : {}),
           ...(score ? { score } : {}),
           ...(settings.patience === null ? {} : { patience: settings.patience }),
           ...(schedule === 'cosine' ? { schedule: cosineSchedule({ epochs }) } : {}),

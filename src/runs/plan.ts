@@ -128,8 +128,13 @@ export const entryOf = ({ name, folder, method, dataset }: DataPlan): DataEntry 
 export const networkFolder = (out: string, data: string, network: string): string => join(out, data, network)
 
 /** Another folder for the networks of a run: all of it is held out. */
-export async function planWhole(folder: string, entry: DataEntry, settings: Settings): Promise<DataPlan> {
-  const dataset = await openDataset(folder, {
+export async function planWhole(
+  folder: string,
+  entry: DataEntry,
+  settings: Settings,
+  open: typeof openDataset = openDataset,
+): Promise<DataPlan> {
+  const dataset = await open(folder, {
     ...viewOf(entry.method, settings),
     channels: (entry.channels - (settings.depthChannel ? 1 : 0)) as 1 | 3,
     normalize: defaultNormalization(entry.layout),

@@ -1,10 +1,10 @@
-import type { Sample } from '../data/dataset.ts'
+import type { RawSample, Sample } from '../data/dataset.ts'
 import { resizeImage } from '../data/resize.ts'
 import { formatBytes } from '../gpu/bytes.ts'
-import { readImage, readMask } from '../node/image.ts'
 import { overlayPng, writeReport } from '../node/report.ts'
 import type { Evaluated } from '../pipelines/evaluate.ts'
-import { renderPlot, SERIES } from '../report/plots.ts'
+import { agreementChart } from '../report/agreement.ts'
+import { precisionRecall, trainingCurves } from '../report/plots.ts'
 import type { Report } from '../report/report.ts'
 import type { Scored } from './methods/method.ts'
 import { kindOf } from './network-kinds.ts'
@@ -15,29 +15,36 @@ import type { Settings } from './settings.ts'
 /** Longest side of a picture in the report, px. */
 const PICTURE = 320
 
-/** An image file with its truth and a prediction outlined, at the file's own size or smaller. */
+/** An image with its truth and a prediction outlined, at the size of its file or smaller. */
 async function pictureOf(sample: Sample, evaluated: Evaluated): Promise<Uint8Array> {
-  const { data, shape } = await readImage(sample.imagePath)
-  const [channels, h, w] = shape
+  const { prediction, height, width } = evaluated
+  const { image, mask, instances } = await originalOf(sample)
+  const [channels, h, w] = image.shape
   const scale = Math.min(1, PICTURE / Math.max(h, w))
   const size = [Math.round(h * scale), Math.round(w * scale)] as const
-  const truth = sample.instancesPath
-    ? (await readImage(sample.instancesPath)).data.map((v) => (v > 0 ? 1 : 0))
-    : (await readMask(sample.maskPath!)).mask
-  const { prediction, height, width } = evaluated
+  const truth = evaluated.truth
+    ? resizeImage(evaluated.truth, [1, height, width], size)
+    : resizeImage(mask ?? Float32Array.from(instances!, (v) => (v > 0 ? 1 : 0)), [1, h, w], size)
   return overlayPng(
-    { image: resizeImage(data, shape, size), channels, height: size[0], width: size[1] },
-    resizeImage(truth, [1, h, w], size),
+    { image: resizeImage(image.data, image.shape, size), channels, height: size[0], width: size[1] },
+    truth,
     resizeImage(prediction, [1, height, width], size),
     { minSide: PICTURE },
   )
 }
 
-/** The best, the median and the worst of a method by DSC. */
+/** What a sample was before it became a network's input; else that input, a scan's slice in its window. */
+async function originalOf(sample: Sample): Promise<RawSample> {
+  if (sample.original) return sample.original()
+  const { image, mask, channels, height, width } = await sample.load()
+  return { image: { data: image, shape: [channels, height, width], max: 1 }, mask }
+}
+
+/** The best with a mask (of an image rightly left empty there is nothing to see), the median and the worst by DSC. */
 export async function casesOf({ plan }: DataResult, { label, images }: Scored) {
   const sorted = [...images].sort((a, b) => b.scores.dice - a.scores.dice)
   const picks = [
-    ['best', sorted[0]!],
+    ['best', sorted.find(({ prediction }) => prediction.some((v) => v > 0.5)) ?? sorted[0]!],
     ['median', sorted[Math.floor((sorted.length - 1) / 2)]!],
     ['worst', sorted.at(-1)!],
   ] as const
@@ -53,8 +60,10 @@ export async function casesOf({ plan }: DataResult, { label, images }: Scored) {
 }
 
 /** How one network was trained, in a few words. */
-const trainingOf = ({ title, history, bestEpoch, seconds, from }: TrainedNetwork): string =>
-  `${title} ${history.length} epochs in ${Math.round(seconds)} s, best ${bestEpoch}${from ? `, begun from ${from}` : ''}`
+function trainingOf({ title, history, bestEpoch, seconds, from }: TrainedNetwork): string {
+  const names = typeof from === 'object' ? Object.values(from).join(' and ') : from
+  return `${title} ${history.length} epochs in ${Math.round(seconds)} s, best ${bestEpoch}${names ? `, begun from ${names}` : ''}`
+}
 
 /** What the networks that were trained by this call held on the GPU. */
 function memoryOf(results: readonly DataResult[]): [string, string][] {
@@ -86,24 +95,15 @@ function factsOf(results: readonly DataResult[], settings: Settings, seconds: nu
   ]
 }
 
-/** Learning curves, those of networks that were measured alike together. */
-function curvesOf({ plan, networks }: DataResult) {
-  const of = (name: 'lossName' | 'scoreName', value: 'trainLoss' | 'validationScore') => {
-    const what = name === 'lossName' ? 'training loss' : 'validation'
-    return [...new Set(networks.map((n) => n[name]))].map((yLabel) => ({
-      title: `${plan.name}: ${what}`,
-      yLabel: yLabel === 'DSC' ? 'DSC, each network in its own space' : yLabel,
-      series: networks
-        .filter((n) => n[name] === yLabel)
-        .map(({ title, history }) => ({
-          name: title,
-          epochs: history.map((m) => m.epoch),
-          values: history.map((m) => m[value]),
-        })),
-    }))
-  }
-  return [...of('lossName', 'trainLoss'), ...of('scoreName', 'validationScore')]
-}
+const curvesOf = ({ plan, networks }: DataResult) =>
+  trainingCurves(
+    plan.name,
+    networks.map(({ title, lossName, scoreName, history }) => ({
+      ...{ title, lossName, scoreName },
+      loss: history.map((m) => m.trainLoss),
+      validation: history.map((m) => m.validationScore),
+    })),
+  )
 
 /** Precision against recall where a method has thresholds: a line a t₁, along it t₂. */
 async function thresholdCharts({ plan, scored }: DataResult) {
@@ -112,25 +112,25 @@ async function thresholdCharts({ plan, scored }: DataResult) {
     curves.map(async ({ label, thresholds }) => ({
       title: `${plan.name}: ${label}, precision and recall`,
       caption: 'A line for each t₁, along it t₂ from 0 to 0.9; mean over the held-out images.',
-      svg: await renderPlot({
-        width: 400,
-        height: 230,
-        data: { values: thresholds.map((p) => ({ ...p, t1: `t₁ = ${p.low}` })) },
-        mark: { type: 'line', point: true },
-        encoding: {
-          x: { field: 'recall', type: 'quantitative', scale: { zero: false, nice: true } },
-          y: { field: 'precision', type: 'quantitative', scale: { zero: false, nice: true } },
-          order: { field: 'high', type: 'quantitative' },
-          color: {
-            field: 't1',
-            type: 'nominal',
-            title: null,
-            scale: { range: SERIES.map((s) => s.colour) },
-            legend: { labelColor: 'currentColor' },
-          },
-        },
-      }),
+      svg: await precisionRecall(
+        [...new Set(thresholds.map((p) => p.low))].map((low) => ({
+          name: `t₁ = ${low}`,
+          points: thresholds.filter((p) => p.low === low),
+        })),
+      ),
     })),
+  )
+}
+
+/** Bland and Altman's plot where a method counts something. */
+function agreementCharts({ plan, scored }: DataResult) {
+  const counted = scored.flatMap(({ label, amounts }) =>
+    amounts && amounts.truth.length > 1 ? [{ label, amounts }] : [],
+  )
+  return Promise.all(
+    counted.map(({ label, amounts: { title, measured, truth } }) =>
+      agreementChart(`${plan.name}: ${label}, agreement`, measured, truth, title),
+    ),
   )
 }
 
@@ -152,7 +152,9 @@ export async function writeRunReport(
     facts: factsOf(results, settings, seconds),
     tables: results.flatMap(scoreTables),
     curves: results.flatMap(curvesOf),
-    charts: (await Promise.all(results.map(thresholdCharts))).flat(),
+    charts: (
+      await Promise.all(results.flatMap((result) => [thresholdCharts(result), agreementCharts(result)]))
+    ).flat(),
     distributions: results.map(({ plan, scored }) => ({
       title: `${plan.name}: DSC of the held-out images`,
       xLabel: 'DSC in Cartesian space',

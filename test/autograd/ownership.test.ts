@@ -6,6 +6,7 @@ import { maxPool2d } from '../../src/autograd/ops/max-pool2d.ts'
 import { mul } from '../../src/autograd/ops/mul.ts'
 import { permute } from '../../src/autograd/ops/permute.ts'
 import { sum } from '../../src/autograd/ops/sum.ts'
+import { ParameterBlock } from '../../src/autograd/parameters.ts'
 import type { Tensor } from '../../src/autograd/tensor.ts'
 import { UNet } from '../../src/nn/networks/unet.ts'
 import { openDevice, testDevice } from '../device.ts'
@@ -50,6 +51,51 @@ test('gradients accumulate over backward calls', async () => {
   for (let i = 0; i < 3; i++) sum(mul(x, x)).backward()
   expect([...(await x.grad!.data())]).toEqual([6, 12])
 })
+
+test.each([
+  ['in a block', true],
+  ['alone', false],
+])(
+  'grad = undefined of a parameter %s: the next gradients begin at zero, by backward and in compiled steps',
+  async (_, packed) => {
+    const device = await testDevice()
+    const [w, other] = [1, 2].map((v) => device.parameter(Float32Array.of(v, 2 * v), [2])) as [Tensor, Tensor]
+    if (packed) new ParameterBlock(device, [w, other])
+    const backward = () => sum(add(mul(w, w), mul(other, other))).backward()
+    const gradients = async () => [[...(await w.grad!.data())], [...(await other.grad!.data())]]
+    // Nothing to reset yet.
+    w.grad = undefined
+    expect(w.grad).toBeUndefined()
+    backward()
+    backward()
+    w.grad = undefined
+    expect(await gradients()).toEqual([
+      [0, 0],
+      [8, 16],
+    ])
+    backward()
+    expect(await gradients()).toEqual([
+      [2, 4],
+      [12, 24],
+    ])
+    const accumulate = device.compile(backward)
+    accumulate()
+    w.grad = undefined
+    accumulate()
+    expect((await gradients())[0]).toEqual([2, 4])
+    // As a part of the step itself.
+    const afresh = device.compile(() => {
+      w.grad = undefined
+      backward()
+    })
+    afresh()
+    afresh()
+    expect(await gradients()).toEqual([
+      [2, 4],
+      [28, 56],
+    ])
+  },
+)
 
 test('noGrad records nothing; detach cuts the graph', async () => {
   const device = await testDevice()

@@ -1,4 +1,7 @@
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { writeMask, writePng } from '../../src/node/png.ts'
+import { tempFolder } from '../data/temp.ts'
 import { fovea } from './command.ts'
 
 /** Refused lines and what must be said of them: what was given, and what there is. */
@@ -14,6 +17,7 @@ const REFUSED: readonly [line: string[], said: RegExp][] = [
   [['--size', '72'], /--size 72: unet takes sides that are multiples of 16/],
   [['--objects', '--network', 'hourglass'], /hourglass gives no masks/],
   [['--peers', '--no-networks'], /leave out --no-networks/],
+  [['--data', 'nuclei'], /add --objects/],
 ]
 
 test.each(REFUSED)('bench %j: code 2 before anything is measured, and a sentence', async (line, said) => {
@@ -22,18 +26,48 @@ test.each(REFUSED)('bench %j: code 2 before anything is measured, and a sentence
   expect(err).toMatch(said)
 })
 
-test('bench --objects: networks and the rest, by parts', async () => {
-  const line = ['bench', '--objects', '--features', '1', '--batch', '1', '--size', '32', '--json']
-  const { code, out } = await fovea(line)
-  expect(code).toBe(0)
-  const [crops, several] = JSON.parse(out).objects
-  for (const row of [crops, several]) {
-    expect(row.objects).toBeGreaterThan(100)
-    expect(row.share).toBeCloseTo(row.restMs / (row.roughMs + row.fineMs), 3)
+test('bench --objects --data: networks and the rest by parts, of discs and of the first image of 100 objects or more', async () => {
+  const folder = await tempFolder()
+  const side = 160
+  /** Squares of 6 px, one every `step` px. */
+  const squares = async (id: string, step: number) => {
+    const mask = Float32Array.from({ length: side * side }, (_, i) =>
+      (i % side) % step < 6 && Math.floor(i / side) % step < 6 ? 1 : 0,
+    )
+    const size = { height: side, width: side }
+    await writePng(join(folder, `${id}_image.png`), { data: mask, shape: [1, side, side] })
+    await writeMask(join(folder, `${id}_mask.png`), mask, size)
   }
+  await squares('a', 20)
+  const line = [
+    'bench',
+    '--objects',
+    '--data',
+    folder,
+    '--features',
+    '1',
+    '--batch',
+    '1',
+    '--size',
+    '32',
+    '--json',
+  ]
+  const few = await fovea(line)
+  expect([few.code, few.err]).toEqual([2, expect.stringMatching(/none of its 1 images has 100 objects/)])
+  await squares('b', 10)
+  await squares('c', 8)
+  const many = await fovea(line)
+  expect(many.err).not.toMatch(/^fovea:/m)
+  const { objects } = JSON.parse(many.out)
+  const title = (row: { method: string }) => row.method.split(', ').at(-1)
+  expect(objects.map(title)).toEqual(['discs', 'discs', 'b', 'b'])
+  expect(objects.map((row: { objects: number }) => row.objects)).toEqual([154, 154, 256, 256])
   const ops = (row: { parts: { op: string }[] }) => row.parts.map((p) => p.op)
-  expect(ops(crops)).toEqual(expect.arrayContaining(['connectedComponents', 'cropResize', 'pasteBoxes']))
-  expect(ops(several)).toEqual(expect.arrayContaining(['polarWarp', 'fusePolar', 'hysteresisThreshold']))
+  for (const row of objects) expect(row.share).toBeCloseTo(row.restMs / (row.roughMs + row.fineMs), 3)
+  for (const row of [objects[0], objects[2]])
+    expect(ops(row)).toEqual(expect.arrayContaining(['connectedComponents', 'cropResize', 'pasteBoxes']))
+  for (const row of [objects[1], objects[3]])
+    expect(ops(row)).toEqual(expect.arrayContaining(['polarWarp', 'fusePolar', 'hysteresisThreshold']))
 })
 
 test('bench --profile --json: every kernel of both phases against its floor', async () => {

@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises'
+import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { prepareSample } from '../../src/data/dataset.ts'
@@ -52,6 +52,11 @@ test('--method eat: pericardium, fat inside it by range, counts a slice; two fol
     expect(Math.max(...measured)).toBeLessThan((SIDE * SIDE) / 3 + SIDE)
   }
   expect(held.sort((a, b) => a - b)).toEqual(Object.values(fat).sort((a, b) => a - b))
+  const report = await readFile(join(folder, '1-2', 'report.html'), 'utf8')
+  expect(report).toMatch(/Epicardial fat, agreement/)
+  expect(report).toMatch(
+    /Bias -?[\d.]+, limits of agreement -?[\d.]+ to -?[\d.]+ EAT pixels a slice; Pearson/,
+  )
   const table = await fovea(['evaluate', '--run', join(folder, '1-2')])
   expect(table.out).toMatch(/Epicardial fat, EAT pixels a slice/)
   const wrong = await fovea(['train', '--data', data, '--fold', '3/2'])

@@ -95,8 +95,78 @@ test('folds score every image once; crops beside the rough network; a page of wh
   expect((await fovea(['reproduce', '--page', page, '--results', out])).code).toBe(0)
   const markdown = await readFile(page, 'utf8')
   expect(markdown).toContain('## table-5.2: Segment-then-segment by input size')
+  expect(markdown).toContain('- cells: DSB 2018 stage 1 in the thesis, here the folder cells; 4 training')
+  expect(markdown).toContain(
+    '[table-4.1](#table-41-cartesian-and-polar-networks-by-where-the-origin-comes-from)',
+  )
+  expect(markdown).toContain('- Not run: no folder was given for kvasir (2 rows), aorta (2 rows).')
   expect(markdown).toContain('- table-6.1: Pericardium and EAT with the depth of the slice')
 }, 120_000)
+
+test('out of sample: trained on one set, scored on all of another, which may be named later', async () => {
+  const other = await discFolder(join(folder, 'other'), 7, { size: 48 })
+  const line = ['reproduce', 'table-5.5', '--sizes', '32', '--folds', '2', ...small, '--json', '--data']
+  const own = await fovea([...line, `dermis=${discs}`])
+  expect(own.code).toBe(0)
+  expect(own.err).toContain('no folder for dermquest was given: 2 of 4 rows are not run')
+  const rowsOf = (text: string) => JSON.parse(text).rows
+  expect(rowsOf(own.out).slice(2)).toEqual([
+    expect.objectContaining({ runs: [], missing: 'no folder for dermquest was given' }),
+    expect.objectContaining({ runs: [], missing: 'no folder for dermquest was given' }),
+  ])
+
+  const both = await fovea([...line, `dermis=${discs}`, `dermquest=${other}`, '--note', 'discs for moles'])
+  expect(both.code).toBe(0)
+  const [inside, insideCrops, outside, outsideCrops] = rowsOf(both.out)
+  // Every fold's networks score all seven; no image of the other set is trained on, none of the own scored again.
+  for (const row of [outside, outsideCrops]) {
+    expect(row.on).toBe('dermquest')
+    expect(row.images.ids).toEqual(['disc0', 'disc1', 'disc2', 'disc3', 'disc4', 'disc5', 'disc6'])
+    expect(row.runs.map((r: { key: string }) => r.key)).toEqual(
+      inside.runs.map((r: { key: string }) => r.key),
+    )
+  }
+  expect([inside, insideCrops]).toEqual(rowsOf(own.out).slice(0, 2))
+  expect(both.err).not.toContain('epoch')
+  const { data, note } = JSON.parse(both.out)
+  expect(data).toMatchObject([
+    { key: 'dermis', folder: 'discs', images: { test: 6 } },
+    { key: 'dermquest', folder: 'other', scored: 7 },
+  ])
+  expect(note).toBe('discs for moles')
+
+  // The same numbers as those of the run, evaluated on that folder.
+  const run = join(out, 'runs', outside.runs[0].key)
+  const evaluated = await fovea(['evaluate', '--run', run, '--data', other, '--json'])
+  const { dice } = JSON.parse(evaluated.out).datasets[0].methods[0].cartesian
+  expect(dice.count).toBe(7)
+  expect(dice.mean).toBeCloseTo(outside.runs[0].means.dice, 4)
+  const reported = await fovea([...line, `dermis=${discs}`, `dermquest=${other}`, '--report-only'])
+  expect(rowsOf(reported.out)).toEqual(rowsOf(both.out))
+}, 120_000)
+
+test('table 5.4: the time of an image with crops and without, where its networks and the rest of it go', async () => {
+  const line = ['reproduce', 'table-5.4', '--features', '2', '--out', out, '--json']
+  const { code, out: text } = await fovea([...line, '--data', `cells=${cells}`])
+  expect(code).toBe(0)
+  const { rows, data } = JSON.parse(text)
+  const own = rows.filter((r: { data: string }) => r.data === 'cells')
+  expect(own.map((r: { size: number; thesisMs: number }) => [r.size, r.thesisMs])).toEqual([
+    [64, 24],
+    [64, 122],
+    [128, 24],
+  ])
+  const [uniform, crops] = own.map((r: { time: unknown }) => r.time)
+  expect(uniform).toMatchObject({ images: 10, objects: 0 })
+  expect(crops.objects).toBeGreaterThanOrEqual(1)
+  for (const { ms, networksMs } of [uniform, crops]) {
+    expect(networksMs).toBeGreaterThan(0)
+    expect(ms.mean).toBeGreaterThan(0)
+  }
+  expect(data[0]).toMatchObject({ key: 'cells', folder: 'cells', scored: 10 })
+  const report = await readFile(join(out, 'table-5.4.html'), 'utf8')
+  expect(report).toContain('networks alone, ms')
+}, 60_000)
 
 test('figure 4.4: polar coordinates about the centre take fewer units than Cartesian ones', async () => {
   const { code, out: text } = await fovea(['reproduce', 'fig-4.4', '--seeds', '1', '--out', out, '--json'])
@@ -135,7 +205,7 @@ test('--list names the experiments; wrong use is a sentence', async () => {
     'wants NAME=FOLDER, with a name of polyp, lesion',
   )
   expect(await errors('table-4.3')).toContain('pass --data polyp=FOLDER (CVC-ClinicDB)')
-  expect(await errors('table-5.4')).toContain('fovea bench')
+  expect(await errors('table-5.4')).toContain('pass --data cells=FOLDER (DSB 2018 stage 1)')
   expect(await errors(...polar.slice(1), '--seeds', '9', '--report-only')).toContain(
     'no run of this experiment is done',
   )

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { batchNorm, batchNormShape } from '../../src/autograd/ops/batch-norm.ts'
 import { ParameterBlock } from '../../src/autograd/parameters.ts'
 import type { Tensor } from '../../src/autograd/tensor.ts'
-import { testDevice } from '../device.ts'
+import { inEveryForm, testDevice } from '../device.ts'
 import { type Array64, checkGradients, randomValues } from '../oracle.ts'
 import { expectClose, reference, runCase } from '../reference.ts'
 
@@ -74,24 +74,10 @@ test.each(file.cases.filter((c) => c.op === 'batchNorm'))('PyTorch: $name', asyn
   )
 })
 
-/** Runs `fn` with the forms of the kernels for CPU drivers and with those for GPUs. */
-async function inBothForms(fn: () => Promise<void>): Promise<void> {
-  const { adapter } = await testDevice()
-  const { cpu } = adapter
-  for (const form of [cpu, !cpu]) {
-    Object.assign(adapter, { cpu: form })
-    try {
-      await fn()
-    } finally {
-      Object.assign(adapter, { cpu })
-    }
-  }
-}
-
 test('any shape: values and gradients of the float64 oracle', async () => {
   const shape = fc.tuple(
     fc.integer({ min: 1, max: 4 }),
-    fc.constantFrom(1, 2, 3, 5, 8, 17),
+    fc.constantFrom(1, 2, 3, 5, 16, 17),
     fc.constantFrom(1, 2, 3, 5, 8, 16),
     fc.constantFrom(1, 2, 4, 7, 9, 32),
   )
@@ -118,14 +104,14 @@ test('any shape: values and gradients of the float64 oracle', async () => {
       gradAtol: 2e-4,
     })
   })
-  await inBothForms(() => fc.assert(property, { numRuns: 40, seed: 5 }))
+  await inEveryForm(() => fc.assert(property, { numRuns: 40, seed: 5 }))
 })
 
 test('about a mean of a thousand values and gradients keep their digits', async () => {
   const shape = [3, 2, 16, 24]
   const data = randomValues(shape, 8, -1.7, 1.7).map((v) => v + 1000)
   for (const relu of [false, true])
-    await inBothForms(() =>
+    await inEveryForm(() =>
       checkGradients(
         call({ training: true, relu, affine: true }),
         oracle({ training: true, relu, affine: true }),
@@ -136,7 +122,7 @@ test('about a mean of a thousand values and gradients keep their digits', async 
 })
 
 test('statistics stay sound: a mean of a thousand spreads, outliers in front, many runs', () =>
-  inBothForms(soundStatistics))
+  inEveryForm(soundStatistics))
 
 async function soundStatistics(): Promise<void> {
   const device = await testDevice()
@@ -145,6 +131,9 @@ async function soundStatistics(): Promise<void> {
     [0, 3000, [2, 2, 64, 96]],
     [-5, 0, [1, 1, 300, 301]],
     [3, 0, [1, 1, 512, 512]],
+    [1000, 0, [3, 16, 16, 24]],
+    [0, 3000, [2, 16, 8, 32]],
+    [-5, 0, [4, 16, 64, 64]],
   ] as const) {
     const values = randomValues(shape, 4).map((v) => v + offset)
     if (outlier) values[0] = outlier
@@ -166,10 +155,26 @@ async function soundStatistics(): Promise<void> {
   }
 }
 
+test('a channel of few values takes one launch each way', () =>
+  inEveryForm(async () => {
+    const device = await testDevice()
+    const launches = async (shape: number[]) => {
+      const x = device.parameter(randomValues(shape), shape)
+      device.beginProfile()
+      const y = batchNorm(x, { training: true })
+      y.backward(device.ones(shape))
+      const profile = await device.finishProfile()
+      const names = profile!.kernels.map((k) => k.kernel.split('/'))
+      return names.filter(([file]) => file!.startsWith('batch_norm')).map(([, entry]) => entry!)
+    }
+    expect((await launches([2, 16, 8, 8])).sort()).toEqual(['channel_gradient', 'normalize_channel'])
+    expect(await launches([1, 16, 512, 512])).toContain('normalize_batch')
+  }))
+
 test('where x wants no gradient, weight and bias have theirs', async () => {
   const form = { training: true, relu: true, affine: true }
   const inputs = [{ shape: [2, 3, 5, 8], grad: false }, { shape: [3], low: 0.5, high: 2 }, { shape: [3] }]
-  await inBothForms(() => checkGradients(call(form), oracle(form), inputs))
+  await inEveryForm(() => checkGradients(call(form), oracle(form), inputs))
 })
 
 test('a weight of zero, below zero and a constant channel', async () => {

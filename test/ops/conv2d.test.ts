@@ -9,9 +9,9 @@ import { conv2d, conv2dShape } from '../../src/autograd/ops/conv2d.ts'
 import {
   ACTIVATIONS,
   convAdapter,
+  findsChannels,
   hasHalfForm,
   runConvVariant,
-  writesChannels,
 } from '../../src/autograd/ops/conv2d_run.ts'
 import type { Tensor } from '../../src/autograd/tensor.ts'
 import { tune } from '../../src/gpu/tune.ts'
@@ -247,7 +247,7 @@ describe('conv2d', () => {
             ]
           }),
         )
-        const here = convAdapter(device)
+        const here = convAdapter(device, half)
         // SwiftShader takes minutes to compile the forms that are made for others; lavapipe holds them all.
         const slow = /swiftshader/i.test(device.adapter.name)
         const others = slow
@@ -258,25 +258,37 @@ describe('conv2d', () => {
             ]
         // y and dx lie among other channels: what is around each image stays as it is.
         const place = { offset: 4, gap: 12 }
+        // And so does what is read, where a variant finds it.
+        const source = { sourceOffset: 8, sourceGap: 20 }
+        const from = { forward: 'x', inputGrad: 'dy', weightGrad: 'x' } as const
+        const wide = Object.fromEntries(
+          (['x', 'dy'] as const).map((k) => {
+            const images = Float64Array.from(values[k])
+            const among = Float32Array.from(around(images, images.length / n, { offset: 8, gap: 20 }))
+            return [k, device.tensor(among, [among.length], { dtype })]
+          }),
+        )
         for (const adapter of [here, ...others]) {
           const plan = planConv2d(shape, adapter, {
-            forward: { bias: true, relu: true, ...place },
-            inputGrad: { bias: true, relu: true, ...place },
-            weightGrad: { accumulate: true },
+            forward: { bias: true, relu: true, ...place, ...source },
+            inputGrad: { bias: true, relu: true, ...place, ...source },
+            weightGrad: { accumulate: true, ...source },
           })
           for (const part of ['forward', 'inputGrad', 'weightGrad'] as const) {
             for (const variant of half ? plan[part].filter(hasHalfForm) : plan[part]) {
               // Other tiles of the same kernel, and compiled long: conv2d-kernels.test.ts holds them.
               if (/^gemm\d/.test(variant.name)) continue
-              // In halves it multiplies halves, with a bound of its own there.
-              if (half && variant.name === 'gemm') continue
+              // In halves gemm and gemmSplit multiply halves, with a bound of their own there.
+              if (half && variant.name.startsWith('gemm')) continue
               const run = new Run(device, 'variant')
               const type = part === 'weightGrad' ? 'float32' : dtype
               const size = wanted[part].length / n
-              const inPlace = part !== 'weightGrad' && writesChannels(variant)
+              const inPlace = part !== 'weightGrad' && findsChannels(variant, into[part], 'offset')
               const placed = inPlace ? around(wanted[part], size, place) : wanted[part]
               const out = device.full([placed.length], 0.5, { dtype: type })
-              runConvVariant(run, variant, { ...buffers, [into[part]]: out }, 0)
+              const reads = findsChannels(variant, from[part], 'sourceOffset')
+              const read = reads ? { [from[part]]: wide[from[part]]! } : {}
+              runConvVariant(run, variant, { ...buffers, ...read, [into[part]]: out }, 0)
               run.finish([])
               const what = `${part} ${variant.name} of ${x} by ${w} ${JSON.stringify(g)}`
               // Sums are float32 in both; a half is rounded once, to 2⁻¹¹ of its size.

@@ -158,7 +158,7 @@ async function halfErrors(form: MatmulForm, [m, k, n]: readonly [number, number,
   return worst
 }
 
-test.each(['registers', 'tiles'] as const)(
+test.each(['registers', 'tiles', ...(hasLanes ? (['lanes'] as const) : [])] as const)(
   '%s in half precision: values and gradients within their bound',
   async (form) => {
     const device = await testDevice()
@@ -171,7 +171,7 @@ test.each(['registers', 'tiles'] as const)(
       [3, 300, 130],
     ] as const) {
       const worst = await halfErrors(form, size)
-      // `registers` rounds the result alone: 1. `tiles` rounds terms on their way through a run of eight: at worst 9.
+      // `registers` and `lanes` round the result alone: 1. `tiles` rounds terms on their way through a run of eight: at worst 9.
       expect(worst, `${size}`).toBeLessThanOrEqual(form === 'tiles' ? 3 : 1.001)
     }
   },

@@ -9,6 +9,7 @@ import {
   type ConvVariant,
   epilogueParams,
   geometry,
+  sourceParams,
   spread,
 } from './variant.ts'
 
@@ -32,7 +33,7 @@ function lanesVariant(s: ConvShape, c: Correlation, epilogue: ConvEpilogue): Con
         file: 'conv2d_lanes',
         entry: 'conv2d_lanes',
         bindings: { x: c.from, x4: c.from, weight: 'weight', bias: biasBinding(epilogue), y: c.to },
-        params: { ...c.params, ...epilogueParams(epilogue) },
+        params: { ...c.params, ...epilogueParams(epilogue), ...sourceParams(epilogue) },
         overrides: { TRANSPOSE: c.transpose ? 1 : 0, VEC: c.vec ? 1 : 0, WIDE: wide ? 1 : 0 },
         workgroups: spread(
           s.n * s.groups * c.phases * Math.ceil(c.grid / 32) * Math.ceil(c.outG / (wide ? 16 : 8)),
@@ -74,7 +75,7 @@ export function lanesWeightGrad(
       file: 'conv2d_weight_grad_lanes',
       entry: 'conv2d_weight_grad_lanes',
       bindings: { x: 'x', x4: 'x', dy: 'dy', dy4: 'dy' },
-      params: { ...geometry(s), rowsPerSplit: runs.rowsPerSplit },
+      params: { ...geometry(s), rowsPerSplit: runs.rowsPerSplit, ...sourceParams(epilogue) },
       overrides: { XVEC: pointwise && s.w % 4 === 0 ? 1 : 0, DYVEC: s.outW % 4 === 0 ? 1 : 0 },
       workgroups: spread(tiles * runs.splits),
     },

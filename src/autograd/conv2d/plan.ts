@@ -16,6 +16,13 @@ import { directForward, directInputGrad, directWeightGrad } from './direct.ts'
 import { gemmForward, gemmInputGrad, gemmWeightGrad } from './gemm.ts'
 import { lanesForward, lanesInputGrad, lanesWeightGrad } from './lanes.ts'
 import {
+  type PatchesPart,
+  patchesForward,
+  patchesInputGrad,
+  patchesWeightGrad,
+  suitsPatches,
+} from './patches.ts'
+import {
   planes3x3Forward,
   planes3x3InputGrad,
   planes3x3WeightGrad,
@@ -35,7 +42,7 @@ import {
   tile3x3,
   tile3x3WeightGrad,
 } from './window3x3.ts'
-import { suitsWinograd, suitsWinogradWeightGrad, winograd, winogradWeightGrad } from './winograd.ts'
+import { suitedWinograd, winograd, winogradWeightGrad } from './winograd.ts'
 
 export interface ConvPlan {
   forward: ConvVariant[]
@@ -59,15 +66,18 @@ export function planConv2d(
   const weightGrad = epilogue.weightGrad ?? {}
   const onGpu = !adapter.cpu
   const { matrices } = adapter
+  const best = (part: PatchesPart, winograd: string | undefined) =>
+    winograd ?? (suitsPatches(part, shape, adapter) ? 'patches' : undefined)
   const [to3x3, from3x3] = [forward3x3(shape), inputGrad3x3(shape)]
   return {
     forward: ordered(
       matrices?.forward(shape, forward),
-      suitsPlanes(shape, shape.cout) ? 'planes3x3' : suitsWinograd(to3x3, adapter) && 'winograd',
+      suitsPlanes(shape, shape.cout) ? 'planes3x3' : best('forward', suitedWinograd(to3x3, adapter)),
       ...(onGpu ? gemmForward(shape, adapter, forward) : []),
       lanes3x3(to3x3, adapter, forward),
       productForward(shape, adapter, forward),
       lanesForward(shape, adapter, forward),
+      patchesForward(shape, adapter, forward),
       !onGpu && tile3x3(to3x3, forward),
       !onGpu && tileForward(shape, forward),
       planes3x3Forward(shape, adapter, forward),
@@ -78,11 +88,12 @@ export function planConv2d(
     ),
     inputGrad: ordered(
       matrices?.inputGrad(shape, inputGrad),
-      suitsPlanes(shape, shape.cin) ? 'planes3x3' : suitsWinograd(from3x3, adapter) && 'winograd',
+      suitsPlanes(shape, shape.cin) ? 'planes3x3' : best('inputGrad', suitedWinograd(from3x3, adapter)),
       ...(onGpu ? gemmInputGrad(shape, adapter, inputGrad) : []),
       lanes3x3(from3x3, adapter, inputGrad),
       productInputGrad(shape, adapter, inputGrad),
       lanesInputGrad(shape, adapter, inputGrad),
+      patchesInputGrad(shape, adapter, inputGrad),
       !onGpu && tile3x3(from3x3, inputGrad),
       !onGpu && tileInputGrad(shape, inputGrad),
       planes3x3InputGrad(shape, adapter, inputGrad),
@@ -93,11 +104,12 @@ export function planConv2d(
     ),
     weightGrad: ordered(
       matrices?.weightGrad(shape, weightGrad),
-      suitsPlanesWeightGrad(shape) ? 'planes3x3' : suitsWinogradWeightGrad(shape, adapter) && 'winograd',
+      suitsPlanesWeightGrad(shape) ? 'planes3x3' : best('weightGrad', suitedWinograd(to3x3, adapter)),
       ...(onGpu ? gemmWeightGrad(shape, adapter, weightGrad) : []),
       lanes3x3WeightGrad(shape, adapter, weightGrad),
       productWeightGrad(shape, adapter, weightGrad),
       lanesWeightGrad(shape, adapter, weightGrad),
+      patchesWeightGrad(shape, adapter, weightGrad),
       !onGpu && tile3x3WeightGrad(shape, weightGrad),
       !onGpu && tileWeightGrad(shape, weightGrad),
       planes3x3WeightGrad(shape, adapter, weightGrad),
@@ -112,7 +124,7 @@ export function planConv2d(
 /** The variants there are: the given one first if there is one, then the one of that name. */
 function ordered(
   best: ConvVariant | undefined,
-  first: string | false,
+  first: string | undefined,
   ...variants: (ConvVariant | undefined | false)[]
 ): ConvVariant[] {
   const there = variants.filter((v) => v !== undefined && v !== false)

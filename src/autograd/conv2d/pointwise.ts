@@ -23,6 +23,9 @@ import {
 const fits = (s: ConvShape, adapter: ConvAdapter): boolean =>
   lanes(adapter) && isPointwise(s) && s.groups === 1 && Math.min(s.cin, s.cout) >= 12
 
+/** Runs of a weight gradient's sum, so that there are some tiles a core. */
+export const runs = (m: number, n: number): number => Math.ceil(48 / (Math.ceil(m / 32) * Math.ceil(n / 32)))
+
 interface Operands {
   readonly a: ConvBuffer
   readonly b: ConvBuffer
@@ -30,11 +33,19 @@ interface Operands {
 }
 
 /** The product and, where its sum is split, the addition of its parts. */
-function productVariant({ a, b, y }: Operands, product: Product, epilogue: ConvEpilogue): ConvVariant {
+export function productVariant(
+  { a, b, y }: Operands,
+  product: Product,
+  adapter: ConvAdapter,
+  epilogue: ConvEpilogue,
+): ConvVariant {
   const split = lanesProduct(product).splits > 1
   const { params, overrides, workgroups, splits } = lanesProduct({ ...product, ...(split ? {} : epilogue) })
+  // Weights and their gradients are float32 beside activations in halves, and so is all scratch.
+  const inFull = (buffer: ConvBuffer) => /^(weight|dw|scratch)/.test(buffer)
+  const full = `${inFull(a) ? 'a' : ''}${inFull(b) ? 'b' : ''}${split || inFull(y) ? 'y' : ''}`
   const main: ConvDispatch = {
-    file: 'matmul_lanes',
+    file: adapter.half ? `matmul_lanes@${full}` : 'matmul_lanes',
     entry: 'matmul_lanes',
     bindings: {
       a,
@@ -55,45 +66,42 @@ function productVariant({ a, b, y }: Operands, product: Product, epilogue: ConvE
   }
 }
 
-export function productForward(s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) {
-  if (!fits(s, adapter)) return undefined
-  const product = { m: s.cout, n: s.h * s.w, k: s.cin, batch: s.n, axes: oneAxis(s.n, 0, 1) }
-  return productVariant({ a: 'weight', b: 'x', y: 'y' }, product, epilogue)
-}
+/** The columns of one product: those of all images where none's last four reach into the next, else an image each. */
+export const columns = (n: number, pixels: number) =>
+  pixels % 4 === 0
+    ? { n: n * pixels, spans: n, batch: 1, axes: oneAxis(1, 0, 0) }
+    : { n: pixels, batch: n, axes: oneAxis(n, 0, 1) }
 
-/** 2×2 windows that tile an image: the transpose is a product with 4·cin rows, written where the windows lie. */
-const tilesImage = (s: ConvShape, adapter: ConvAdapter): boolean =>
+/** 2×2 windows that tile an image: products with 4·cin rows, read and written where the windows lie. */
+export const tilesImage = (s: ConvShape, adapter: ConvAdapter): boolean =>
   lanes(adapter) &&
   [s.kh, s.kw, s.strideH, s.strideW].every((v) => v === 2) &&
   [s.padH, s.padW, s.dilationH - 1, s.dilationW - 1, s.groups - 1].every((v) => v === 0) &&
   [s.h === 2 * s.outH, s.w === 2 * s.outW, s.outW % 4 === 0, s.cout >= 12].every(Boolean)
 
+export function productForward(s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) {
+  const windows = tilesImage(s, adapter)
+  if (!windows && !fits(s, adapter)) return undefined
+  const size = { m: s.cout, k: windows ? 4 * s.cin : s.cin, ...columns(s.n, s.outH * s.outW) }
+  const product = windows ? { ...size, windowsWidth: s.outW } : size
+  return productVariant({ a: 'weight', b: 'x', y: 'y' }, product, adapter, epilogue)
+}
+
 export function productInputGrad(s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) {
-  if (tilesImage(s, adapter)) {
-    const size = { m: 4 * s.cin, n: s.outH * s.outW, k: s.cout, batch: s.n, axes: oneAxis(s.n, 0, 1) }
-    const product = { ...size, transposeA: true, tiledWidth: s.outW }
-    return productVariant({ a: 'weight', b: 'dy', y: 'dx' }, product, epilogue)
-  }
-  if (!fits(s, adapter)) return undefined
-  const product = {
-    m: s.cin,
-    n: s.h * s.w,
-    k: s.cout,
-    batch: s.n,
-    axes: oneAxis(s.n, 0, 1),
-    transposeA: true,
-  }
-  return productVariant({ a: 'weight', b: 'dy', y: 'dx' }, product, epilogue)
+  const windows = tilesImage(s, adapter)
+  if (!windows && !fits(s, adapter)) return undefined
+  const m = windows ? 4 * s.cin : s.cin
+  const size = { m, k: s.cout, ...columns(s.n, s.outH * s.outW), transposeA: true }
+  const product = windows ? { ...size, tiledWidth: s.outW } : size
+  return productVariant({ a: 'weight', b: 'dy', y: 'dx' }, product, adapter, epilogue)
 }
 
 export function productWeightGrad(s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) {
-  if (!fits(s, adapter)) return undefined
-  const pixels = s.h * s.w
-  const tiles = Math.ceil(s.cout / 16) * Math.ceil(s.cin / 32)
-  const product = {
-    ...{ m: s.cout, n: s.cin, k: pixels, batch: 1, axes: oneAxis(1, 0, 0), transposeB: true },
-    ...{ images: s.n, stepA: s.cout * pixels, stepB: s.cin * pixels },
-    splits: Math.ceil(48 / tiles),
-  }
-  return productVariant({ a: 'dy', b: 'x', y: 'dw' }, product, epilogue)
+  const windows = tilesImage(s, adapter)
+  if (!windows && !fits(s, adapter)) return undefined
+  const [pixels, n] = [s.outH * s.outW, windows ? 4 * s.cin : s.cin]
+  const size = { m: s.cout, n, k: pixels, batch: 1, axes: oneAxis(1, 0, 0), transposeB: true }
+  const sum = { images: s.n, stepA: s.cout * pixels, stepB: n * pixels, splits: runs(s.cout, n) }
+  const product = { ...size, ...sum, ...(windows ? { windowsWidth: s.outW } : {}) }
+  return productVariant({ a: 'dy', b: 'x', y: 'dw' }, product, adapter, epilogue)
 }

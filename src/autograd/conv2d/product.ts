@@ -16,6 +16,11 @@ export interface Product {
   readonly splits?: number
   /** Rows are channels times 2×2 places, columns the pixels of rows so wide: y is written as the image of the tiles. */
   readonly tiledWidth?: number
+  /** The same of B: it is read from an image of 2×2 windows, so many a row. */
+  readonly windowsWidth?: number
+  /** The n columns are those of so many images, of B's rows and y's; B's images have rows of `line` elements, zeros last. */
+  readonly spans?: number
+  readonly line?: number
   /** Where y is part of a larger array: matrix i lies offset + i·gap elements further than in a dense one. */
   readonly offset?: number
   readonly gap?: number
@@ -38,8 +43,16 @@ export const oneAxis = (n0: number, a0: number, b0: number) => ({
   ...{ b0, b1: 0, b2: 0, b3: 0 },
 })
 
+/** Rows of a tile: 32 where there are so many, and tiles for two cores. */
+const rowsOf = ({ m, n, batch, splits = 1 }: Product) =>
+  m > 16 && Math.ceil(m / 32) * Math.ceil(n / 32) * batch * splits >= 2 ? 32 : 16
+
 export function lanesProduct(p: Product): ProductLaunch {
-  const { m, n, k, images = 1 } = p
+  const { m, n, k, images = 1, spans = 1 } = p
+  const plane = n / spans
+  const across = p.transposeB ? n : (p.line ?? plane)
+  const line = p.line ?? (p.transposeB ? k : plane)
+  const rows = rowsOf(p)
   const chunk = Math.min(4 * Math.ceil(k / 4), 4 * Math.max(8, Math.ceil((k * images) / (p.splits ?? 1) / 4)))
   const chunks = Math.ceil(k / chunk)
   const total = images * chunks
@@ -51,7 +64,8 @@ export function lanesProduct(p: Product): ProductLaunch {
     params: {
       ...{ m, n, k, ...p.axes },
       ...{ stepA: p.stepA ?? 0, stepB: p.stepB ?? 0, chunks, chunk, total, perSplit, splits },
-      width: p.tiledWidth ?? 1,
+      width: p.tiledWidth ?? p.windowsWidth ?? 1,
+      ...{ line, plane, across, spans },
       relu: flag(p.relu),
       ...{ offset: p.offset ?? 0, gap: p.gap ?? 0 },
     },
@@ -59,11 +73,13 @@ export function lanesProduct(p: Product): ProductLaunch {
       TRANSPOSE_A: flag(p.transposeA),
       TRANSPOSE_B: flag(p.transposeB),
       WIDE_A: flag((p.transposeA ? m : k) % 4 === 0),
-      WIDE_B: flag((p.transposeB ? k : n) % 4 === 0),
+      WIDE_B: flag(line % 4 === 0),
       BIAS: flag(p.bias),
       ACCUMULATE: flag(p.accumulate),
       TILED: flag(p.tiledWidth !== undefined),
+      WINDOWS: flag(p.windowsWidth !== undefined),
+      TALL: flag(rows === 32),
     },
-    workgroups: [Math.ceil(n / 32), Math.ceil(m / 16), p.batch * splits],
+    workgroups: [Math.ceil((across * spans) / 32), Math.ceil(m / rows), p.batch * splits],
   }
 }

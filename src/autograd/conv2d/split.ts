@@ -65,8 +65,9 @@ export function splitSum(
   weights: number,
   splits: number,
   epilogue: ConvEpilogue,
+  to: 'dw' | 'db' = 'dw',
 ): ConvVariant {
-  const partial: ConvBuffer = splits === 1 ? 'dw' : 'scratch:partial'
+  const partial: ConvBuffer = splits === 1 ? to : 'scratch:partial'
   const first = {
     ...dispatch,
     bindings: { ...dispatch.bindings, partial },
@@ -76,6 +77,6 @@ export function splitSum(
   return {
     name,
     scratch: { partial: splits * weights },
-    dispatches: [first, reduce('scratch:partial', 'dw', weights, splits, epilogue)],
+    dispatches: [first, reduce('scratch:partial', to, weights, splits, epilogue)],
   }
 }

@@ -27,6 +27,8 @@ export interface ConvAdapter {
   subgroupSize?: number
   maxInvocations: number
   maxWorkgroupStorage: number
+  /** The activations are float16: then a kernel's form says which arrays beside them are float32. */
+  half?: boolean
   /** Plans by subgroup matrices, where the device was opened with them and has them for the tensors' type. */
   matrices?: MatrixPlans | undefined
 }
@@ -53,6 +55,9 @@ export interface ConvEpilogue {
   /** Of y or dx that are channels of a larger array: image n lies offset + n·gap elements further than in a dense one. */
   offset?: number
   gap?: number
+  /** The same of x or dy where it is what a part reads (of weightGrad: x). */
+  sourceOffset?: number
+  sourceGap?: number
 }
 
 export type ConvBuffer = 'x' | 'weight' | 'bias' | 'y' | 'dy' | 'dx' | 'dw' | 'db' | `scratch:${string}`
@@ -91,6 +96,12 @@ export function geometry(shape: ConvShape): Record<string, number> {
 
 /** Where y or dx lies. */
 export const placeParams = ({ offset = 0, gap = 0 }: ConvEpilogue) => ({ offset, gap })
+
+/** Where x or dy lies, for kernels that read it there, in runs of `width` elements. */
+export const sourceParams = ({ sourceOffset = 0, sourceGap = 0 }: ConvEpilogue, width = 1) => ({
+  sourceOffset: sourceOffset / width,
+  sourceGap: sourceGap / width,
+})
 
 export function epilogueParams(epilogue: ConvEpilogue): Record<string, number> {
   const { bias, relu, accumulate } = epilogue

@@ -57,7 +57,7 @@ const flag = (on: boolean | undefined) => (on ? 1 : 0)
 type Numbers = Record<string, number>
 
 function transform(
-  what: 'input' | 'weight' | 'output' | 'upstream' | 'window',
+  what: 'input' | 'weight' | 'output' | 'both' | 'window',
   count: number,
   bindings: Record<string, ConvBuffer>,
   params: Numbers,
@@ -100,11 +100,18 @@ const pays = (c: Sizes, adapter: ConvAdapter, channels: number, tiles: number) =
   tilesOf(c).tiles >= tiles &&
   largest(c, F4) <= 2 ** 24
 
-export const suitsWinograd = (c: Conv3x3 | undefined, adapter: ConvAdapter): boolean =>
-  c !== undefined && pays(c.params, adapter, 64, 32)
+/** F(2×2) gains with few tiles of many channels: it has fewer weights to transform. */
+const paysSmall = (c: Sizes, adapter: ConvAdapter) =>
+  pays(c, adapter, 128, 16) && Math.max(c.cin, c.cout) >= 256 && tilesOf(c).tiles < 32
 
-export const suitsWinogradWeightGrad = (s: ConvShape, adapter: ConvAdapter): boolean =>
-  forward3x3(s) !== undefined && (pays(s, adapter, 32, 64) || pays(s, adapter, 64, 32))
+function suited(c: Sizes, adapter: ConvAdapter): string | undefined {
+  if (pays(c, adapter, 32, 64) || pays(c, adapter, 64, 32)) return F4.name
+  return paysSmall(c, adapter) ? F2.name : undefined
+}
+
+/** The form that is faster than the direct kernels, if one is. */
+export const suitedWinograd = (c: Conv3x3 | undefined, adapter: ConvAdapter): string | undefined =>
+  c && suited(c.params, adapter)
 
 /** Padding 1 and rows of whole vec4fs. */
 const inVectors = ({ padW, w }: { padW: number; w: number }) => flag(padW === 1 && w % 4 === 0)
@@ -150,9 +157,9 @@ function weightGradVariant(
   const { cin, cout } = s
   const { tilesH, tilesW, tiles } = tilesOf(s)
   const params = { ...c.params, tilesH, tilesW, relu: 0, ...placeParams({}) }
-  const ofDy = { ...params, cin: cout, h: s.outH, w: s.outW, padH: 0, padW: 0 }
   const input = { x: 'x', x4: 'x', transformed: 'scratch:v' } as const
-  const upstream = { x: 'dy', x4: 'dy', transformed: 'scratch:d' } as const
+  const upstream = { dy: 'dy', dy4: 'dy', upstream: 'scratch:d' } as const
+  const vectors = { VEC: inVectors(s), DYVEC: flag(s.outW % 4 === 0) }
   const window = { products: 'scratch:m', transformed: 'dw' } as const
   const last = { SMALL, ACCUMULATE: flag(epilogue.accumulate) }
   const k = columns * tiles
@@ -160,8 +167,14 @@ function weightGradVariant(
     name,
     scratch: { d: places * cout * k, v: places * cin * k, m: places * cout * cin },
     dispatches: [
-      transform('input', cin * tiles, input, params, { SMALL, VEC: inVectors(s) }, adapter),
-      transform('upstream', cout * tiles, upstream, ofDy, { SMALL, VEC: flag(s.outW % 4 === 0) }, adapter),
+      transform(
+        'both',
+        Math.max(cin, cout) * tiles,
+        { ...input, ...upstream },
+        params,
+        { SMALL, ...vectors },
+        adapter,
+      ),
       products(['scratch:d', 'scratch:v'], { m: cout, n: cin, k, transposeB: true, places }, adapter),
       transform('window', cout * cin, window, params, last, adapter),
     ],

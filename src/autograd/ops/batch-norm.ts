@@ -1,13 +1,13 @@
 import source from '../../../kernels/batch_norm.wgsl'
 import { ShapeError } from '../../gpu/errors.ts'
-import { kernel } from '../../gpu/kernel.ts'
-import { defineUnaryResult, type Run } from '../op.ts'
+import { summing } from '../../gpu/summing.ts'
+import { defineUnaryResult, type OpLaunch, type Run } from '../op.ts'
 import type { Slot } from '../slots.ts'
 import { formatShape, type Shape, type Span, type Tensor } from '../tensor.ts'
 import { checkActivation } from './fused-relu.ts'
 import { fourSizes, imageShape } from './window.ts'
 
-const batchNormKernel = kernel('batch_norm', source)
+const batchNorms = summing('batch_norm', source)
 
 export interface BatchNormOptions {
   /** Scale of each channel (C). */
@@ -59,34 +59,52 @@ const RUN_BLOCKS = 1024
 /** More partial sums a channel than this are added up by a launch of their own. */
 const FEW_PARTIALS = { cpu: 64, gpu: 32 }
 
-/** How N and H·W are cut into workgroups, and the uniforms of every launch. */
-function layout(run: Run, x: Shape, attrs: Attrs) {
-  const { cpu } = run.device.adapter
-  const [n, c, row] = batchNormShape(x, attrs.training)
-  const lanes = cpu ? 8 : 64
-  const aligned = row % 4 === 0
-  const rowBlocks = aligned ? row / 4 : Math.ceil(row / 4) + 1
+/**
+ * Whether a channel's values are few enough for one workgroup, so that each way is one launch, and the channels enough
+ * to employ the adapter. The CPU bound is of digits, too: a lane adds up 2,048 vec4s; one launch is no slower than two
+ * there (lavapipe, to 4×512²). The one for GPUs is a guess: four vec4s a lane of 256.
+ */
+function suitsWorkgroup(run: Run, x: Shape): boolean {
+  const [n, c, row] = batchNormShape(x, false)
+  return row % 4 === 0 && c >= 16 && n * row <= (run.device.adapter.cpu ? 2 ** 16 : 2 ** 12)
+}
+
+/** How N and H·W are cut into workgroups of so many lanes: images and vec4s of a row for each. */
+function runsOf(cpu: boolean, n: number, c: number, rowBlocks: number, lanes: number) {
   const wanted = cpu ? 16 : 1024
   let blocks = Math.min(RUN_BLOCKS, Math.max(1, rowBlocks))
   while (blocks > 4 * lanes && c * n * Math.ceil(rowBlocks / blocks) < wanted) blocks = Math.ceil(blocks / 2)
   const segments = Math.ceil(rowBlocks / blocks)
-  let runImages = segments > 1 ? 1 : Math.max(1, Math.min(n, Math.floor(RUN_BLOCKS / blocks)))
-  while (runImages > 1 && c * Math.ceil(n / runImages) < wanted) runImages = Math.ceil(runImages / 2)
-  const runs = segments * Math.ceil(n / runImages)
+  let images = segments > 1 ? 1 : Math.max(1, Math.min(n, Math.floor(RUN_BLOCKS / blocks)))
+  while (images > 1 && c * Math.ceil(n / images) < wanted) images = Math.ceil(images / 2)
+  return { blocks, segments, images }
+}
+
+/** Workgroups and the uniforms of every launch; `whole`: a workgroup takes a channel. */
+function layout(run: Run, x: Shape, attrs: Attrs, whole: boolean) {
+  const { cpu } = run.device.adapter
+  const [n, c, row] = batchNormShape(x, attrs.training)
+  const lanes = cpu ? 8 : whole && n * row > 1024 ? 256 : 64
+  const aligned = row % 4 === 0
+  const rowBlocks = aligned ? row / 4 : Math.ceil(row / 4) + 1
+  const { blocks, segments, images } = whole
+    ? { blocks: rowBlocks, segments: 1, images: n }
+    : runsOf(cpu, n, c, rowBlocks, lanes)
+  const runs = segments * Math.ceil(n / images)
   const count = n * row
   const partials = cpu ? runs * lanes : runs
   return {
     channels: c,
     partials,
     many: partials > FEW_PARTIALS[cpu ? 'cpu' : 'gpu'],
-    overrides: { WG: lanes, JOIN: cpu ? 0 : 1 },
+    overrides: { WG: lanes },
     workgroups: [c, runs] as const,
     params: {
       images: n,
       channels: c,
       row,
       blocks,
-      run_images: runImages,
+      run_images: images,
       segments,
       across: Math.min(lanes, 2 ** Math.ceil(Math.log2(blocks))),
       partials,
@@ -125,53 +143,32 @@ interface Partials {
   readonly partials: number
 }
 
-/** Partial moments of the batch. */
-function statistics(run: Run, x: Tensor, l: Layout): Partials {
+/** The sums of a channel: moments of x (4 numbers), or products of x and dy, Σ dz and Σ dz·x̂. */
+function partialSums(
+  run: Run,
+  l: Layout,
+  what: 'moments' | 'products',
+  launch: Pick<OpLaunch, 'entry' | 'bindings' | 'flops'>,
+  place: { offset?: number; gap?: number } = {},
+): Partials {
   const { channels, partials, params, overrides } = l
-  const sums = run.empty([channels, partials, 4])
+  const numbers = what === 'moments' ? 4 : 2
+  const sums = run.empty([channels, partials, numbers])
   run.launch({
-    kernel: batchNormKernel,
-    entry: 'statistics',
-    bindings: { x, part_moments: sums },
-    params,
-    overrides,
-    workgroups: l.workgroups,
-    flops: 4 * x.size,
-  })
-  if (!l.many) return { sums, partials }
-  const one = run.empty([channels, 4])
-  run.launch({
-    kernel: batchNormKernel,
-    entry: 'reduce_moments',
-    bindings: { moments: sums, part_moments: one },
-    params,
-    overrides,
-    workgroups: [channels],
-  })
-  return { sums: one, partials: 1 }
-}
-
-/** Partial Σ dz and Σ dz·x̂. */
-function gradientSums(run: Run, x: Tensor, dy: Tensor, saved: Tensor, l: Layout): Partials {
-  const { channels, partials, params, overrides } = l
-  const sums = run.empty([channels, partials, 2])
-  const { span } = dy
-  run.launch({
-    kernel: batchNormKernel,
-    entry: 'gradient_sums',
-    bindings: { x, dy, saved, part_products: sums },
+    ...launch,
+    kernel: batchNorms(run.device.adapter),
+    bindings: { ...launch.bindings, [`part_${what}`]: sums },
     inPlace: ['dy'],
-    params: { ...params, ...spanParams(span) },
+    params: { ...params, ...place },
     overrides,
     workgroups: l.workgroups,
-    flops: 7 * x.size,
   })
   if (!l.many) return { sums, partials }
-  const one = run.empty([channels, 2])
+  const one = run.empty([channels, numbers])
   run.launch({
-    kernel: batchNormKernel,
-    entry: 'reduce_products',
-    bindings: { products: sums, part_products: one },
+    kernel: batchNorms(run.device.adapter),
+    entry: `reduce_${what}`,
+    bindings: { [what]: sums, [`part_${what}`]: one },
     params,
     overrides,
     workgroups: [channels],
@@ -183,24 +180,29 @@ const apply = defineUnaryResult<Attrs>({
   name: 'batchNorm',
   half: { inputs: [0] },
   forward(run, [x, ...affine], attrs) {
-    const l = layout(run, x!.shape, attrs)
+    const whole = attrs.training && suitsWorkgroup(run, x!.shape)
+    const l = layout(run, x!.shape, attrs, whole)
     const y = run.emptyIn(attrs.into, x!.shape, x!.dtype)
     const saved = run.save(run.empty([l.channels, 5]))
     if (y.size === 0) return y
-    const batch = attrs.training ? statistics(run, x!, l) : undefined
-    const unused = batch?.sums ?? attrs.runningMean!
+    const batch =
+      attrs.training && !whole
+        ? partialSums(run, l, 'moments', { entry: 'statistics', bindings: { x: x! }, flops: 4 * x!.size })
+        : undefined
+    const unused = batch?.sums ?? (attrs.training ? run.empty([1]) : attrs.runningMean!)
     const weight = attrs.hasWeight ? affine[0]! : unused
     const bias = attrs.hasBias ? affine[attrs.hasWeight ? 1 : 0]! : unused
     const { span } = y
-    const { entry, arrays } = l.every(batch ? 'normalize_batch' : 'normalize', { x: x!, result: y })
+    const name = whole ? 'normalize_channel' : batch ? 'normalize_batch' : 'normalize'
+    const { entry, arrays } = l.every(name, { x: x!, result: y })
     run.launch({
-      kernel: batchNormKernel,
+      kernel: batchNorms(run.device.adapter),
       entry,
       bindings: {
         ...arrays,
-        ...(batch
+        ...(batch && { moments: batch.sums }),
+        ...(attrs.training
           ? {
-              moments: batch.sums,
               running_mean: attrs.runningMean ?? run.empty([1]),
               running_variance: attrs.runningVar ?? run.empty([1]),
             }
@@ -213,41 +215,58 @@ const apply = defineUnaryResult<Attrs>({
       params: { ...l.params, ...spanParams(span), partials: batch?.partials ?? 0 },
       overrides: l.overrides,
       workgroups: l.workgroups,
-      flops: 3 * x!.size,
+      flops: (whole ? 7 : 3) * x!.size,
     })
     return y
   },
   backward(run, { inputs, saved: [saved], grads: [dy], needs, sink, attrs }) {
     const [x] = inputs
-    const l = layout(run, x!.shape, attrs)
     const weightAt = attrs.hasWeight ? 1 : -1
     const biasAt = attrs.hasBias ? (attrs.hasWeight ? 2 : 1) : -1
     const wantsWeight = weightAt > 0 && needs[weightAt]!
     const wantsBias = biasAt > 0 && needs[biasAt]!
     const intoWeight = wantsWeight ? sink(weightAt) : undefined
     const intoBias = wantsBias ? sink(biasAt) : undefined
-    const dweight = run.empty([l.channels])
-    const dbias = run.empty([l.channels])
+    const dweight = run.empty([x!.shape[1]!])
+    const dbias = run.empty([x!.shape[1]!])
     const dx = needs[0] ? run.empty(x!.shape, x!.dtype) : undefined
+    const summed = attrs.training || wantsWeight || wantsBias
+    const whole = summed && dx !== undefined && suitsWorkgroup(run, x!.shape)
+    const l = layout(run, x!.shape, attrs, whole)
     if (x!.size > 0) {
-      const summed = attrs.training || wantsWeight || wantsBias
-      const { sums, partials } = summed
-        ? gradientSums(run, x!, dy!, saved!, l)
-        : { sums: run.empty([2]), partials: 0 }
-      const { span } = dy!
+      const place = spanParams(dy!.span)
+      const { sums, partials } =
+        summed && !whole
+          ? partialSums(
+              run,
+              l,
+              'products',
+              {
+                entry: 'gradient_sums',
+                bindings: { x: x!, dy: dy!, saved: saved! },
+                flops: 7 * x!.size,
+              },
+              place,
+            )
+          : { sums: run.empty([2]), partials: 0 }
       const common = {
-        kernel: batchNormKernel,
+        kernel: batchNorms(run.device.adapter),
         params: {
           ...l.params,
-          ...spanParams(span),
+          ...place,
           partials,
           add_weight: intoWeight ? 1 : 0,
           add_bias: intoBias ? 1 : 0,
         },
       }
-      const bindings = { products: sums, dweight: intoWeight ?? dweight, dbias: intoBias ?? dbias }
+      const bindings = {
+        ...(!whole && { products: sums }),
+        dweight: intoWeight ?? dweight,
+        dbias: intoBias ?? dbias,
+      }
       if (dx) {
-        const { entry, arrays } = l.every('input_gradient', { x: x!, dy: dy!, result: dx })
+        const name = whole ? 'channel_gradient' : 'input_gradient'
+        const { entry, arrays } = l.every(name, { x: x!, dy: dy!, result: dx })
         run.launch({
           ...common,
           entry,
@@ -255,7 +274,7 @@ const apply = defineUnaryResult<Attrs>({
           inPlace: ['dy'],
           overrides: l.overrides,
           workgroups: l.workgroups,
-          flops: 9 * x!.size,
+          flops: (whole ? 16 : 9) * x!.size,
         })
       } else run.launch({ ...common, entry: 'parameter_gradients', bindings, threads: l.channels })
     } else {

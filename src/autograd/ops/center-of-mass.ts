@@ -1,11 +1,11 @@
 import source from '../../../kernels/center_of_mass.wgsl'
-import { kernel } from '../../gpu/kernel.ts'
+import { summing } from '../../gpu/summing.ts'
 import { defineUnaryResult } from '../op.ts'
 import type { Tensor } from '../tensor.ts'
 import { checkPlanes, workgroupRows } from './planes.ts'
 import { pixelThreads } from './window.ts'
 
-const kernels = kernel('center_of_mass', source)
+const kernels = summing('center_of_mass', source)
 
 /** Pixels that one workgroup sums. */
 const RUN = 4096
@@ -21,14 +21,14 @@ const apply = defineUnaryResult<object>({
     const y = run.empty([n, 2])
     const mass = run.save(run.empty([n]))
     run.launch({
-      kernel: kernels,
+      kernel: kernels(run.device.adapter),
       entry: cpu ? 'sum_rows' : 'sum_moments',
       bindings: { x: x!, moments },
       params,
       ...(cpu ? { threads: n * h } : { workgroups: workgroupRows(n * runs) }),
     })
     run.launch({
-      kernel: kernels,
+      kernel: kernels(run.device.adapter),
       entry: 'find_center',
       bindings: { moments_in: moments, y, mass },
       params,
@@ -40,7 +40,7 @@ const apply = defineUnaryResult<object>({
     const [n, , h, w] = x!.shape as [number, number, number, number]
     const dx = run.empty(x!.shape)
     run.launch({
-      kernel: kernels,
+      kernel: kernels(run.device.adapter),
       entry: 'spread',
       bindings: { moments_in: mass!, center: center!, dy: dy!, y: dx },
       params: { images: n, height: h, width: w, runs: 1, run: RUN },

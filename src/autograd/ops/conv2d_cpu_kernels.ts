@@ -3,14 +3,26 @@ import tile3x3 from '../../../kernels/conv2d_3x3_tile.wgsl'
 import weightGradLanes3x3 from '../../../kernels/conv2d_3x3_weight_grad_lanes.wgsl'
 import weightGradTile3x3 from '../../../kernels/conv2d_3x3_weight_grad_tile.wgsl'
 import lanes from '../../../kernels/conv2d_lanes.wgsl'
+import patches from '../../../kernels/conv2d_patches.wgsl'
 import tile from '../../../kernels/conv2d_tile.wgsl'
 import weightGradLanes from '../../../kernels/conv2d_weight_grad_lanes.wgsl'
 import weightGradTile from '../../../kernels/conv2d_weight_grad_tile.wgsl'
 import product from '../../../kernels/matmul_lanes.wgsl'
+import { inFull } from '../../gpu/kernel.ts'
 import { addConvKernels } from './conv2d_kernels.ts'
 
+const FULL = { a: ['elemA', 'elemA4'], b: ['elemB', 'elemB4'], y: ['elemY'] } as const
+
+/** The forms of the product that plans name, by the letters of what is float32 beside activations in halves. */
+const productForms = Object.fromEntries(
+  [['a'], ['y'], ['a', 'b'], ['a', 'y'], ['b', 'y']].map((full) => [
+    `matmul_lanes@${full.join('')}`,
+    inFull(product, ...full.flatMap((operand) => FULL[operand as keyof typeof FULL])),
+  ]),
+)
+
 /**
- * The convolution kernels that are for CPU drivers alone; their files end in `_lanes` or `_tile`. `openDevice` asks for
+ * The convolution kernels that are for CPU drivers alone; their files end in `_lanes`, `_tile` or `_patches`. `openDevice` asks for
  * them on such an adapter, so that a page on a GPU does not load them.
  */
 export const addCpuConvKernels = (): void =>
@@ -20,8 +32,10 @@ export const addCpuConvKernels = (): void =>
     conv2d_3x3_weight_grad_lanes: weightGradLanes3x3,
     conv2d_3x3_weight_grad_tile: weightGradTile3x3,
     conv2d_lanes: lanes,
+    conv2d_patches: patches,
     conv2d_tile: tile,
     conv2d_weight_grad_lanes: weightGradLanes,
     conv2d_weight_grad_tile: weightGradTile,
     matmul_lanes: product,
+    ...productForms,
   })

@@ -1,3 +1,4 @@
+import addUp from '../../../kernels/add_up.wgsl'
 import planes3x3 from '../../../kernels/conv2d_3x3_planes.wgsl'
 import weightGradPlanes3x3 from '../../../kernels/conv2d_3x3_weight_grad_planes.wgsl'
 import biasGrad from '../../../kernels/conv2d_bias_grad.wgsl'
@@ -8,7 +9,7 @@ import planes from '../../../kernels/conv2d_planes.wgsl'
 import reduce from '../../../kernels/conv2d_reduce.wgsl'
 import weightGradDirect from '../../../kernels/conv2d_weight_grad_direct.wgsl'
 import weightGradGemm from '../../../kernels/conv2d_weight_grad_gemm.wgsl'
-import { type Kernel, kernel } from '../../gpu/kernel.ts'
+import { inFull, type Kernel, kernel } from '../../gpu/kernel.ts'
 
 /**
  * The kernel files that plans of `planConv2d` name, but for those of conv2d_cpu_kernels.ts and conv2d_tuned_kernels.ts,
@@ -18,9 +19,10 @@ import { type Kernel, kernel } from '../../gpu/kernel.ts'
 const sources: Readonly<Record<string, string>> = {
   conv2d_3x3_planes: planes3x3,
   conv2d_3x3_weight_grad_planes: weightGradPlanes3x3,
-  conv2d_bias_grad: biasGrad,
+  conv2d_bias_grad: biasGrad + addUp,
   conv2d_direct: direct,
   conv2d_gemm: gemm,
+  'conv2d_gemm@sums': inFull(gemm, 'elemY'),
   conv2d_input_grad_direct: inputGradDirect,
   conv2d_planes: planes,
   conv2d_reduce: reduce,

@@ -4,11 +4,18 @@ import type { Storage } from '../../gpu/storage.ts'
 import { type Rehearsal, tunerOf } from '../../gpu/tuner.ts'
 import { addInto } from '../accumulate.ts'
 import { type ConvPlan, planConv2d } from '../conv2d/plan.ts'
-import type { ConvAdapter, ConvBuffer, ConvEpilogue, ConvShape, ConvVariant } from '../conv2d/variant.ts'
+import type {
+  ConvAdapter,
+  ConvBuffer,
+  ConvDispatch,
+  ConvEpilogue,
+  ConvShape,
+  ConvVariant,
+} from '../conv2d/variant.ts'
 import type { Device } from '../device.ts'
 import { copyTensor } from '../move.ts'
 import { Run } from '../op.ts'
-import { Tensor } from '../tensor.ts'
+import { type Span, Tensor } from '../tensor.ts'
 import { convKernels } from './conv2d_kernels.ts'
 
 export type ConvBuffers = Partial<Record<ConvBuffer, Tensor | Storage>>
@@ -23,6 +30,7 @@ export function convAdapter({ adapter, native, matrices }: Device, half = false)
     subgroups,
     maxInvocations,
     maxWorkgroupStorage,
+    half,
     ...(smallest ? { subgroupSize: smallest } : {}),
     matrices: matrices?.[half ? 'float16' : 'float32'],
   }
@@ -114,43 +122,51 @@ export function runConv(
     rehearse: () => rehearse(device, shape, half),
   })
   const flops = part === 'biasGrad' ? shape.n * shape.cout * shape.outH * shape.outW : convFlops(shape)
-  const output = buffers[part === 'forward' ? 'y' : 'dx']
-  if (output instanceof Tensor && output.channels) runInto(run, request, chosen, buffers, output, flops)
-  else runConvVariant(run, chosen, buffers, flops)
-}
-
-/** True if a variant finds channels of a larger array when it writes y or dx: if its plan says where they lie. */
-export const writesChannels = ({ dispatches }: ConvVariant): boolean =>
-  dispatches.every(
-    ({ bindings, params }) =>
-      !Object.values(bindings).some((b) => b === 'y' || b === 'dx') || 'offset' in params,
-  )
-
-/** Runs the chosen variant where the output is channels of a larger array: there, or dense and copied. */
-function runInto(
-  run: Run,
-  request: ConvRequest,
-  chosen: ConvVariant,
-  buffers: ConvBuffers,
-  output: Tensor,
-  flops: number,
-): void {
-  const { device } = run
-  if (writesChannels(chosen)) {
-    const { offset, gap } = output.span
-    const epilogue = { ...request.epilogue, offset, gap }
-    const placed = planOf(device, { ...request, epilogue }).find((v) => v.name === chosen.name)!
-    runConvVariant(run, placed, buffers, flops)
+  const [from, to] = ENDS[part]
+  const output = buffers[to]
+  const read = spanFor(chosen, from, buffers[from], 'sourceOffset')
+  const written = spanFor(chosen, to, output, 'offset')
+  const placed: ConvEpilogue = {
+    ...epilogue,
+    ...(read && { sourceOffset: read.offset, sourceGap: read.gap }),
+    ...(written && { offset: written.offset, gap: written.gap }),
+  }
+  const replanned = (epilogue: ConvEpilogue) =>
+    planOf(device, { ...request, epilogue }).find((v) => v.name === chosen.name)!
+  if (written || !(output instanceof Tensor && output.channels)) {
+    runConvVariant(run, read || written ? replanned(placed) : chosen, buffers, flops)
     return
   }
   const dense = run.empty(output.shape, output.dtype)
-  const epilogue = { ...request.epilogue, accumulate: false }
-  const alone = planOf(device, { ...request, epilogue }).find((v) => v.name === chosen.name)!
-  const name = request.part === 'forward' ? 'y' : 'dx'
-  runConvVariant(run, alone, { ...buffers, [name]: dense }, flops)
-  if (request.epilogue.accumulate) addInto(output, dense)
+  runConvVariant(run, replanned({ ...placed, accumulate: false }), { ...buffers, [to]: dense }, flops)
+  if (epilogue.accumulate) addInto(output, dense)
   else copyTensor(run, dense, output)
 }
+
+/** What a part reads that may be channels of a larger array, and what it writes. */
+const ENDS: Record<keyof ConvPlan, readonly [ConvBuffer, ConvBuffer]> = {
+  forward: ['x', 'y'],
+  inputGrad: ['dy', 'dx'],
+  weightGrad: ['x', 'dw'],
+  biasGrad: ['dy', 'db'],
+}
+
+/** True if a variant finds channels of a larger array where it reads or writes `buffer`: its plan says where they lie. */
+export const findsChannels = (
+  { dispatches }: ConvVariant,
+  buffer: ConvBuffer,
+  param: 'offset' | 'sourceOffset',
+): boolean =>
+  dispatches.every(({ bindings, params }) => !Object.values(bindings).includes(buffer) || param in params)
+
+/** Where a tensor lies, if it is channels of a larger array and the variant finds them; else it is copied. */
+const spanFor = (
+  variant: ConvVariant,
+  buffer: ConvBuffer,
+  t: Tensor | Storage | undefined,
+  param: 'offset' | 'sourceOffset',
+): Span | undefined =>
+  t instanceof Tensor && t.channels && findsChannels(variant, buffer, param) ? t.span : undefined
 
 function kernelOf(op: string, file: string): Kernel {
   const known = convKernels.get(file)
@@ -175,13 +191,27 @@ export function runConvVariant(run: Run, variant: ConvVariant, buffers: ConvBuff
       kernel: kernelOf(run.op, file),
       entry,
       bindings: Object.fromEntries(Object.entries(bindings).map(([k, b]) => [k, resolve(b)])),
-      inPlace: Object.keys(bindings).filter((k) => bindings[k] === 'y' || bindings[k] === 'dx'),
+      inPlace: Object.keys(bindings).filter((k) => isInPlace(bindings[k]!, bindings, params)),
       params,
       overrides,
       workgroups,
       flops: i === main ? flops : 0,
     })
   })
+}
+
+/**
+ * Outputs always: who runs a variant has seen to it that it finds them. Of what is read only the source, dy where there
+ * is no x, and if the plan says where it lies.
+ */
+function isInPlace(
+  buffer: ConvBuffer,
+  bindings: ConvDispatch['bindings'],
+  params: ConvDispatch['params'],
+): boolean {
+  if (buffer === 'y' || buffer === 'dx') return true
+  const source = Object.values(bindings).includes('x') ? 'x' : 'dy'
+  return buffer === source && 'sourceOffset' in params
 }
 
 /** The dispatch that multiplies: not one of those that rearrange before it or add up behind it. */

@@ -1,16 +1,16 @@
 import source from '../../../kernels/dice_loss.wgsl'
-import { kernel } from '../../gpu/kernel.ts'
+import { summing } from '../../gpu/summing.ts'
 import { lossGroups } from '../loss.ts'
 import { defineUnaryResult, type Run } from '../op.ts'
 import { requireFloat, requireSameShape } from '../shape.ts'
 import type { Tensor } from '../tensor.ts'
 
-const dice = kernel('dice_loss', source)
+const dice = summing('dice_loss', source)
 
 function gradient(run: Run, other: Tensor, ratio: Tensor, dy: Tensor, smooth: number): Tensor {
   const dp = run.empty(other.shape)
   run.launch({
-    kernel: dice,
+    kernel: dice(run.device.adapter),
     entry: 'grad',
     bindings: { t: other, ratio_in: ratio, dy, dp },
     params: { count: other.size, groups: 0, lambda: smooth },
@@ -26,20 +26,23 @@ const apply = defineUnaryResult<{ smooth: number }>({
     requireSameShape('diceLoss', 'p', p!.shape, 'y', y!.shape)
     const groups = lossGroups(run.device, p!.size)
     const params = { count: p!.size, groups, lambda: smooth }
+    const overrides = { WG: run.device.adapter.cpu ? 8 : 128 }
     const sums = run.empty([groups, 2])
     const ratio = run.save(run.empty([2]))
     const loss = run.empty([])
     run.launch({
-      kernel: dice,
+      kernel: dice(run.device.adapter),
       entry: 'partials',
       bindings: { p: p!, t: y!, sums },
+      overrides,
       params,
       workgroups: [groups],
     })
     run.launch({
-      kernel: dice,
+      kernel: dice(run.device.adapter),
       entry: 'finish',
       bindings: { partial_sums: sums, ratio, loss },
+      overrides,
       params,
       workgroups: [1],
     })

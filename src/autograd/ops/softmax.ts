@@ -1,10 +1,10 @@
 import source from '../../../kernels/softmax.wgsl'
-import { kernel } from '../../gpu/kernel.ts'
+import { summing } from '../../gpu/summing.ts'
 import { defineUnaryResult, type Run } from '../op.ts'
 import { normalizeAxis, requireFloat } from '../shape.ts'
 import { elements, type Tensor } from '../tensor.ts'
 
-const softmaxes = kernel('softmax', source)
+const softmaxes = summing('softmax', source)
 
 function launch(run: Run, x: Tensor, axis: number, dy?: Tensor): Tensor {
   const y = run.empty(x.shape)
@@ -16,10 +16,11 @@ function launch(run: Run, x: Tensor, axis: number, dy?: Tensor): Tensor {
   const rows = inner === 1 && along >= 64 && (outer < 64 || !run.device.adapter.cpu)
   const folded = Math.ceil(outer / 65_535)
   run.launch({
-    kernel: softmaxes,
+    kernel: softmaxes(run.device.adapter),
     entry: `${rows ? 'rows' : 'columns'}${dy ? '_grad' : ''}`,
     bindings: dy ? { x, dy, y } : { x, y },
     params: { outer, axis: along, inner },
+    ...(rows ? { overrides: { WG: run.device.adapter.cpu ? 8 : 128 } } : {}),
     ...(rows ? { workgroups: [Math.ceil(outer / folded), folded] as const } : { threads: outer * inner }),
   })
   return y

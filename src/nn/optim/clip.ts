@@ -1,10 +1,10 @@
 import source from '../../../kernels/clip.wgsl'
 import { BYTES_PER_ELEMENT, type Tensor } from '../../autograd/tensor.ts'
 import { FoveaError } from '../../gpu/errors.ts'
-import { kernel } from '../../gpu/kernel.ts'
+import { summing } from '../../gpu/summing.ts'
 import { groupParameters } from './groups.ts'
 
-const clip = kernel('clip', source)
+const clip = summing('clip', source)
 /** Workgroups a block in `sum_squares`; GROUPS in the kernel. */
 const GROUPS = 64
 
@@ -22,7 +22,7 @@ export function clipGradNorm(params: readonly Tensor[], maxNorm: number): Tensor
   groups.forEach((g, i) => {
     const params = { count: g.length, slot: i * GROUPS, limit: maxNorm }
     device.launch(op, {
-      kernel: clip,
+      kernel: clip(device.adapter),
       entry: 'sum_squares',
       bindings: bindings(g.grads()),
       params,
@@ -31,7 +31,7 @@ export function clipGradNorm(params: readonly Tensor[], maxNorm: number): Tensor
   })
   const params1 = { count: 0, slot: groups.length * GROUPS, limit: maxNorm }
   device.launch(op, {
-    kernel: clip,
+    kernel: clip(device.adapter),
     entry: 'norm',
     bindings: bindings(partials),
     params: params1,
@@ -40,7 +40,7 @@ export function clipGradNorm(params: readonly Tensor[], maxNorm: number): Tensor
   for (const g of groups) {
     const params = { count: g.length, slot: 0, limit: maxNorm }
     device.launch(op, {
-      kernel: clip,
+      kernel: clip(device.adapter),
       entry: 'scale',
       bindings: bindings(g.grads()),
       params,
@@ -59,7 +59,7 @@ export function clipGradValue(params: readonly Tensor[], limit: number): void {
   const { device, groups } = groupParameters('clipGradValue', params)
   for (const g of groups) {
     device.launch('clipGradValue', {
-      kernel: clip,
+      kernel: clip(device.adapter),
       entry: 'clamp_value',
       bindings: { grad: g.grads() },
       params: { count: g.length, slot: 0, limit },

@@ -17,7 +17,7 @@ async function fatInside(
   const truth = mask.map((v, i) => v * inRange[i]!)
   const count = (values: Float32Array) => values.reduce((n, v) => n + (v > 0.5 ? 1 : 0), 0)
   return {
-    evaluated: { ...inside, prediction, scores: scoreMask(prediction, truth) },
+    evaluated: { ...inside, prediction, truth, scores: scoreMask(prediction, truth) },
     measured: count(prediction),
     truth: count(truth),
   }

@@ -23,12 +23,19 @@ export interface NetworkPlan {
   readonly kind?: NetworkKind
   /** Left out: soft Dice loss, DSC. */
   readonly measure?: Measure
-  /** Name of an earlier network whose best weights it starts from. */
-  readonly from?: string
-  /** How it takes them, where the two are not built alike; left out: all, by name. */
+  /** Its loss, where that needs the network itself; goes before that of `measure`. */
+  readonly lossOf?: (net: Module) => Measure['loss']
+  /**
+   * Name of an earlier network whose best weights it starts from; of a joint network, the earlier network of each of its
+   * parts.
+   */
+  readonly from?: string | Readonly<Record<string, string>>
+  /** How it takes those of one, where the two are not built alike; left out: all, by name. */
   readonly receive?: (net: Module, from: Module) => void
   /** Part of the settings' learning rate; left out: 1. */
   readonly learningRate?: number
+  /** Times the settings' epochs; left out: 1. */
+  readonly epochs?: number
   /** The training images as this network sees them, where that differs. */
   readonly trainOf?: (samples: readonly Sample[]) => Promise<readonly Sample[]>
   /** The validation images, likewise. */

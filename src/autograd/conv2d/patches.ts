@@ -1,0 +1,113 @@
+/**
+ * Any window as a matrix product with patches laid out for it, on CPU drivers with lanes. With p the pixels of an image
+ * and k = (ci, ky, kx), patch (k, p) the value of x under tap k of pixel p (kernels/conv2d_patches.wgsl):
+ *
+ *   y[n] = weight · patch[n]      dx[n] = Σ over taps of weightᵀ · dy[n]      dw = Σ_n dy[n] · patch[n]ᵀ
+ */
+import { isPointwise } from './correlation.ts'
+import { lanes } from './lanes.ts'
+import { columns, productVariant, runs, tilesImage } from './pointwise.ts'
+import { oneAxis } from './product.ts'
+import {
+  biasBinding,
+  type ConvAdapter,
+  type ConvBuffer,
+  type ConvDispatch,
+  type ConvEpilogue,
+  type ConvShape,
+  type ConvVariant,
+  epilogueParams,
+  spread,
+  WORKGROUP,
+} from './variant.ts'
+
+/** Rows of patches and their length: pixels of an image, filled up to vec4fs. */
+const depth = (s: ConvShape): number => s.cin * s.kh * s.kw
+const line = (s: ConvShape): number => 4 * Math.ceil((s.outH * s.outW) / 4)
+
+/** By default a binding holds 2²⁵ floats. */
+const fits = (s: ConvShape, adapter: ConvAdapter): boolean =>
+  lanes(adapter) && s.groups === 1 && !isPointwise(s) && s.n * depth(s) * line(s) <= 2 ** 25
+
+export type PatchesPart = 'forward' | 'inputGrad' | 'weightGrad'
+
+/**
+ * Where it was measured faster on lavapipe: small images of many channels. Patches of large ones are long, and the
+ * gradient of x, which adds them up, needs more channels to gain. A dense 3×3 window has kernels of its own, which lose
+ * where the image is smaller than their tile.
+ */
+export function suitsPatches(part: PatchesPart, s: ConvShape, adapter: ConvAdapter): boolean {
+  if (!fits(s, adapter) || tilesImage(s, adapter)) return false
+  const dense3x3 = s.kh * s.kw === 9 && s.strideH * s.strideW * s.dilationH * s.dilationW === 1
+  const few = dense3x3 || s.kh * s.kw === 1 || part === 'inputGrad'
+  const pixels = dense3x3 ? (part === 'weightGrad' ? 16 : 4) : 64
+  return s.outH * s.outW <= pixels && Math.min(s.cin, s.cout) >= (few ? 128 : 64)
+}
+
+function dispatch(
+  entry: 'conv2d_patches_pack' | 'conv2d_patches_sum',
+  s: ConvShape,
+  bindings: Record<string, ConvBuffer>,
+  count: number,
+  epilogue: ConvEpilogue,
+): ConvDispatch {
+  const { n, cin, h, w, outH, outW, kh, kw, strideH, strideW, padH, padW, dilationH, dilationW } = s
+  const image = { n, cin, h, w, outH, outW, line: line(s) }
+  const window = { kh, kw, strideH, strideW, padH, padW, dilationH, dilationW }
+  return {
+    file: 'conv2d_patches',
+    entry,
+    bindings,
+    params: { ...image, ...window, ...epilogueParams(epilogue) },
+    overrides: { WG: WORKGROUP },
+    workgroups: spread(Math.ceil(count / WORKGROUP)),
+  }
+}
+
+function pack(s: ConvShape): ConvDispatch {
+  const bindings = { x: 'x', patches4: 'scratch:patches' } as const
+  return dispatch('conv2d_patches_pack', s, bindings, (s.n * depth(s) * line(s)) / 4, {})
+}
+
+/** A product that reads or writes patches, with what comes before and behind it. */
+function variant(
+  product: ConvVariant,
+  count: number,
+  { before = [], behind = [] }: { before?: ConvDispatch[]; behind?: ConvDispatch[] },
+): ConvVariant {
+  return {
+    name: 'patches',
+    scratch: { ...product.scratch, patches: count },
+    dispatches: [...before, ...product.dispatches, ...behind],
+  }
+}
+
+export function patchesForward(s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) {
+  if (!fits(s, adapter)) return undefined
+  const pixels = s.outH * s.outW
+  const spans = { n: s.n * pixels, spans: s.n, batch: 1, axes: oneAxis(1, 0, 0), line: line(s) }
+  const operands = { a: 'weight', b: 'scratch:patches', y: 'y' } as const
+  const product = productVariant(operands, { m: s.cout, k: depth(s), ...spans }, adapter, epilogue)
+  return variant(product, s.n * depth(s) * line(s), { before: [pack(s)] })
+}
+
+export function patchesInputGrad(s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) {
+  if (!fits(s, adapter)) return undefined
+  const pixels = s.outH * s.outW
+  const operands = { a: 'weight', b: 'dy', y: 'scratch:patches' } as const
+  const size = { m: depth(s), k: s.cout, ...columns(s.n, pixels), transposeA: true }
+  const bindings = { patches: 'scratch:patches', bias: biasBinding(epilogue), y: 'dx' } as const
+  const sum = dispatch('conv2d_patches_sum', s, bindings, s.n * s.cin * s.h * s.w, epilogue)
+  return variant(productVariant(operands, size, adapter, {}), s.n * depth(s) * pixels, { behind: [sum] })
+}
+
+export function patchesWeightGrad(s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) {
+  if (!fits(s, adapter)) return undefined
+  const [pixels, n] = [s.outH * s.outW, depth(s)]
+  const operands = { a: 'dy', b: 'scratch:patches', y: 'dw' } as const
+  const size = { m: s.cout, n, k: pixels, batch: 1, axes: oneAxis(1, 0, 0), transposeB: true, line: line(s) }
+  const sum = { images: s.n, stepA: s.cout * pixels, stepB: n * line(s), splits: runs(s.cout, n) }
+  return variant(productVariant(operands, { ...size, ...sum }, adapter, epilogue), s.n * n * line(s), {
+    before: [pack(s)],
+  })
+}

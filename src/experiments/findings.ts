@@ -1,0 +1,135 @@
+import { type Experiment, SCORE_TITLES } from './experiment.ts'
+import type { ExperimentResults, RowResult } from './results.ts'
+import { blandAltman, meanOf, pearson } from './statistics.ts'
+import { labelsOf, pValue, type TextTable } from './tables.ts'
+
+/** Differences at this level are called differences. */
+export const LEVEL = 0.05
+
+/** A row against its baseline, ours and the thesis's. */
+export interface Verdict {
+  readonly label: string
+  readonly against: string
+  readonly score: string
+  readonly difference: number
+  readonly p: number
+  readonly images: number
+  /** Where it gives both values. */
+  readonly thesis?: number
+  /** It scored polar predictions in polar space. */
+  readonly polarSpace: boolean
+  readonly outcome: string
+}
+
+/** What held and what did not, one a tested row. */
+export function verdicts({ scores, polarSpace = false }: Experiment, { rows }: ExperimentResults): Verdict[] {
+  const labels = labelsOf(rows)
+  const name = scores[0]!
+  return rows.flatMap((row, i) => {
+    const { test } = row
+    const base = test && baselineOf(rows, row)
+    if (!test || !base?.scores) return []
+    const difference = row.scores![name].mean - base.scores[name].mean
+    const [a, b] = [row.thesis[name]?.value, base.thesis[name]?.value]
+    const about = { label: labels[i]!, against: test.against, score: SCORE_TITLES[name], difference }
+    const tested = { ...about, p: test.p, images: test.images, polarSpace }
+    if (a === undefined || b === undefined)
+      return [
+        {
+          ...tested,
+          outcome: test.p < LEVEL ? (difference > 0 ? 'better' : 'worse') : 'no difference shown',
+        },
+      ]
+    const shown = difference > 0 === a > b ? 'held' : 'the opposite of the thesis'
+    return [{ ...tested, thesis: a - b, outcome: test.p < LEVEL ? shown : 'not shown at this size' }]
+  })
+}
+
+/** A verdict as a sentence. */
+export function sentenceOf(verdict: Verdict): string {
+  const { label, against, score, difference, p, images, thesis, outcome } = verdict
+  const ours = `${label}: ${signed(difference)} ${score} against ${against} (p ${pValue(p).replace(/^(?!<)/, '= ')}, ${images} images)`
+  return thesis === undefined
+    ? `${ours}; ${outcome}`
+    : `${ours}; the thesis has ${thesisOf(verdict)}: ${outcome}`
+}
+
+/** The thesis's difference, and where it was taken. */
+export const thesisOf = ({ thesis, score, polarSpace }: Verdict): string =>
+  thesis === undefined ? '–' : `${signed(thesis)} ${score}${polarSpace ? ' in polar space' : ''}`
+
+/** The row that a test names, of the same data, network, size and share. */
+const baselineOf = (rows: readonly RowResult[], { test, data, on, network, size, share }: RowResult) =>
+  rows.find(
+    (r) =>
+      r.label === test!.against &&
+      r.data === data &&
+      r.on === on &&
+      r.network === network &&
+      r.size === size &&
+      r.share === share,
+  )
+
+export const signed = (v: number): string => `${v < 0 ? '−' : '+'}${Math.abs(v).toFixed(3)}`
+
+/** How counts of pixels agree with the truth. */
+export function agreements({ rows }: ExperimentResults): TextTable {
+  const labels = labelsOf(rows)
+  return {
+    title: 'pixels an image, prediction against truth',
+    columns: ['row', 'images', "Pearson's r", 'bias, px', 'limits of agreement, px', 'mean of truth, px'],
+    rows: rows.flatMap(({ images }, i) => {
+      if (!images || images.ids.length < 2) return []
+      const { bias, limits } = blandAltman(images.measured, images.truth)
+      const r = pearson(images.measured, images.truth).toFixed(3)
+      const [low, high] = limits.map((v) => v.toFixed(1)) as [string, string]
+      const mean = meanOf(images.truth).toFixed(1)
+      return [[labels[i]!, String(images.ids.length), r, bias.toFixed(1), `${low} to ${high}`, mean]]
+    }),
+  }
+}
+
+/** How DSC falls with the error of the origin; origins from the truth have none. */
+export function centres({ rows }: ExperimentResults): TextTable {
+  const labels = labelsOf(rows)
+  return {
+    title: 'error of the origin against DSC',
+    columns: [
+      'row',
+      'images',
+      'error, px of the input',
+      "Pearson's r with DSC",
+      'DSC, nearer half',
+      'DSC, farther half',
+    ],
+    rows: rows.flatMap(({ arm, images }, i) => {
+      const errors = images?.originError
+      if (!errors || errors.length < 2 || arm.endsWith('truth')) return []
+      const order = errors.map((_, k) => k).sort((a, b) => errors[a]! - errors[b]!)
+      const half = Math.floor(order.length / 2)
+      const dice = (places: readonly number[]) => meanOf(places.map((k) => images.dice[k]!)).toFixed(3)
+      const r = pearson(errors, images.dice).toFixed(3)
+      const halves = [dice(order.slice(0, half)), dice(order.slice(half))]
+      return [[labels[i]!, String(order.length), meanOf(errors).toFixed(2), r, ...halves]]
+    }),
+  }
+}
+
+/** Epochs that a table of a learning curve shows at most. */
+const EPOCHS = 8
+
+/** Validation DSC over the epochs of the first run. */
+export function learning({ curves }: ExperimentResults): TextTable {
+  const shown = curves.filter(({ scoreName }) => scoreName === 'DSC')
+  const last = Math.max(1, ...shown.map(({ validation }) => validation.length))
+  const steps = Math.min(EPOCHS, last)
+  const epochs = Array.from({ length: steps }, (_, i) => Math.round(((i + 1) * last) / steps))
+  return {
+    title: 'validation DSC by epoch, first run, each network in its own space',
+    columns: ['network', ...epochs.map((epoch) => `epoch ${epoch}`)],
+    rows: shown.map(({ data, title, validation }) => [
+      `${data}, ${title}`,
+      ...epochs.map((epoch) => validation[epoch - 1]?.toFixed(3) ?? '–'),
+    ]),
+  }
+}
