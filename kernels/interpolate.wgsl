@@ -157,10 +157,6 @@ fn interpolate_wide(@builtin(global_invocation_id) id: vec3u, @builtin(num_workg
       }
       y4[out + i * (params.outW / 4)] = elem4((1.0 - v.t) * top + v.t * bottom);
     }
-    c += further;
-    let next = c >= params.channels;
-    c -= select(0, params.channels, next);
-    image += images + select(0, 1, next);
   }
 }
 
