@@ -58,21 +58,20 @@ fn source(i: i32, axis: Axis) -> Source {
   return Source(low, min(low + 1, axis.size - 1), f32(scaled - low * axis.d) / f32(axis.d));
 }
 
+// Where planes begin.
+fn plane_of_x(p: i32) -> i32 {
+  return p * params.h * params.w + params.from_offset + divide(p, params.channels) * params.from_gap;
+}
+fn plane_of_y(p: i32) -> i32 {
+  return p * params.outH * params.outW + params.to_offset + divide(p, params.channels) * params.to_gap;
+}
+
 // Rows of the result below each other that one invocation computes.
 override ROWS: i32 = 1;
 
 // A row of x blended at a column of the result; `row` is the index of its first element.
 fn along(row: i32, u: Source) -> f32 {
   return (1.0 - u.t) * f32(x[row + u.low]) + u.t * f32(x[row + u.high]);
-}
-
-// Where a plane of the forward pass begins.
-fn plane_of_x(p: i32) -> i32 {
-  return p * params.h * params.w + params.from_offset + divide(p, params.channels) * params.from_gap;
-}
-
-fn plane_of_y(p: i32) -> i32 {
-  return p * params.outH * params.outW + params.to_offset + divide(p, params.channels) * params.to_gap;
 }
 
 // One invocation a column of ROWS rows. Blended rows of x are kept for the rows of the result that share them.

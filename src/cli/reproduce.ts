@@ -6,7 +6,13 @@ import type { Experiment } from '../experiments/experiment.ts'
 import { type Plan, planExperiment, sharing } from '../experiments/jobs.ts'
 import { writeResultsPage } from '../experiments/page.ts'
 import { writeExperimentReport } from '../experiments/report.ts'
-import { type ExperimentResults, resultsOf, resultsText, withSources } from '../experiments/results.ts'
+import {
+  type ExperimentResults,
+  resultsOf,
+  resultsText,
+  withoutPatients,
+  withSources,
+} from '../experiments/results.ts'
 import { type JobResult, readResult, runJobs, type Work } from '../experiments/run.ts'
 import { comparison, shownRows } from '../experiments/tables.ts'
 import { runTimes } from '../experiments/times.ts'
@@ -90,7 +96,7 @@ async function runReproduction(id: string | undefined, args: ReproduceArguments,
   const done = args.reportOnly
     ? await finished(args.out, plan)
     : await trainAndScore(experiment, sharing(plan), folders, args, io)
-  const results = resultsOf(experiment, scale, done.plan, done.jobs)
+  const results = withoutPatients(resultsOf(experiment, scale, done.plan, done.jobs))
   await finish(experiment, withSources(results, sources), args, io)
 }
 

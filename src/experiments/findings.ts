@@ -10,6 +10,8 @@ export const LEVEL = 0.05
 export interface Verdict {
   readonly label: string
   readonly against: string
+  /** Names of the folders that were trained on, and scored where that is another one. */
+  readonly folders: string
   readonly score: string
   readonly difference: number
   readonly p: number
@@ -22,8 +24,12 @@ export interface Verdict {
 }
 
 /** What held and what did not, one a tested row. */
-export function verdicts({ scores, polarSpace = false }: Experiment, { rows }: ExperimentResults): Verdict[] {
+export function verdicts(
+  { scores, polarSpace = false }: Experiment,
+  { rows, data }: ExperimentResults,
+): Verdict[] {
   const labels = labelsOf(rows)
+  const folderOf = (key: string): string => data.find((used) => used.key === key)?.folder ?? key
   const name = scores[0]!
   return rows.flatMap((row, i) => {
     const { test } = row
@@ -32,17 +38,31 @@ export function verdicts({ scores, polarSpace = false }: Experiment, { rows }: E
     const difference = row.scores![name].mean - base.scores[name].mean
     const [a, b] = [row.thesis[name]?.value, base.thesis[name]?.value]
     const about = { label: labels[i]!, against: test.against, score: SCORE_TITLES[name], difference }
-    const tested = { ...about, p: test.p, images: test.images, polarSpace }
-    if (a === undefined || b === undefined)
-      return [
-        {
-          ...tested,
-          outcome: test.p < LEVEL ? (difference > 0 ? 'better' : 'worse') : 'no difference shown',
-        },
-      ]
-    const shown = difference > 0 === a > b ? 'held' : 'the opposite of the thesis'
-    return [{ ...tested, thesis: a - b, outcome: test.p < LEVEL ? shown : 'not shown at this size' }]
+    const folders = [row.data, ...(row.on ? [row.on] : [])].map(folderOf).join(' → ')
+    const tested = { ...about, folders, p: test.p, images: test.images, polarSpace }
+    const thesis = a === undefined || b === undefined ? undefined : a - b
+    const outcome = outcomeOf({ difference, thesis, p: test.p, sign: test.sign })
+    return [{ ...tested, ...(thesis === undefined ? {} : { thesis }), outcome }]
   })
+}
+
+/** In words. A mean that a few images pull the other way than the test leans is neither better nor worse. */
+function outcomeOf({
+  difference,
+  thesis,
+  p,
+  sign,
+}: {
+  readonly difference: number
+  readonly thesis: number | undefined
+  readonly p: number
+  readonly sign: number
+}): string {
+  if (p >= LEVEL) return thesis === undefined ? 'no difference shown' : 'not shown at this size'
+  if (Math.sign(difference) !== sign)
+    return `unclear: the test leans to ${sign > 0 ? 'a gain' : 'a loss'}, the mean the other way`
+  if (thesis === undefined) return difference > 0 ? 'better' : 'worse'
+  return difference > 0 === thesis > 0 ? 'held' : 'the opposite of the thesis'
 }
 
 /** A verdict as a sentence. */

@@ -7,7 +7,7 @@ import type { Experiment } from './experiment.ts'
 import { agreements, centres, LEVEL, learning, sentenceOf, signed, thesisOf, verdicts } from './findings.ts'
 import { scaleText, sourcesOf, timeText } from './report.ts'
 import type { ExperimentResults } from './results.ts'
-import { across, comparison, missingOf, pValue, quartiles, type TextTable } from './tables.ts'
+import { across, comparison, missingOf, pValue, quartiles, shownRows, type TextTable } from './tables.ts'
 
 /**
  * Writes one page of Markdown from the JSON files of experiments.
@@ -57,7 +57,7 @@ interface Part {
 function partsOf(all: readonly ExperimentResults[]): Part[] {
   return all.map((results) => {
     const experiment = EXPERIMENTS.find((e) => e.id === results.experiment)!
-    const run = { ...results, rows: results.rows.filter((row) => !row.missing) }
+    const run = shownRows(results)
     const source = all.find(({ experiment: id }) => id === experiment.of)
     const same = source && JSON.stringify(source.scale) === JSON.stringify(results.scale)
     return { experiment, results, run, ...(same ? { of: source.experiment } : {}) }
@@ -78,8 +78,10 @@ inputs, minutes where it took hours. They say whether its **effects** show at th
 
 - Adapter: ${adapters}. ${timeText(seconds)} of training and scoring in all.
 - Scores are means over held-out images, taken in the space of the image: of the mask that a user gets. The thesis scored
-  single-object polar predictions in polar space; a column of that name stands beside ours.
-- ± is the standard deviation over runs (seeds or folds). Held-out images were scored once, after all trainings.
+  single-object polar predictions in polar space; a column of that name stands beside ours. Experiments beyond the thesis try what
+  its last chapter proposes; it has no numbers of them.
+- ± is the standard deviation over runs (seeds or folds). Held-out images were scored once,
+  after all trainings, unless a section says otherwise.
 - "Held": the difference has the thesis's sign and p < ${LEVEL} by Wilcoxon's signed-rank test, paired by image (of several seeds,
   an image's mean). "Not shown": p is larger. Slices of one patient and images of one microscope are not independent, so p is
   a guide and no more. Nothing is corrected for the number of tests.
@@ -95,26 +97,25 @@ const line = (cells: readonly string[]): string => `| ${cells.map(cell).join(' |
 
 /** Numbers to the right, words to the left. */
 function markdown({ columns, rows }: TextTable): string {
-  const isNumber = (text: string): boolean => /^([−+<]? ?\d[^a-z]*$|–$)/.test(text)
+  const isNumber = (text: string): boolean => /^([−+<-]? ?\d[^a-z]*$|–$)/.test(text)
   const rule = columns.map((_, i) => (i > 0 && rows.every((row) => isNumber(row[i]!)) ? '---:' : '---'))
   return [line(columns), line(rule), ...rows.map(line)].join('\n')
 }
 
-/** Every effect that the thesis gives numbers for, in one table. */
+/** Every effect that the thesis gives numbers for, in one table; of tables without such numbers every one. */
 function summary(parts: readonly Part[]): string {
-  const rows = parts.flatMap(({ experiment, run, of }) =>
-    of
-      ? []
-      : verdicts(experiment, run)
-          .filter(({ thesis }) => thesis !== undefined)
-          .map((verdict) => {
-            const { label, against, difference, score, p, outcome } = verdict
-            const link = `[${experiment.id}](#${anchorOf(experiment)})`
-            const ours = `${signed(difference)} ${score}`
-            return [link, `${label}, against ${against}`, thesisOf(verdict), ours, pValue(p), outcome]
-          }),
-  )
-  const columns = ['experiment', 'effect', 'thesis', 'ours', 'p', 'outcome']
+  const rows = parts.flatMap(({ experiment, run }) => {
+    const all = verdicts(experiment, run)
+    const known = all.filter(({ thesis }) => thesis !== undefined)
+    const shown = known.length > 0 || experiment.id.startsWith('fig-') ? known : all
+    return shown.map((verdict) => {
+      const { label, against, folders, difference, score, p, outcome } = verdict
+      const link = `[${experiment.id}](#${anchorOf(experiment)})`
+      const ours = `${signed(difference)} ${score}`
+      return [link, `${label}, against ${against}`, folders, thesisOf(verdict), ours, pValue(p), outcome]
+    })
+  })
+  const columns = ['experiment', 'effect', 'our images', 'thesis', 'ours', 'p', 'outcome']
   return rows.length === 0 ? '' : `## In short\n\n${markdown({ title: '', columns, rows })}\n`
 }
 

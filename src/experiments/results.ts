@@ -54,6 +54,8 @@ export interface RowResult {
     readonly against: string
     readonly images: number
     readonly medianDifference: number
+    /** Which way the test leans; the mean may lean the other way, by a few images. */
+    readonly sign: -1 | 0 | 1
     readonly p: number
   }
   /** A line an image; of several seeds, their mean. */
@@ -246,12 +248,15 @@ function tested(plan: readonly PlannedRow[], rows: readonly RowResult[], i: numb
     place.has(id) ? [[own.score[n]!, other.score[place.get(id)!]!] as const] : [],
   )
   if (both.length === 0) return {}
-  const { medianDifference, p } = wilcoxonSignedRank(
+  const { medianDifference, sign, p } = wilcoxonSignedRank(
     both.map(([a]) => a),
     both.map(([, b]) => b),
   )
   return {
-    test: { against: rows[k]!.label, images: both.length, medianDifference: rounded(medianDifference), p },
+    test: {
+      ...{ against: rows[k]!.label, images: both.length },
+      ...{ medianDifference: rounded(medianDifference), sign, p },
+    },
   }
 }
 
@@ -267,6 +272,28 @@ function curvesOf({ jobs }: Plan, byKey: ReadonlyMap<string, JobResult>): Experi
       .get(key)!
       .networks.map(({ name: _, bestEpoch: __, seconds: ___, ...curves }) => ({ data, size, ...curves }))
   })
+}
+
+/** Layouts whose ids begin with a patient. */
+const BY_PATIENT: ReadonlySet<string | undefined> = new Set(['patients', 'cardiac-fat', 'lits', 'avt'])
+
+/** Patients numbered in place of the names of their folders: results may be published where data may not. */
+export function withoutPatients(results: ExperimentResults): ExperimentResults {
+  const layouts = new Map(results.data.map(({ key, layout }) => [key, layout]))
+  const numbers = new Map<string, number>()
+  const numbered = (id: string): string => {
+    const [patient, ...rest] = id.split('/') as [string, ...string[]]
+    if (!numbers.has(patient)) numbers.set(patient, numbers.size + 1)
+    return [`patient ${numbers.get(patient)}`, ...rest].join('/')
+  }
+  return {
+    ...results,
+    rows: results.rows.map((row) =>
+      row.images && BY_PATIENT.has(layouts.get(row.on ?? row.data))
+        ? { ...row, images: { ...row.images, ids: row.images.ids.map(numbered) } }
+        : row,
+    ),
+  }
 }
 
 /** Results with the names of the folders that were given, and a note. */

@@ -6,6 +6,8 @@ export interface PairedTest {
   readonly n: number
   /** Median of the differences `a − b`. */
   readonly medianDifference: number
+  /** 1 where the ranks of positive differences outweigh, −1 where those of negative ones do, 0 where neither does. */
+  readonly sign: -1 | 0 | 1
   /** Two-sided. 1 where no pair differs. */
   readonly p: number
 }
@@ -29,17 +31,19 @@ export function wilcoxonSignedRank(a: readonly number[], b: readonly number[]): 
   const median = medianOf(differences)
   const nonzero = differences.filter((d) => d !== 0)
   const n = nonzero.length
-  if (n === 0) return { n, medianDifference: median, p: 1 }
+  if (n === 0) return { n, medianDifference: median, sign: 0, p: 1 }
   const { ranks, ties } = rank(nonzero.map(Math.abs))
   const plus = nonzero.reduce((sum, d, i) => sum + (d > 0 ? ranks[i]! : 0), 0)
   const least = Math.min(plus, (n * (n + 1)) / 2 - plus)
+  const sign = Math.sign(plus - (n * (n + 1)) / 4) as -1 | 0 | 1
   if (n <= EXACT && ties === 0)
-    return { n, medianDifference: median, p: Math.min(1, 2 * exactBelow(n, least)) }
+    return { n, medianDifference: median, sign, p: Math.min(1, 2 * exactBelow(n, least)) }
   const mean = (n * (n + 1)) / 4
   const variance = (n * (n + 1) * (2 * n + 1) - ties / 2) / 24
   return {
     n,
     medianDifference: median,
+    sign,
     p: Math.min(1, 2 * normalBelow((least - mean) / Math.sqrt(variance))),
   }
 }

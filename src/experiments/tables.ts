@@ -21,10 +21,10 @@ export function labelsOf(rows: readonly RowResult[]): string[] {
   return rows.map(({ label, size }) => (sizes.size > 1 ? `${label}, ${size}²` : label))
 }
 
-/** Rows that tables show: those that were run, and those that wait for more than a folder. */
+/** Rows that tables show: those that were run. The others are named with their reasons, see `missingOf`. */
 export const shownRows = (results: ExperimentResults): ExperimentResults => ({
   ...results,
-  rows: results.rows.filter(({ missing }) => !missing?.startsWith('no folder')),
+  rows: results.rows.filter(({ missing }) => !missing),
 })
 
 /** Ours beside the thesis's, a line a row; with p values unless `tests` is false. */

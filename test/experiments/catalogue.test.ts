@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { EXPERIMENTS, unavailable } from '../../src/experiments/catalogue.ts'
 import { planExperiment, rowsAt, type Scale, sharing } from '../../src/experiments/jobs.ts'
-import { resultsOf } from '../../src/experiments/results.ts'
+import { resultsOf, withoutPatients } from '../../src/experiments/results.ts'
 import type { JobResult } from '../../src/experiments/run.ts'
 
 const scale: Scale = {
@@ -147,6 +147,16 @@ test('results: means over runs, images averaged over seeds, tests paired by imag
   expect(b!.scores!.dice.sd).toBeCloseTo(0.1 / Math.SQRT2, 4)
   expect(b!.images!.dice[0]).toBeCloseTo(0.5 + 0.01 + 0.05, 4)
   // Six of six better: 2 / 2⁶.
-  expect(b!.test).toMatchObject({ against: a!.label, images: 6, p: 2 / 64 })
+  expect(b!.test).toMatchObject({ against: a!.label, images: 6, sign: 1, p: 2 / 64 })
   expect(a!.test).toBeUndefined()
+  // Images stand alone here; of patients the results keep numbers.
+  const whole = resultsOf(experiment, at, plan, jobs)
+  expect(withoutPatients(whole)).toEqual(whole)
+  const byPatient = whole.rows.map((row) =>
+    row.images ? { ...row, images: { ...row.images, ids: ['Ann/1', 'Ann/2', 'Bob/1', 'Ann/3'] } } : row,
+  )
+  const data = whole.data.map((used) => ({ ...used, layout: 'patients' }))
+  const hidden = withoutPatients({ ...whole, rows: byPatient, data }).rows.filter((r) => r.images)
+  for (const { images } of hidden)
+    expect(images!.ids).toEqual(['patient 1/1', 'patient 1/2', 'patient 2/1', 'patient 1/3'])
 })

@@ -1,9 +1,14 @@
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { Sample } from '../../src/data/dataset.ts'
+import { openDataset } from '../../src/node/folders.ts'
 import { readImage } from '../../src/node/image.ts'
+import { writeMask, writePng } from '../../src/node/png.ts'
 import type { Evaluated } from '../../src/pipelines/evaluate.ts'
 import { scoreMask } from '../../src/pipelines/scores.ts'
 import { casesOf } from '../../src/runs/report.ts'
+import { tempFolder } from '../data/temp.ts'
 
 const SIDE = 16
 const plane = (f: (x: number, y: number) => boolean): Float32Array =>
@@ -52,4 +57,28 @@ test('pictures of samples without image files: the best has a mask, and the trut
   expect(whole).toBeGreaterThan(0)
   expect(await greens(part.figures[2]!.png)).toBeLessThan(whole)
   expect(await greens((await cases([{ ...images[2]!, truth: none }])).figures[0]!.png)).toBe(0)
+})
+
+test('a truth in several files, one an object, is drawn whole', async () => {
+  const folder = join(await tempFolder(), 'stage1_train')
+  const size = { height: SIDE, width: SIDE }
+  const left = plane((x, y) => x > 1 && x < 6 && y > 4 && y < 11)
+  const right = plane((x, y) => x > 9 && x < 14 && y > 4 && y < 11)
+  for (const part of ['images', 'masks']) await mkdir(join(folder, 'a', part), { recursive: true })
+  const data = new Float32Array(SIDE * SIDE)
+  await writePng(join(folder, 'a/images/a.png'), { data, shape: [1, SIDE, SIDE] })
+  await writeMask(join(folder, 'a/masks/1.png'), left, size)
+  const plan = { name: 'cells', test: [] as readonly Sample[] }
+  const draw = async () => {
+    plan.test = (await openDataset(folder)).samples
+    const images = [evaluatedOf('a', none, left)]
+    type Result = Parameters<typeof casesOf>[0]
+    const result = { plan, networks: [], scored: [] } as unknown as Result
+    const { figures } = await casesOf(result, { key: 'a', label: 'A', images })
+    return greens(figures[0]!.png)
+  }
+  const one = await draw()
+  await writeMask(join(folder, 'a/masks/2.png'), right, size)
+  expect(one).toBeGreaterThan(0)
+  expect(await draw()).toBe(2 * one)
 })

@@ -29,15 +29,22 @@ describe('properties', () => {
     fc.assert(
       fc.property(pairs, (list) => {
         const [a, b] = [list.map((p) => p[0]), list.map((p) => p[1])]
-        const { p, medianDifference } = wilcoxonSignedRank(a, b)
+        const { p, medianDifference, sign } = wilcoxonSignedRank(a, b)
         const other = wilcoxonSignedRank(b, a)
         expect(p).toBeGreaterThanOrEqual(0)
         expect(p).toBeLessThanOrEqual(1)
         expect(other.p).toBeCloseTo(p, 12)
         expect(other.medianDifference + medianDifference).toBeCloseTo(0, 12)
-        expect(wilcoxonSignedRank(a, a).p).toBe(1)
+        expect(other.sign + sign).toBe(0)
+        expect(wilcoxonSignedRank(a, a)).toMatchObject({ p: 1, sign: 0 })
       }),
     )
+  })
+
+  test('the sign is that of the ranks, not of the mean', () => {
+    const zeros = [0, 0, 0, 0, 0]
+    expect(wilcoxonSignedRank([1, 1.1, 1.2, 1.3, -20], zeros).sign).toBe(1)
+    expect(wilcoxonSignedRank([-1, -1.1, -1.2, -1.3, 20], zeros).sign).toBe(-1)
   })
 
   test('a shift is the bias, and the limits lie 1.96 SD around it', () => {
