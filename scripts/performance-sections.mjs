@@ -248,6 +248,29 @@ function kernels([{ kernels: list }]) {
   return table(['kernel', 'least ms', 'median', 'GFLOP/s', 'GB/s', 'floor / time'], rows)
 }
 
+/** Time a pixel of connected components by mask and side: files of `--only "connectedComponents "`. */
+function components([{ kernels: list }]) {
+  const cases = list.flatMap((k) => {
+    const [, mask, side] = /^connectedComponents (.+) (\d+)²$/.exec(k.name) ?? []
+    return mask ? [{ mask, side: Number(side), ns: k.nsPerPixel }] : []
+  })
+  const sides = [...new Set(cases.map((c) => c.side))].sort((a, b) => a - b)
+  const rows = [...groupBy(cases, (c) => c.mask)].map(([mask, each]) => [
+    mask,
+    ...sides.map((side) => each.find((c) => c.side === side)?.ns.toPrecision(3) ?? '–'),
+  ])
+  return table(['ns a pixel (least)', ...sides.map((side) => `${side}²`)], rows)
+}
+
+/** Geometry beside OpenCV on the same processor: what both have timed. */
+function opencv([{ kernels: own }, { version, threads, kernels: theirs }]) {
+  const rows = theirs.flatMap(({ name, min }) => {
+    const k = own.find((each) => each.name === name)
+    return k ? [[name, k.min.toFixed(2), min.toFixed(2), `${(k.min / min).toFixed(1)}×`]] : []
+  })
+  return table(['least ms', 'fovea', `OpenCV ${version}, ${threads} threads`, 'fovea / OpenCV'], rows)
+}
+
 /** What a web page loads. */
 function bundle([{ fovea, peers: others }]) {
   const kb = (bytes) => (bytes / 1000).toFixed(1)
@@ -313,6 +336,8 @@ export const SECTIONS = {
   peers,
   summary,
   kernels,
+  components,
+  opencv,
   bundle,
   gpu,
 }

@@ -91,9 +91,10 @@ if __name__ == '__main__':
     parser.add_argument('--json', action='store_true')
     options = parser.parse_args()
     cv2.setNumThreads(options.threads)
-    rows = [{'name': name, 'min': least_ms(call)} for name, call in cases().items()]
+    rows = [{'name': name, 'min': float(f'{least_ms(call):.4g}')} for name, call in cases().items()]
     if options.json:
-        print(json.dumps({'peer': 'opencv', 'version': cv2.__version__, 'threads': options.threads, 'kernels': rows}))
+        report = {'peer': 'opencv', 'version': cv2.__version__, 'threads': options.threads, 'kernels': rows}
+        print(json.dumps(report, indent=1, ensure_ascii=False))
     else:
         print(f'OpenCV {cv2.__version__}, {options.threads} threads: least ms')
         for row in rows:

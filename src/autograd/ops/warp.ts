@@ -162,9 +162,12 @@ function gatherGradient(
   return dx
 }
 
-/** Invocations of `scatter_alone`, eight to a processor's core: enough for four. */
-const ALONE = 32
-/** Copies may hold so many sums for each sample: clearing and adding them up must stay the smaller part. */
+/** Invocations of `scatter_alone`: eight to a processor's core, of which Node 20 does not tell the number. */
+const alone = (): number => 8 * (globalThis.navigator?.hardwareConcurrency ?? 2)
+/**
+ * Copies may hold so many sums for each sample: clearing and adding them up must stay the smaller part. Where many
+ * cores want more copies, they share the atomics' work.
+ */
 const SUMS_PER_SAMPLE = 4
 
 /**
@@ -173,7 +176,7 @@ const SUMS_PER_SAMPLE = 4
  */
 function copiesOf(run: Run, x: Tensor, dy: Tensor): number {
   if (!run.device.adapter.cpu) return 0
-  const copies = Math.ceil(ALONE / (x.shape[0]! * x.shape[1]!))
+  const copies = Math.ceil(alone() / (x.shape[0]! * x.shape[1]!))
   return copies * x.size <= SUMS_PER_SAMPLE * dy.size ? copies : 0
 }
 
