@@ -10,6 +10,7 @@
 // The sum over k can be split: of `splits` runs each goes to an y of its own, which conv2d_reduce_image adds up.
 alias elem = f32;
 alias elem4 = vec4f;
+alias elemY = elem; // of y: f32 where runs go to it, in the half form, too
 
 // include: parts/phase_taps.wgsl
 
@@ -23,7 +24,7 @@ struct Params {
 @group(0) @binding(0) var<storage, read> x: array<elem>;
 @group(0) @binding(1) var<storage, read> weight: array<f32>;
 @group(0) @binding(2) var<storage, read> bias: array<f32>;
-@group(0) @binding(3) var<storage, read_write> y: array<elem>;
+@group(0) @binding(3) var<storage, read_write> y: array<elemY>;
 @group(0) @binding(4) var<uniform> params: Params;
 
 override ROWS: u32 = 8;
@@ -57,7 +58,7 @@ fn store_one(to: i32, o: i32, sum: f32) {
   if (params.hasBias != 0u) { value += bias[o]; }
   if (params.accumulate != 0u) { value += f32(y[to]); }
   if (params.relu != 0u) { value = select(value, 0.0, value < 0.0); }
-  y[to] = elem(value);
+  y[to] = elemY(value);
 }
 
 // Called for each row by name: sums that were indexed by a loop would lie in memory.

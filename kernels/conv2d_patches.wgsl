@@ -4,16 +4,18 @@
 // with k = (ci, ky, kx), p = (oy, ox). To be packed, patches have `line` elements a row, a multiple of four, zeros behind
 // the last pixel; to be summed outH·outW, as a product writes them. Either reads each value once a tap and multiplies
 // nothing: beside a product with some dozens of channels that is little.
+alias elem = f32;
+
 struct Params {
   n: i32, cin: i32, h: i32, w: i32, outH: i32, outW: i32, line: i32,
   kh: i32, kw: i32, strideH: i32, strideW: i32, padH: i32, padW: i32, dilationH: i32, dilationW: i32,
   hasBias: u32, relu: u32, accumulate: u32, offset: i32, gap: i32,
 }
-@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<elem>;
 @group(0) @binding(1) var<storage, read_write> patches4: array<vec4f>;
 @group(0) @binding(2) var<storage, read> patches: array<f32>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
-@group(0) @binding(4) var<storage, read_write> y: array<f32>;
+@group(0) @binding(4) var<storage, read_write> y: array<elem>;
 @group(0) @binding(5) var<uniform> params: Params;
 
 override WG: u32 = 64;
@@ -37,7 +39,7 @@ fn value_at(tap: Tap, p: i32) -> f32 {
   let ix = (p - oy * params.outW) * params.strideW + tap.x;
   let inside = (p < params.outH * params.outW) & (iy >= 0) & (iy < params.h) & (ix >= 0) & (ix < params.w);
   if (!inside) { return 0.0; }
-  return x[(tap.channel * params.h + iy) * params.w + ix];
+  return f32(x[(tap.channel * params.h + iy) * params.w + ix]);
 }
 
 @compute @workgroup_size(WG)
@@ -83,7 +85,7 @@ fn conv2d_patches_sum(
   }
   if (params.hasBias != 0u) { sum += bias[channel - image * params.cin]; }
   let to = i + params.offset + image * params.gap;
-  if (params.accumulate != 0u) { sum += y[to]; }
+  if (params.accumulate != 0u) { sum += f32(y[to]); }
   if (params.relu != 0u) { sum = select(sum, 0.0, sum < 0.0); }
-  y[to] = sum;
+  y[to] = elem(sum);
 }

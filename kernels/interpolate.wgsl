@@ -4,9 +4,11 @@
 //   half pixel     a = 2h,     b = h − outH,  d = 2·outH          (i + ½)·h/outH − ½
 //   aligned corners a = h − 1, b = 0,         d = max(1, outH − 1)
 // and with q its whole part and t the rest, y = (1 − t)·x[q] + t·x[min(q + 1, h − 1)].
+// x, y and dy may be channels of larger arrays: plane p of image n lies offset + n·gap further than in a dense one.
 // The gradient gathers: dx[row] = Σ dy[i] times the weight of `row` in i, over the i that touch it.
 
 alias elem = f32;
+alias elem4 = vec4f;
 
 struct Params {
   planes: u32,
@@ -15,6 +17,10 @@ struct Params {
   aH: i32, bH: i32, dH: i32,
   aW: i32, bW: i32, dW: i32,
   nearest: u32,
+  channels: i32,
+  // Of x, or of dy.
+  from_offset: i32, from_gap: i32,
+  to_offset: i32, to_gap: i32,
 }
 
 @group(0) @binding(0) var<storage, read> x: array<elem>;
@@ -22,6 +28,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> y: array<elem>;
 @group(0) @binding(3) var<storage, read_write> dx: array<elem>;
 @group(0) @binding(4) var<uniform> params: Params;
+@group(0) @binding(5) var<storage, read_write> y4: array<elem4>;
 
 struct Axis { size: i32, out: i32, a: i32, b: i32, d: i32 }
 
@@ -51,21 +58,103 @@ fn source(i: i32, axis: Axis) -> Source {
   return Source(low, min(low + 1, axis.size - 1), f32(scaled - low * axis.d) / f32(axis.d));
 }
 
-@compute @workgroup_size(8, 8)
+// Where planes begin.
+fn plane_of_x(p: i32) -> i32 {
+  return p * params.h * params.w + params.from_offset + divide(p, params.channels) * params.from_gap;
+}
+fn plane_of_y(p: i32) -> i32 {
+  return p * params.outH * params.outW + params.to_offset + divide(p, params.channels) * params.to_gap;
+}
+
+// Rows of the result below each other that one invocation computes.
+override ROWS: i32 = 1;
+
+// A row of x blended at a column of the result; `row` is the index of its first element.
+fn along(row: i32, u: Source) -> f32 {
+  return (1.0 - u.t) * f32(x[row + u.low]) + u.t * f32(x[row + u.high]);
+}
+
+// One invocation a column of ROWS rows. Blended rows of x are kept for the rows of the result that share them.
+@compute @workgroup_size(64)
 fn interpolate(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  if (i32(id.x) >= params.outW || i32(id.y) >= params.outH) { return; }
-  let v = source(i32(id.y), rows());
-  let u = source(i32(id.x), columns());
+  let column = i32(id.x);
+  if (column >= params.outW) { return; }
+  let u = source(column, columns());
+  let first = i32(id.y) * ROWS;
+  let end = min(first + ROWS, params.outH);
   for (var p = i32(id.z); p < i32(params.planes); p += i32(groups.z)) {
-    let upper = (p * params.h + v.low) * params.w;
-    let o = (p * params.outH + i32(id.y)) * params.outW + i32(id.x);
+    let plane = plane_of_x(p);
+    let out = plane_of_y(p) + column;
     if (params.nearest == 1u) {
-      y[o] = elem(f32(x[upper + u.low]));
-    } else {
-      let lower = (p * params.h + v.high) * params.w;
-      let top = (1.0 - u.t) * f32(x[upper + u.low]) + u.t * f32(x[upper + u.high]);
-      let bottom = (1.0 - u.t) * f32(x[lower + u.low]) + u.t * f32(x[lower + u.high]);
-      y[o] = elem((1.0 - v.t) * top + v.t * bottom);
+      for (var i = first; i < end; i++) {
+        y[out + i * params.outW] = elem(f32(x[plane + source(i, rows()).low * params.w + u.low]));
+      }
+      continue;
+    }
+    var low = -1;
+    var high = -1;
+    var top = 0.0;
+    var bottom = 0.0;
+    for (var i = first; i < end; i++) {
+      let v = source(i, rows());
+      if (v.low != low) {
+        if (v.low == high) { top = bottom; } else { top = along(plane + v.low * params.w, u); }
+        low = v.low;
+        high = v.high;
+        bottom = along(plane + high * params.w, u);
+      }
+      y[out + i * params.outW] = elem((1.0 - v.t) * top + v.t * bottom);
+    }
+  }
+}
+
+// The sources of four columns of the result.
+struct Sources { low: vec4i, high: vec4i, t: vec4f }
+
+fn four_at(row: i32, columns: vec4i) -> vec4f {
+  let at = columns + row;
+  return vec4f(f32(x[at.x]), f32(x[at.y]), f32(x[at.z]), f32(x[at.w]));
+}
+
+fn four_along(row: i32, u: Sources) -> vec4f {
+  return (1.0 - u.t) * four_at(row, u.low) + u.t * four_at(row, u.high);
+}
+
+// The same for four columns, where the width of the result is a multiple of four: CPU drivers store four values at
+// the price of one, and find the source of a row for all of them.
+@compute @workgroup_size(16)
+fn interpolate_wide(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let column = 4 * i32(id.x);
+  if (column >= params.outW) { return; }
+  let a = source(column, columns());
+  let b = source(column + 1, columns());
+  let c = source(column + 2, columns());
+  let d = source(column + 3, columns());
+  let u = Sources(vec4i(a.low, b.low, c.low, d.low), vec4i(a.high, b.high, c.high, d.high), vec4f(a.t, b.t, c.t, d.t));
+  let first = i32(id.y) * ROWS;
+  let end = min(first + ROWS, params.outH);
+  for (var p = i32(id.z); p < i32(params.planes); p += i32(groups.z)) {
+    let plane = plane_of_x(p);
+    let out = (plane_of_y(p) + column) / 4;
+    if (params.nearest == 1u) {
+      for (var i = first; i < end; i++) {
+        y4[out + i * (params.outW / 4)] = elem4(four_at(plane + source(i, rows()).low * params.w, u.low));
+      }
+      continue;
+    }
+    var low = -1;
+    var high = -1;
+    var top = vec4f();
+    var bottom = vec4f();
+    for (var i = first; i < end; i++) {
+      let v = source(i, rows());
+      if (v.low != low) {
+        if (v.low == high) { top = bottom; } else { top = four_along(plane + v.low * params.w, u); }
+        low = v.low;
+        high = v.high;
+        bottom = four_along(plane + high * params.w, u);
+      }
+      y4[out + i * (params.outW / 4)] = elem4((1.0 - v.t) * top + v.t * bottom);
     }
   }
 }
@@ -89,6 +178,13 @@ fn weight(place: i32, s: Source) -> f32 {
   return select(0.0, 1.0 - s.t, s.low == place) + select(0.0, s.t, s.high == place);
 }
 
+fn images_of(p: vec4i) -> vec4i {
+  let c = params.channels;
+  if (params.from_gap == 0) { return vec4i(); }
+  if (c % 4 == 0) { return vec4i(divide(p.x, c)); }
+  return vec4i(divide(p.x, c), divide(p.y, c), divide(p.z, c), divide(p.w, c));
+}
+
 // One lane a pixel of four planes, for which each weight is computed once.
 @compute @workgroup_size(8, 8)
 fn interpolate_grad(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
@@ -101,7 +197,8 @@ fn interpolate_grad(@builtin(global_invocation_id) id: vec3u, @builtin(num_workg
   let plane = params.outH * params.outW;
   for (var p = 4 * i32(id.z); p < planes; p += 4 * i32(groups.z)) {
     // Planes beyond the last repeat it; they are summed and not stored.
-    let base = min(vec4i(p) + vec4i(0, 1, 2, 3), vec4i(planes - 1)) * plane;
+    let source_plane = min(vec4i(p) + vec4i(0, 1, 2, 3), vec4i(planes - 1));
+    let base = source_plane * plane + params.from_offset + images_of(source_plane) * params.from_gap;
     var total = vec4f(0.0);
     for (var i = is.x; i <= is.y; i++) {
       let across = weight(row, source(i, rows()));

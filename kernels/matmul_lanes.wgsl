@@ -8,6 +8,15 @@
 // The sum over k can be split: chunks of k are dealt out over `splits` sums, which conv2d_reduce adds up in order.
 enable subgroups;
 
+alias elem = f32;
+alias elem4 = vec4f;
+// In the half form, too, f32 for A that is a weight, for y that is a sum of products, and for patches as B or y.
+alias elemA = elem;
+alias elemA4 = elem4;
+alias elemB = elem;
+alias elemB4 = elem4;
+alias elemY = elem;
+
 override TRANSPOSE_A: bool = false; // A is stored (k, m)
 override TRANSPOSE_B: bool = false; // B is stored (n, k)
 override WIDE_A: bool = false;      // A's inner size divides by 4, and so do chunks of k: loads of vec4f
@@ -39,13 +48,13 @@ struct Params {
   offset: i32, gap: i32,
 }
 
-// A and B are bound twice: as elements and as vec4s.
-@group(0) @binding(0) var<storage, read> a: array<f32>;
-@group(0) @binding(1) var<storage, read> wide_a: array<vec4f>;
-@group(0) @binding(2) var<storage, read> b: array<f32>;
-@group(0) @binding(3) var<storage, read> wide_b: array<vec4f>;
-@group(0) @binding(4) var<storage, read> bias: array<f32>;
-@group(0) @binding(5) var<storage, read_write> y: array<f32>;
+// A and B are bound twice: as elements and as vec4s. Where there is no bias, A stands in for it.
+@group(0) @binding(0) var<storage, read> a: array<elemA>;
+@group(0) @binding(1) var<storage, read> wide_a: array<elemA4>;
+@group(0) @binding(2) var<storage, read> b: array<elemB>;
+@group(0) @binding(3) var<storage, read> wide_b: array<elemB4>;
+@group(0) @binding(4) var<storage, read> bias: array<elemA>;
+@group(0) @binding(5) var<storage, read_write> y: array<elemY>;
 @group(0) @binding(6) var<uniform> params: Params;
 
 // Where the matrices of a batch index begin, in elements.
@@ -64,17 +73,17 @@ fn bases(batch: i32) -> vec2i {
 // Four elements of row `outer` of storage from `inner` on; zero from `end` on. Rows from `outers` on repeat the last.
 fn load_a(base: i32, outer: i32, inner: i32, outers: i32, inners: i32) -> vec4f {
   let at = base + min(outer, outers - 1) * inners;
-  if (WIDE_A) { return wide_a[(at + min(inner, inners - 4)) / 4]; }
+  if (WIDE_A) { return vec4f(wide_a[(at + min(inner, inners - 4)) / 4]); }
   let i = inner + vec4i(0, 1, 2, 3);
   let p = at + min(i, vec4i(inners - 1));
-  return select(vec4f(), vec4f(a[p.x], a[p.y], a[p.z], a[p.w]), i < vec4i(inners));
+  return select(vec4f(), vec4f(f32(a[p.x]), f32(a[p.y]), f32(a[p.z]), f32(a[p.w])), i < vec4i(inners));
 }
 
 fn load_b(at: i32, inner: i32, inners: i32) -> vec4f {
-  if (WIDE_B) { return wide_b[(at + min(inner, inners - 4)) / 4]; }
+  if (WIDE_B) { return vec4f(wide_b[(at + min(inner, inners - 4)) / 4]); }
   let i = inner + vec4i(0, 1, 2, 3);
   let p = at + min(i, vec4i(inners - 1));
-  return select(vec4f(), vec4f(b[p.x], b[p.y], b[p.z], b[p.w]), i < vec4i(inners));
+  return select(vec4f(), vec4f(f32(b[p.x]), f32(b[p.y]), f32(b[p.z]), f32(b[p.w])), i < vec4i(inners));
 }
 
 // The A of four k for 16 rows, spread over the lanes. Stored (m, k): lane l has four k of row l in p and of row
@@ -113,10 +122,10 @@ fn right(base: i32, k: i32, column: i32, window: i32) -> mat4x4f {
     var at = base + k * params.line + window;
     if (TRANSPOSE_B) { at = base + min(column, params.n - 4) * params.line + window_at(k); }
     let below = (at + 2 * params.width) / 4;
-    let p = wide_b[at / 4];
-    let q = wide_b[at / 4 + 1];
-    let r = wide_b[below];
-    let s = wide_b[below + 1];
+    let p = vec4f(wide_b[at / 4]);
+    let q = vec4f(wide_b[at / 4 + 1]);
+    let r = vec4f(wide_b[below]);
+    let s = vec4f(wide_b[below + 1]);
     if (TRANSPOSE_B) {
       return mat4x4f(vec4f(p.xy, r.xy), vec4f(p.zw, r.zw), vec4f(q.xy, s.xy), vec4f(q.zw, s.zw));
     }
@@ -184,9 +193,9 @@ fn add_product(sums: ptr<function, Sums>, first: u32, l: Left, v: mat4x4f) {
 
 fn put(to: i32, sum: f32) {
   var value = sum;
-  if (ACCUMULATE) { value += y[to]; }
+  if (ACCUMULATE) { value += f32(y[to]); }
   if (params.relu != 0u) { value = select(value, 0.0, value < 0.0); }
-  y[to] = value;
+  y[to] = elemY(value);
 }
 
 // Four columns of a row; those from the image's last on are left out.
@@ -237,7 +246,7 @@ fn matmul_lanes(
   for (var i = 0; i < min(rows, params.m - row); i++) {
     let r = row + i;
     var add = 0.0;
-    if (BIAS) { add = bias[select(r, r >> 2, TILED)]; }
+    if (BIAS) { add = f32(bias[select(r, r >> 2, TILED)]); }
     var to = base + r * params.plane + column;
     if (TILED) { to = base + (r >> 2) * 4 * params.plane + tile + (r & 1) + ((r >> 1) & 1) * 2 * params.width; }
     store(to, column, sums[i] + add);

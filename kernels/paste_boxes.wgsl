@@ -91,6 +91,13 @@ fn holds(i: u32, first: f32, length: f32) -> bool {
   return d >= 0.0 && d < length;
 }
 
+// First and end of the pixels in [begin, end) that a stretch may hold; perhaps one beside at each end.
+fn pixels_of(first: f32, length: f32, begin: u32, end: u32) -> vec2u {
+  let low = clamp(floor(first - 0.5), f32(begin), f32(end));
+  let high = clamp(ceil(first + length + 0.5), f32(begin), f32(end));
+  return clamp(vec2u(u32(low), u32(high)), vec2u(begin), vec2u(end));
+}
+
 // Along one axis: the two elements of the crop under pixel i, and the weight of the second.
 struct Tap { lo: u32, hi: u32, t: f32 }
 
@@ -106,6 +113,17 @@ fn tap(i: u32, first: f32, length: f32, size: u32) -> Tap {
 
 fn weight(t: Tap, k: u32) -> f32 {
   return select(0.0, 1.0 - t.t, t.lo == k) + select(0.0, t.t, t.hi == k);
+}
+
+// A crop's plane where it lies under a pixel.
+fn stretched(plane: u32, tx: Tap, ty: Tap) -> f32 {
+  let lo = (plane * params.crop_h + ty.lo) * params.crop_w;
+  let hi = (plane * params.crop_h + ty.hi) * params.crop_w;
+  let value = f32(crops[lo + tx.lo]);
+  if (NEAREST != 0u) { return value; }
+  let above = (1.0 - tx.t) * value + tx.t * f32(crops[lo + tx.hi]);
+  let below = (1.0 - tx.t) * f32(crops[hi + tx.lo]) + tx.t * f32(crops[hi + tx.hi]);
+  return (1.0 - ty.t) * above + ty.t * below;
 }
 
 struct Best { value: f32, box: i32 }
@@ -124,17 +142,7 @@ fn best_of(plane: u32, u: u32, v: u32) -> Best {
       bits &= bits - 1u;
       let b = boxes[m];
       if ((image_of(m) != i32(n)) | !holds(u, b.x, b.z) | !holds(v, b.y, b.w)) { continue; }
-      let tx = tap(u, b.x, b.z, params.crop_w);
-      let ty = tap(v, b.y, b.w, params.crop_h);
-      let rows = (m * params.channels + c) * params.crop_h;
-      let lo = (rows + ty.lo) * params.crop_w;
-      let hi = (rows + ty.hi) * params.crop_w;
-      var value = f32(crops[lo + tx.lo]);
-      if (NEAREST == 0u) {
-        let above = (1.0 - tx.t) * value + tx.t * f32(crops[lo + tx.hi]);
-        let below = (1.0 - tx.t) * f32(crops[hi + tx.lo]) + tx.t * f32(crops[hi + tx.hi]);
-        value = (1.0 - ty.t) * above + ty.t * below;
-      }
+      let value = stretched(m * params.channels + c, tap(u, b.x, b.z, params.crop_w), tap(v, b.y, b.w, params.crop_h));
       if (best.box < 0 || value > best.value) { best = Best(value, i32(m)); }
     }
   }
@@ -150,6 +158,49 @@ fn paste(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) grou
     let at = (plane * params.height + id.y) * params.width + id.x;
     y[at] = elem(best.value);
     winners[at] = best.box;
+  }
+}
+
+override ROWS: u32 = 1; // pixels below each other that one invocation of paste_rows takes; it divides 32
+
+// The same for CPU drivers: one invocation ROWS pixels below each other, so that a box, its test and its column are found
+// once for all of them, and those outside of it cost nothing. The best so far stands in y and winners.
+@compute @workgroup_size(64)
+fn paste_rows(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let u = id.x;
+  let first = id.y * ROWS;
+  let end = min(first + ROWS, params.height);
+  if (u >= params.width) { return; }
+  for (var plane = id.z; plane < params.images * params.channels; plane += groups.z) {
+    let n = divide(plane, params.channels);
+    let c = plane - n * params.channels;
+    let base = plane * params.height * params.width + u;
+    for (var v = first; v < end; v++) {
+      y[base + v * params.width] = elem(0.0);
+      winners[base + v * params.width] = -1;
+    }
+    let span = span_of(n);
+    let words_end = (span.y + 31u) >> 5u;
+    for (var word = span.x >> 5u; word < words_end; word++) {
+      var bits = among(span, word);
+      if (BINNED != 0u) { bits &= bins[tile_of(n, u >> 5u, first >> 5u) * words() + word]; }
+      while (bits != 0u) {
+        let m = 32u * word + firstTrailingBit(bits);
+        bits &= bits - 1u;
+        let b = boxes[m];
+        let rows = pixels_of(b.y, b.w, first, end);
+        if ((image_of(m) != i32(n)) | !holds(u, b.x, b.z)) { continue; }
+        let tx = tap(u, b.x, b.z, params.crop_w);
+        for (var v = rows.x; v < rows.y; v++) {
+          let at = base + v * params.width;
+          let value = stretched(m * params.channels + c, tx, tap(v, b.y, b.w, params.crop_h));
+          if (holds(v, b.y, b.w) & ((winners[at] < 0) | (value > f32(y[at])))) {
+            y[at] = elem(value);
+            winners[at] = i32(m);
+          }
+        }
+      }
+    }
   }
 }
 

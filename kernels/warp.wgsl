@@ -11,7 +11,9 @@
 // The scatter has to give the same bits in any order, and WGSL has no float atomics. So each term is scaled by
 // a power of two that puts max|dy| times the number of terms just under 2^62, cut to a 64-bit integer and
 // added as two words with a carry: integers add in any order to the same sum. Its resolution is
-// max|dy|·2^(⌈log2 terms⌉ − 61): for 2^20 samples an image, 2^-41 of the largest gradient.
+// max|dy|·2^(⌈log2 terms⌉ − 61): for 2^20 samples an image, 2^-41 of the largest gradient. `scatter` adds by atomics;
+// where those are dear and planes many, `scatter_alone` gives each invocation a copy of a plane for itself, and the copies
+// add up to the same bits.
 
 // include: parts/divide.wgsl, parts/taps.wgsl, parts/warp_maps.wgsl
 
@@ -32,6 +34,7 @@ struct Params {
   angles: u32,
   radii: u32,
   radius_step: f32, // px between two radii
+  copies: u32,      // of the sums: 1 for atomics
   grid_h: u32,      // control points of a coarse grid
   grid_w: u32,
 }
@@ -50,8 +53,11 @@ struct Params {
 @group(0) @binding(11) var<storage, read> found_sums: array<vec2u>;
 @group(0) @binding(12) var<storage, read> spans: array<vec2u>;              // of each canvas in the index
 @group(0) @binding(13) var<uniform> params: Params;
+@group(0) @binding(14) var<storage, read_write> own_sums: array<vec2u>;     // copies × x
 
-override ROWS: u32 = 1;    // pixels below each other that one invocation of `warp` takes
+override WX: u32 = 8;
+override WY: u32 = 8;
+override ROWS: u32 = 1;    // pixels below each other that one invocation takes
 override INDEXED: u32 = 0; // 1: index[m] names the image of output m; else it is m, or the only one
 override CANVAS: u32 = 0;  // 1: index[m] names the canvas of output m, whose image is m
 
@@ -73,9 +79,10 @@ fn canvas_of(m: u32) -> i32 {
   return i32(m);
 }
 
+// Loads some pixel in any case: branches cost CPU drivers more than a load.
 fn pixel_at(base: u32, row: i32, column: i32) -> f32 {
-  if ((row < 0) | (column < 0)) { return 0.0; }
-  return f32(x[base + u32(row) * params.in_w + u32(column)]);
+  let value = f32(x[base + u32(max(row, 0)) * params.in_w + u32(max(column, 0))]);
+  return select(value, 0.0, (row | column) < 0);
 }
 
 fn blend(base: u32, tx: Tap, ty: Tap) -> f32 {
@@ -86,7 +93,7 @@ fn blend(base: u32, tx: Tap, ty: Tap) -> f32 {
 }
 
 // One invocation ROWS positions below each other and a group of channels; z counts outputs and groups.
-@compute @workgroup_size(8, 8)
+@compute @workgroup_size(WX, WY)
 fn warp(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   if (id.x >= params.out_w) { return; }
   let area = params.out_h * params.out_w;
@@ -181,20 +188,36 @@ fn power_of_two(e: i32) -> f32 {
   return bitcast<f32>(u32(e + 127) << 23u);
 }
 
-fn add(base: u32, row: i32, column: i32, value: f32, scale: f32) {
-  if ((row < 0) | (column < 0) | (value == 0.0)) { return; }
+// Two words, the lower one first; the words of a negative value are those of its magnitude, negated together.
+fn fixed(value: f32, scale: f32) -> vec2u {
   let magnitude = abs(value) * scale;
   let whole = floor(magnitude);
-  var hi = u32(whole);
-  var lo = u32((magnitude - whole) * 4294967296.0);
-  if (value < 0.0) {
-    lo = ~lo + 1u;
-    hi = ~hi + select(0u, 1u, lo == 0u);
-  }
+  let hi = u32(whole);
+  let lo = u32((magnitude - whole) * 4294967296.0);
+  let negated = vec2u(~lo + 1u, ~hi + select(0u, 1u, lo == 0u));
+  return select(vec2u(lo, hi), negated, value < 0.0);
+}
+
+// a + b; a carry is what makes the lower sum less than what was added.
+fn plus(a: vec2u, b: vec2u) -> vec2u {
+  let lo = a.x + b.x;
+  return vec2u(lo, a.y + b.y + select(0u, 1u, lo < b.x));
+}
+
+fn add(base: u32, row: i32, column: i32, value: f32, scale: f32) {
+  if ((row < 0) | (column < 0) | (value == 0.0)) { return; }
+  let term = fixed(value, scale);
   let word = 2u * (base + u32(row) * params.in_w + u32(column));
-  let before = atomicAdd(&sums[word], lo);
-  hi += select(0u, 1u, before > ~lo);
+  let before = atomicAdd(&sums[word], term.x);
+  let hi = term.y + select(0u, 1u, before > ~term.x);
   if (hi != 0u) { atomicAdd(&sums[word + 1u], hi); }
+}
+
+// What lies outside adds zero to some pixel.
+fn add_alone(base: u32, row: i32, column: i32, value: f32, scale: f32) {
+  let term = fixed(select(value, 0.0, (row | column) < 0), scale);
+  let at = base + u32(max(row, 0)) * params.in_w + u32(max(column, 0));
+  own_sums[at] = plus(own_sums[at], term);
 }
 
 // One invocation a position and group of channels.
@@ -224,6 +247,44 @@ fn scatter(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gr
   }
 }
 
+// First and end of the outputs among which those of image n are.
+fn outputs_of(n: u32) -> vec2u {
+  if (INDEXED != 0u) { return spans[n]; }
+  return select(vec2u(n, n + 1u), vec2u(0u, params.outputs), params.images == 1u);
+}
+
+// One invocation a copy of a plane: its share of the columns of all outputs of that image.
+@compute @workgroup_size(8)
+fn scatter_alone(@builtin(global_invocation_id) id: vec3u) {
+  let planes = params.images * params.channels;
+  if (id.x >= params.copies * planes || found_peak[0] >= INFINITY_BITS) { return; }
+  let copy = divide(id.x, planes);
+  let plane = id.x - copy * planes;
+  let n = divide(plane, params.channels);
+  let base = id.x * params.in_h * params.in_w;
+  let scale = power_of_two(exponent());
+  let span = outputs_of(n);
+  for (var m = span.x; m < span.y; m++) {
+    let canvas = canvas_of(m);
+    if ((image_of(m) != i32(n)) | (canvas < 0)) { continue; }
+    let upstream = (u32(canvas) * params.channels + plane - n * params.channels) * params.out_h * params.out_w;
+    for (var u = copy; u < params.out_w; u += params.copies) {
+      var column = column_of(m, u);
+      for (var v = 0u; v < params.out_h; v++) {
+        let p = position(m, &column, u, v);
+        let tx = tap(p.x, params.in_w, PAD_X);
+        let ty = tap(p.y, params.in_h, PAD_Y);
+        let g = f32(dy[upstream + v * params.out_w + u]);
+        add_alone(base, ty.lo, tx.lo, (1.0 - ty.t) * (1.0 - tx.t) * g, scale);
+        if (MODE != BILINEAR) { continue; }
+        add_alone(base, ty.lo, tx.hi, (1.0 - ty.t) * tx.t * g, scale);
+        add_alone(base, ty.hi, tx.lo, ty.t * (1.0 - tx.t) * g, scale);
+        add_alone(base, ty.hi, tx.hi, ty.t * tx.t * g, scale);
+      }
+    }
+  }
+}
+
 // Weight of pixel k of `size` in output i along one axis of a box.
 fn weight_in(i: u32, k: u32, size: u32, first: f32, length: f32, count: u32) -> f32 {
   if (MODE != BILINEAR) { return select(0.0, 1.0, tap(along_box(i, first, length, count), size, BORDER).lo == i32(k)); }
@@ -232,52 +293,64 @@ fn weight_in(i: u32, k: u32, size: u32, first: f32, length: f32, count: u32) -> 
   return max(0.0, 1.0 - abs(clamp(p, 0.0, f32(size - 1u)) - f32(k)));
 }
 
-// dx of boxes, where each pixel finds the outputs that touched it: nothing is scattered. One invocation a pixel.
-@compute @workgroup_size(8, 8)
+// dx of boxes, where each pixel finds the outputs that touched it: nothing is scattered. One invocation ROWS pixels below
+// each other, which share a box and its columns; sums of the boxes so far stand in y.
+@compute @workgroup_size(WX, WY)
 fn gather(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  if (id.x >= params.in_w || id.y >= params.in_h) { return; }
+  if (id.x >= params.in_w) { return; }
+  let first = id.y * ROWS;
+  let end = min(first + ROWS, params.in_h);
   for (var plane = id.z; plane < params.images * params.channels; plane += groups.z) {
     let n = divide(plane, params.channels);
     let c = plane - n * params.channels;
-    var span = select(vec2u(n, n + 1u), vec2u(0u, params.outputs), params.images == 1u);
-    if (INDEXED != 0u) { span = spans[n]; }
-    var sum = 0.0;
+    let base = plane * params.in_h * params.in_w + id.x;
+    for (var row = first; row < end; row++) { y[base + row * params.in_w] = elem(0.0); }
+    let span = outputs_of(n);
     for (var m = span.x; m < span.y; m++) {
       if (image_of(m) != i32(n)) { continue; }
       let b = 4u * m;
       let box = vec4f(theta[b], theta[b + 1u], theta[b + 2u], theta[b + 3u]);
-      let rows = touching(id.y, params.in_h, box.y, box.w, params.out_h);
       let columns = touching(id.x, params.in_w, box.x, box.z, params.out_w);
-      for (var v = rows.x; v < rows.y; v++) {
-        let wy = weight_in(v, id.y, params.in_h, box.y, box.w, params.out_h);
-        if (wy == 0.0) { continue; }
-        let line = ((m * params.channels + c) * params.out_h + v) * params.out_w;
-        for (var u = columns.x; u < columns.y; u++) {
-          let wx = weight_in(u, id.x, params.in_w, box.x, box.z, params.out_w);
-          sum += wy * wx * f32(dy[line + u]);
+      if (columns.x >= columns.y) { continue; }
+      for (var row = first; row < end; row++) {
+        let rows = touching(row, params.in_h, box.y, box.w, params.out_h);
+        if (rows.x >= rows.y) { continue; }
+        let at = base + row * params.in_w;
+        var sum = f32(y[at]);
+        for (var v = rows.x; v < rows.y; v++) {
+          let wy = weight_in(v, row, params.in_h, box.y, box.w, params.out_h);
+          if (wy == 0.0) { continue; }
+          let line = ((m * params.channels + c) * params.out_h + v) * params.out_w;
+          for (var u = columns.x; u < columns.y; u++) {
+            let wx = weight_in(u, id.x, params.in_w, box.x, box.z, params.out_w);
+            sum += wy * wx * f32(dy[line + u]);
+          }
         }
+        y[at] = elem(sum);
       }
     }
-    y[(plane * params.in_h + id.y) * params.in_w + id.x] = elem(sum);
   }
 }
 
 // y = the sums as floats; NaN everywhere if dy held infinity or NaN.
 @compute @workgroup_size(64)
 fn finish(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let i = id.x + id.y * groups.x * 64u;
-  if (i >= params.images * params.channels * params.in_h * params.in_w) { return; }
+  let count = params.images * params.channels * params.in_h * params.in_w;
   let top = found_peak[0];
-  if (top >= INFINITY_BITS) {
-    y[i] = elem(bitcast<f32>(top | 0x7fc00000u));
-    return;
+  let unit = power_of_two(-exponent());
+  for (var i = id.x + id.y * groups.x * 64u; i < count; i += groups.x * groups.y * 64u) {
+    if (top >= INFINITY_BITS) {
+      y[i] = elem(bitcast<f32>(top | 0x7fc00000u));
+      continue;
+    }
+    var sum = found_sums[i];
+    for (var copy = 1u; copy < params.copies; copy++) { sum = plus(sum, found_sums[copy * count + i]); }
+    let negative = sum.y >= 0x80000000u;
+    let lo = select(sum.x, ~sum.x + 1u, negative);
+    let hi = select(sum.y, ~sum.y + select(0u, 1u, lo == 0u), negative);
+    let magnitude = (f32(hi) + f32(lo) * 2.3283064365386963e-10) * unit;
+    y[i] = elem(select(magnitude, -magnitude, negative));
   }
-  let sum = found_sums[i];
-  let negative = sum.y >= 0x80000000u;
-  let lo = select(sum.x, ~sum.x + 1u, negative);
-  let hi = select(sum.y, ~sum.y + select(0u, 1u, lo == 0u), negative);
-  let magnitude = (f32(hi) + f32(lo) * 2.3283064365386963e-10) * power_of_two(-exponent());
-  y[i] = elem(select(magnitude, -magnitude, negative));
 }
 
 var<workgroup> partial: array<f32, 64>;

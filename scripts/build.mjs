@@ -13,7 +13,7 @@ import { wgsl } from './wgsl.mjs'
  * (subgroup_matrices.ts).
  */
 const LATER = {
-  'kernels-for-cpu': /^(conv2d_(\w+_)?(lanes|tile)|matmul_lanes)\.wgsl$/,
+  'kernels-for-cpu': /^(conv2d_(\w+_)?(lanes|tile|patches)|matmul_lanes)\.wgsl$/,
   'kernels-for-subgroups': /_subgroups\.wgsl$/,
   'kernels-for-tuner': /^(conv2d_winograd|matmul)\.wgsl$/,
   'kernels-for-matrices': /^matrix_\w+\.wgsl$/,

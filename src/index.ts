@@ -87,7 +87,7 @@ export {
   segmentLocalised,
 } from './pipelines/localise.ts'
 export { LocalisedNetwork, type LocalisedNetworkParts } from './pipelines/localised-network.ts'
-export { centreScore, diceScore, meanOverStacks } from './pipelines/losses.ts'
+export { centreScore, diceScore, meanOverStacks, originLoss, originScore } from './pipelines/losses.ts'
 export type { EpochMetrics } from './pipelines/metrics.ts'
 export { perObject } from './pipelines/per-object.ts'
 export { fillHoles, keepLargest } from './pipelines/postprocess.ts'

@@ -38,10 +38,8 @@ fn fold(p: f32, size: f32, pad: u32) -> vec2f {
 }
 
 fn bounded(i: i32, size: i32, pad: u32) -> i32 {
-  if (pad == WRAP) {
-    let r = i - size * i32(floor(f32(i) / f32(size)));
-    return r + select(0, size, r < 0) - select(0, size, r >= size);
-  }
+  // Only angles wrap, and they lie in [0, size].
+  if (pad == WRAP) { return i - select(0, size, i >= size) - select(0, size, i - size >= size); }
   return select(-1, i, (i >= 0) & (i < size));
 }
 

@@ -60,6 +60,15 @@ function halfForm(name: string, source: string): string {
   return `enable f16; ${text}`
 }
 
+/**
+ * A kernel's text with arrays that its half form, too, holds in float32: those of the given names, which the file declares
+ * as aliases of `elem` or `elem4`. A form of the file, called `file@form`.
+ */
+export const inFull = (source: string, ...names: readonly string[]): string =>
+  source.replace(/^alias (\w+) = elem(4?);/gm, (line, name, four) =>
+    names.includes(name) ? `alias ${name} = ${four ? 'vec4f' : 'f32'};` : line,
+  )
+
 /** Declares a kernel from its imported text: `const relu = kernel('elementwise', source)`. */
 export const kernel = (name: string, source: string): Kernel => new Kernel(name, source)
 

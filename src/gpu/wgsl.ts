@@ -11,7 +11,7 @@ export interface Binding {
   readonly name: string
   readonly index: number
   readonly access: Access
-  /** An array of `elem` or `elem4`, which may hold half-precision values. */
+  /** An array of `elem` or `elem4`, or of an alias of them: it may hold half-precision values. */
   readonly elem: boolean
 }
 
@@ -109,13 +109,15 @@ function paramsOf(file: string, text: string): ParamField[] {
 /** Parses the subset of WGSL that kernels declare themselves with. Throws a FoveaError that names `file`. */
 export function parseWgsl(file: string, source: string): WgslMetadata {
   const text = withoutComments(source)
+  const elems = ['elem4?', ...[...text.matchAll(/^alias (\w+) = elem4?;/gm)].map((m) => m[1])].join('|')
+  const holdsElems = new RegExp(`^array<(${elems})\\b`)
   const bindings = [
     ...text.matchAll(
       /@group\(0\)\s*@binding\((\d+)\)\s*var<\s*(\w+)\s*(?:,\s*(\w+)\s*)?>\s*(\w+)\s*:\s*([^;]+);/g,
     ),
   ].map((m): Binding => {
     const access = m[2] === 'uniform' ? 'uniform' : m[3] === 'read_write' ? 'read_write' : 'read'
-    return { name: m[4]!, index: Number(m[1]), access, elem: /^array<elem4?\b/.test(m[5]!) }
+    return { name: m[4]!, index: Number(m[1]), access, elem: holdsElems.test(m[5]!) }
   })
   const overrides = new Map(
     [...text.matchAll(/override\s+(\w+)\s*(?::\s*(\w+))?\s*(?:=\s*([^;]+))?;/g)].map(

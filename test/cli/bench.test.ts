@@ -61,7 +61,8 @@ test('bench --objects --data: networks and the rest by parts, of discs and of th
   const { objects } = JSON.parse(many.out)
   const title = (row: { method: string }) => row.method.split(', ').at(-1)
   expect(objects.map(title)).toEqual(['discs', 'discs', 'b', 'b'])
-  expect(objects.map((row: { objects: number }) => row.objects)).toEqual([154, 154, 256, 256])
+  // Of the 154 discs some are one in a rough image of 32 px.
+  expect(objects.map((row: { objects: number }) => row.objects)).toEqual([145, 154, 256, 256])
   const ops = (row: { parts: { op: string }[] }) => row.parts.map((p) => p.op)
   for (const row of objects) expect(row.share).toBeCloseTo(row.restMs / (row.roughMs + row.fineMs), 3)
   for (const row of [objects[0], objects[2]])

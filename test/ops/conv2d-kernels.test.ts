@@ -19,7 +19,9 @@ test('every convolution kernel is in the table that plans are run by', () => {
   addTunedConvKernels()
   const files = readdirSync(new URL('../../kernels/', import.meta.url))
   const named = files.filter((f) => f.startsWith('conv2d_')).map((f) => f.replace('.wgsl', ''))
-  expect([...convKernels.keys()].sort()).toEqual([...named, 'matmul', 'matmul_lanes'].sort())
+  // file@form: the text of a file with other types.
+  const known = [...convKernels.keys()].map((name) => name.split('@')[0])
+  expect([...new Set(known)].sort()).toEqual([...named, 'matmul', 'matmul_lanes'].sort())
 })
 
 /** n, cin, h, w, cout, window, stride, padding, dilation, groups. */
@@ -71,7 +73,8 @@ const SHAPES: readonly Row[] = [
 ]
 
 const isOtherTile = (variant: string): boolean => /^gemm\d/.test(variant)
-const isGemm = (variant: string): boolean => variant.startsWith('gemm')
+/** Those that multiply halves, or whose arrays of one kind are of float16 here and of float32 there. */
+const takesForms = (variant: string): boolean => variant.startsWith('gemm') || variant === 'product'
 
 /**
  * Largest |got − want| of float32, in units of 2⁻²⁴ · Σ|terms|: rounding errors of a sum of products are some of these.
@@ -96,7 +99,7 @@ test.each(['float32', 'float16'] as const)(
     if (half && !device.adapter.f16) return
     const rounded = (v: Float32Array) => (half ? v.map((f) => halfValue(halfBits(f))) : v)
     // SwiftShader takes minutes to compile the forms that are made for others, but for one; lavapipe holds them all.
-    const here = convAdapter(device)
+    const here = convAdapter(device, half)
     const other = { ...here, cpu: !here.cpu }
     const slow = /swiftshader/i.test(device.adapter.name)
     for (const row of SHAPES) {
@@ -143,7 +146,7 @@ test.each(['float32', 'float16'] as const)(
           for (const variant of plan[part]) {
             if (slow && adapter === other && variant.name !== 'gemmSplit') continue
             // The other variants multiply float32 also in their half form: conv2d.test.ts.
-            if (half && !(isGemm(variant.name) && hasHalfForm(variant))) continue
+            if (half && !(takesForms(variant.name) && hasHalfForm(variant))) continue
             // The tiles that only the tuner chooses: compiled for two shapes, lest a cold cache take minutes.
             if (isOtherTile(variant.name) && Math.min(cin, cout) <= 32) continue
             const run = new Run(device, 'variant')
@@ -167,6 +170,33 @@ test.each(['float32', 'float16'] as const)(
     await device.checkGuards()
   },
 )
+
+test('every variant has a half form', async () => {
+  const device = await testDevice()
+  if (!device.adapter.f16) return
+  const forms = new Set<string>()
+  for (const [n, cin, h, w, cout, window, stride, padding, dilation, groups] of SHAPES) {
+    const s = conv2dShape([n, cin, h, w], [cout, cin / groups, window, window], {
+      stride,
+      padding,
+      dilation,
+      groups,
+    })
+    for (const cpu of [true, false]) {
+      const plan = (half: boolean) => planConv2d(s, { ...convAdapter(device, half), cpu })
+      for (const part of ['forward', 'inputGrad', 'weightGrad', 'biasGrad'] as const) {
+        const halves = plan(true)[part]
+        expect(halves.map((v) => v.name)).toEqual(plan(false)[part].map((v) => v.name))
+        for (const v of halves) if (hasHalfForm(v)) forms.add(v.name)
+        expect(
+          halves.filter((v) => !hasHalfForm(v)).map((v) => v.name),
+          `${part} of ${s.kh}×${s.kw}`,
+        ).toEqual([])
+      }
+    }
+  }
+  expect([...forms]).toEqual(expect.arrayContaining(['product', 'gemmSplit', 'winograd']))
+})
 
 test('sums of halves are longer than halves can count', async () => {
   const device = await testDevice()

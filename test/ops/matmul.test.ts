@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { lanes } from '../../src/autograd/conv2d/lanes.ts'
+import { lanes } from '../../src/autograd/conv2d/variant.ts'
 import { halfBits, halfValue } from '../../src/autograd/float16.ts'
 import { cast } from '../../src/autograd/ops/cast.ts'
 import { convAdapter } from '../../src/autograd/ops/conv2d_run.ts'
@@ -158,7 +158,7 @@ async function halfErrors(form: MatmulForm, [m, k, n]: readonly [number, number,
   return worst
 }
 
-test.each(['registers', 'tiles'] as const)(
+test.each(['registers', 'tiles', ...(hasLanes ? (['lanes'] as const) : [])] as const)(
   '%s in half precision: values and gradients within their bound',
   async (form) => {
     const device = await testDevice()
@@ -171,7 +171,7 @@ test.each(['registers', 'tiles'] as const)(
       [3, 300, 130],
     ] as const) {
       const worst = await halfErrors(form, size)
-      // `registers` rounds the result alone: 1. `tiles` rounds terms on their way through a run of eight: at worst 9.
+      // `registers` and `lanes` round the result alone: 1. `tiles` rounds terms on their way through a run of eight: at worst 9.
       expect(worst, `${size}`).toBeLessThanOrEqual(form === 'tiles' ? 3 : 1.001)
     }
   },

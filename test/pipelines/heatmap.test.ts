@@ -1,13 +1,22 @@
 import { expect, test } from 'vitest'
+import { mul } from '../../src/autograd/ops/mul.ts'
 import { Prng } from '../../src/autograd/random.ts'
+import type { Tensor } from '../../src/autograd/tensor.ts'
 import type { SampleData } from '../../src/data/dataset.ts'
 import { DataError } from '../../src/gpu/errors.ts'
+import { Module } from '../../src/nn/module.ts'
 import { StackedHourglass } from '../../src/nn/networks/stacked-hourglass.ts'
 import { UNet } from '../../src/nn/networks/unet.ts'
 import { CENTRE_AUGMENTATION } from '../../src/pipelines/augment.ts'
 import { evaluatePolar } from '../../src/pipelines/evaluate.ts'
 import { heatmapTask } from '../../src/pipelines/heatmap-task.ts'
-import { centreScore, diceScore, meanOverStacks } from '../../src/pipelines/losses.ts'
+import {
+  centreScore,
+  diceScore,
+  meanOverStacks,
+  originLoss,
+  originScore,
+} from '../../src/pipelines/losses.ts'
 import { maskCentre } from '../../src/pipelines/scores.ts'
 import { train } from '../../src/pipelines/training.ts'
 import { brightestOfMap } from '../../src/pipelines/transforms/index.ts'
@@ -112,6 +121,38 @@ test('loss and scores by hand: mean over stacks, distance of the brightest pixel
   const prediction = device.tensor([0.9, 0.1, 0.6, 0, 0, 0.5, 0, 0, 0, 0], [5, 1, 1, 2])
   const scores = [...(await diceScore(prediction, truth).data())]
   expect(scores).toEqual([expect.closeTo(2 / 3, 6), 0, 1, 1, 0])
+})
+
+test('origins against masks: squared distances in sides, and minus the distances', async () => {
+  const device = await testDevice()
+  const masks = new Float32Array(2 * 4 * 8)
+  // Centres (1.5, 2) and, of nothing, the image's (3.5, 1.5).
+  for (const i of [8 + 1, 8 + 2, 24 + 1, 24 + 2]) masks[i] = 1
+  const truth = device.tensor(masks, [2, 1, 4, 8])
+  const origins = device.tensor([4.5, 6, 3.5, 3.5], [2, 2], { requiresGrad: true })
+  const loss = originLoss(origins, truth)
+  expect(await loss.item()).toBeCloseTo((25 + 4) / 2 / 16, 6)
+  loss.backward()
+  expect([...(await origins.grad!.data())]).toEqual([3, 4, 0, 2].map((v) => expect.closeTo(v / 16, 6)))
+  const scores = [...(await originScore(origins, truth).data())]
+  expect(scores).toEqual([expect.closeTo(-5, 6), expect.closeTo(-2, 6)])
+})
+
+test('of several stacks the last says the origin', async () => {
+  const device = await testDevice()
+  /** Its first heatmap has nothing, its last is the image. */
+  class Stacks extends Module {
+    forward = (x: Tensor) => [mul(x, 0), x]
+  }
+  const size = 16
+  const image = new Float32Array(size * size)
+  image[5 * size + 11] = 1
+  const load = async () => ({ image, mask: image, height: size, width: size, channels: 1 })
+  const sample = { id: 'a', group: 'a', imagePath: '', originalSize: [size, size] as const, load }
+  const polar = new UNet(device, { features: 1 })
+  const [found] = await evaluatePolar(device, polar, [sample], { origins: { heatmap: new Stacks() } })
+  expect(found!.originError).toBeCloseTo(0, 5)
+  polar.dispose()
 })
 
 test('approach B: an hourglass and a U-Net learn where discs are; origins come from their last heatmap', async () => {

@@ -210,6 +210,37 @@ test('cropTask: the whole image where the mask is empty, moved boxes in training
   expect(moved.size).toBeGreaterThan(1)
 })
 
+test('noise of training boxes: left, top, width and height each move by every whole number up to the limit', () => {
+  const prng = new Prng(5)
+  const box = [40, 50, 20, 24] as const
+  const moves = Array.from({ length: 400 }, () =>
+    jitterBox(box, 3, { height: 128, width: 128 }, prng).map((v, k) => v - box[k]!),
+  )
+  for (const k of [0, 1, 2, 3])
+    expect([...new Set(moves.map((m) => m[k]!))].sort((a, b) => a - b)).toEqual([-3, -2, -1, 0, 1, 2, 3])
+})
+
+test('cropTask: in training any object of an image, in validation the first', async () => {
+  const device = await testDevice()
+  const image = Float32Array.from({ length: 64 * 64 }, (_, i) => i % 64)
+  const boxes = [
+    [4, 4, 10, 10],
+    [44, 44, 10, 10],
+  ] as const
+  const task = cropTask({ size: 16, jitter: 0, boxesOf: () => boxes })
+  const sample = { image, mask: new Float32Array(64 * 64), height: 64, width: 64, channels: 1 }
+  const lefts = async (training: boolean) => {
+    const firsts = [1, 2, 3, 4, 5, 6].map(async (seed) => {
+      const { input } = task.prepare(task.feed(device, [sample], new Prng(seed), training), training)
+      return Math.round((await input.data())[0]!)
+    })
+    return new Set(await Promise.all(firsts))
+  }
+  // Boxes begin 2 px before the objects.
+  expect(await lefts(true)).toEqual(new Set([2, 42]))
+  expect(await lefts(false)).toEqual(new Set([2]))
+})
+
 test('boxes: components are labelled, squared, padded and moved inside', () => {
   const mask = blobs(20, 30, [
     [1, 1, 6, 5],

@@ -159,6 +159,10 @@ test('every object of every image is segmented about itself and fused; empty ima
     expect(scoreMask(plane, c.mask).dice).toBeGreaterThan(i === 1 ? 0.999 : 0.93)
     expect(Math.max(...f.subarray(i * 3600, (i + 1) * 3600))).toBe(i === 1 ? 0 : 1)
   }
+  // Weights are laid back whole, by the nearest pixel: sums of 2 and 1 over the greatest, 2 + 1 + 1 and 2 + 1.
+  const whole = (from: number, most: number) =>
+    Array.from(f.subarray(from, from + 3600)).every((v) => Math.abs(v * most - Math.round(v * most)) < 1e-4)
+  expect([whole(0, 4), whole(7200, 3)]).toEqual([true, true])
   // Batches of objects change nothing; nothing found at all is no error.
   const parted = await segmentSeveral(device, x, { ...options, objectBatch: 2 })
   expect(calls).toBe(4)

@@ -60,9 +60,10 @@ function gemmDispatch(
   epilogue: ConvEpilogue,
   y: ConvBuffer,
   splits: number,
+  file = 'conv2d_gemm',
 ): ConvDispatch {
   return {
-    file: 'conv2d_gemm',
+    file,
     entry: 'conv2d_gemm',
     bindings: { x: c.from, weight: 'weight', bias: biasBinding(epilogue), y },
     params: { ...c.params, ...epilogueParams(epilogue), splits },
@@ -75,7 +76,13 @@ function gemmDispatch(
  * Where too few workgroups for a GPU would each add up a long sum, as in the deep layers of a network, several share one:
  * about 128 workgroups, of at least eight slices of k each.
  */
-function gemmSplit(s: ConvShape, c: Correlation, tile: GemmTile, epilogue: ConvEpilogue): ConvVariant[] {
+function gemmSplit(
+  s: ConvShape,
+  c: Correlation,
+  tile: GemmTile,
+  adapter: ConvAdapter,
+  epilogue: ConvEpilogue,
+): ConvVariant[] {
   const slices = Math.ceil((c.inG * s.kh * s.kw) / (c.phases * tile.DEPTH))
   const { splits } = split(Math.max(1, Math.floor(slices / 8)), workgroupsOf(s, c, tile), 128)
   if (splits === 1) return []
@@ -87,7 +94,15 @@ function gemmSplit(s: ConvShape, c: Correlation, tile: GemmTile, epilogue: ConvE
       name: 'gemmSplit',
       scratch: { partial: splits * count },
       dispatches: [
-        gemmDispatch(s, c, tile, {}, 'scratch:partial', splits),
+        gemmDispatch(
+          s,
+          c,
+          tile,
+          {},
+          'scratch:partial',
+          splits,
+          adapter.half ? 'conv2d_gemm@sums' : undefined,
+        ),
         reduceImage('scratch:partial', c.to, count, splits, image, epilogue),
       ],
     },
@@ -103,7 +118,7 @@ function gemmVariants(
   if (!gemmFit(s)) return []
   const tiles = gemmTiles(c.outG, adapter)
   return [
-    ...tiles.slice(0, 1).flatMap((tile) => gemmSplit(s, c, tile, epilogue)),
+    ...tiles.slice(0, 1).flatMap((tile) => gemmSplit(s, c, tile, adapter, epilogue)),
     ...tiles.map((tile, i) => ({
       name: gemmName(tile, i === 0),
       scratch: {},

@@ -9,14 +9,10 @@ import {
   type ConvVariant,
   epilogueParams,
   geometry,
+  lanes,
   sourceParams,
   spread,
 } from './variant.ts'
-
-/** Whether the lane kernels run: they share values among the first eight lanes of a subgroup. */
-export function lanes(adapter: ConvAdapter): boolean {
-  return adapter.cpu && adapter.subgroups && (adapter.subgroupSize ?? 0) >= 8
-}
 
 /** A channel block of the lane kernels is mostly idle in a group of few channels. */
 function lanesFit(s: ConvShape, adapter: ConvAdapter): boolean {

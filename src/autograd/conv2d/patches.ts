@@ -5,8 +5,7 @@
  *   y[n] = weight · patch[n]      dx[n] = Σ over taps of weightᵀ · dy[n]      dw = Σ_n dy[n] · patch[n]ᵀ
  */
 import { isPointwise } from './correlation.ts'
-import { lanes } from './lanes.ts'
-import { columns, productVariant, runs, tilesImage } from './pointwise.ts'
+import { columns, isProduct, productVariant, runs } from './pointwise.ts'
 import { oneAxis } from './product.ts'
 import {
   biasBinding,
@@ -14,9 +13,11 @@ import {
   type ConvBuffer,
   type ConvDispatch,
   type ConvEpilogue,
+  type ConvPart,
   type ConvShape,
   type ConvVariant,
   epilogueParams,
+  lanes,
   spread,
   WORKGROUP,
 } from './variant.ts'
@@ -29,15 +30,13 @@ const line = (s: ConvShape): number => 4 * Math.ceil((s.outH * s.outW) / 4)
 const fits = (s: ConvShape, adapter: ConvAdapter): boolean =>
   lanes(adapter) && s.groups === 1 && !isPointwise(s) && s.n * depth(s) * line(s) <= 2 ** 25
 
-export type PatchesPart = 'forward' | 'inputGrad' | 'weightGrad'
-
 /**
  * Where it was measured faster on lavapipe: small images of many channels. Patches of large ones are long, and the
  * gradient of x, which adds them up, needs more channels to gain. A dense 3×3 window has kernels of its own, which lose
  * where the image is smaller than their tile.
  */
-export function suitsPatches(part: PatchesPart, s: ConvShape, adapter: ConvAdapter): boolean {
-  if (!fits(s, adapter) || tilesImage(s, adapter)) return false
+export function suitsPatches(part: ConvPart, s: ConvShape, adapter: ConvAdapter): boolean {
+  if (!fits(s, adapter) || isProduct(s, adapter)) return false
   const dense3x3 = s.kh * s.kw === 9 && s.strideH * s.strideW * s.dilationH * s.dilationW === 1
   const few = dense3x3 || s.kh * s.kw === 1 || part === 'inputGrad'
   const pixels = dense3x3 ? (part === 'weightGrad' ? 16 : 4) : 64
@@ -87,7 +86,7 @@ export function patchesForward(s: ConvShape, adapter: ConvAdapter, epilogue: Con
   const pixels = s.outH * s.outW
   const spans = { n: s.n * pixels, spans: s.n, batch: 1, axes: oneAxis(1, 0, 0), line: line(s) }
   const operands = { a: 'weight', b: 'scratch:patches', y: 'y' } as const
-  const product = productVariant(operands, { m: s.cout, k: depth(s), ...spans }, epilogue)
+  const product = productVariant(operands, { m: s.cout, k: depth(s), ...spans }, adapter, epilogue)
   return variant(product, s.n * depth(s) * line(s), { before: [pack(s)] })
 }
 
@@ -98,7 +97,7 @@ export function patchesInputGrad(s: ConvShape, adapter: ConvAdapter, epilogue: C
   const size = { m: depth(s), k: s.cout, ...columns(s.n, pixels), transposeA: true }
   const bindings = { patches: 'scratch:patches', bias: biasBinding(epilogue), y: 'dx' } as const
   const sum = dispatch('conv2d_patches_sum', s, bindings, s.n * s.cin * s.h * s.w, epilogue)
-  return variant(productVariant(operands, size, {}), s.n * depth(s) * pixels, { behind: [sum] })
+  return variant(productVariant(operands, size, adapter, {}), s.n * depth(s) * pixels, { behind: [sum] })
 }
 
 export function patchesWeightGrad(s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) {
@@ -107,7 +106,7 @@ export function patchesWeightGrad(s: ConvShape, adapter: ConvAdapter, epilogue: 
   const operands = { a: 'dy', b: 'scratch:patches', y: 'dw' } as const
   const size = { m: s.cout, n, k: pixels, batch: 1, axes: oneAxis(1, 0, 0), transposeB: true, line: line(s) }
   const sum = { images: s.n, stepA: s.cout * pixels, stepB: n * line(s), splits: runs(s.cout, n) }
-  return variant(productVariant(operands, { ...size, ...sum }, epilogue), s.n * n * line(s), {
+  return variant(productVariant(operands, { ...size, ...sum }, adapter, epilogue), s.n * n * line(s), {
     before: [pack(s)],
   })
 }

@@ -14,14 +14,6 @@
 import { biasGrad } from './bias.ts'
 import { directForward, directInputGrad, directWeightGrad } from './direct.ts'
 import { gemmForward, gemmInputGrad, gemmWeightGrad } from './gemm.ts'
-import { lanesForward, lanesInputGrad, lanesWeightGrad } from './lanes.ts'
-import {
-  type PatchesPart,
-  patchesForward,
-  patchesInputGrad,
-  patchesWeightGrad,
-  suitsPatches,
-} from './patches.ts'
 import {
   planes3x3Forward,
   planes3x3InputGrad,
@@ -31,17 +23,8 @@ import {
   suitsPlanes,
   suitsPlanesWeightGrad,
 } from './planes.ts'
-import { productForward, productInputGrad, productWeightGrad } from './pointwise.ts'
-import { tileForward, tileInputGrad, tileWeightGrad } from './tile.ts'
-import type { ConvAdapter, ConvEpilogue, ConvShape, ConvVariant } from './variant.ts'
-import {
-  forward3x3,
-  inputGrad3x3,
-  lanes3x3,
-  lanes3x3WeightGrad,
-  tile3x3,
-  tile3x3WeightGrad,
-} from './window3x3.ts'
+import type { ConvAdapter, ConvEpilogue, ConvPart, ConvShape, ConvVariant } from './variant.ts'
+import { forward3x3, inputGrad3x3 } from './window3x3.ts'
 import { suitedWinograd, winograd, winogradWeightGrad } from './winograd.ts'
 
 export interface ConvPlan {
@@ -65,21 +48,16 @@ export function planConv2d(
   const inputGrad = epilogue.inputGrad ?? {}
   const weightGrad = epilogue.weightGrad ?? {}
   const onGpu = !adapter.cpu
-  const { matrices } = adapter
-  const best = (part: PatchesPart, winograd: string | undefined) =>
-    winograd ?? (suitsPatches(part, shape, adapter) ? 'patches' : undefined)
+  const { matrices, cpuPlans } = adapter
+  const best = (part: ConvPart, winograd: string | undefined) =>
+    winograd ?? cpuPlans?.best(part, shape, adapter)
   const [to3x3, from3x3] = [forward3x3(shape), inputGrad3x3(shape)]
   return {
     forward: ordered(
       matrices?.forward(shape, forward),
       suitsPlanes(shape, shape.cout) ? 'planes3x3' : best('forward', suitedWinograd(to3x3, adapter)),
       ...(onGpu ? gemmForward(shape, adapter, forward) : []),
-      lanes3x3(to3x3, adapter, forward),
-      productForward(shape, adapter, forward),
-      lanesForward(shape, adapter, forward),
-      patchesForward(shape, adapter, forward),
-      !onGpu && tile3x3(to3x3, forward),
-      !onGpu && tileForward(shape, forward),
+      ...(cpuPlans?.variants('forward', shape, adapter, forward) ?? []),
       planes3x3Forward(shape, adapter, forward),
       planesForward(shape, adapter, forward),
       ...winograd(to3x3, adapter, forward),
@@ -90,12 +68,7 @@ export function planConv2d(
       matrices?.inputGrad(shape, inputGrad),
       suitsPlanes(shape, shape.cin) ? 'planes3x3' : best('inputGrad', suitedWinograd(from3x3, adapter)),
       ...(onGpu ? gemmInputGrad(shape, adapter, inputGrad) : []),
-      lanes3x3(from3x3, adapter, inputGrad),
-      productInputGrad(shape, adapter, inputGrad),
-      lanesInputGrad(shape, adapter, inputGrad),
-      patchesInputGrad(shape, adapter, inputGrad),
-      !onGpu && tile3x3(from3x3, inputGrad),
-      !onGpu && tileInputGrad(shape, inputGrad),
+      ...(cpuPlans?.variants('inputGrad', shape, adapter, inputGrad) ?? []),
       planes3x3InputGrad(shape, adapter, inputGrad),
       planesInputGrad(shape, adapter, inputGrad),
       ...winograd(from3x3, adapter, inputGrad),
@@ -106,12 +79,7 @@ export function planConv2d(
       matrices?.weightGrad(shape, weightGrad),
       suitsPlanesWeightGrad(shape) ? 'planes3x3' : best('weightGrad', suitedWinograd(to3x3, adapter)),
       ...(onGpu ? gemmWeightGrad(shape, adapter, weightGrad) : []),
-      lanes3x3WeightGrad(shape, adapter, weightGrad),
-      productWeightGrad(shape, adapter, weightGrad),
-      lanesWeightGrad(shape, adapter, weightGrad),
-      patchesWeightGrad(shape, adapter, weightGrad),
-      !onGpu && tile3x3WeightGrad(shape, weightGrad),
-      !onGpu && tileWeightGrad(shape, weightGrad),
+      ...(cpuPlans?.variants('weightGrad', shape, adapter, weightGrad) ?? []),
       planes3x3WeightGrad(shape, adapter, weightGrad),
       ...winogradWeightGrad(shape, adapter, weightGrad),
       directWeightGrad(shape, adapter, weightGrad),
@@ -125,9 +93,9 @@ export function planConv2d(
 function ordered(
   best: ConvVariant | undefined,
   first: string | undefined,
-  ...variants: (ConvVariant | undefined | false)[]
+  ...variants: (ConvVariant | undefined)[]
 ): ConvVariant[] {
-  const there = variants.filter((v) => v !== undefined && v !== false)
+  const there = variants.filter((v) => v !== undefined)
   return [
     ...(best ? [best] : []),
     ...there.filter((v) => v.name === first),

@@ -1,7 +1,6 @@
 /** A plane at a time: depthwise convolutions, groups of few channels, few channels in or out. Any adapter. */
 import { type Correlation, forwardCorrelation, inputGradCorrelation } from './correlation.ts'
 import { split, splitSum } from './split.ts'
-import { tileWorkgroup } from './tile.ts'
 import {
   biasBinding,
   type ConvAdapter,
@@ -11,6 +10,7 @@ import {
   type ConvVariant,
   placeParams,
   spread,
+  tileWorkgroup,
   WORKGROUP,
 } from './variant.ts'
 

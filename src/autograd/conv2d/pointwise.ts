@@ -1,12 +1,11 @@
 /**
- * 1×1 without stride and padding as a matrix product an image, on CPU drivers with lanes:
+ * 1×1 without stride and padding, and 2×2 windows that tile an image, as matrix products on CPU drivers with lanes:
  *
  *   y[n] = weight · x[n]      dx[n] = weightᵀ · dy[n]      dw = Σ_n dy[n] · x[n]ᵀ
  *
- * with weight (cout, cin), x[n] (cin, pixels), y[n] (cout, pixels).
+ * with weight (cout, cin), x[n] (cin, pixels), y[n] (cout, pixels); of windows 4·cin rows, read and written where they lie.
  */
 import { isPointwise } from './correlation.ts'
-import { lanes } from './lanes.ts'
 import { lanesProduct, oneAxis, type Product } from './product.ts'
 import { reduce } from './split.ts'
 import {
@@ -17,6 +16,7 @@ import {
   type ConvEpilogue,
   type ConvShape,
   type ConvVariant,
+  lanes,
 } from './variant.ts'
 
 /** With fewer channels most rows of a tile would be empty. */
@@ -33,11 +33,19 @@ interface Operands {
 }
 
 /** The product and, where its sum is split, the addition of its parts. */
-export function productVariant({ a, b, y }: Operands, product: Product, epilogue: ConvEpilogue): ConvVariant {
+export function productVariant(
+  { a, b, y }: Operands,
+  product: Product,
+  adapter: ConvAdapter,
+  epilogue: ConvEpilogue,
+): ConvVariant {
   const split = lanesProduct(product).splits > 1
   const { params, overrides, workgroups, splits } = lanesProduct({ ...product, ...(split ? {} : epilogue) })
+  // Weights and their gradients are float32 beside activations in halves, and so is all scratch.
+  const inFull = (buffer: ConvBuffer) => /^(weight|dw|scratch)/.test(buffer)
+  const full = `${inFull(a) ? 'a' : ''}${inFull(b) ? 'b' : ''}${split || inFull(y) ? 'y' : ''}`
   const main: ConvDispatch = {
-    file: 'matmul_lanes',
+    file: adapter.half ? `matmul_lanes@${full}` : 'matmul_lanes',
     entry: 'matmul_lanes',
     bindings: {
       a,
@@ -64,36 +72,39 @@ export const columns = (n: number, pixels: number) =>
     ? { n: n * pixels, spans: n, batch: 1, axes: oneAxis(1, 0, 0) }
     : { n: pixels, batch: n, axes: oneAxis(n, 0, 1) }
 
-/** 2×2 windows that tile an image: products with 4·cin rows, read and written where the windows lie. */
-export const tilesImage = (s: ConvShape, adapter: ConvAdapter): boolean =>
+/** 2×2 windows that tile an image whose rows hold whole vec4fs. */
+const tilesImage = (s: ConvShape, adapter: ConvAdapter): boolean =>
   lanes(adapter) &&
   [s.kh, s.kw, s.strideH, s.strideW].every((v) => v === 2) &&
   [s.padH, s.padW, s.dilationH - 1, s.dilationW - 1, s.groups - 1].every((v) => v === 0) &&
   [s.h === 2 * s.outH, s.w === 2 * s.outW, s.outW % 4 === 0, s.cout >= 12].every(Boolean)
 
+export const isProduct = (s: ConvShape, adapter: ConvAdapter): boolean =>
+  tilesImage(s, adapter) || fits(s, adapter)
+
 export function productForward(s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) {
   const windows = tilesImage(s, adapter)
-  if (!windows && !fits(s, adapter)) return undefined
+  if (!isProduct(s, adapter)) return undefined
   const size = { m: s.cout, k: windows ? 4 * s.cin : s.cin, ...columns(s.n, s.outH * s.outW) }
   const product = windows ? { ...size, windowsWidth: s.outW } : size
-  return productVariant({ a: 'weight', b: 'x', y: 'y' }, product, epilogue)
+  return productVariant({ a: 'weight', b: 'x', y: 'y' }, product, adapter, epilogue)
 }
 
 export function productInputGrad(s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) {
   const windows = tilesImage(s, adapter)
-  if (!windows && !fits(s, adapter)) return undefined
+  if (!isProduct(s, adapter)) return undefined
   const m = windows ? 4 * s.cin : s.cin
   const size = { m, k: s.cout, ...columns(s.n, s.outH * s.outW), transposeA: true }
   const product = windows ? { ...size, tiledWidth: s.outW } : size
-  return productVariant({ a: 'weight', b: 'dy', y: 'dx' }, product, epilogue)
+  return productVariant({ a: 'weight', b: 'dy', y: 'dx' }, product, adapter, epilogue)
 }
 
 export function productWeightGrad(s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) {
   const windows = tilesImage(s, adapter)
-  if (!windows && !fits(s, adapter)) return undefined
+  if (!isProduct(s, adapter)) return undefined
   const [pixels, n] = [s.outH * s.outW, windows ? 4 * s.cin : s.cin]
   const size = { m: s.cout, n, k: pixels, batch: 1, axes: oneAxis(1, 0, 0), transposeB: true }
   const sum = { images: s.n, stepA: s.cout * pixels, stepB: n * pixels, splits: runs(s.cout, n) }
   const product = { ...size, ...sum, ...(windows ? { windowsWidth: s.outW } : {}) }
-  return productVariant({ a: 'dy', b: 'x', y: 'dw' }, product, epilogue)
+  return productVariant({ a: 'dy', b: 'x', y: 'dw' }, product, adapter, epilogue)
 }

@@ -9,13 +9,11 @@ import {
   epilogueParams,
   geometry,
   spread,
+  tileWorkgroup,
 } from './variant.ts'
 
 /** In groups of few channels most of a tile's eight would be idle. */
 const tileFit = (s: ConvShape) => s.groups === 1 || (s.cin / s.groups >= 3 && s.cout / s.groups >= 3)
-
-/** Invocations of a workgroup: fewer where that many workgroups would not keep a few cores busy. */
-export const tileWorkgroup = (count: number) => (count >= 2048 ? 64 : count >= 512 ? 16 : 8)
 
 function tileVariant(s: ConvShape, c: Correlation, epilogue: ConvEpilogue): ConvVariant | undefined {
   if (!tileFit(s)) return undefined

@@ -27,8 +27,26 @@ export interface ConvAdapter {
   subgroupSize?: number
   maxInvocations: number
   maxWorkgroupStorage: number
+  /** The activations are float16: then a kernel's form says which arrays beside them are float32. */
+  half?: boolean
   /** Plans by subgroup matrices, where the device was opened with them and has them for the tensors' type. */
   matrices?: MatrixPlans | undefined
+  /** Plans by the kernels for CPU drivers, where they are loaded. */
+  cpuPlans?: CpuPlans | undefined
+}
+
+/** A convolution and its two transposes. */
+export type ConvPart = 'forward' | 'inputGrad' | 'weightGrad'
+
+/** Plans by the kernels for CPU drivers; which is the default, if not the first. */
+export interface CpuPlans {
+  variants(
+    part: ConvPart,
+    s: ConvShape,
+    adapter: ConvAdapter,
+    epilogue: ConvEpilogue,
+  ): (ConvVariant | undefined)[]
+  best(part: ConvPart, s: ConvShape, adapter: ConvAdapter): string | undefined
 }
 
 /** Plans by subgroup matrices; undefined for what does not suit them. */
@@ -78,6 +96,14 @@ export interface ConvVariant {
 }
 
 export const WORKGROUP = 64
+
+/** Invocations of a workgroup: fewer where that many workgroups would not keep a few cores busy. */
+export const tileWorkgroup = (count: number) => (count >= 2048 ? 64 : count >= 512 ? 16 : 8)
+
+/** Whether the lane kernels run: they share values among the first eight lanes of a subgroup. */
+export function lanes(adapter: ConvAdapter): boolean {
+  return adapter.cpu && adapter.subgroups && (adapter.subgroupSize ?? 0) >= 8
+}
 
 /** Workgroups for `count` of them: spread over y where x alone may not hold them. */
 export function spread(count: number): [number, number, number] {

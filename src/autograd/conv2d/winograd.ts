@@ -3,9 +3,7 @@
  * transform back. A quarter or 4/9 of the multiplications; rounding errors some times those of the direct sum
  * (docs/kernels-convolution.md), so that it is no default where the direct kernels are as fast.
  */
-import { lanes } from './lanes.ts'
 import { lanesProduct, oneAxis } from './product.ts'
-import { tileWorkgroup } from './tile.ts'
 import {
   biasBinding,
   type ConvAdapter,
@@ -14,8 +12,10 @@ import {
   type ConvEpilogue,
   type ConvShape,
   type ConvVariant,
+  lanes,
   placeParams,
   spread,
+  tileWorkgroup,
   WORKGROUP,
 } from './variant.ts'
 import { type Conv3x3, forward3x3 } from './window3x3.ts'

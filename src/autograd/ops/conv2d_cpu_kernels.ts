@@ -8,13 +8,26 @@ import tile from '../../../kernels/conv2d_tile.wgsl'
 import weightGradLanes from '../../../kernels/conv2d_weight_grad_lanes.wgsl'
 import weightGradTile from '../../../kernels/conv2d_weight_grad_tile.wgsl'
 import product from '../../../kernels/matmul_lanes.wgsl'
-import { addConvKernels } from './conv2d_kernels.ts'
+import { inFull } from '../../gpu/kernel.ts'
+import { cpuPlans } from '../conv2d/cpu.ts'
+import { addConvKernels, addCpuPlans } from './conv2d_kernels.ts'
+
+const FULL = { a: ['elemA', 'elemA4'], b: ['elemB', 'elemB4'], y: ['elemY'] } as const
+
+/** The forms of the product that plans name, by the letters of what is float32 beside activations in halves. */
+const productForms = Object.fromEntries(
+  [['a'], ['y'], ['a', 'b'], ['a', 'y'], ['b', 'y']].map((full) => [
+    `matmul_lanes@${full.join('')}`,
+    inFull(product, ...full.flatMap((operand) => FULL[operand as keyof typeof FULL])),
+  ]),
+)
 
 /**
- * The convolution kernels that are for CPU drivers alone; their files end in `_lanes`, `_tile` or `_patches`. `openDevice` asks for
+ * The convolution kernels that are for CPU drivers alone, and the plans that name them; their files end in `_lanes`, `_tile` or `_patches`. `openDevice` asks for
  * them on such an adapter, so that a page on a GPU does not load them.
  */
-export const addCpuConvKernels = (): void =>
+export function addCpuConvKernels(): void {
+  addCpuPlans(cpuPlans)
   addConvKernels({
     conv2d_3x3_lanes: lanes3x3,
     conv2d_3x3_tile: tile3x3,
@@ -26,4 +39,6 @@ export const addCpuConvKernels = (): void =>
     conv2d_weight_grad_lanes: weightGradLanes,
     conv2d_weight_grad_tile: weightGradTile,
     matmul_lanes: product,
+    ...productForms,
   })
+}

@@ -9,7 +9,8 @@ import planes from '../../../kernels/conv2d_planes.wgsl'
 import reduce from '../../../kernels/conv2d_reduce.wgsl'
 import weightGradDirect from '../../../kernels/conv2d_weight_grad_direct.wgsl'
 import weightGradGemm from '../../../kernels/conv2d_weight_grad_gemm.wgsl'
-import { type Kernel, kernel } from '../../gpu/kernel.ts'
+import { inFull, type Kernel, kernel } from '../../gpu/kernel.ts'
+import type { CpuPlans } from '../conv2d/variant.ts'
 
 /**
  * The kernel files that plans of `planConv2d` name, but for those of conv2d_cpu_kernels.ts and conv2d_tuned_kernels.ts,
@@ -22,6 +23,7 @@ const sources: Readonly<Record<string, string>> = {
   conv2d_bias_grad: biasGrad + addUp,
   conv2d_direct: direct,
   conv2d_gemm: gemm,
+  'conv2d_gemm@sums': inFull(gemm, 'elemY'),
   conv2d_input_grad_direct: inputGradDirect,
   conv2d_planes: planes,
   conv2d_reduce: reduce,
@@ -39,3 +41,12 @@ export function addConvKernels(texts: Readonly<Record<string, string>>): void {
 }
 
 addConvKernels(sources)
+
+let plans: CpuPlans | undefined
+
+/** Plans by the kernels for CPU drivers, loaded with them. */
+export const cpuPlans = (): CpuPlans | undefined => plans
+
+export function addCpuPlans(added: CpuPlans): void {
+  plans = added
+}

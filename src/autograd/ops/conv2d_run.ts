@@ -16,7 +16,7 @@ import type { Device } from '../device.ts'
 import { copyTensor } from '../move.ts'
 import { Run } from '../op.ts'
 import { type Span, Tensor } from '../tensor.ts'
-import { convKernels } from './conv2d_kernels.ts'
+import { convKernels, cpuPlans } from './conv2d_kernels.ts'
 
 export type ConvBuffers = Partial<Record<ConvBuffer, Tensor | Storage>>
 
@@ -30,8 +30,10 @@ export function convAdapter({ adapter, native, matrices }: Device, half = false)
     subgroups,
     maxInvocations,
     maxWorkgroupStorage,
+    half,
     ...(smallest ? { subgroupSize: smallest } : {}),
     matrices: matrices?.[half ? 'float16' : 'float32'],
+    cpuPlans: cpuPlans(),
   }
 }
 

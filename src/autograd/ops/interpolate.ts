@@ -3,7 +3,8 @@ import { ShapeError } from '../../gpu/errors.ts'
 import { kernel } from '../../gpu/kernel.ts'
 import { defineUnaryResult } from '../op.ts'
 import { checkOptions } from '../options.ts'
-import { formatShape, type Shape, type Tensor } from '../tensor.ts'
+import type { Slot } from '../slots.ts'
+import { formatShape, type Shape, type Span, type Tensor } from '../tensor.ts'
 import { fourSizes, imageShape, type Pair, pair, pixelThreads } from './window.ts'
 
 const resize = kernel('interpolate', source)
@@ -15,13 +16,28 @@ export interface InterpolateOptions {
   readonly mode?: 'nearest' | 'bilinear'
   /** Bilinear: corner pixels' centres stay in the corners. Default false: the image's edges do. */
   readonly alignCorners?: boolean
+  /** Where the result is to lie: channels of a later `concat` (see `concatSlots`). */
+  readonly into?: Slot | undefined
 }
 
-interface Attrs {
+/** Rows of the result that an invocation takes on CPU drivers, where every load counts. */
+const ROWS_ON_CPU = 8
+
+interface Resizing {
   readonly n: number
   readonly c: number
   readonly params: Readonly<Record<string, number>>
 }
+
+interface Attrs extends Resizing {
+  readonly into: Slot | undefined
+}
+
+/** Where x or dy lies, and the result. */
+const places = (from: Span, to: Span) => ({
+  ...{ from_offset: from.offset, from_gap: from.gap },
+  ...{ to_offset: to.offset, to_gap: to.gap },
+})
 
 /** Largest size whose products the kernel's integers hold. */
 const LARGEST = 16_384
@@ -34,7 +50,7 @@ function axis(size: number, out: number, mode: string, corners: boolean) {
 }
 
 /** Checks and numbers of a resizing. Needs no GPU. */
-export function interpolateShape(x: Shape, options: InterpolateOptions): Attrs {
+export function interpolateShape(x: Shape, options: InterpolateOptions): Resizing {
   const op = 'interpolate'
   const { size, mode = 'nearest', alignCorners = false } = options
   const [n, c, h, w] = fourSizes(op, 'x', x)
@@ -56,6 +72,7 @@ export function interpolateShape(x: Shape, options: InterpolateOptions): Attrs {
     c,
     params: {
       planes: n * c,
+      channels: c,
       h,
       w,
       outH,
@@ -74,15 +91,20 @@ export function interpolateShape(x: Shape, options: InterpolateOptions): Attrs {
 const apply = defineUnaryResult<Attrs>({
   name: 'interpolate',
   half: { inputs: 'all' },
-  forward(run, [x], { n, c, params }) {
+  forward(run, [x], { n, c, params, into }) {
     const { outH, outW } = params as { outH: number; outW: number }
-    const y = run.empty([n, c, outH, outW], x!.dtype)
+    const y = run.emptyIn(into, [n, c, outH, outW], x!.dtype)
+    const { cpu } = run.device.adapter
+    const rows = cpu ? ROWS_ON_CPU : 1
+    const wide = cpu && outW % 4 === 0
     run.launch({
       kernel: resize,
-      entry: 'interpolate',
-      bindings: { x: x!, y },
-      params,
-      threads: pixelThreads(run.device.adapter.cpu, outH, outW, n * c),
+      entry: wide ? 'interpolate_wide' : 'interpolate',
+      bindings: wide ? { x: x!, y4: y } : { x: x!, y },
+      inPlace: ['x', wide ? 'y4' : 'y'],
+      params: { ...params, ...places(x!.span, y.span) },
+      overrides: { ROWS: rows },
+      threads: pixelThreads(cpu, Math.ceil(outH / rows), wide ? outW / 4 : outW, n * c),
       flops: params.nearest ? 0 : 9 * y.size,
     })
     return y
@@ -94,7 +116,8 @@ const apply = defineUnaryResult<Attrs>({
       kernel: resize,
       entry: 'interpolate_grad',
       bindings: { dy: dy!, dx },
-      params,
+      inPlace: ['dy'],
+      params: { ...params, ...places(dy!.span, dx.span) },
       threads: pixelThreads(run.device.adapter.cpu, h, w, Math.ceil((n * c) / 4)),
       flops: params.nearest ? 0 : 8 * dy!.size,
     })
@@ -112,7 +135,7 @@ const apply = defineUnaryResult<Attrs>({
  * any factor. Differentiable in x. Throws a ShapeError for sizes below 1 or above 16384.
  */
 export function interpolate(x: Tensor, options: InterpolateOptions): Tensor {
-  checkOptions('interpolate', options, ['size'], ['mode', 'alignCorners'])
+  checkOptions('interpolate', options, ['size'], ['mode', 'alignCorners', 'into'])
   imageShape('interpolate', 'x', x)
-  return apply([x], interpolateShape(x.shape, options))
+  return apply([x], { ...interpolateShape(x.shape, options), into: options.into })
 }

@@ -2,8 +2,8 @@ import source from '../../../kernels/matmul.wgsl'
 import { FoveaError, ShapeError } from '../../gpu/errors.ts'
 import type { Kernel } from '../../gpu/kernel.ts'
 import { tunerOf } from '../../gpu/tuner.ts'
-import { lanes } from '../conv2d/lanes.ts'
 import { lanesProduct } from '../conv2d/product.ts'
+import { lanes } from '../conv2d/variant.ts'
 import type { Device } from '../device.ts'
 import { defineUnaryResult, Run } from '../op.ts'
 import {
@@ -31,8 +31,7 @@ export type MatmulForm = keyof typeof TILES | 'lanes' | 'matrices'
 /** The forms that run on a device, that of its adapter first. */
 function formsFor(device: Device, half: boolean): { name: MatmulForm }[] {
   const names: MatmulForm[] = device.adapter.cpu ? ['registers', 'tiles'] : ['tiles', 'registers']
-  // `lanes` holds its first operand, a convolution's weight, in float32.
-  if (!half && lanes(convAdapter(device))) names.unshift('lanes')
+  if (lanes(convAdapter(device))) names.unshift('lanes')
   if (convAdapter(device, half).matrices) names.unshift('matrices')
   return names.map((name) => ({ name }))
 }
@@ -41,7 +40,7 @@ function formsFor(device: Device, half: boolean): { name: MatmulForm }[] {
 function kernelsFor(device: Device, half: boolean, m: number): Kernel[] {
   const { matrices } = convAdapter(device, half)
   const files = [
-    ...(!half && lanes(convAdapter(device)) ? ['matmul_lanes'] : []),
+    ...(lanes(convAdapter(device)) ? ['matmul_lanes'] : []),
     ...(matrices ? [matrices.product(m).file] : []),
   ]
   return [products, ...files.map((file) => convKernels.get(file)!)]
@@ -245,8 +244,8 @@ const apply = defineUnaryResult<{ form: MatmulForm | undefined }>({
  * Matrix product over the last two axes: (…, m, k) · (…, k, n) gives (…, m, n); leading axes broadcast.
  * da = dy·bᵀ, db = aᵀ·dy, without transposing anything in memory. `form` overrides the tuner's choice of kernel; where
  * nothing was measured that is 'lanes' on CPU drivers with subgroups of eight, 'registers' on others, 'tiles' on GPUs.
- * In float16 (inside `autocast`, too) 'tiles' multiplies halves and sums runs of eight products in them, 'registers'
- * computes in float32; there is no 'lanes'.
+ * In float16 (inside `autocast`, too) 'tiles' multiplies halves and sums runs of eight products in them, the others
+ * compute in float32.
  */
 export const matmul = (a: Tensor, b: Tensor, { form }: { form?: MatmulForm } = {}): Tensor =>
   apply([a, b], { form })

@@ -64,15 +64,20 @@ function binsOf(run: Run, boxes: Tensor, index: Tensor | undefined, a: Attrs, op
   return marks
 }
 
+/** Pixels below each other that an invocation takes on CPU drivers. */
+const ROWS_ON_CPU = 16
+
 /** The images, and with `winners` the box of each pixel. */
 function paste(run: Run, [crops, boxes, index]: readonly Tensor[], a: Attrs, winners?: Tensor): Tensor {
   const options = launchOptions(crops!, index, a)
   const bins = binsOf(run, boxes!, index, a, options)
   const y = run.empty(pasted(crops!, a))
+  const { cpu } = run.device.adapter
+  const rows = cpu && winners ? ROWS_ON_CPU : 1
   run.launch({
     ...options,
-    overrides: { ...options.overrides, BINNED: bins ? 1 : 0 },
-    entry: winners ? 'paste' : 'paste_any',
+    overrides: { ...options.overrides, BINNED: bins ? 1 : 0, ...(rows > 1 && { ROWS: rows }) },
+    entry: winners ? (cpu ? 'paste_rows' : 'paste') : 'paste_any',
     bindings: {
       crops: crops!,
       boxes: boxes!,
@@ -82,7 +87,7 @@ function paste(run: Run, [crops, boxes, index]: readonly Tensor[], a: Attrs, win
       y,
       ...(winners && { winners }),
     },
-    threads: pixelThreads(run.device.adapter.cpu, a.height, a.width, a.images * crops!.shape[1]!),
+    threads: pixelThreads(cpu, Math.ceil(a.height / rows), a.width, a.images * crops!.shape[1]!),
   })
   return y
 }

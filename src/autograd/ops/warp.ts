@@ -19,8 +19,13 @@ import { imageShape, pixelThreads } from './window.ts'
 
 const warping = kernel('warp', source)
 
-/** Loads from θ count on CPU drivers: an invocation makes them once for so many pixels. */
-const ROWS_ON_CPU = 4
+/**
+ * Pixels below each other that an invocation takes on CPU drivers: each invocation costs as much there as several
+ * loads, and what a column shares is found once.
+ */
+const ROWS_ON_CPU = 16
+
+const columnsOf = (cpu: boolean): Record<string, number> => (cpu ? { ROWS: ROWS_ON_CPU, WX: 64, WY: 1 } : {})
 
 /** Codes of kernels/parts/warp_maps.wgsl. */
 const MAPS = {
@@ -99,6 +104,7 @@ function options(x: Tensor, index: Tensor | undefined, a: WarpAttrs) {
       out_h: a.size[0],
       out_w: a.size[1],
       groups: channelGroups(x, a),
+      copies: 1,
       headroom: Math.ceil(Math.log2(Math.max(1, a.outputs * a.size[0] * a.size[1]))),
       parameters: Math.max(1, a.parameters),
       angles: a.angles ?? 1,
@@ -144,13 +150,31 @@ function gatherGradient(
 ): Tensor {
   const [n, c, h, w] = x.shape as [number, number, number, number]
   const dx = run.empty(x.shape)
+  const { cpu } = run.device.adapter
+  const common = options(x, index, a)
   run.launch({
-    ...options(x, index, a),
+    ...common,
     entry: 'gather',
-    bindings: { theta, index: index ?? theta, spans: index ? spansOf(run, index, n) : theta, dy, y: dx },
-    threads: pixelThreads(run.device.adapter.cpu, h, w, n * c),
+    overrides: { ...common.overrides, ...columnsOf(cpu) },
+    bindings: { theta, index: index ?? theta, spans: spansIn(run, index, theta, n, a), dy, y: dx },
+    threads: pixelThreads(cpu, Math.ceil(h / (cpu ? ROWS_ON_CPU : 1)), w, n * c),
   })
   return dx
+}
+
+/** Invocations of `scatter_alone`, eight to a processor's core: enough for four. */
+const ALONE = 32
+/** Copies may hold so many sums for each sample: clearing and adding them up must stay the smaller part. */
+const SUMS_PER_SAMPLE = 4
+
+/**
+ * Copies of the sums for invocations that each have one to themselves; 0: let them share one by atomics. CPU drivers do
+ * atomics lane by lane, some ten times as dear as a store.
+ */
+function copiesOf(run: Run, x: Tensor, dy: Tensor): number {
+  if (!run.device.adapter.cpu) return 0
+  const copies = Math.ceil(ALONE / (x.shape[0]! * x.shape[1]!))
+  return copies * x.size <= SUMS_PER_SAMPLE * dy.size ? copies : 0
 }
 
 /** dx: dy scattered to the pixels that were sampled. */
@@ -162,31 +186,52 @@ function scatterGradient(
   dy: Tensor,
   a: WarpAttrs,
 ): Tensor {
+  const { cpu } = run.device.adapter
+  const [n, c] = x.shape as [number, number]
+  const copies = copiesOf(run, x, dy)
   const common = options(x, index, a)
-  const plain = { kernel: common.kernel, params: common.params }
+  const params = { ...common.params, copies: Math.max(1, copies) }
   const peak = run.zeros([1], 'uint32')
-  const sums = run.zeros([2 * x.size], 'uint32')
+  const sums = run.zeros([2 * x.size * params.copies], 'uint32')
   const dx = run.empty(x.shape)
   run.launch({
-    ...plain,
+    kernel: warping,
+    params,
     entry: 'find_peak',
     bindings: { dy, peak },
     threads: Math.min(Math.ceil(dy.size / 64), 1 << 14),
   })
+  const bindings = { theta, index: index ?? theta, dy, found_peak: peak }
+  if (copies > 0) {
+    run.launch({
+      ...common,
+      params,
+      entry: 'scatter_alone',
+      bindings: { ...bindings, spans: spansIn(run, index, theta, n, a), own_sums: sums },
+      threads: n * c * copies,
+    })
+  } else {
+    run.launch({
+      ...common,
+      params,
+      entry: 'scatter',
+      bindings: { ...bindings, sums },
+      threads: everyPixel(run, a, a.outputs * params.groups),
+    })
+  }
   run.launch({
-    ...common,
-    entry: 'scatter',
-    bindings: { theta, index: index ?? theta, dy, sums, found_peak: peak },
-    threads: everyPixel(run, a, a.outputs * common.params.groups),
-  })
-  run.launch({
-    ...plain,
+    kernel: warping,
+    params,
     entry: 'finish',
     bindings: { y: dx, found_sums: sums, found_peak: peak },
-    threads: dx.size,
+    threads: Math.ceil(dx.size / (cpu ? ROWS_ON_CPU : 1)),
   })
   return dx
 }
+
+/** Where the outputs of each image stand in the index; any tensor where there is none. */
+const spansIn = (run: Run, index: Tensor | undefined, theta: Tensor, images: number, a: WarpAttrs): Tensor =>
+  index && a.canvases === undefined ? spansOf(run, index, images) : theta
 
 /** dθ: the gradient of the positions, pulled back through the map. */
 function parameterGradient(
@@ -230,7 +275,7 @@ function sample(run: Run, x: Tensor, theta: Tensor, index: Tensor | undefined, a
     ...common,
     entry: 'warp',
     bindings: { x, theta, index: index ?? theta, y },
-    overrides: { ...common.overrides, ROWS: rows },
+    overrides: { ...common.overrides, ...columnsOf(cpu) },
     threads: pixelThreads(cpu, Math.ceil(a.size[0] / rows), a.size[1], a.outputs * common.params.groups),
   })
   return y

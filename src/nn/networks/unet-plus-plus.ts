@@ -1,12 +1,16 @@
 import type { Device } from '../../autograd/device.ts'
+import { channels } from '../../autograd/ops/channels.ts'
+import { concat } from '../../autograd/ops/concat.ts'
 import { interpolate } from '../../autograd/ops/interpolate.ts'
+import { reshape } from '../../autograd/ops/reshape.ts'
 import { Prng } from '../../autograd/random.ts'
-import type { Tensor } from '../../autograd/tensor.ts'
+import { concatSlots, type Slot } from '../../autograd/slots.ts'
+import { bytesOf, elements, type Shape, type Tensor } from '../../autograd/tensor.ts'
 import { FoveaError } from '../../gpu/errors.ts'
 import { type ConvInit, kaimingNormal, kaimingUniform, xavierUniform } from '../init.ts'
 import { Module } from '../module.ts'
 import { checkCounts, checkImages } from '../parts/checks.ts'
-import { ConvNormRelu } from '../parts/conv-norm-relu.ts'
+import { ConvNormRelu, fitsJoined } from '../parts/conv-norm-relu.ts'
 import { type Encoder, ResNetEncoder, resnetChannels, resnetShape } from '../parts/resnet.ts'
 import { SegmentationHead } from '../parts/segmentation-head.ts'
 
@@ -36,11 +40,34 @@ class DecoderBlock extends Module {
   }
 
   override forward(x: Tensor, skips: readonly Tensor[] = []): Tensor {
-    const [, , h, w] = x.shape
-    const large = interpolate(x, { size: [2 * h!, 2 * w!] })
-    return this.#conv2.forward(this.#conv1.forwardJoined([large, ...skips]))
+    return this.#conv2.forward(this.#conv1.forwardJoined([twice(x), ...skips]))
+  }
+
+  /** The same where the joined array is made of `slots`, with what was skipped in as channels of it. `into`: for x. */
+  forwardIn(
+    slots: readonly Slot[],
+    x: Tensor,
+    skips: readonly Tensor[],
+    into: Slot | undefined,
+  ): { readonly made: Tensor; readonly seen: Tensor } {
+    const joined = concat([twice(x, slots[0]), ...skips], { axis: 1 })
+    // Before the convolution, so that backward meets it after: then it can add to the convolution's gradient.
+    const [first, all] = [x.shape[1]!, joined.shape[1]!]
+    const seen = channels(joined, { first, count: all - first })
+    return { made: this.#conv2.forward(this.#conv1.forward(joined), into), seen }
   }
 }
+
+function twice(x: Tensor, into?: Slot): Tensor {
+  const [, , h, w] = x.shape
+  return interpolate(x, { size: [2 * h!, 2 * w!], into })
+}
+
+/**
+ * The same map for all that joins it: its gradients from there are summed before the one from where it is enlarged is
+ * added. So the order, and with it the bits, are the same whether maps are joined in place or not.
+ */
+const inOneGradient = (x: Tensor): Tensor => reshape(x, { shape: x.shape })
 
 const blockName = (i: number, l: number): string => `x_${i}_${l}`
 
@@ -121,24 +148,74 @@ export class UNetPlusPlus extends Module {
   forward(x: Tensor): Tensor {
     checkImages('UNetPlusPlus', x, this.options.inChannels, 32)
     this.#encoder.activationCheckpointing = this.activationCheckpointing
-    const deep = this.#encoder.forward(x).reverse()
+    const slots = this.#slots(x)
+    const deep = this.#encoder.forward(x, slots?.at(-1)?.at(-1)?.[1]).reverse()
     const layers = deep.length - 1
-    const made = new Map<string, Tensor>()
-    const compute = (i: number, l: number, from: Tensor, skips: readonly Tensor[]) => {
-      const block = this.#blocks.get(blockName(i, l))!
-      made.set(
-        blockName(i, l),
-        this.segment((h, ...seen) => block.forward(h, seen), from, ...skips),
-      )
-    }
+    // x(0, l − 1) … x(l − 1, l − 1), and the encoder's map that x(l, l) is computed from.
+    let column: Tensor[] = []
     for (let l = 0; l < layers; l++) {
-      for (let i = l; i >= 0; i--) {
-        const from = i === l ? deep[l]! : made.get(blockName(i, l - 1))!
-        const nested = Array.from({ length: l - i }, (_, k) => made.get(blockName(i + 1 + k, l))!)
-        compute(i, l, from, [...nested, deep[l + 1]!])
-      }
+      const from = [...column, deep[l]!]
+      const skip = inOneGradient(deep[l + 1]!)
+      column = slots ? this.#columnIn(slots[l]!, l, from, skip) : this.#column(l, from, skip)
     }
-    compute(0, layers, made.get(blockName(0, layers - 1))!, [])
-    return this.#head.forward(made.get(blockName(0, layers))!)
+    const last = this.#blocks.get(blockName(0, layers))!
+    return this.#head.forward(this.segment((h) => last.forward(h), column[0]!))
+  }
+
+  /** x(0, l) … x(l, l). */
+  #column(l: number, from: readonly Tensor[], skip: Tensor): Tensor[] {
+    const made: Tensor[] = []
+    let seen = [skip]
+    for (let i = l; i >= 0; i--) {
+      const block = this.#blocks.get(blockName(i, l))!
+      made[i] = this.segment((h, ...skips) => block.forward(h, skips), from[i]!, ...seen)
+      seen = [inOneGradient(made[i]!), ...seen]
+    }
+    return made
+  }
+
+  /**
+   * The same without joining from scratch: what x(i, l) sees beside x(i + 1, l) is all that x(i + 1, l) saw, which lies
+   * side by side already and moves as one piece; it does move, since another map stands before it.
+   */
+  #columnIn(slots: readonly (readonly Slot[])[], l: number, from: readonly Tensor[], skip: Tensor): Tensor[] {
+    const made: Tensor[] = []
+    let skips = [skip]
+    for (let i = l; i >= 0; i--) {
+      const block = this.#blocks.get(blockName(i, l))!
+      const { made: y, seen } = block.forwardIn(slots[i]!, from[i]!, skips, slots[i - 1]?.[1])
+      made[i] = y
+      skips = [inOneGradient(y), seen]
+    }
+    return made
+  }
+
+  /**
+   * For each block x(i, l), as slots[l][i], the places of what it joins: x(i, l − 1) enlarged, x(i + 1, l), the rest.
+   * None where memory is what counts, where the adapter cannot bind what is joined, and in an exported graph, which
+   * joins what the paper joins.
+   */
+  #slots(x: Tensor): Slot[][][] | undefined {
+    const { device } = this
+    if (this.activationCheckpointing || device.tracing) return undefined
+    const { inChannels, encoder, decoderChannels } = this.options
+    const deep = resnetChannels(inChannels, resnetShape('UNetPlusPlus', encoder)).slice(1).reverse()
+    const [n, , h, w] = x.shape as [number, number, number, number]
+    const columns = deep.slice(1).map((skip, l) => {
+      const stride = 2 ** (deep.length - 1 - l)
+      const shape = (channels: number) => [n, channels, h / stride, w / stride]
+      return Array.from({ length: l + 1 }, (_, i) => {
+        const from = i === 0 && l > 0 ? decoderChannels[l - 1]! : deep[l]!
+        const rest = i === l ? [] : [skip * (l - i)]
+        return [from, skip, ...rest].map(shape)
+      })
+    })
+    const bytes = (shapes: Shape[]) =>
+      bytesOf(
+        shapes.reduce((sum, s) => sum + elements(s), 0),
+        'float32',
+      )
+    if (!columns.flat().every((shapes) => fitsJoined(device, bytes(shapes)))) return undefined
+    return columns.map((column) => column.map((shapes) => concatSlots(device, shapes)))
   }
 }

@@ -42,6 +42,10 @@ export class SeparableConv2d extends Module {
 /** Bytes that the engine may put behind an array (guard words, whole vec4s). */
 const SPARE = 4096
 
+/** Whether the adapter can bind an array of so many bytes, as what parts are joined to. */
+export const fitsJoined = ({ adapter }: Device, bytes: number): boolean =>
+  bytes + SPARE <= adapter.maxBindingBytes
+
 /** A convolution without bias, batch norm, ReLU: what decoders are made of. Its parts are called `at` and `at + 1`. */
 export class ConvNormRelu extends Module {
   readonly #conv: Conv2d | SeparableConv2d
@@ -82,7 +86,8 @@ export class ConvNormRelu extends Module {
     const [conv, norm] = [this.#conv, this.#norm]
     const { device } = parts[0]!
     const bytes = parts.reduce((sum, p) => sum + p.bytes, 0)
-    const fits = device.tracing || bytes + SPARE <= device.adapter.maxBindingBytes
+    const fits = device.tracing || fitsJoined(device, bytes)
+    if (parts.length === 1) return this.forward(parts[0]!)
     if (fits || conv instanceof SeparableConv2d) return this.forward(concat(parts, { axis: 1 }))
     const [out, , kh, kw] = conv.weight.shape as [number, number, number, number]
     let at = 0

@@ -2,6 +2,7 @@ import type { Device } from '../../autograd/device.ts'
 import { add } from '../../autograd/ops/add.ts'
 import { maxPool2d } from '../../autograd/ops/max-pool2d.ts'
 import { reshape } from '../../autograd/ops/reshape.ts'
+import type { Slot } from '../../autograd/slots.ts'
 import type { Tensor } from '../../autograd/tensor.ts'
 import { FoveaError } from '../../gpu/errors.ts'
 import type { ConvInit } from '../init.ts'
@@ -168,8 +169,9 @@ export class ResNetEncoder extends Module {
     })
   }
 
-  forward(x: Tensor): Tensor[] {
-    const stem = this.#norm.behind(this.#conv, x)
+  /** `stemInto`: where the first map is to lie, for a later `concat`. */
+  forward(x: Tensor, stemInto?: Slot): Tensor[] {
+    const stem = this.#norm.behind(this.#conv, x, stemInto)
     let h = maxPool2d(stem, { kernelSize: 3, stride: 2, padding: 1 })
     const maps = [stem]
     for (const stage of this.#stages) {

@@ -47,6 +47,7 @@ export const learnedOrigin: Method = {
   title:
     'polar, and both networks trained on the final mask, the gradient passing through the origin (beyond the thesis)',
   arms: [...polar.arms, ...ARMS.map(({ key }) => key)],
+  userOrigins: [],
   networks(settings) {
     const task = cartesianTask(augmentationOf(settings))
     const plan = (name: string, kind: NetworkKind): NetworkPlan => ({

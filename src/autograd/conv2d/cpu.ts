@@ -1,0 +1,46 @@
+/** The variants of a convolution whose kernels are for CPU drivers alone. Loaded with those kernels. */
+import { lanes3x3, lanes3x3WeightGrad, tile3x3, tile3x3WeightGrad } from './dense3x3.ts'
+import { lanesForward, lanesInputGrad, lanesWeightGrad } from './lanes.ts'
+import { patchesForward, patchesInputGrad, patchesWeightGrad, suitsPatches } from './patches.ts'
+import { isProduct, productForward, productInputGrad, productWeightGrad } from './pointwise.ts'
+import { tileForward, tileInputGrad, tileWeightGrad } from './tile.ts'
+import type { ConvAdapter, ConvEpilogue, ConvPart, ConvShape, ConvVariant, CpuPlans } from './variant.ts'
+import { forward3x3, inputGrad3x3 } from './window3x3.ts'
+
+type Form = (s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) => ConvVariant | undefined
+
+const FORMS: Readonly<Record<ConvPart, readonly Form[]>> = {
+  forward: [
+    (s, ...rest) => lanes3x3(forward3x3(s), ...rest),
+    productForward,
+    lanesForward,
+    patchesForward,
+    (s, _, epilogue) => tile3x3(forward3x3(s), epilogue),
+    (s, _, epilogue) => tileForward(s, epilogue),
+  ],
+  inputGrad: [
+    (s, ...rest) => lanes3x3(inputGrad3x3(s), ...rest),
+    productInputGrad,
+    lanesInputGrad,
+    patchesInputGrad,
+    (s, _, epilogue) => tile3x3(inputGrad3x3(s), epilogue),
+    (s, _, epilogue) => tileInputGrad(s, epilogue),
+  ],
+  weightGrad: [
+    lanes3x3WeightGrad,
+    productWeightGrad,
+    lanesWeightGrad,
+    patchesWeightGrad,
+    (s, _, epilogue) => tile3x3WeightGrad(s, epilogue),
+    (s, _, epilogue) => tileWeightGrad(s, epilogue),
+  ],
+}
+
+export const cpuPlans: CpuPlans = {
+  variants: (part, s, adapter, epilogue) =>
+    adapter.cpu ? FORMS[part].map((form) => form(s, adapter, epilogue)) : [],
+  best(part, s, adapter) {
+    if (isProduct(s, adapter)) return 'product'
+    return suitsPatches(part, s, adapter) ? 'patches' : undefined
+  },
+}

@@ -1,0 +1,108 @@
+/** 3×3, stride 1, on CPU drivers: a window's nine taps share what a register tile holds of x. */
+import { split, splitSum } from './split.ts'
+import {
+  biasBinding,
+  type ConvAdapter,
+  type ConvEpilogue,
+  type ConvShape,
+  type ConvVariant,
+  epilogueParams,
+  lanes,
+  spread,
+  tileWorkgroup,
+} from './variant.ts'
+import { type Conv3x3, forward3x3 } from './window3x3.ts'
+
+function variant3x3(
+  kernel: 'lanes' | 'tile',
+  c: Conv3x3,
+  overrides: Record<string, number>,
+  workgroups: number,
+  epilogue: ConvEpilogue,
+): ConvVariant {
+  const name = `conv2d_3x3_${kernel}`
+  return {
+    name: `${kernel}3x3`,
+    scratch: {},
+    dispatches: [
+      {
+        file: name,
+        entry: name,
+        bindings: { x: c.from, x4: c.from, weight: 'weight', bias: biasBinding(epilogue), y: c.to },
+        params: { ...c.params, ...epilogueParams(epilogue) },
+        overrides: {
+          VEC: c.params.padW === 1 && c.params.w % 4 === 0 ? 1 : 0,
+          TURN: c.turn ? 1 : 0,
+          ...overrides,
+        },
+        workgroups: spread(workgroups),
+      },
+    ],
+  }
+}
+
+export function lanes3x3(
+  c: Conv3x3 | undefined,
+  adapter: ConvAdapter,
+  epilogue: ConvEpilogue,
+): ConvVariant | undefined {
+  if (!c || !lanes(adapter)) return undefined
+  const { n, h, cout, outH, outW, padH } = c.params
+  const pair = padH === 1 && outH === h && h <= 4
+  const tiles = (pair ? Math.ceil(n / 2) : n * Math.ceil(outH / 8)) * Math.ceil(outW / 4)
+  return variant3x3('lanes', c, { PAIR: pair ? 1 : 0 }, tiles * Math.ceil(cout / 8), epilogue)
+}
+
+export function tile3x3(c: Conv3x3 | undefined, epilogue: ConvEpilogue): ConvVariant | undefined {
+  if (!c) return undefined
+  const { n, cout, outH, outW } = c.params
+  const count = n * Math.ceil(outH / 2) * Math.ceil(outW / 4) * Math.ceil(cout / 8)
+  const WG = tileWorkgroup(count)
+  return variant3x3('tile', c, { WG }, Math.ceil(count / WG), epilogue)
+}
+
+export function lanes3x3WeightGrad(
+  s: ConvShape,
+  adapter: ConvAdapter,
+  epilogue: ConvEpilogue,
+): ConvVariant | undefined {
+  if (!lanes(adapter) || !forward3x3(s)) return undefined
+  const { n, cin, h, w, cout, outH, outW, padH, padW } = s
+  const tiles = Math.ceil(cin / 8) * Math.ceil(cout / 4)
+  const { splits, rowsPerSplit: columnsPerSplit } = split(n * Math.ceil(outW / 4), tiles, 48)
+  return splitSum(
+    'lanes3x3',
+    {
+      file: 'conv2d_3x3_weight_grad_lanes',
+      entry: 'conv2d_3x3_weight_grad_lanes',
+      bindings: { x: 'x', x4: 'x', dy: 'dy', dy4: 'dy' },
+      params: { n, cin, h, w, cout, outH, outW, padH, padW, columnsPerSplit },
+      overrides: { VEC: padW === 1 && w % 4 === 0 ? 1 : 0 },
+      workgroups: spread(tiles * splits),
+    },
+    cout * cin * 9,
+    splits,
+    epilogue,
+  )
+}
+
+export function tile3x3WeightGrad(s: ConvShape, epilogue: ConvEpilogue): ConvVariant | undefined {
+  if (!forward3x3(s)) return undefined
+  const { n, cin, h, w, cout, outH, outW, padH, padW } = s
+  const tiles = cin * Math.ceil(cout / 4)
+  const { splits, rowsPerSplit } = split(n * outH, tiles, 256)
+  return splitSum(
+    'tile3x3',
+    {
+      file: 'conv2d_3x3_weight_grad_tile',
+      entry: 'conv2d_3x3_weight_grad_tile',
+      bindings: { x: 'x', x4: 'x', dy: 'dy', dy4: 'dy' },
+      params: { n, cin, h, w, cout, outH, outW, padH, padW, rowsPerSplit },
+      overrides: { VEC: padW === 1 && w % 4 === 0 ? 1 : 0, WG: 8 },
+      workgroups: spread(Math.ceil((tiles * splits) / 8)),
+    },
+    cout * cin * 9,
+    splits,
+    epilogue,
+  )
+}
