@@ -13,9 +13,9 @@ export interface LossOptions {
   readonly reduction?: 'mean' | 'sum'
 }
 
-/** Workgroups that sum: 4,096 elements or more each. */
+/** Workgroups that sum: 4,096 elements or more each; few on CPU drivers, where a barrier costs much. */
 export const lossGroups = (device: Device, count: number): number =>
-  Math.min(device.adapter.cpu ? 64 : 512, Math.max(1, Math.ceil(count / 4096)))
+  Math.min(device.adapter.cpu ? 16 : 512, Math.max(1, Math.ceil(count / 4096)))
 
 /**
  * A loss that is a sum over elements; `number` and `numberOfTarget` say which formula of kernels/loss.wgsl
@@ -35,7 +35,7 @@ export function defineLoss(
       requireSameShape(name, 'x', x!.shape, 'y', t!.shape)
       const groups = lossGroups(run.device, x!.size)
       const params = { count: x!.size, groups, scale: scaleOf(x!.size, options) }
-      const overrides = { LOSS: number, WG: run.device.adapter.cpu ? 8 : 128 }
+      const overrides = { LOSS: number }
       const partial = run.empty([groups])
       const y = run.empty([])
       run.launch({

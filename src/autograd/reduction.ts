@@ -12,7 +12,7 @@ const reduce = kernel('reduce', source)
 let reduceSubgroups: Kernel | undefined
 
 export function setSubgroupReduction(source: string): void {
-  reduceSubgroups ??= kernel('reduce_subgroups', source)
+  reduceSubgroups = kernel('reduce_subgroups', source)
 }
 
 const FOLDS = {
@@ -143,7 +143,7 @@ function chosenForm(
   const { cpu, subgroups } = device.adapter
   const lanes = { name: 'lanes', cpu: true, subgroups: false }
   const workgroups = { name: 'workgroups', cpu: false, subgroups: false }
-  const inSubgroups = subgroups && reduceSubgroups ? [{ name: 'subgroups', cpu: false, subgroups: true }] : []
+  const inSubgroups = subgroups ? [{ name: 'subgroups', cpu: false, subgroups: true }] : []
   const forms = cpu ? [lanes, workgroups, ...inSubgroups] : [...inSubgroups, workgroups, lanes]
   const walks = forms.map((f) => {
     const { form, splits } = planReduction(fold, shape, axes, f.cpu)

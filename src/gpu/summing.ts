@@ -20,7 +20,7 @@ export function summing(name: string, source: string): KernelFor {
   let inSubgroups: Kernel | undefined
   return ({ cpu, subgroups }) => {
     if (cpu || !subgroups || !addUpInSubgroups) return plain
-    inSubgroups ??= kernel(`${name}@subgroups`, `enable subgroups; ${source}${addUpInSubgroups}`)
+    inSubgroups ??= kernel(`${name}_subgroups`, `enable subgroups; ${source + addUpInSubgroups}`)
     return inSubgroups
   }
 }

@@ -84,7 +84,7 @@ function runsOf(cpu: boolean, n: number, c: number, rowBlocks: number, lanes: nu
 function layout(run: Run, x: Shape, attrs: Attrs, whole: boolean) {
   const { cpu } = run.device.adapter
   const [n, c, row] = batchNormShape(x, attrs.training)
-  const lanes = cpu ? 8 : whole && n * row > 1024 ? 256 : 64
+  const lanes = cpu ? 8 : whole ? 256 : 64
   const aligned = row % 4 === 0
   const rowBlocks = aligned ? row / 4 : Math.ceil(row / 4) + 1
   const { blocks, segments, images } = whole
@@ -215,7 +215,7 @@ const apply = defineUnaryResult<Attrs>({
       params: { ...l.params, ...spanParams(span), partials: batch?.partials ?? 0 },
       overrides: l.overrides,
       workgroups: l.workgroups,
-      flops: (whole ? 7 : 3) * x!.size,
+      flops: 3 * x!.size,
     })
     return y
   },
@@ -274,7 +274,7 @@ const apply = defineUnaryResult<Attrs>({
           inPlace: ['dy'],
           overrides: l.overrides,
           workgroups: l.workgroups,
-          flops: (whole ? 16 : 9) * x!.size,
+          flops: 9 * x!.size,
         })
       } else run.launch({ ...common, entry: 'parameter_gradients', bindings, threads: l.channels })
     } else {

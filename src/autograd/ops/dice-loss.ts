@@ -26,7 +26,6 @@ const apply = defineUnaryResult<{ smooth: number }>({
     requireSameShape('diceLoss', 'p', p!.shape, 'y', y!.shape)
     const groups = lossGroups(run.device, p!.size)
     const params = { count: p!.size, groups, lambda: smooth }
-    const overrides = { WG: run.device.adapter.cpu ? 8 : 128 }
     const sums = run.empty([groups, 2])
     const ratio = run.save(run.empty([2]))
     const loss = run.empty([])
@@ -34,7 +33,6 @@ const apply = defineUnaryResult<{ smooth: number }>({
       kernel: dice(run.device.adapter),
       entry: 'partials',
       bindings: { p: p!, t: y!, sums },
-      overrides,
       params,
       workgroups: [groups],
     })
@@ -42,7 +40,6 @@ const apply = defineUnaryResult<{ smooth: number }>({
       kernel: dice(run.device.adapter),
       entry: 'finish',
       bindings: { partial_sums: sums, ratio, loss },
-      overrides,
       params,
       workgroups: [1],
     })
