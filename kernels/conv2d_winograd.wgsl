@@ -2,7 +2,7 @@
 //   y = Aᵀ [ Σ_i (G w Gᵀ) ⊙ (Bᵀ x B) ] A      for each tile of 4×4 pixels of y, 6×6 of x
 // The sum over channels is a matrix product for each of the 36 places of a transformed tile, a quarter of the
 // multiplications of the direct sum:  M[f] (cout, tiles) = U[f] (cout, cin) · V[f] (cin, tiles).
-//   conv2d_winograd_transform_weight   U from weight       conv2d_winograd_transform_input   V from x
+//   conv2d_winograd_transform_factors  U from weight, V from x
 //   conv2d_winograd_transform_output   y from M, with bias, ReLU, accumulation
 // The gradient of the weight turns the same sum round:  dw = Gᵀ [ Σ_tiles (A dy Aᵀ) ⊙ (Bᵀ x B) ] G
 //   conv2d_winograd_transform_both     V from x and A dy Aᵀ   conv2d_winograd_transform_window   dw from the products
@@ -17,7 +17,7 @@ alias elem4 = vec4f;
 struct Params {
   n: i32, cin: i32, h: i32, w: i32,
   cout: i32, outH: i32, outW: i32, padH: i32, padW: i32,
-  weightOut: i32, weightIn: i32, tilesH: i32, tilesW: i32, relu: u32, offset: i32, gap: i32,
+  weightOut: i32, weightIn: i32, tilesH: i32, tilesW: i32, weights: i32, relu: u32, offset: i32, gap: i32,
 }
 @group(0) @binding(0) var<storage, read> x: array<elem>;
 @group(0) @binding(1) var<storage, read> x4: array<elem4>;
@@ -31,6 +31,7 @@ struct Params {
 @group(0) @binding(9) var<storage, read> dy: array<elem>;
 @group(0) @binding(10) var<storage, read> dy4: array<elem4>;
 @group(0) @binding(11) var<storage, read_write> upstream: array<f32>;
+@group(0) @binding(12) var<storage, read_write> factor: array<f32>;
 
 // VEC: padding 1 and x a multiple of four wide: a row's middle four are one vec4f.
 override VEC: bool = false;
@@ -166,46 +167,28 @@ fn transform_input(tile: Tile, index: i32, tiles: i32) {
   store_row(5, l.f, h.f, index, step);
 }
 
-@compute @workgroup_size(WG)
-fn conv2d_winograd_transform_input(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(num_workgroups) count: vec3u,
-  @builtin(local_invocation_index) lane: u32,
-) {
-  let index = i32((group.x + group.y * count.x) * WG + lane);
-  let tiles = params.n * params.tilesH * params.tilesW;
-  let tile = tile_of(index, tiles);
-  if (tile.channel < params.cin) { transform_input(tile, index, tiles); }
-}
-
 // G of three values along a row, six places of the tile.
 fn store_weight(row: i32, g: vec3f, to: i32, step: i32) {
   let at = to + row * 6 * step;
   let outer = g.x + g.z;
   let wide = g.x + 4.0 * g.z;
-  transformed[at] = g.x / 4.0;
-  transformed[at + step] = -(outer + g.y) / 6.0;
-  transformed[at + 2 * step] = -(outer - g.y) / 6.0;
-  transformed[at + 3 * step] = (wide + 2.0 * g.y) / 24.0;
-  transformed[at + 4 * step] = (wide - 2.0 * g.y) / 24.0;
-  transformed[at + 5 * step] = g.z;
+  factor[at] = g.x / 4.0;
+  factor[at + step] = -(outer + g.y) / 6.0;
+  factor[at + 2 * step] = -(outer - g.y) / 6.0;
+  factor[at + 3 * step] = (wide + 2.0 * g.y) / 24.0;
+  factor[at + 4 * step] = (wide - 2.0 * g.y) / 24.0;
+  factor[at + 5 * step] = g.z;
 }
 
 fn store_weight_small(row: i32, g: vec3f, to: i32, step: i32) {
   let at = to + row * 4 * step;
-  transformed[at] = g.x;
-  transformed[at + step] = (g.x + g.z + g.y) / 2.0;
-  transformed[at + 2 * step] = (g.x + g.z - g.y) / 2.0;
-  transformed[at + 3 * step] = g.z;
+  factor[at] = g.x;
+  factor[at + step] = (g.x + g.z + g.y) / 2.0;
+  factor[at + 2 * step] = (g.x + g.z - g.y) / 2.0;
+  factor[at + 3 * step] = g.z;
 }
 
-@compute @workgroup_size(WG)
-fn conv2d_winograd_transform_weight(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(num_workgroups) count: vec3u,
-  @builtin(local_invocation_index) lane: u32,
-) {
-  let index = i32((group.x + group.y * count.x) * WG + lane);
+fn transform_weight(index: i32) {
   let o = over(index, params.cin);
   if (o >= params.cout) { return; }
   let first = o * params.weightOut + (index - o * params.cin) * params.weightIn;
@@ -234,6 +217,25 @@ fn conv2d_winograd_transform_weight(
   store_weight(3, (wide + 2.0 * middle) / 24.0, index, step);
   store_weight(4, (wide - 2.0 * middle) / 24.0, index, step);
   store_weight(5, low, index, step);
+}
+
+// Workgroups from `weights` on transform weights, those before them tiles of x: one launch for two that do not wait for
+// each other.
+@compute @workgroup_size(WG)
+fn conv2d_winograd_transform_factors(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let number = i32(group.x + group.y * count.x);
+  if (number >= params.weights) {
+    transform_weight((number - params.weights) * i32(WG) + i32(lane));
+    return;
+  }
+  let index = number * i32(WG) + i32(lane);
+  let tiles = params.n * params.tilesH * params.tilesW;
+  let tile = tile_of(index, tiles);
+  if (tile.channel < params.cin) { transform_input(tile, index, tiles); }
 }
 
 fn store_upstream(row: i32, p: vec4f, to: i32, step: i32) {

@@ -62,12 +62,12 @@ describe.runIf(device.adapter.f16)('networks in mixed precision', () => {
     const full = await run('float32')
     const mixed = await run('mixed')
     const off = await run('float32', 2 ** -10)
-    const size = Math.max(...full.output.map(Math.abs))
-    mixed.output.forEach((v, i) => {
-      expect(Math.abs(v - full.output[i]!)).toBeLessThan(0.05 * size)
-    })
-    // Rounding switches ReLUs and maxima, and batch norm of two pooled values magnifies it (DeepLab): the gradient
-    // may turn as far as that of float32 with an input as far off as a half is.
+    // Rounding switches ReLUs and maxima, and batch norm of few values magnifies it (two pooled ones in DeepLab, small maps
+    // in the hourglass): results may lie, and the gradient may turn, as far off as those of float32 with an input as far
+    // off as a half is.
+    const farthest = ({ output }: { output: typeof full.output }) =>
+      Math.max(...Array.from(output, (v, i) => Math.abs(v - full.output[i]!)))
+    expect(farthest(mixed)).toBeLessThan(1.5 * farthest(off))
     const dot = (a: readonly number[], b: readonly number[]) => a.reduce((sum, v, i) => sum + v * b[i]!, 0)
     const turned = ({ grads }: { grads: readonly number[] }) =>
       1 - dot(full.grads, grads) / Math.sqrt(dot(full.grads, full.grads) * dot(grads, grads))

@@ -57,7 +57,7 @@ const flag = (on: boolean | undefined) => (on ? 1 : 0)
 type Numbers = Record<string, number>
 
 function transform(
-  what: 'input' | 'weight' | 'output' | 'both' | 'window',
+  what: 'output' | 'both' | 'window',
   count: number,
   bindings: Record<string, ConvBuffer>,
   params: Numbers,
@@ -72,6 +72,27 @@ function transform(
     params,
     overrides: { ...overrides, WG },
     workgroups: spread(Math.ceil(count / WG)),
+  }
+}
+
+/** The weights behind the tiles of x, in workgroups of their own. */
+function transformFactors(
+  tiles: number,
+  weights: number,
+  bindings: Record<string, ConvBuffer>,
+  params: Numbers,
+  overrides: Numbers,
+  adapter: ConvAdapter,
+): ConvDispatch {
+  const WG = adapter.cpu ? tileWorkgroup(tiles + weights) : WORKGROUP
+  const before = Math.ceil(tiles / WG)
+  return {
+    file: 'conv2d_winograd',
+    entry: 'conv2d_winograd_transform_factors',
+    bindings,
+    params: { ...params, weights: before },
+    overrides: { ...overrides, WG },
+    workgroups: spread(before + Math.ceil(weights / WG)),
   }
 }
 
@@ -126,19 +147,37 @@ function variant(
   const { name, places, columns, SMALL } = form
   const { cin, cout } = c.params
   const { tilesH, tilesW, tiles } = tilesOf(c.params)
-  const params = { ...c.params, tilesH, tilesW, relu: flag(epilogue.relu), ...placeParams(epilogue) }
-  const input = { x: c.from, x4: c.from, transformed: 'scratch:v' } as const
+  const params = {
+    ...c.params,
+    tilesH,
+    tilesW,
+    weights: 0,
+    relu: flag(epilogue.relu),
+    ...placeParams(epilogue),
+  }
+  const factors = {
+    x: c.from,
+    x4: c.from,
+    transformed: 'scratch:v',
+    weight: 'weight',
+    factor: 'scratch:u',
+  } as const
   const sums = { products: 'scratch:m', products4: 'scratch:m' } as const
   const output = { ...sums, bias: biasBinding(epilogue), y: c.to } as const
-  const weight = { weight: 'weight', transformed: 'scratch:u' } as const
   const last = { SMALL, BIAS: flag(epilogue.bias), ACCUMULATE: flag(epilogue.accumulate) }
   const n = columns * tiles
   return {
     name,
     scratch: { u: places * cout * cin, v: places * cin * n, m: places * cout * n },
     dispatches: [
-      transform('weight', cout * cin, weight, params, { SMALL, TURN: flag(c.turn) }, adapter),
-      transform('input', cin * tiles, input, params, { SMALL, VEC: inVectors(c.params) }, adapter),
+      transformFactors(
+        cin * tiles,
+        cout * cin,
+        factors,
+        params,
+        { SMALL, VEC: inVectors(c.params), TURN: flag(c.turn) },
+        adapter,
+      ),
       products(['scratch:u', 'scratch:v'], { m: cout, n, k: cin, places }, adapter),
       transform('output', cout * tiles, output, params, last, adapter),
     ],
@@ -156,7 +195,7 @@ function weightGradVariant(
   const { name, places, columns, SMALL } = form
   const { cin, cout } = s
   const { tilesH, tilesW, tiles } = tilesOf(s)
-  const params = { ...c.params, tilesH, tilesW, relu: 0, ...placeParams({}) }
+  const params = { ...c.params, tilesH, tilesW, weights: 0, relu: 0, ...placeParams({}) }
   const input = { x: 'x', x4: 'x', transformed: 'scratch:v' } as const
   const upstream = { dy: 'dy', dy4: 'dy', upstream: 'scratch:d' } as const
   const vectors = { VEC: inVectors(s), DYVEC: flag(s.outW % 4 === 0) }
