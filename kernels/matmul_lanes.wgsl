@@ -46,6 +46,8 @@ struct Params {
   line: i32, plane: i32, across: i32, spans: i32,
   // Matrix i of y lies offset + i·gap elements further than in a dense array.
   offset: i32, gap: i32,
+  // The same of B, images of which may be channels of a larger array.
+  sourceOffset: i32, sourceGap: i32,
 }
 
 // A and B are bound twice: as elements and as vec4s. Where there is no bias, A stands in for it.
@@ -67,7 +69,7 @@ fn bases(batch: i32) -> vec2i {
   let c2 = r1 - c3 * params.n2;
   let matrix_a = c0 * params.a0 + c1 * params.a1 + c2 * params.a2 + c3 * params.a3;
   let matrix_b = c0 * params.b0 + c1 * params.b1 + c2 * params.b2 + c3 * params.b3;
-  return vec2i(matrix_a * params.m * params.k, matrix_b * params.k * params.n);
+  return vec2i(matrix_a * params.m * params.k, matrix_b * (params.k * params.n + params.sourceGap) + params.sourceOffset);
 }
 
 // Four elements of row `outer` of storage from `inner` on; zero from `end` on. Rows from `outers` on repeat the last.
@@ -222,7 +224,7 @@ fn matmul_lanes(
   // The lane's columns in their image. Lanes behind the last image repeat it and store nothing.
   let span = min(over(columns, params.across), params.spans - 1);
   let column = columns - span * params.across;
-  let beside = span * params.k * params.line;
+  let beside = span * (params.k * params.line + params.sourceGap);
   var window = 0;
   if (WINDOWS && !TRANSPOSE_B) { window = window_at(min(column, params.across - 4)); }
 

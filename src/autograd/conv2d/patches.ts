@@ -18,6 +18,7 @@ import {
   type ConvVariant,
   epilogueParams,
   lanes,
+  sourceParams,
   spread,
   WORKGROUP,
 } from './variant.ts'
@@ -81,12 +82,15 @@ function variant(
   }
 }
 
+/** The product reads patches, which are dense wherever the image lies. */
+const ofPatches = (epilogue: ConvEpilogue): ConvEpilogue => ({ ...epilogue, sourceOffset: 0, sourceGap: 0 })
+
 export function patchesForward(s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) {
   if (!fits(s, adapter)) return undefined
   const pixels = s.outH * s.outW
   const spans = { n: s.n * pixels, spans: s.n, batch: 1, axes: oneAxis(1, 0, 0), line: line(s) }
   const operands = { a: 'weight', b: 'scratch:patches', y: 'y' } as const
-  const product = productVariant(operands, { m: s.cout, k: depth(s), ...spans }, adapter, epilogue)
+  const product = productVariant(operands, { m: s.cout, k: depth(s), ...spans }, adapter, ofPatches(epilogue))
   return variant(product, s.n * depth(s) * line(s), { before: [pack(s)] })
 }
 
@@ -97,7 +101,9 @@ export function patchesInputGrad(s: ConvShape, adapter: ConvAdapter, epilogue: C
   const size = { m: depth(s), k: s.cout, ...columns(s.n, pixels), transposeA: true }
   const bindings = { patches: 'scratch:patches', bias: biasBinding(epilogue), y: 'dx' } as const
   const sum = dispatch('conv2d_patches_sum', s, bindings, s.n * s.cin * s.h * s.w, epilogue)
-  return variant(productVariant(operands, size, adapter, {}), s.n * depth(s) * pixels, { behind: [sum] })
+  return variant(productVariant(operands, size, adapter, sourceParams(epilogue)), s.n * depth(s) * pixels, {
+    behind: [sum],
+  })
 }
 
 export function patchesWeightGrad(s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) {
@@ -106,7 +112,11 @@ export function patchesWeightGrad(s: ConvShape, adapter: ConvAdapter, epilogue: 
   const operands = { a: 'dy', b: 'scratch:patches', y: 'dw' } as const
   const size = { m: s.cout, n, k: pixels, batch: 1, axes: oneAxis(1, 0, 0), transposeB: true, line: line(s) }
   const sum = { images: s.n, stepA: s.cout * pixels, stepB: n * line(s), splits: runs(s.cout, n) }
-  return variant(productVariant(operands, { ...size, ...sum }, adapter, epilogue), s.n * n * line(s), {
-    before: [pack(s)],
-  })
+  return variant(
+    productVariant(operands, { ...size, ...sum }, adapter, ofPatches(epilogue)),
+    s.n * n * line(s),
+    {
+      before: [pack(s)],
+    },
+  )
 }

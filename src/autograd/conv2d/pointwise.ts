@@ -17,6 +17,7 @@ import {
   type ConvShape,
   type ConvVariant,
   lanes,
+  sourceParams,
 } from './variant.ts'
 
 /** With fewer channels most rows of a tile would be empty. */
@@ -40,7 +41,10 @@ export function productVariant(
   epilogue: ConvEpilogue,
 ): ConvVariant {
   const split = lanesProduct(product).splits > 1
-  const { params, overrides, workgroups, splits } = lanesProduct({ ...product, ...(split ? {} : epilogue) })
+  const { params, overrides, workgroups, splits } = lanesProduct({
+    ...{ ...product, ...sourceParams(epilogue) },
+    ...(split ? {} : epilogue),
+  })
   // Weights and their gradients are float32 beside activations in halves, and so is all scratch.
   const inFull = (buffer: ConvBuffer) => /^(weight|dw|scratch)/.test(buffer)
   const full = `${inFull(a) ? 'a' : ''}${inFull(b) ? 'b' : ''}${split || inFull(y) ? 'y' : ''}`

@@ -24,6 +24,9 @@ export interface Product {
   /** Where y is part of a larger array: matrix i lies offset + i·gap elements further than in a dense one. */
   readonly offset?: number
   readonly gap?: number
+  /** The same of B's images. */
+  readonly sourceOffset?: number
+  readonly sourceGap?: number
   readonly bias?: boolean
   readonly relu?: boolean
   readonly accumulate?: boolean
@@ -48,7 +51,7 @@ const rowsOf = ({ m, n, batch, splits = 1 }: Product) =>
   m > 16 && Math.ceil(m / 32) * Math.ceil(n / 32) * batch * splits >= 2 ? 32 : 16
 
 export function lanesProduct(p: Product): ProductLaunch {
-  const { m, n, k, images = 1, spans = 1 } = p
+  const { m, n, k, images = 1, spans = 1, sourceOffset = 0, sourceGap = 0 } = p
   const plane = n / spans
   const across = p.transposeB ? n : (p.line ?? plane)
   const line = p.line ?? (p.transposeB ? k : plane)
@@ -63,11 +66,12 @@ export function lanesProduct(p: Product): ProductLaunch {
     splits,
     params: {
       ...{ m, n, k, ...p.axes },
-      ...{ stepA: p.stepA ?? 0, stepB: p.stepB ?? 0, chunks, chunk, total, perSplit, splits },
+      ...{ stepA: p.stepA ?? 0, stepB: (p.stepB ?? 0) + sourceGap, chunks, chunk, total, perSplit, splits },
       width: p.tiledWidth ?? p.windowsWidth ?? 1,
       ...{ line, plane, across, spans },
       relu: flag(p.relu),
       ...{ offset: p.offset ?? 0, gap: p.gap ?? 0 },
+      ...{ sourceOffset, sourceGap },
     },
     overrides: {
       TRANSPOSE_A: flag(p.transposeA),
