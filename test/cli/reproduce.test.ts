@@ -82,6 +82,9 @@ test('a folder that cannot be used, for training or for scoring, is refused befo
     expect(err).toContain(`${none}: not a folder that can be read`)
     expect(err).not.toMatch(/epoch|1 of/)
   }
+  const seeds = await fovea([...line, '--data', `dermis=${discs}`, '--seeds', '3', '1', '3'])
+  expect(seeds.code).toBe(2)
+  expect(seeds.err).toContain('--seeds 3 1 3: 3 is named twice')
   const folds = await fovea([...line, '--data', `dermis=${discs}`, '--folds', '500'])
   expect(folds.code).toBe(2)
   expect(folds.err).toMatch(/12 images or patients leave a part of a 500-fold cross-validation empty/)
