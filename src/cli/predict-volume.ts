@@ -10,12 +10,14 @@ import { defaultNormalization, FAT } from '../node/folders.ts'
 import { listFolder } from '../node/pairs.ts'
 import { writeVolume } from '../node/volume/nifti-write.ts'
 import { holdsDicom, readVolume } from '../node/volume/read.ts'
-import { type Scores, scoreMask } from '../pipelines/scores.ts'
+import type { MaskScores } from '../pipelines/score-masks.ts'
+import { scoreMask } from '../pipelines/scores.ts'
+import { surfaceScores } from '../pipelines/surface.ts'
 import { Interrupted } from '../runs/host.ts'
 import { methodOf } from '../runs/methods/index.ts'
 import { imageSizeOf, type Networks } from '../runs/methods/method.ts'
 import type { DataEntry } from '../runs/plan.ts'
-import { predictMasks } from '../runs/predict.ts'
+import { predictMasks, type Refinement } from '../runs/predict.ts'
 import type { Settings } from '../runs/settings.ts'
 import type { Io } from './io.ts'
 
@@ -23,7 +25,7 @@ import type { Io } from './io.ts'
 const BATCH = 8
 
 /** What a volume is read and windowed by. */
-export interface VolumeArguments {
+export interface VolumeArguments extends Refinement {
   readonly out: string
   /** HU of black and of white, for networks that were trained on windowed images. */
   readonly window?: readonly [low: number, high: number]
@@ -44,7 +46,8 @@ export interface PredictedVolume {
   /** Foreground voxels, and their volume. */
   readonly voxels: number
   readonly millilitres: number
-  readonly scores?: Scores
+  /** Distances in mm, between the surfaces in 3-D; Infinity (in JSON null) where one mask is empty. */
+  readonly scores?: MaskScores
 }
 
 const VOLUME = /\.(nii(\.gz)?|nrrd|dcm)$/i
@@ -136,7 +139,7 @@ export async function predictVolume(
   for (let z = first; z <= last; z += BATCH) {
     if (io.signal.aborted) throw new Interrupted(`stopped in slice ${z} of ${path}; its mask was not written`)
     const data = Array.from({ length: Math.min(BATCH, last + 1 - z) }, (_, k) => prepare(z + k))
-    const maps = await predictMasks(device, methodOf(entry.method), settings, nets, data)
+    const maps = await predictMasks(device, methodOf(entry.method), settings, nets, data, args)
     maps.forEach((map, k) => {
       const { height: h, width: w } = data[k]!
       resizeImage(map, [1, h, w], [height, width]).forEach((v, i) => {
@@ -148,15 +151,11 @@ export async function predictVolume(
   await writeVolume(out, { ...volume, data: mask }, { type: 'uint8' })
   const voxels = mask.reduce((sum, v) => sum + v, 0)
   const millilitres = (voxels * volume.spacing.reduce((a, b) => a * b)) / 1000
-  const scores = truth
-    ? {
-        scores: scoreMask(
-          mask,
-          truth.data.map((v) => (v > 0 ? 1 : 0)),
-        ),
-      }
-    : {}
-  return { image: path, mask: out, shape: volume.shape, voxels, millilitres, ...scores }
+  if (!truth) return { image: path, mask: out, shape: volume.shape, voxels, millilitres }
+  const real = truth.data.map((v) => (v > 0 ? 1 : 0))
+  const surfaces = surfaceScores(mask, real, volume.shape, { spacing: volume.spacing })
+  const scores = { ...scoreMask(mask, real), ...surfaces }
+  return { image: path, mask: out, shape: volume.shape, voxels, millilitres, scores }
 }
 
 /** Refuses options that say nothing about what is predicted, and scans that would write the same mask. */

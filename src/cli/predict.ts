@@ -12,21 +12,22 @@ import { findImages } from '../node/layouts.ts'
 import { writeMask } from '../node/png.ts'
 import { overlayPng } from '../node/report.ts'
 import type { Precision } from '../pipelines/precision.ts'
+import type { MaskScores } from '../pipelines/score-masks.ts'
 import { Interrupted } from '../runs/host.ts'
 import { methodOf } from '../runs/methods/index.ts'
 import { imageSizeOf, type Networks } from '../runs/methods/method.ts'
 import { type RunContext, withNetworks } from '../runs/networks.ts'
 import type { DataEntry } from '../runs/plan.ts'
-import { predictMasks } from '../runs/predict.ts'
+import { predictMasks, type Refinement } from '../runs/predict.ts'
 import { entryNamed, readRun } from '../runs/saved-run.ts'
 import type { Settings } from '../runs/settings.ts'
 import type { Io } from './io.ts'
-import { adapterOption, precisionOption } from './options.ts'
+import { adapterOption, count, precisionOption } from './options.ts'
 import { checkVolumes, findVolumes, type PredictedVolume, predictVolume } from './predict-volume.ts'
 import { runHost } from './progress.ts'
 import { recoveringDevice } from './session.ts'
 
-interface PredictArguments {
+interface PredictArguments extends Refinement {
   readonly run: string
   readonly out: string
   readonly dataset?: string
@@ -60,6 +61,14 @@ export function predictCommand(program: Command, io: Io): void {
     )
     .option('--dataset <name>', "which of the run's data sets, where there are several")
     .option('--overlay', 'write NAME_overlay.png, too: the outline over the image')
+    .addOption(
+      new Option(
+        '--flip <axes>',
+        'average with mirror images: left and right, up and down, or both; 2 or 4 passes',
+      ).choices(['x', 'y', 'xy']),
+    )
+    .option('--keep-largest <k>', 'of each image or slice only the k largest components', count)
+    .option('--fill-holes', 'fill holes of each mask, before the largest components are kept')
     .option('--window <low,high>', 'scans: HU of black and white in the images of training', pair('--window'))
     .addOption(
       new Option('--above <colour>', 'scans: what lies over the window; black for slices of fat')
@@ -83,6 +92,7 @@ A scan goes through slice by slice; its mask has the scan's own grid.
 Examples:
   fovea predict --run runs/demo --dataset lesion photo.jpg --out masks --overlay
   fovea predict --run runs/demo --dataset nuclei data/nuclei --out masks
+  fovea predict --run runs/mine new --out masks --flip xy --keep-largest 1 --fill-holes
   fovea predict --run runs/liver scan.nii.gz --out masks --truth liver.nii.gz
   fovea predict --run runs/eat dicom/ --window=-200,-30 --above black --slices 12,54 --out masks`,
     )
@@ -124,7 +134,11 @@ async function runPrediction(path: string, args: PredictArguments, io: Io): Prom
 
 const described = ({ mask, voxels, millilitres, shape, scores }: PredictedVolume): string =>
   `${mask}: ${shape.join('×')} voxels, ${voxels} of them inside, ${millilitres.toFixed(1)} ml` +
-  `${scores ? `, DSC ${scores.dice.toFixed(3)}, IoU ${scores.iou.toFixed(3)}` : ''}\n`
+  `${scores ? `, ${scored(scores)}` : ''}\n`
+
+const scored = ({ dice, iou, hausdorff95, meanSurfaceDistance, boundaryIou }: MaskScores): string =>
+  `DSC ${dice.toFixed(3)}, IoU ${iou.toFixed(3)}, Hausdorff 95 % ${hausdorff95.toFixed(2)} mm, ` +
+  `mean surface distance ${meanSurfaceDistance.toFixed(2)} mm, boundary IoU ${boundaryIou.toFixed(3)}`
 
 /** Two numbers in order, from the command line. */
 const pair =
@@ -184,7 +198,7 @@ async function predictAll(device: Device, nets: Networks, work: Work): Promise<P
     const batch = files.slice(i, i + BATCH)
     const images = await Promise.all(batch.map((file) => readImage(file)))
     const data = images.map((image, k) => prepare(image, (i + k) / files.length, entry, settings))
-    const maps = await predictMasks(device, methodOf(entry.method), settings, nets, data)
+    const maps = await predictMasks(device, methodOf(entry.method), settings, nets, data, args)
     for (const [k, file] of batch.entries()) {
       const [, height, width] = images[k]!.shape
       const { height: h, width: w } = data[k]!

@@ -114,6 +114,12 @@ export function experimentNamed(id: string): Experiment {
 /** How an experiment is run, from the command line. */
 export function scaleOf(args: ReproduceArguments, { full, folds, bySize }: Experiment): Scale {
   const base = args.full ? { ...full, schedule: 'constant' as const } : { ...SMALL, epochs: null }
+  const { seeds = [42] } = args
+  const twice = seeds.find((seed, i) => seeds.indexOf(seed) < i)
+  if (twice !== undefined)
+    throw new DataError(
+      `--seeds ${seeds.join(' ')}: ${twice} is named twice, and would count as two runs; name it once`,
+    )
   const sizes = args.sizes ?? (args.full || bySize ? undefined : [64])
   return {
     features: args.features ?? base.features,
@@ -122,7 +128,7 @@ export function scaleOf(args: ReproduceArguments, { full, folds, bySize }: Exper
     lr: args.lr ?? base.lr,
     schedule: args.schedule ?? base.schedule,
     augment: args.augment ?? base.augment,
-    seeds: args.seeds ?? [42],
+    seeds,
     folds: args.folds ?? (args.full ? (folds ?? 0) : 0),
     subset: args.subset,
     ...(args.full ? { full: true as const } : {}),

@@ -159,14 +159,16 @@ export function sharing({ rows, jobs }: Plan): Plan {
     JSON.stringify([settings, data, on])
   const covers = (a: Job, b: Job): boolean =>
     a !== b &&
-    rest(a) === rest(b) &&
     methodOf(a.settings.method).arms.length > methodOf(b.settings.method).arms.length &&
     methodOf(b.settings.method).arms.every((arm) => methodOf(a.settings.method).arms.includes(arm))
+  const alike = new Map<string, Job[]>()
+  for (const job of jobs) alike.set(rest(job), [...(alike.get(rest(job)) ?? []), job])
   const instead = new Map<string, string>()
-  for (const job of jobs) {
-    const other = jobs.find((candidate) => covers(candidate, job))
-    if (other) instead.set(job.key, other.key)
-  }
+  for (const group of alike.values())
+    for (const job of group) {
+      const other = group.find((candidate) => covers(candidate, job))
+      if (other) instead.set(job.key, other.key)
+    }
   return {
     jobs: jobs.filter(({ key }) => !instead.has(key)),
     rows: rows.map((planned) => ({ ...planned, jobs: planned.jobs.map((key) => instead.get(key) ?? key) })),

@@ -90,12 +90,17 @@ const isComplete = (result: JobResult, job: Job): boolean =>
 export async function runJobs(work: Work, { jobs }: Plan): Promise<JobResult[]> {
   const trained: { job: Job; training: Training; known: JobResult | undefined }[] = []
   const results = new Map<string, JobResult>()
+  const left: { i: number; job: Job; known: JobResult | undefined }[] = []
   for (const [i, job] of jobs.entries()) {
     const known = await readResult(work, job.key)
-    if (known && isComplete(known, job)) {
-      results.set(job.key, known)
-      continue
-    }
+    if (known && isComplete(known, job)) results.set(job.key, known)
+    else left.push({ i, job, known })
+  }
+  await tryFolders(
+    work,
+    left.map(({ job }) => job),
+  )
+  for (const { i, job, known } of left) {
     work.host.note(`${job.key} (${i + 1} of ${jobs.length})\n`)
     trained.push({ job, training: await trainJob(work, job), known })
   }
@@ -104,6 +109,18 @@ export async function runJobs(work: Work, { jobs }: Plan): Promise<JobResult[]> 
     results.set(job.key, await scoreJob(work, job, training, known))
   }
   return jobs.map(({ key }) => results.get(key)!)
+}
+
+/** Opens and splits what the jobs need: a folder that cannot be used is refused before the first training, not after it. */
+async function tryFolders(work: Work, jobs: readonly Job[]): Promise<void> {
+  const seen = new Set<string>()
+  for (const { data, on, settings } of jobs) {
+    if (seen.has(data) && on.every((name) => seen.has(name))) continue
+    const own = await planOne(work.folders.get(data)!, data, settings, openerOf(work, data))
+    for (const name of on)
+      await planWhole(work.folders.get(name)!, entryOf(own), settings, openerOf(work, name))
+    for (const name of [data, ...on]) seen.add(name)
+  }
 }
 
 /** Opens a folder; of one that holds several data sets the one that the experiment means by `key`. */

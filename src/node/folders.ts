@@ -72,7 +72,14 @@ export async function openDataset(folder: string, options: OpenOptions = {}): Pr
     throw new DataError(`${folder}: depthChannel needs slices by patient, this folder's layout is ${layout}`)
   }
   const sizes = await checkSizes(entries)
-  const channels = options.channels ?? (sizes.every((size) => size.channels === 1) ? 1 : 3)
+  const grey = sizes.every((size) => size.channels === 1)
+  if (options.range && !grey && layout !== 'cardiac-fat') {
+    throw new DataError(
+      `${folder}: fat is told by the grey of CT slices that were windowed to −200…−30 HU, there are images in colour; ` +
+        'for these take another method',
+    )
+  }
+  const channels = options.channels ?? (grey ? 1 : 3)
   const size = pairOf(options.size)
   const prepare: PrepareOptions = {
     channels,

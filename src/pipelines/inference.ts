@@ -6,6 +6,7 @@ import { mul } from '../autograd/ops/mul.ts'
 import { slice } from '../autograd/ops/slice.ts'
 import type { Pair } from '../autograd/ops/window.ts'
 import type { Tensor } from '../autograd/tensor.ts'
+import { FoveaError } from '../gpu/errors.ts'
 
 /** Images (N, C, H, W) to maps (N, K, H, W): a network, or what is made of one here. */
 export type Segment = (x: Tensor) => Tensor
@@ -26,8 +27,11 @@ function mirrored(x: Tensor, alongX: boolean, alongY: boolean): Tensor {
  * mirrored back.
  *
  * @param axes 'x': left and right exchanged, two passes; 'xy': all four mirrorings, four passes
+ * @throws FoveaError for other axes
  */
 export function flipAveraged(segment: Segment, axes: 'x' | 'y' | 'xy' = 'x'): Segment {
+  if (!['x', 'y', 'xy'].includes(axes))
+    throw new FoveaError(`flipAveraged: axes are 'x', 'y' or 'xy', got '${axes}'`)
   const flips = [
     [false, false],
     ...(axes === 'y' ? [] : [[true, false]]),
@@ -50,12 +54,15 @@ export function flipAveraged(segment: Segment, axes: 'x' | 'y' | 'xy' = 'x'): Se
  * @param options.size side of the tiles, px; smaller images go through whole
  * @param options.overlap part of a tile shared with its neighbour; 0.5
  * @param options.batch tiles in one pass; 16
+ * @throws FoveaError when batch is no whole number of at least 1; in use, ShapeError for a size or an overlap that cannot be
  */
 export function slidingWindow(
   segment: Segment,
   options: { readonly size: Pair; readonly overlap?: number; readonly batch?: number },
 ): Segment {
   const { size, overlap = 0.5, batch = 16 } = options
+  if (!Number.isInteger(batch) || batch < 1)
+    throw new FoveaError(`slidingWindow: batch must be a whole number of at least 1, got ${batch}`)
   return (x) => {
     const [h, w] = [x.shape[2]!, x.shape[3]!]
     const [th, tw] = typeof size === 'number' ? [size, size] : size

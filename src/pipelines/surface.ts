@@ -30,7 +30,7 @@ export interface SurfaceOptions {
  * @param truth as many
  * @param shape [height, width], or [depth, height, width] for a volume
  * @returns distances in the unit of `spacing`
- * @throws DataError when lengths, shape and spacing do not fit each other
+ * @throws DataError when lengths, shape and spacing do not fit each other; for a negative boundaryWidth
  */
 export function surfaceScores(
   prediction: ArrayLike<number>,
@@ -52,6 +52,8 @@ export function surfaceScores(
   }
   const diagonal = Math.hypot(...shape.map((size, i) => size * spacing[i]!))
   const width = options.boundaryWidth ?? 0.02 * diagonal
+  if (!(width >= 0))
+    throw new DataError(`surfaceScores: boundaryWidth is 0 or more, in units of the spacing, got ${width}`)
   const a = inside(prediction, threshold)
   const b = inside(truth, threshold)
   const [outlineA, outlineB] = [outline(a, shape), outline(b, shape)]

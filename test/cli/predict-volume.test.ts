@@ -5,6 +5,7 @@ import { beforeAll, expect, test } from 'vitest'
 import { writeVolume } from '../../src/node/volume/nifti-write.ts'
 import { readVolume } from '../../src/node/volume/read.ts'
 import { scoreMask } from '../../src/pipelines/scores.ts'
+import { surfaceScores } from '../../src/pipelines/surface.ts'
 import { tempFolder } from '../data/temp.ts'
 import { discs } from '../pipelines/discs.ts'
 import { discFolder, fovea } from './command.ts'
@@ -64,6 +65,9 @@ test('a NIfTI file in, a mask on its own grid out, scored against a truth', asyn
   const { dice } = scoreMask(mask!.data, real!.data)
   expect(dice).toBeGreaterThan(0.8)
   expect(made.scores.dice).toBeCloseTo(dice, 10)
+  const inMm = surfaceScores(mask!.data, real!.data, real!.shape, { spacing: [2, 1.5, 1] })
+  expect(made.scores).toMatchObject(inMm)
+  expect(inMm.hausdorff95).toBeGreaterThan(0)
   expect(made.voxels).toBe(mask!.data.reduce((a, b) => a + b))
   expect(made.millilitres).toBeCloseTo((made.voxels * 3) / 1000, 9)
 })

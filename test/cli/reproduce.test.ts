@@ -71,6 +71,26 @@ test('a table of the thesis: interrupted, continued, every seed a run, test imag
   expect(dice.mean).toBeCloseTo(rows[0].runs[0].means.dice, 4)
 }, 120_000)
 
+test('a folder that cannot be used, for training or for scoring, is refused before anything is trained', async () => {
+  const early = join(folder, 'early')
+  const line = ['reproduce', 'table-5.5', '--sizes', '32', '--features', '2', '--epochs', '1', '--out', early]
+  const none = join(folder, 'none')
+  const scored = await fovea([...line, '--data', `dermis=${discs}`, `dermquest=${none}`])
+  const both = await fovea([...polar, '--data', `polyp=${none}`, '--seeds', '7', '--out', early])
+  for (const { code, err } of [scored, both]) {
+    expect(code).toBe(2)
+    expect(err).toContain(`${none}: not a folder that can be read`)
+    expect(err).not.toMatch(/epoch|1 of/)
+  }
+  const seeds = await fovea([...line, '--data', `dermis=${discs}`, '--seeds', '3', '1', '3'])
+  expect(seeds.code).toBe(2)
+  expect(seeds.err).toContain('--seeds 3 1 3: 3 is named twice')
+  const folds = await fovea([...line, '--data', `dermis=${discs}`, '--folds', '500'])
+  expect(folds.code).toBe(2)
+  expect(folds.err).toMatch(/12 images or patients leave a part of a 500-fold cross-validation empty/)
+  await expect(stat(join(early, 'runs'))).rejects.toThrow()
+}, 120_000)
+
 test('folds score every image once; crops beside the rough network; a page of what is there', async () => {
   const line = [
     'reproduce',

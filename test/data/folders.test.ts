@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest'
 import { DataError } from '../../src/gpu/errors.ts'
 import { openDataset } from '../../src/node/folders.ts'
 import { findImages } from '../../src/node/layouts.ts'
-import { encodePng } from '../../src/node/png.ts'
+import { encodePng, writePng } from '../../src/node/png.ts'
 import { tempFolder } from './temp.ts'
 
 type Size = readonly [height: number, width: number]
@@ -137,6 +137,15 @@ describe('what is refused', () => {
   test('a mask of another size names both files and sizes', async () => {
     const files = { 'a.png': {}, 'a_mask.png': { size: [5, 6] as Size } }
     await refused(files, /a_mask\.png is 6×5 px/, /a\.png is 6×4 px/, /remake the mask/)
+  })
+
+  test('fat of images in colour', async () => {
+    const folder = await tempFolder()
+    await writePng(join(folder, 'a.png'), { data: new Uint8Array(12), shape: [3, 2, 2] })
+    await writePng(join(folder, 'a_mask.png'), { data: new Uint8Array(4), shape: [1, 2, 2] })
+    await expect(openDataset(folder, { range: 'fat' })).rejects.toThrow(
+      /fat is told by the grey of CT slices/,
+    )
   })
 
   test('two files for one role', async () => {

@@ -181,7 +181,19 @@ describe('scans', () => {
     expect((await openDataset(folder, { size: 2 })).samples[0]!.originalSize).toEqual([4, 4])
     const check = await checkFolder(folder)
     expect(check.scans).toBe(2)
+    expect(check.sizes).toEqual([{ width: 4, height: 4, count: 2 }])
     expect(check.problems).toEqual(['2 of 131 scans are there'])
+    await writeVolume(join(folder, 'segmentation-11.nii.gz'), {
+      ...mask,
+      shape: [4, 4, 4],
+      data: mask.data.slice(16),
+    })
+    await writeVolume(join(folder, 'volume-11.nii.gz'), image)
+    await writeFile(join(folder, 'volume-12.nii'), 'no scan')
+    await writeFile(join(folder, 'segmentation-12.nii'), 'no scan')
+    const [smaller, damaged] = (await checkFolder(folder)).problems
+    expect(smaller).toMatch(/segmentation-11\.nii\.gz has 4×4×4 voxels, its image 4×4×5$/)
+    expect(damaged).toMatch(/volume-12\.nii: its header gives no sizes/)
   })
 
   test('a segmentation on another grid, an empty one, one that stands alone', async () => {
@@ -217,6 +229,7 @@ describe('scans', () => {
     expect(volume.affine.map((row) => row.map((v) => v + 0))).toEqual(image.affine)
     const { samples, layout } = await openDataset(folder)
     expect([layout, samples.length, samples[0]!.group]).toEqual(['avt', 3, 'D1'])
+    expect((await checkFolder(folder)).sizes).toEqual([{ width: 4, height: 4, count: 1 }])
     await writeFile(join(folder, 'bad.nrrd'), nrrd(new Int16Array(3), space))
     await expect(readVolume(join(folder, 'bad.nrrd'))).rejects.toThrow(
       /bad\.nrrd: (truncated|its NRRD header cannot be read)/,

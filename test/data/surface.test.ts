@@ -55,6 +55,13 @@ describe('surfaceScores', () => {
     expect(hausdorff95).toBe(1.5)
   })
 
+  test('a width of the band that is none', () => {
+    for (const boundaryWidth of [-1, Number.NaN])
+      expect(() => surfaceScores([1, 0, 0, 0], [1, 0, 0, 0], [2, 2], { boundaryWidth })).toThrow(
+        `boundaryWidth is 0 or more, in units of the spacing, got ${boundaryWidth}`,
+      )
+  })
+
   test('empty masks', () => {
     const none = [0, 0, 0, 0]
     const both = surfaceScores(none, none, [2, 2])

@@ -49,6 +49,16 @@ test('a sliding window over a network that sees pixels alone is the network', as
   )
 })
 
+test('axes and batches that cannot be', () => {
+  const same = (t: Tensor) => t
+  // A batch of 0 tiles would never end.
+  for (const batch of [0, 1.5, -2])
+    expect(() => slidingWindow(same, { size: 16, batch })).toThrow(
+      `batch must be a whole number of at least 1, got ${batch}`,
+    )
+  expect(() => flipAveraged(same, 'z' as 'x')).toThrow("axes are 'x', 'y' or 'xy', got 'z'")
+})
+
 test('the k largest components', async () => {
   const device = await testDevice()
   const { data, shape } = picture('##..#', '#...#', '...#.', '##...')

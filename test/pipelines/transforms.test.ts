@@ -84,6 +84,16 @@ const cases = [
   },
 ]
 
+test('a composition wants as many parameters as its parts have', async () => {
+  const device = await testDevice()
+  const both = composeTransforms(translateTransform(), polarTransform())
+  const x = device.zeros([1, 1, 16, 16])
+  for (const count of [2, 5])
+    expect(() => both.apply(x, device.zeros([1, count]))).toThrow(
+      `translate+polar: parameters must be (N, 4), 2 of translate and 2 of polar, got (1, ${count})`,
+    )
+})
+
 describe('there and back', () => {
   test.each(cases)('$name', async ({ transform, parameters, slack }) => {
     const device = await testDevice()

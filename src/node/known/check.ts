@@ -1,7 +1,9 @@
 import type { DataError } from '../../gpu/errors.ts'
 import { readImageSize } from '../image.ts'
 import { type Entry, findEntries } from '../layouts.ts'
+import { readVolumeSize } from '../volume/header.ts'
 import { recognise } from './index.ts'
+import type { Scan } from './known.ts'
 
 /** What a folder holds, as far as can be told without decoding every pixel. */
 export interface FolderCheck {
@@ -13,7 +15,7 @@ export interface FolderCheck {
   readonly groups: number | undefined
   /** Scans, for data sets that come as volumes. */
   readonly scans: number | undefined
-  /** Images by size, most frequent first. */
+  /** Images by size, most frequent first; of scans their slices, as stored, a count a scan. */
   readonly sizes: readonly { readonly width: number; readonly height: number; readonly count: number }[]
   readonly collections: Readonly<Record<string, number>>
   /** How many the whole data set has, as published. */
@@ -31,12 +33,12 @@ export async function checkFolder(folder: string): Promise<FolderCheck> {
   const known = await recognise(folder)
   if (!known) {
     const { layout, entries } = await findEntries(folder, 'auto', { pairedOnly: false })
-    return describe(layout, `images in layout ${layout}`, entries)
+    return describe(layout, 'plain images and masks', entries)
   }
   const { dataset, found } = known
   const { name, title, full, counts } = dataset
   return describe(name, title, found.entries, {
-    scans: found.scans?.length,
+    ...(found.scans ? { scans: found.scans } : {}),
     full: { count: full, of: counts },
   })
 }
@@ -45,7 +47,7 @@ async function describe(
   layout: string,
   title: string,
   entries: readonly Entry[],
-  more: { scans?: number | undefined; full?: FolderCheck['full'] } = {},
+  more: { scans?: readonly Scan[]; full?: FolderCheck['full'] } = {},
 ): Promise<FolderCheck> {
   const problems: string[] = []
   const sizes = new Map<string, number>()
@@ -68,8 +70,21 @@ async function describe(
       problems.push((error as DataError).message)
     }
   }
+  for (const { image, mask } of more.scans ?? []) {
+    try {
+      const [size, other] = [await readVolumeSize(image), await readVolumeSize(mask)]
+      const [width, height] = size
+      const text = `${width}×${height ?? 1}`
+      sizes.set(text, (sizes.get(text) ?? 0) + 1)
+      if (other.join() !== size.join())
+        problems.push(`${mask} has ${other.join('×')} voxels, its image ${size.join('×')}`)
+    } catch (error) {
+      problems.push((error as DataError).message)
+    }
+  }
   const groups = new Set(entries.map((e) => e.group)).size
-  const { full, scans } = more
+  const { full } = more
+  const scans = more.scans?.length
   const have = full?.of === 'scans' ? (scans ?? 0) : full?.of === 'patients' ? groups : images
   if (full && have < full.count) problems.push(`${have} of ${full.count} ${full.of} are there`)
   const collections: Record<string, number> = {}
