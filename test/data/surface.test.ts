@@ -55,6 +55,32 @@ describe('surfaceScores', () => {
     expect(hausdorff95).toBe(1.5)
   })
 
+  test('ground about both masks says nothing, of images and of volumes', () => {
+    const volume = fc.tuple(...[4, 4, 4].map((max) => fc.integer({ min: 1, max }))).chain((shape) => {
+      const n = shape.reduce((a, b) => a * b)
+      const mask = fc.array(fc.constantFrom(0, 1), { minLength: n, maxLength: n })
+      return fc.tuple(fc.constant(shape), mask, mask)
+    })
+    const widened = ([d, h, w]: number[], mask: number[]) => {
+      const out = new Float32Array((d! + 5) * (h! + 3) * (w! + 7))
+      mask.forEach((v, i) => {
+        const [z, y, x] = [Math.floor(i / (h! * w!)) + 2, (Math.floor(i / w!) % h!) + 3, (i % w!) + 4]
+        out[(z * (h! + 3) + y) * (w! + 7) + x] = v
+      })
+      return out
+    }
+    fc.assert(
+      fc.property(volume, ([shape, a, b]) => {
+        const options = { spacing: [3, 1.5, 0.5], boundaryWidth: 1 }
+        const [d, h, w] = shape as [number, number, number]
+        const wide = [d + 5, h + 3, w + 7]
+        expect(surfaceScores(widened(shape, a), widened(shape, b), wide, options)).toEqual(
+          surfaceScores(a, b, shape, options),
+        )
+      }),
+    )
+  })
+
   test('a width of the band that is none', () => {
     for (const boundaryWidth of [-1, Number.NaN])
       expect(() => surfaceScores([1, 0, 0, 0], [1, 0, 0, 0], [2, 2], { boundaryWidth })).toThrow(
