@@ -55,6 +55,8 @@ const VOLUME = /\.(nii(\.gz)?|nrrd|dcm)$/i
 /**
  * The volumes under a path: a scan file, a folder of them, or a folder with the slices of a DICOM series. Empty where it
  * is an image or a folder of images.
+ *
+ * @throws DataError for scan files and DICOM files side by side: one of them would be left out
  */
 export async function findVolumes(path: string): Promise<string[]> {
   const info = await stat(path).catch(() => undefined)
@@ -62,6 +64,12 @@ export async function findVolumes(path: string): Promise<string[]> {
   if (info.isFile()) return VOLUME.test(path) ? [path] : []
   const { files, others } = await listFolder(path)
   const scans = others.filter((file) => VOLUME.test(file)).map((file) => join(path, file))
+  const slices = files.filter((file) => VOLUME.test(file))
+  if (scans.length > 0 && slices.length > 0)
+    throw new DataError(
+      `${path}: it holds scans (${basename(scans[0]!)}, ${scans.length} in all) and DICOM files (${slices[0]}, ${slices.length} in ` +
+        'all); give each kind a folder of its own',
+    )
   if (scans.length > 0) return scans
   // Files of a DICOM series may have any name.
   return (await holdsDicom([...files, ...others].slice(0, 4).map((file) => join(path, file)))) ? [path] : []

@@ -1,7 +1,9 @@
 import { join } from 'node:path'
 import type { Command } from 'commander'
+import { parseSafetensors } from '../nn/safetensors.ts'
 import { writeFileAtomic } from '../node/atomic.ts'
 import { RunFolder } from '../node/run-folder.ts'
+import { readWeights } from '../node/safetensors.ts'
 import { Interrupted } from '../runs/host.ts'
 import { METHODS, methodOf } from '../runs/methods/index.ts'
 import { type RunContext, type TrainedNetwork, trainNetwork, withNetworks } from '../runs/networks.ts'
@@ -49,6 +51,8 @@ async function runTraining(args: TrainArguments, io: Io): Promise<void> {
   const settings = settingsOf(args)
   const plans = await planData(args.data, settings)
   const out = args.out ?? join('runs', plans.map((p) => p.name).join('-'))
+  // Before the run folder keeps the settings: with another file the same command shall go on.
+  if (settings.pretrained) parseSafetensors(await readWeights(settings.pretrained), settings.pretrained)
   await RunFolder.open(out, { fovea: 1, data: plans.map(entryOf), settings })
   const device = recoveringDevice(args.adapter, io, { tune: args.tune, memoryLimit: args.memory })
   try {

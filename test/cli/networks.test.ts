@@ -57,6 +57,9 @@ test('export writes ONNX and PyTorch names; --pretrained takes them up again', a
   expect(Object.keys(tensors)).toContain('encoder1.enc1conv1.weight')
 
   const next = ['train', '--data', discs, '--out', join(folder, 'next'), ...small, '--pretrained', weights]
+  // A file that is not there or is none leaves no run behind that would refuse the right one.
+  for (const file of [join(folder, 'none'), out])
+    expect((await fovea([...next.slice(0, -1), file])).code).toBeGreaterThan(0)
   const { code, err } = await fovea(next)
   expect([code, err]).toEqual([
     0,

@@ -135,6 +135,16 @@ test('what cannot be is said', async () => {
   expect(grid.code).toBe(2)
   expect(grid.err).toMatch(/other\.nii\.gz.* lies on another grid than its image .*scan\.nii\.gz/)
 
+  const kinds = join(folder, 'kinds')
+  await mkdir(kinds)
+  await cp(scan, join(kinds, 'scan.nii.gz'))
+  await cp(join(series, 'IM0'), join(kinds, 'slice.dcm'))
+  const two = await line(kinds, window)
+  expect(two.code).toBe(2)
+  expect(two.err).toMatch(
+    /it holds scans \(scan\.nii\.gz, 1 in all\) and DICOM files \(slice\.dcm, 1 in all\)/,
+  )
+
   const mixed = join(folder, 'mixed')
   await cp(series, mixed, { recursive: true })
   const file = join(mixed, 'IM1')
