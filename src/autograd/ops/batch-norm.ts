@@ -215,7 +215,7 @@ const apply = defineUnaryResult<Attrs>({
       params: { ...l.params, ...spanParams(span), partials: batch?.partials ?? 0 },
       overrides: l.overrides,
       workgroups: l.workgroups,
-      flops: 3 * x!.size,
+      flops: (whole ? 7 : 3) * x!.size,
     })
     return y
   },
@@ -274,7 +274,7 @@ const apply = defineUnaryResult<Attrs>({
           inPlace: ['dy'],
           overrides: l.overrides,
           workgroups: l.workgroups,
-          flops: 9 * x!.size,
+          flops: (whole ? 16 : 9) * x!.size,
         })
       } else run.launch({ ...common, entry: 'parameter_gradients', bindings, threads: l.channels })
     } else {
