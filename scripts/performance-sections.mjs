@@ -56,10 +56,6 @@ function pixels(files) {
   return table(['ns a pixel (median of a call)', ...sides.map((s) => `${s}²`), 'dearest / cheapest'], rows)
 }
 
-/** Of what was measured before the median was kept, `jsMs` is the least of five calls. */
-const javascript = ({ jsMs, jsMinMs }) =>
-  jsMinMs === undefined ? `(${jsMs.toFixed(2)})` : `${jsMs.toFixed(2)} (${jsMinMs.toFixed(2)})`
-
 /** One line a network, phase and size. */
 function steps(files) {
   const rows = profilesOf(files).map((p) => [
@@ -71,7 +67,7 @@ function steps(files) {
     p.dispatches,
     p.submissions,
     p.newBuffers,
-    javascript(p),
+    `${p.jsMs.toFixed(2)} (${p.jsMinMs.toFixed(2)})`,
     megabytes(p.peakBytes),
     `${megabytes(p.plannedBytes)} (${megabytes(p.unsharedBytes)})`,
   ])

@@ -72,14 +72,18 @@ export async function openOn(
   if (options.selfCheck ?? true) await selfCheck(native, name)
   const opened = new Device(adapter, native, options.debug, options.memoryLimit)
   opened.matrices = matrices?.plans
-  if (opened.adapter.cpu) (await import('./autograd/ops/conv2d_cpu_kernels.ts')).addCpuConvKernels()
-  if (opened.adapter.subgroups) {
-    const { addUp, reduce } = await import('./autograd/subgroup-kernels.ts')
-    setSubgroupSums(addUp)
-    setSubgroupReduction(reduce)
-  }
-  if (opened.adapter.cpu || tune === 'cached' || tune === 'measure')
-    (await import('./autograd/ops/conv2d_tuned_kernels.ts')).addTunedConvKernels()
+  const { cpu, subgroups } = opened.adapter
+  // All at once: a page fetches each from its server.
+  await Promise.all([
+    cpu && import('./autograd/ops/conv2d_cpu_kernels.ts').then((m) => m.addCpuConvKernels()),
+    subgroups &&
+      import('./autograd/subgroup-kernels.ts').then((m) => {
+        setSubgroupSums(m.addUp)
+        setSubgroupReduction(m.reduce)
+      }),
+    (cpu || tune === 'cached' || tune === 'measure') &&
+      import('./autograd/ops/conv2d_tuned_kernels.ts').then((m) => m.addTunedConvKernels()),
+  ])
   await tunerOf(opened).attach(tune, choices)
   return opened
 }

@@ -1,8 +1,7 @@
-import type { DataSlot, Experiment, FullSettings, Row } from './experiment.ts'
+import type { Experiment, Row } from './experiment.ts'
+import { DATA, POLAR as FULL } from './thesis.ts'
 
-const LESION = { key: 'lesion', title: 'ISIC 2018 task 1' } as const satisfies DataSlot
-
-const FULL: FullSettings = { features: 32, epochs: 200, batch: 8, lr: 1e-3, augment: 'thesis' }
+const LESION = DATA.lesion
 
 /** A U-Net's row on skin lesions: its label, the arm and what it is tested against. */
 type Line = readonly [label: string, arm: string, against?: string]

@@ -1,27 +1,8 @@
 import { METHODS } from '../runs/methods/index.ts'
 import type { NetworkName } from '../runs/network-kinds.ts'
 import { BEYOND } from './beyond.ts'
-import type { DataSlot, Experiment, FullSettings, Row, ScoreName, ThesisValue } from './experiment.ts'
-
-/** The data sets of the thesis. */
-const DATA = {
-  polyp: { key: 'polyp', title: 'CVC-ClinicDB' },
-  lesion: { key: 'lesion', title: 'ISIC 2018 task 1' },
-  liver: { key: 'liver', title: 'LiTS' },
-  eat: { key: 'eat', title: 'Cardiac Fat' },
-  aorta: { key: 'aorta', title: 'AVT, Dongyang' },
-  cells: { key: 'cells', title: 'DSB 2018 stage 1' },
-  kvasir: { key: 'kvasir', title: 'Kvasir-SEG' },
-  dermis: { key: 'dermis', title: 'DermIS', collection: 'dermis' },
-  dermquest: { key: 'dermquest', title: 'DermQuest', collection: 'dermquest' },
-  pericardium: { key: 'pericardium', title: 'Cardiac Fat with pericardium masks' },
-} as const satisfies Record<string, DataSlot>
-
-const POLAR: FullSettings = { features: 32, epochs: 200, batch: 8, lr: 1e-3, augment: 'thesis' }
-const AORTA: FullSettings = { ...POLAR, epochs: 60 }
-const CROPS: FullSettings = { ...POLAR, epochs: 150 }
-const SHARES: FullSettings = { ...POLAR, epochs: 50 }
-const END_TO_END: FullSettings = { ...POLAR, epochs: 100, batch: 16 }
+import type { Experiment, Row, ScoreName, ThesisValue } from './experiment.ts'
+import { AORTA, CROPS, DATA, END_TO_END, POLAR, SHARES } from './thesis.ts'
 
 const NETWORKS: readonly { readonly network: NetworkName; readonly title: string }[] = [
   { network: 'unet', title: 'U-Net' },

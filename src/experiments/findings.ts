@@ -1,6 +1,6 @@
+import { blandAltman, meanOf, pearson } from '../pipelines/statistics.ts'
 import { type Experiment, SCORE_TITLES } from './experiment.ts'
 import type { ExperimentResults, RowResult } from './results.ts'
-import { blandAltman, meanOf, pearson } from './statistics.ts'
 import { labelsOf, pValue, type TextTable } from './tables.ts'
 
 /** Differences at this level are called differences. */

@@ -1,10 +1,10 @@
 import { basename, resolve } from 'node:path'
 import { type Summary, summarize } from '../pipelines/scores.ts'
+import { meanOf, wilcoxonSignedRank } from '../pipelines/statistics.ts'
 import type { DataSlot, Experiment, Row, ScoreName } from './experiment.ts'
 import { type ArmResult, rounded, SCORE_NAMES } from './image-scores.ts'
 import type { Plan, PlannedRow, Scale } from './jobs.ts'
 import type { JobResult } from './run.ts'
-import { meanOf, wilcoxonSignedRank } from './statistics.ts'
 
 /** Mean and standard deviation over runs (seeds, or folds); of a single run, over nothing. */
 export interface OverRuns {

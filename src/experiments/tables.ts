@@ -1,3 +1,4 @@
+import { quantile } from '../pipelines/statistics.ts'
 import { type Experiment, SCORE_TITLES } from './experiment.ts'
 import type { ExperimentResults, OverRuns, RowResult } from './results.ts'
 
@@ -140,13 +141,6 @@ export function quartiles({ id, scores }: Experiment, results: ExperimentResults
       return [[labels[i]!, String(sorted.length), ...[0, 0.25, 0.5, 0.75, 1].map(at)]]
     }),
   }
-}
-
-/** Linear between the values beside it. */
-function quantile(sorted: readonly number[], part: number): number {
-  const at = part * (sorted.length - 1)
-  const below = sorted[Math.floor(at)]!
-  return below + (at % 1) * (sorted[Math.ceil(at)]! - below)
 }
 
 const sizesOf = ({ rows }: ExperimentResults): string =>

@@ -9,13 +9,13 @@ import { openDataset } from '../node/folders.ts'
 import { evenSpans, objectsAPass } from '../pipelines/object-rows.ts'
 import { summarize } from '../pipelines/scores.ts'
 import { segmentThenSegment } from '../pipelines/segment-then-segment.ts'
+import { meanOf } from '../pipelines/statistics.ts'
 import { Interrupted, type RunHost } from '../runs/host.ts'
 import { kindOf } from '../runs/network-kinds.ts'
 import type { Experiment } from './experiment.ts'
 import { rounded } from './image-scores.ts'
 import { rowsAt, type Scale, SPLIT_SEED, withoutFolder } from './jobs.ts'
 import type { ExperimentResults, RowResult, RowTime } from './results.ts'
-import { meanOf } from './statistics.ts'
 
 /** Images of a data set that are timed where no share is asked for. */
 const IMAGES = 24

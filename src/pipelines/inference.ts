@@ -22,6 +22,16 @@ function mirrored(x: Tensor, alongX: boolean, alongY: boolean): Tensor {
   return affineWarp(x, matrix)
 }
 
+export type FlipAxes = 'x' | 'y' | 'xy'
+
+/** Which mirror images are averaged with the image itself: for each whether it is mirrored along x, and along y. */
+export const mirrorings = (axes: FlipAxes): readonly (readonly [alongX: boolean, alongY: boolean])[] => [
+  [false, false],
+  ...(axes === 'y' ? [] : ([[true, false]] as const)),
+  ...(axes === 'x' ? [] : ([[false, true]] as const)),
+  ...(axes === 'xy' ? ([[true, true]] as const) : []),
+]
+
 /**
  * Flip-averaged inference (test-time augmentation): the mean of the maps of the image and of its mirror images, each
  * mirrored back.
@@ -29,15 +39,10 @@ function mirrored(x: Tensor, alongX: boolean, alongY: boolean): Tensor {
  * @param axes 'x': left and right exchanged, two passes; 'xy': all four mirrorings, four passes
  * @throws FoveaError for other axes
  */
-export function flipAveraged(segment: Segment, axes: 'x' | 'y' | 'xy' = 'x'): Segment {
+export function flipAveraged(segment: Segment, axes: FlipAxes = 'x'): Segment {
   if (!['x', 'y', 'xy'].includes(axes))
     throw new FoveaError(`flipAveraged: axes are 'x', 'y' or 'xy', got '${axes}'`)
-  const flips = [
-    [false, false],
-    ...(axes === 'y' ? [] : [[true, false]]),
-    ...(axes === 'x' ? [] : [[false, true]]),
-    ...(axes === 'xy' ? [[true, true]] : []),
-  ] as [boolean, boolean][]
+  const flips = mirrorings(axes)
   return (x) => {
     const maps = flips.map(([fx, fy]) => mirrored(segment(mirrored(x, fx, fy)), fx, fy))
     return mul(

@@ -1,4 +1,5 @@
 import { DataError } from '../gpu/errors.ts'
+import { quantile } from './statistics.ts'
 
 /** Distances between the outlines of two masks, and how well the outlines overlap. */
 export interface SurfaceScores {
@@ -70,7 +71,7 @@ export function surfaceScores(
   const fromB = gather(toA, outlineB)
   const sum = (list: Float64Array) => list.reduce((total, v) => total + v, 0)
   return {
-    hausdorff95: Math.max(percentile(fromA, 0.95), percentile(fromB, 0.95)),
+    hausdorff95: Math.max(quantile(fromA.sort(), 0.95), quantile(fromB.sort(), 0.95)),
     meanSurfaceDistance: (sum(fromA) + sum(fromB)) / (fromA.length + fromB.length),
     boundaryIou: bandIou(a, b, toA, toB, width),
   }
@@ -198,15 +199,6 @@ function gather(distance: Float64Array, points: Uint8Array): Float64Array {
   let n = 0
   for (let i = 0; i < points.length; i++) if (points[i]) found[n++] = distance[i]!
   return found
-}
-
-/** By linear interpolation between the sorted values, as numpy's default. */
-function percentile(values: Float64Array, share: number): number {
-  const sorted = values.sort()
-  const at = share * (sorted.length - 1)
-  const low = Math.floor(at)
-  const high = Math.min(sorted.length - 1, low + 1)
-  return sorted[low]! + (at - low) * (sorted[high]! - sorted[low]!)
 }
 
 function bandIou(a: Uint8Array, b: Uint8Array, toA: Float64Array, toB: Float64Array, width: number): number {

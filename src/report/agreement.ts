@@ -1,5 +1,5 @@
 import type { TopLevelSpec } from 'vega-lite'
-import { blandAltman, pearson } from '../experiments/statistics.ts'
+import { blandAltman, pearson } from '../pipelines/statistics.ts'
 import { renderPlot, seriesStyle } from './plots.ts'
 
 /**

@@ -1,5 +1,6 @@
 import type { Device } from '../autograd/device.ts'
 import type { Sample, SampleData } from '../data/dataset.ts'
+import { type FlipAxes, mirrorings } from '../pipelines/inference.ts'
 import { fillHoles, keepLargest } from '../pipelines/postprocess.ts'
 import type { Method, Networks } from './methods/method.ts'
 import type { Settings } from './settings.ts'
@@ -7,29 +8,11 @@ import type { Settings } from './settings.ts'
 /** What is done beside one pass through a run's networks. */
 export interface Refinement {
   /** Mirror images whose maps are averaged with the image's own: left and right, up and down, or all four. */
-  readonly flip?: 'x' | 'y' | 'xy'
+  readonly flip?: FlipAxes
   /** Components that a mask keeps, the largest first. */
   readonly keepLargest?: number
   readonly fillHoles?: boolean
 }
-
-const MIRRORINGS = {
-  none: [[false, false]],
-  x: [
-    [false, false],
-    [true, false],
-  ],
-  y: [
-    [false, false],
-    [false, true],
-  ],
-  xy: [
-    [false, false],
-    [true, false],
-    [false, true],
-    [true, true],
-  ],
-} as const
 
 /** Planes (…, H, W) mirrored along x and/or y. */
 function mirrored(planes: Float32Array, [h, w]: readonly [number, number], x: boolean, y: boolean) {
@@ -54,7 +37,7 @@ export async function predictMasks(
   images: readonly SampleData[],
   { flip, keepLargest: k, fillHoles: filled = false }: Refinement = {},
 ): Promise<Float32Array[]> {
-  const passes = MIRRORINGS[flip ?? 'none']
+  const passes = flip ? mirrorings(flip) : [[false, false] as const]
   const sums = images.map(({ height, width }) => new Float32Array(height * width))
   for (const [x, y] of passes) {
     const samples = images.map((data, i): Sample => {

@@ -1,5 +1,5 @@
-import { blandAltman, pearson } from '../experiments/statistics.ts'
 import { type Scores, type Summary, summarize, summarizeScores } from '../pipelines/scores.ts'
+import { blandAltman, pearson } from '../pipelines/statistics.ts'
 import type { Scored } from './methods/method.ts'
 import type { TrainedNetwork } from './networks.ts'
 import type { DataPlan } from './plan.ts'

@@ -56,39 +56,21 @@ const flag = (on: boolean | undefined) => (on ? 1 : 0)
 
 type Numbers = Record<string, number>
 
+/** So many invocations, and behind them in workgroups of their own those that transform weights. */
 function transform(
-  what: 'output' | 'both' | 'window',
+  what: 'factors' | 'output' | 'both' | 'window',
   count: number,
   bindings: Record<string, ConvBuffer>,
   params: Numbers,
   overrides: Numbers,
   adapter: ConvAdapter,
+  weights = 0,
 ): ConvDispatch {
-  const WG = adapter.cpu ? tileWorkgroup(count) : WORKGROUP
+  const WG = adapter.cpu ? tileWorkgroup(count + weights) : WORKGROUP
+  const before = Math.ceil(count / WG)
   return {
     file: 'conv2d_winograd',
     entry: `conv2d_winograd_transform_${what}`,
-    bindings,
-    params,
-    overrides: { ...overrides, WG },
-    workgroups: spread(Math.ceil(count / WG)),
-  }
-}
-
-/** The weights behind the tiles of x, in workgroups of their own. */
-function transformFactors(
-  tiles: number,
-  weights: number,
-  bindings: Record<string, ConvBuffer>,
-  params: Numbers,
-  overrides: Numbers,
-  adapter: ConvAdapter,
-): ConvDispatch {
-  const WG = adapter.cpu ? tileWorkgroup(tiles + weights) : WORKGROUP
-  const before = Math.ceil(tiles / WG)
-  return {
-    file: 'conv2d_winograd',
-    entry: 'conv2d_winograd_transform_factors',
     bindings,
     params: { ...params, weights: before },
     overrides: { ...overrides, WG },
@@ -151,7 +133,6 @@ function variant(
     ...c.params,
     tilesH,
     tilesW,
-    weights: 0,
     relu: flag(epilogue.relu),
     ...placeParams(epilogue),
   }
@@ -170,13 +151,14 @@ function variant(
     name,
     scratch: { u: places * cout * cin, v: places * cin * n, m: places * cout * n },
     dispatches: [
-      transformFactors(
+      transform(
+        'factors',
         cin * tiles,
-        cout * cin,
         factors,
         params,
         { SMALL, VEC: inVectors(c.params), TURN: flag(c.turn) },
         adapter,
+        cout * cin,
       ),
       products(['scratch:u', 'scratch:v'], { m: cout, n, k: cin, places }, adapter),
       transform('output', cout * tiles, output, params, last, adapter),
@@ -195,7 +177,7 @@ function weightGradVariant(
   const { name, places, columns, SMALL } = form
   const { cin, cout } = s
   const { tilesH, tilesW, tiles } = tilesOf(s)
-  const params = { ...c.params, tilesH, tilesW, weights: 0, relu: 0, ...placeParams({}) }
+  const params = { ...c.params, tilesH, tilesW, relu: 0, ...placeParams({}) }
   const input = { x: 'x', x4: 'x', transformed: 'scratch:v' } as const
   const upstream = { dy: 'dy', dy4: 'dy', upstream: 'scratch:d' } as const
   const vectors = { VEC: inVectors(s), DYVEC: flag(s.outW % 4 === 0) }

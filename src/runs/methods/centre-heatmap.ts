@@ -1,11 +1,10 @@
 import { CENTRE_AUGMENTATION, NO_AUGMENTATION } from '../../pipelines/augment.ts'
-import { evaluatePolar } from '../../pipelines/evaluate.ts'
 import { heatmapTask } from '../../pipelines/heatmap-task.ts'
 import { centreScore, meanOverStacks } from '../../pipelines/losses.ts'
 import { heatmapKindOf } from '../network-kinds.ts'
 import type { Settings } from '../settings.ts'
 import type { Measure, Method, NetworkPlan } from './method.ts'
-import { polar } from './polar.ts'
+import { polar, polarArm } from './polar.ts'
 
 /** Heatmaps against Gaussians: mean over the stacks of their mean squared errors, best where centres are nearest. */
 const MEASURE: Measure = {
@@ -33,10 +32,9 @@ export const centreHeatmap: Method = {
   userOrigins: [],
   networks: (settings) => [...polar.networks(settings), heatmapNetwork(settings)],
   async score(device, nets, samples, settings) {
-    const { precision } = settings
     const others = await polar.score(device, nets, samples, settings)
+    const name = ['polar-b', 'Polar, heatmap origins (B)'] as const
     const origins = { heatmap: nets.heatmap! }
-    const images = await evaluatePolar(device, nets.polar!, samples, { origins, precision })
-    return [...others, { key: 'polar-b', label: 'Polar, heatmap origins (B)', images }]
+    return [...others, await polarArm(name, device, nets.polar!, samples, settings, origins)]
   },
 }

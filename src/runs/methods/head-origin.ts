@@ -1,11 +1,10 @@
 import type { Tensor } from '../../autograd/tensor.ts'
 import { ParameterHead } from '../../nn/networks/parameter-head.ts'
-import { evaluatePolar } from '../../pipelines/evaluate.ts'
 import { originLoss, originScore } from '../../pipelines/losses.ts'
 import { cartesianTask } from '../../pipelines/tasks.ts'
 import { augmentationOf, type Settings } from '../settings.ts'
 import type { Measure, Method, NetworkPlan } from './method.ts'
-import { polar } from './polar.ts'
+import { polar, polarArm } from './polar.ts'
 
 /** Distances of what the head says from the truth's centres. */
 const MEASURE: Measure = {
@@ -43,12 +42,9 @@ export const headOrigin: Method = {
   userOrigins: [],
   networks: (settings) => [...polar.networks(settings), headNetwork(settings)],
   async score(device, nets, samples, settings) {
-    const scored = await polar.score(device, nets, samples, settings)
+    const others = await polar.score(device, nets, samples, settings)
+    const name = ['head', 'Polar, regressed origins'] as const
     const origins = { network: nets.head!, at: (phi: Tensor) => phi }
-    const images = await evaluatePolar(device, nets.polar!, samples, {
-      origins,
-      precision: settings.precision,
-    })
-    return [...scored, { key: 'head', label: 'Polar, regressed origins', images }]
+    return [...others, await polarArm(name, device, nets.polar!, samples, settings, origins)]
   },
 }

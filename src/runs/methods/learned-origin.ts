@@ -1,5 +1,4 @@
 import type { Device } from '../../autograd/device.ts'
-import { evaluatePolar } from '../../pipelines/evaluate.ts'
 import { LocalisedNetwork } from '../../pipelines/localised-network.ts'
 import { cartesianTask } from '../../pipelines/tasks.ts'
 import { type ParameterFunction, softCentreOfMap } from '../../pipelines/transforms/parameters.ts'
@@ -7,7 +6,7 @@ import { polarTransform } from '../../pipelines/transforms/polar.ts'
 import { kindOf, type NetworkKind } from '../network-kinds.ts'
 import { augmentationOf, type Settings } from '../settings.ts'
 import type { Method, NetworkPlan } from './method.ts'
-import { polar } from './polar.ts'
+import { polar, polarArm } from './polar.ts'
 
 /** A Cartesian and a polar network as one: the map's soft centre is the origin. */
 function joined(settings: Settings, parametersOn: (device: Device) => ParameterFunction): NetworkKind {
@@ -65,16 +64,11 @@ export const learnedOrigin: Method = {
     ]
   },
   async score(device, nets, samples, settings) {
-    const { precision } = settings
     const scored = await polar.score(device, nets, samples, settings)
     for (const { key, label } of ARMS) {
       const { localise, segment } = (nets[key] as LocalisedNetwork).networks
       const origins = { network: localise, at: softCentreOfMap() }
-      scored.push({
-        key,
-        label,
-        images: await evaluatePolar(device, segment, samples, { origins, precision }),
-      })
+      scored.push(await polarArm([key, label], device, segment, samples, settings, origins))
     }
     return scored
   },

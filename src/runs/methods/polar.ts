@@ -1,9 +1,24 @@
-import { evaluatePolar } from '../../pipelines/evaluate.ts'
+import type { Device } from '../../autograd/device.ts'
+import type { Sample } from '../../data/dataset.ts'
+import type { Module } from '../../nn/module.ts'
+import { evaluatePolar, type PolarEvaluation } from '../../pipelines/evaluate.ts'
 import { polarTask } from '../../pipelines/tasks.ts'
 import { kindOf } from '../network-kinds.ts'
-import { augmentationOf } from '../settings.ts'
+import { augmentationOf, type Settings } from '../settings.ts'
 import { cartesianNetwork, scoreCartesian } from './cartesian.ts'
-import type { Method } from './method.ts'
+import type { Method, Scored } from './method.ts'
+
+/** What a polar network makes of the held-out images with origins from one source. */
+export async function polarArm(
+  [key, label]: readonly [key: string, label: string],
+  device: Device,
+  net: Module,
+  samples: readonly Sample[],
+  { precision }: Settings,
+  origins: PolarEvaluation['origins'],
+): Promise<Scored> {
+  return { key, label, images: await evaluatePolar(device, net, samples, { origins, precision }) }
+}
 
 /** Segmentation in polar coordinates; origins from the ground truth or from the Cartesian network (thesis 4.3, A). */
 export const polar: Method = {
@@ -20,17 +35,13 @@ export const polar: Method = {
     return [cartesianNetwork(settings), { name: 'polar', title, task, ...from }]
   },
   async score(device, nets, samples, settings) {
-    const cartesian = nets.cartesian!
-    const { precision } = settings
+    const arm = (name: readonly [string, string], origins: PolarEvaluation['origins']) =>
+      polarArm(name, device, nets.polar!, samples, settings, origins)
     const scored = [await scoreCartesian(device, nets, samples, settings)]
-    if (settings.origins.includes('truth')) {
-      const images = await evaluatePolar(device, nets.polar!, samples, { origins: 'truth', precision })
-      scored.push({ key: 'polar-truth', label: 'Polar, ground-truth origins', images })
-    }
-    if (settings.origins.includes('cartesian')) {
-      const images = await evaluatePolar(device, nets.polar!, samples, { origins: { cartesian }, precision })
-      scored.push({ key: 'polar-a', label: 'Polar, Cartesian origins (A)', images })
-    }
+    if (settings.origins.includes('truth'))
+      scored.push(await arm(['polar-truth', 'Polar, ground-truth origins'], 'truth'))
+    if (settings.origins.includes('cartesian'))
+      scored.push(await arm(['polar-a', 'Polar, Cartesian origins (A)'], { cartesian: nets.cartesian! }))
     return scored
   },
 }

@@ -1,9 +1,8 @@
-import { evaluatePolar } from '../../pipelines/evaluate.ts'
 import { weakTask } from '../../pipelines/weak-task.ts'
 import { kindOf } from '../network-kinds.ts'
 import { augmentationOf } from '../settings.ts'
 import type { Method } from './method.ts'
-import { polar } from './polar.ts'
+import { polar, polarArm } from './polar.ts'
 
 /** Weak labels, and how they are called. */
 const LABELS = [
@@ -26,13 +25,12 @@ export const weakOrigin: Method = {
     })),
   ],
   async score(device, nets, samples, settings) {
-    const { precision } = settings
     const scored = await polar.score(device, nets, samples, settings)
     for (const { label, title } of LABELS) {
       const key = `weak-${label}`
+      const name = [key, `Polar, origins learned from ${title}`] as const
       const origins = { cartesian: nets[key]! }
-      const images = await evaluatePolar(device, nets.polar!, samples, { origins, precision })
-      scored.push({ key, label: `Polar, origins learned from ${title}`, images })
+      scored.push(await polarArm(name, device, nets.polar!, samples, settings, origins))
     }
     return scored
   },

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { blandAltman, normalBelow, pearson, wilcoxonSignedRank } from '../../src/experiments/statistics.ts'
+import { blandAltman, normalBelow, pearson, wilcoxonSignedRank } from '../../src/pipelines/statistics.ts'
 import { referenceTable } from '../reference.ts'
 
 const cases = referenceTable<{ a: number[]; b: number[]; p: number; r: number }[]>('statistics')

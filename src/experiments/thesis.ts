@@ -1,0 +1,22 @@
+import type { DataSlot, FullSettings } from './experiment.ts'
+
+/** The data sets of the thesis. */
+export const DATA = {
+  polyp: { key: 'polyp', title: 'CVC-ClinicDB' },
+  lesion: { key: 'lesion', title: 'ISIC 2018 task 1' },
+  liver: { key: 'liver', title: 'LiTS' },
+  eat: { key: 'eat', title: 'Cardiac Fat' },
+  aorta: { key: 'aorta', title: 'AVT, Dongyang' },
+  cells: { key: 'cells', title: 'DSB 2018 stage 1' },
+  kvasir: { key: 'kvasir', title: 'Kvasir-SEG' },
+  dermis: { key: 'dermis', title: 'DermIS', collection: 'dermis' },
+  dermquest: { key: 'dermquest', title: 'DermQuest', collection: 'dermquest' },
+  pericardium: { key: 'pericardium', title: 'Cardiac Fat with pericardium masks' },
+} as const satisfies Record<string, DataSlot>
+
+/** How the thesis trained, by chapter: what `--full` takes. */
+export const POLAR: FullSettings = { features: 32, epochs: 200, batch: 8, lr: 1e-3, augment: 'thesis' }
+export const AORTA: FullSettings = { ...POLAR, epochs: 60 }
+export const CROPS: FullSettings = { ...POLAR, epochs: 150 }
+export const SHARES: FullSettings = { ...POLAR, epochs: 50 }
+export const END_TO_END: FullSettings = { ...POLAR, epochs: 100, batch: 16 }
