@@ -191,18 +191,18 @@ const TARGETS = {
 }
 
 /** Beside the peers, from one run. */
-function peers([{ peers: reports, comparison }]) {
+function peers([{ peers: reports, comparison }], targets = TARGETS) {
   const rows = comparison.map(({ name, fovea, peers: others }) => [
     name,
     `**${ms(fovea)}**`,
-    TARGETS[name] ? `≤ ${TARGETS[name]}` : '–',
+    ...(targets ? [targets[name] ? `≤ ${targets[name]}` : '–'] : []),
     ...reports.map(({ peer }) => {
       const found = others.find((o) => o.peer === peer)
       return found ? `${ms(found.ms)} (${found.ratio.toFixed(1)}×)` : '–'
     }),
   ])
   const heads = reports.map(({ peer, version }) => `${peer} ${version ?? ''}`.trim())
-  return table(['ms, median', 'fovea', 'target', ...heads], rows)
+  return table(['ms, median', 'fovea', ...(targets ? ['target'] : []), ...heads], rows)
 }
 
 /** The peers' items as the README names them. */
@@ -224,9 +224,9 @@ function summary([file]) {
   const counts = ({ dispatches, submissions, newBuffers }) =>
     `${dispatches} launches in ${submissions} submission${submissions === 1 ? '' : 's'}, ${newBuffers} new buffers`
   return [
-    peers([{ ...file, comparison: named }]),
+    peers([{ ...file, comparison: named }], null),
     '',
-    `${adapter}; ${cpu}; ${date}. A training step of fovea is ${counts(step)} and ${step.jsMs.toFixed(1)} ms of JavaScript; of ` +
+    `${adapter}; ${cpu}; ${date}. A training step of fovea is ${counts(step)} and ${step.jsMs.toFixed(2)} ms of JavaScript; of ` +
       `${theirs.map((x) => `${x.peer} ${counts(x)}`).join('; of ')}.`,
   ].join('\n')
 }
