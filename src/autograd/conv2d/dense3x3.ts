@@ -83,6 +83,7 @@ export function lanes3x3WeightGrad(
     cout * cin * 9,
     splits,
     epilogue,
+    { sums: epilogue.sums === 'dy' ? cout : 0 },
   )
 }
 

@@ -78,5 +78,6 @@ export function lanesWeightGrad(
     s.cout * depth,
     runs.splits,
     epilogue,
+    { sums: epilogue.sums === 'dy' ? s.cout : 0 },
   )
 }

@@ -27,13 +27,18 @@ export function reduce(
   count: number,
   splits: number,
   { accumulate }: ConvEpilogue,
+  sums = 0,
 ): ConvDispatch {
   const image = { hasBias: 0, relu: 0, cout: 0, plane: 0, offset: 0, gap: 0 }
+  const both = sums > 0
   return {
     file: 'conv2d_reduce',
-    entry: 'conv2d_reduce',
-    bindings: { partial: from, result: to },
-    params: { count, splits, accumulate: accumulate ? 1 : 0, ...image },
+    entry: both ? 'conv2d_reduce_both' : 'conv2d_reduce',
+    bindings: {
+      ...{ partial: from, result: to },
+      ...(both ? { partial_dbias: 'scratch:sums', dbias: 'db' } : {}),
+    },
+    params: { count, splits, accumulate: accumulate ? 1 : 0, ...image, sums },
     overrides: { WG: WORKGROUP },
     workgroups: invocations(count),
   }
@@ -52,31 +57,45 @@ export function reduceImage(
     file: 'conv2d_reduce',
     entry: 'conv2d_reduce_image',
     bindings: { partial: from, bias: biasBinding(epilogue), y: to },
-    params: { count, splits, ...image, ...epilogueParams(epilogue) },
+    params: { count, splits, ...image, ...epilogueParams(epilogue), sums: 0 },
     overrides: { WG: WORKGROUP },
     workgroups: invocations(count),
   }
 }
 
-/** The dispatches of a split sum; a single run goes straight to its place. */
+/** Where a kernel writes the gradient of a bias beside its own result. */
+export function withSums(dispatch: ConvDispatch, splits: number): ConvDispatch {
+  const { entry, bindings, overrides } = dispatch
+  return {
+    ...dispatch,
+    entry: `${entry}_sums`,
+    bindings: { ...bindings, dbias: splits === 1 ? 'db' : 'scratch:sums' },
+    overrides: { ...overrides, SUMS: 1 },
+  }
+}
+
+/**
+ * The dispatches of a split sum; a single run goes straight to its place. The same entry point with `_sums` behind its
+ * name writes `sums` values beside it, the gradient of a bias.
+ */
 export function splitSum(
   name: string,
   dispatch: ConvDispatch,
   weights: number,
   splits: number,
   epilogue: ConvEpilogue,
-  to: 'dw' | 'db' = 'dw',
+  { to = 'dw', sums = 0 }: { to?: 'dw' | 'db'; sums?: number } = {},
 ): ConvVariant {
   const partial: ConvBuffer = splits === 1 ? to : 'scratch:partial'
   const first = {
-    ...dispatch,
-    bindings: { ...dispatch.bindings, partial },
+    ...(sums > 0 ? withSums(dispatch, splits) : dispatch),
     params: { ...dispatch.params, splits, accumulate: splits === 1 && epilogue.accumulate ? 1 : 0 },
   }
+  first.bindings = { ...first.bindings, partial }
   if (splits === 1) return { name, scratch: {}, dispatches: [first] }
   return {
     name,
-    scratch: { partial: splits * weights },
-    dispatches: [first, reduce('scratch:partial', to, weights, splits, epilogue)],
+    scratch: { partial: splits * weights, ...(sums > 0 ? { sums: splits * sums } : {}) },
+    dispatches: [first, reduce('scratch:partial', to, weights, splits, epilogue, sums)],
   }
 }

@@ -68,6 +68,11 @@ export interface ConvEpilogue {
   bias?: boolean
   relu?: boolean
   accumulate?: boolean
+  /**
+   * weightGrad also writes db: dy, or x of a transposed convolution, summed up for each channel. A variant that binds no
+   * db does not.
+   */
+  sums?: 'dy' | 'x' | undefined
   /** Of y or dx that are channels of a larger array: image n lies offset + n·gap elements further than in a dense one. */
   offset?: number
   gap?: number

@@ -4,6 +4,7 @@
  * (docs/kernels-convolution.md), so that it is no default where the direct kernels are as fast.
  */
 import { lanesProduct, oneAxis } from './product.ts'
+import { withSums } from './split.ts'
 import {
   biasBinding,
   type ConvAdapter,
@@ -22,10 +23,10 @@ import { type Conv3x3, forward3x3 } from './window3x3.ts'
 
 /**
  * A tile is 4×4 pixels, for F(2×2) four tiles of 2×2 that share what is loaded: places of a transformed one, and the
- * columns that a tile has in the products.
+ * columns that a tile has in the products. `whole`: the place (1, 1) holds the sum of a tile of dy.
  */
-const F4 = { name: 'winograd', places: 36, columns: 1, SMALL: 0 }
-const F2 = { name: 'winograd2x2', places: 16, columns: 4, SMALL: 1 }
+const F4 = { name: 'winograd', places: 36, columns: 1, SMALL: 0, whole: 7 }
+const F2 = { name: 'winograd2x2', places: 16, columns: 4, SMALL: 1, whole: 5 }
 type Form = typeof F4
 
 /** A batch of products, one a place: `a` (m, k) · `b` (k, n), or (n, k) where it is transposed, gives scratch m. */
@@ -33,13 +34,16 @@ function products(
   [a, b]: readonly [ConvBuffer, ConvBuffer],
   { places, ...size }: { m: number; n: number; k: number; transposeB?: boolean; places: number },
   adapter: ConvAdapter,
+  sums: { summed?: number; addSums?: boolean | undefined } = {},
 ): ConvDispatch {
   const bindings: Record<string, ConvBuffer> = { a, wide_a: a, b, wide_b: b, y: 'scratch:m' }
   const axes = oneAxis(places, 1, 1)
   if (lanes(adapter)) {
-    const { params, overrides, workgroups } = lanesProduct({ ...size, batch: places, axes })
+    const product = lanesProduct({ ...size, batch: places, axes, ...sums })
+    const { params, overrides, workgroups } = product
     const file = 'matmul_lanes'
-    return { file, entry: file, bindings: { ...bindings, bias: a }, params, overrides, workgroups }
+    const dispatch = { file, entry: file, bindings: { ...bindings, bias: a }, params, overrides, workgroups }
+    return sums.summed === undefined ? dispatch : withSums(dispatch, 1)
   }
   const { m, n, k, transposeB } = size
   return {
@@ -184,6 +188,7 @@ function weightGradVariant(
   const window = { products: 'scratch:m', transformed: 'dw' } as const
   const last = { SMALL, ACCUMULATE: flag(epilogue.accumulate) }
   const k = columns * tiles
+  const sums = epilogue.sums === 'dy' ? { summed: form.whole, addSums: epilogue.accumulate } : {}
   return {
     name,
     scratch: { d: places * cout * k, v: places * cin * k, m: places * cout * cin },
@@ -196,7 +201,7 @@ function weightGradVariant(
         { SMALL, ...vectors },
         adapter,
       ),
-      products(['scratch:d', 'scratch:v'], { m: cout, n: cin, k, transposeB: true, places }, adapter),
+      products(['scratch:d', 'scratch:v'], { m: cout, n: cin, k, transposeB: true, places }, adapter, sums),
       transform('window', cout * cin, window, params, last, adapter),
     ],
   }

@@ -1,6 +1,6 @@
 import { FoveaError } from '../../gpu/errors.ts'
 import type { Kernel } from '../../gpu/kernel.ts'
-import type { Storage } from '../../gpu/storage.ts'
+import { Storage } from '../../gpu/storage.ts'
 import { type Rehearsal, tunerOf } from '../../gpu/tuner.ts'
 import { addInto } from '../accumulate.ts'
 import { type ConvPlan, planConv2d } from '../conv2d/plan.ts'
@@ -15,6 +15,7 @@ import type {
 import type { Device } from '../device.ts'
 import { copyTensor } from '../move.ts'
 import { Run } from '../op.ts'
+import type { Cotangents } from '../tape.ts'
 import { type Span, Tensor } from '../tensor.ts'
 import { convKernels, cpuPlans } from './conv2d_kernels.ts'
 
@@ -93,14 +94,14 @@ function rehearse(device: Device, shape: ConvShape, half: boolean): Rehearsal<Co
   }
 }
 
-/** Plans one part of a convolution and runs the variant that the tuner chose. */
+/** Plans one part of a convolution and runs the variant that the tuner chose, which is returned. */
 export function runConv(
   run: Run,
   part: keyof ConvPlan,
   shape: ConvShape,
   epilogue: ConvEpilogue,
   buffers: ConvBuffers,
-): void {
+): ConvVariant {
   const { device } = run
   const half = Object.values(buffers).some((b) => b instanceof Tensor && b.dtype === 'float16')
   const request = { part, shape, epilogue, half }
@@ -124,12 +125,48 @@ export function runConv(
     planOf(device, { ...request, epilogue }).find((v) => v.name === chosen.name)!
   if (written || !(output instanceof Tensor && output.channels)) {
     runConvVariant(run, read || written ? replanned(placed) : chosen, buffers, flops)
-    return
+    return chosen
   }
   const dense = run.empty(output.shape, output.dtype)
   runConvVariant(run, replanned({ ...placed, accumulate: false }), { ...buffers, [to]: dense }, flops)
   if (epilogue.accumulate) addInto(output, dense)
   else copyTensor(run, dense, output)
+  return chosen
+}
+
+/**
+ * Gradients of weight and bias, inputs 1 and 2 of an op, where they are wanted: added where they lie, or returned. Most
+ * kernels for the weight sum up `biasOf` beside it, which they read anyhow; else that is a launch of its own.
+ */
+export function runWeightGrads(
+  run: Run,
+  shape: ConvShape,
+  buffers: ConvBuffers,
+  biasOf: 'x' | 'dy',
+  { inputs, needs, sink }: Pick<Cotangents<unknown>, 'inputs' | 'needs' | 'sink'>,
+): (Tensor | undefined)[] {
+  const place = (i: number) => (needs[i] ? (sink(i) ?? run.empty(inputs[i]!.shape)) : undefined)
+  const [dw, db] = [place(1), place(2)]
+  const isSink = (g: Tensor | Storage | undefined) => g instanceof Storage
+  let summed = false
+  if (dw) {
+    const sums = db && isSink(dw) === isSink(db) ? biasOf : undefined
+    const variant = runConv(
+      run,
+      'weightGrad',
+      shape,
+      { accumulate: isSink(dw), sums },
+      { ...buffers, dw, ...(sums ? { db } : {}) },
+    )
+    summed = variant.dispatches.some(({ bindings }) => Object.values(bindings).includes('db'))
+  }
+  if (db && !summed) {
+    const { cin, h, w } = shape
+    const ofX = { ...shape, cout: cin, outH: h, outW: w }
+    const dy = buffers[biasOf]!
+    runConv(run, 'biasGrad', biasOf === 'x' ? ofX : shape, { accumulate: isSink(db) }, { dy, db })
+  }
+  return [dw, db].map((g) => (g instanceof Tensor ? g : undefined))
 }
 
 /** What a part reads that may be channels of a larger array, and what it writes. */
