@@ -10,13 +10,23 @@ import {
   WORKGROUP,
 } from './variant.ts'
 
-/** Runs of rows for a sum over `rows`, so that about `wanted` invocations share `outputs` sums. */
+/** Multiply-adds that take a core of lavapipe 0.08 ms, as long as the launch that adds up runs: a run has no fewer. */
+const LEAST_RUN = 2 ** 20
+
+/** At most so many runs for a sum of so many multiply-adds. */
+export const mostRuns = (work: number): number => Math.max(1, Math.floor(work / LEAST_RUN))
+
+/**
+ * Runs of rows for a sum over `rows`, so that about `wanted` invocations share `outputs` sums. `work`: the multiply-adds
+ * that a row is to an invocation.
+ */
 export function split(
   rows: number,
   outputs: number,
   wanted: number,
+  work = LEAST_RUN,
 ): { splits: number; rowsPerSplit: number } {
-  const aim = Math.min(rows, Math.max(1, Math.ceil(wanted / outputs)))
+  const aim = Math.min(mostRuns(rows * work), rows, Math.max(1, Math.ceil(wanted / outputs)))
   const rowsPerSplit = Math.ceil(rows / aim)
   return { splits: Math.ceil(rows / rowsPerSplit), rowsPerSplit }
 }
