@@ -111,7 +111,12 @@ export function productWeightGrad(s: ConvShape, adapter: ConvAdapter, epilogue: 
   if (!isProduct(s, adapter)) return undefined
   const [pixels, n] = [s.outH * s.outW, windows ? 4 * s.cin : s.cin]
   const size = { m: s.cout, n, k: pixels, batch: 1, axes: oneAxis(1, 0, 0), transposeB: true }
-  const sum = { images: s.n, stepA: s.cout * pixels, stepB: n * pixels, splits: runs(s.cout, n, s.n * pixels) }
+  const sum = {
+    images: s.n,
+    stepA: s.cout * pixels,
+    stepB: n * pixels,
+    splits: runs(s.cout, n, s.n * pixels),
+  }
   const summed = epilogue.sums === (windows ? 'x' : 'dy') ? 0 : undefined
   const product = { ...size, ...sum, summed, ...(windows ? { windowsWidth: s.outW } : {}) }
   return productVariant({ a: 'dy', b: 'x', y: 'dw' }, product, adapter, epilogue)

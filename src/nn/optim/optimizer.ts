@@ -8,6 +8,8 @@ import type { GradScaler } from './grad-scaler.ts'
 import { groupParameters, type ParameterGroup } from './groups.ts'
 
 const kernels = kernel('optimizer', source)
+/** A load of four costs a CPU driver twice one of one. */
+const wide = kernel('optimizer@wide', source.replace('alias value = f32', 'alias value = vec4f'))
 
 /** Uniforms of kernels/optimizer.wgsl that a rule does not use. */
 const UNUSED = {
@@ -117,12 +119,14 @@ export abstract class Optimizer {
       if (m) bindings.m = m
       if (v) bindings.v = v
       if (scaler) bindings.progress = this.#progress
+      const fours = group.length % 4 === 0
+      const count = fours ? group.length / 4 : group.length
       this.device.launch(`${this.name} step`, {
-        kernel: kernels,
+        kernel: fours ? wide : kernels,
         entry: scaler ? `${this.entry}_scaled` : this.entry,
         bindings,
-        params: () => ({ ...UNUSED, count: group.length, lr: this.lr, ...this.uniforms() }),
-        threads: group.length,
+        params: () => ({ ...UNUSED, count, lr: this.lr, ...this.uniforms() }),
+        threads: count,
       })
     }
   }
