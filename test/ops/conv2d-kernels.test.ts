@@ -248,6 +248,51 @@ test.each(['float32', 'float16'] as const)(
   },
 )
 
+test.each(['winograd', 'winograd2x2'])(
+  'both gradients by %s together are those of each alone',
+  async (name) => {
+    const device = await testDevice()
+    const adapter = convAdapter(device)
+    if (!lanes(adapter)) return
+    for (const [n, cin, h, w, cout, accumulate] of [
+      [2, 17, 9, 12, 19, true],
+      [1, 40, 8, 8, 33, false],
+      [3, 16, 3, 4, 20, true],
+    ] as const) {
+      const s = conv2dShape([n, cin, h, w], [cout, cin, 3, 3], { padding: 1 })
+      const epilogues = { inputGrad: { accumulate }, weightGrad: { accumulate: true, sums: 'dy' } } as const
+      const plan = planConv2d(s, adapter, epilogues)
+      const alone = (['inputGrad', 'weightGrad'] as const).map(
+        (part) => plan[part].find((v) => v.name === name)!,
+      )
+      const together = adapter.cpuPlans!.gradients(s, adapter, [name, name], epilogues)!
+      const random = (shape: number[], seed: number) => device.tensor(randomValues(shape, seed), shape)
+      const buffers = {
+        x: random([n, cin, h, w], 1),
+        weight: random([cout, cin, 3, 3], 2),
+        dy: random([n, cout, h, w], 3),
+      }
+      const results = await Promise.all(
+        [alone, [together]].map((variants) => {
+          const run = new Run(device, 'variant')
+          const out = {
+            dx: device.ones([n, cin, h, w]),
+            dw: device.ones([cout, cin, 3, 3]),
+            db: device.ones([cout]),
+          }
+          for (const v of variants) runConvVariant(run, v, { ...buffers, ...out }, 0)
+          run.finish([])
+          return Promise.all(Object.values(out).map((t) => t.data()))
+        }),
+      )
+      expect(results[1]).toEqual(results[0])
+      for (const t of Object.values(buffers)) t.dispose()
+      expect(adapter.cpuPlans!.gradients(s, adapter, [name, 'lanes3x3'], epilogues)).toBeUndefined()
+    }
+    await device.checkGuards()
+  },
+)
+
 /** Whether all kernels of a variant have a form for activations in float16, or touch none. */
 const hasHalfForm = ({ dispatches }: ConvVariant): boolean =>
   dispatches.every(({ file, entry, bindings }) => {

@@ -47,6 +47,13 @@ export interface CpuPlans {
     epilogue: ConvEpilogue,
   ): (ConvVariant | undefined)[]
   best(part: ConvPart, s: ConvShape, adapter: ConvAdapter): string | undefined
+  /** Both gradients together, if there is such a form of the variants of these names: of inputGrad and weightGrad. */
+  gradients(
+    s: ConvShape,
+    adapter: ConvAdapter,
+    names: readonly [string, string],
+    epilogues: { readonly inputGrad: ConvEpilogue; readonly weightGrad: ConvEpilogue },
+  ): ConvVariant | undefined
 }
 
 /** Plans by subgroup matrices; undefined for what does not suit them. */

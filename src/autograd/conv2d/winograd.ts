@@ -3,7 +3,7 @@
  * transform back. A quarter or 4/9 of the multiplications; rounding errors some times those of the direct sum
  * (docs/kernels-convolution.md), so that it is no default where the direct kernels are as fast.
  */
-import { lanesProduct, oneAxis } from './product.ts'
+import { lanesProduct, oneAxis, type Product } from './product.ts'
 import { withSums } from './split.ts'
 import {
   biasBinding,
@@ -25,25 +25,31 @@ import { type Conv3x3, forward3x3 } from './window3x3.ts'
  * A tile is 4×4 pixels, for F(2×2) four tiles of 2×2 that share what is loaded: places of a transformed one, and the
  * columns that a tile has in the products. `whole`: the place (1, 1) holds the sum of a tile of dy.
  */
-const F4 = { name: 'winograd', places: 36, columns: 1, SMALL: 0, whole: 7 }
-const F2 = { name: 'winograd2x2', places: 16, columns: 4, SMALL: 1, whole: 5 }
+export const F4 = { name: 'winograd', places: 36, columns: 1, SMALL: 0, whole: 7 }
+export const F2 = { name: 'winograd2x2', places: 16, columns: 4, SMALL: 1, whole: 5 }
 type Form = typeof F4
 
+/** With lanes B may begin at `sourceOffset` of its array and m at `offset`, and rows of A be summed up at one place. */
+type Products = Pick<
+  Product,
+  'm' | 'n' | 'k' | 'transposeB' | 'summed' | 'addSums' | 'sourceOffset' | 'offset'
+> & {
+  readonly places: number
+}
+
 /** A batch of products, one a place: `a` (m, k) · `b` (k, n), or (n, k) where it is transposed, gives scratch m. */
-function products(
+export function products(
   [a, b]: readonly [ConvBuffer, ConvBuffer],
-  { places, ...size }: { m: number; n: number; k: number; transposeB?: boolean; places: number },
+  { places, ...size }: Products,
   adapter: ConvAdapter,
-  sums: { summed?: number; addSums?: boolean | undefined } = {},
 ): ConvDispatch {
   const bindings: Record<string, ConvBuffer> = { a, wide_a: a, b, wide_b: b, y: 'scratch:m' }
   const axes = oneAxis(places, 1, 1)
   if (lanes(adapter)) {
-    const product = lanesProduct({ ...size, batch: places, axes, ...sums })
-    const { params, overrides, workgroups } = product
+    const { params, overrides, workgroups } = lanesProduct({ ...size, batch: places, axes })
     const file = 'matmul_lanes'
     const dispatch = { file, entry: file, bindings: { ...bindings, bias: a }, params, overrides, workgroups }
-    return sums.summed === undefined ? dispatch : withSums(dispatch, 1)
+    return size.summed === undefined ? dispatch : withSums(dispatch, 1)
   }
   const { m, n, k, transposeB } = size
   return {
@@ -56,13 +62,13 @@ function products(
   }
 }
 
-const flag = (on: boolean | undefined) => (on ? 1 : 0)
+export const flag = (on: boolean | undefined) => (on ? 1 : 0)
 
 type Numbers = Record<string, number>
 
 /** So many invocations, and behind them in workgroups of their own those that transform weights. */
-function transform(
-  what: 'factors' | 'output' | 'both' | 'window',
+export function transform(
+  what: 'factors' | 'output' | 'both' | 'window' | 'backward' | 'gradients',
   count: number,
   bindings: Record<string, ConvBuffer>,
   params: Numbers,
@@ -76,7 +82,7 @@ function transform(
     file: 'conv2d_winograd',
     entry: `conv2d_winograd_transform_${what}`,
     bindings,
-    params: { ...params, weights: before },
+    params: { behind: 0, ...params, weights: before },
     overrides: { ...overrides, WG },
     workgroups: spread(before + Math.ceil(weights / WG)),
   }
@@ -84,7 +90,7 @@ function transform(
 
 type Sizes = Record<'n' | 'cin' | 'cout' | 'outH' | 'outW', number>
 
-function tilesOf({ n, outH, outW }: Sizes) {
+export function tilesOf({ n, outH, outW }: Sizes) {
   const [tilesH, tilesW] = [Math.ceil(outH / 4), Math.ceil(outW / 4)]
   return { tilesH, tilesW, tiles: n * tilesH * tilesW }
 }
@@ -170,6 +176,16 @@ function variant(
   }
 }
 
+/** dw in the transformed places; that of the sums of whole tiles gives the gradient of a bias. */
+export const weightProducts = (
+  { places, columns, whole }: Form,
+  s: Pick<ConvShape, 'cin' | 'cout'> & Sizes,
+  { sums, accumulate }: ConvEpilogue,
+): Products => ({
+  ...{ m: s.cout, n: s.cin, k: columns * tilesOf(s).tiles, transposeB: true, places },
+  ...(sums === 'dy' ? { summed: whole, addSums: accumulate } : {}),
+})
+
 function weightGradVariant(
   form: Form,
   s: ConvShape,
@@ -186,9 +202,8 @@ function weightGradVariant(
   const upstream = { dy: 'dy', dy4: 'dy', upstream: 'scratch:d' } as const
   const vectors = { VEC: inVectors(s), DYVEC: flag(s.outW % 4 === 0) }
   const window = { products: 'scratch:m', transformed: 'dw' } as const
-  const last = { SMALL, ACCUMULATE: flag(epilogue.accumulate) }
+  const last = { SMALL, ADD_WEIGHTS: flag(epilogue.accumulate) }
   const k = columns * tiles
-  const sums = epilogue.sums === 'dy' ? { summed: form.whole, addSums: epilogue.accumulate } : {}
   return {
     name,
     scratch: { d: places * cout * k, v: places * cin * k, m: places * cout * cin },
@@ -201,7 +216,7 @@ function weightGradVariant(
         { SMALL, ...vectors },
         adapter,
       ),
-      products(['scratch:d', 'scratch:v'], { m: cout, n: cin, k, transposeB: true, places }, adapter, sums),
+      products(['scratch:d', 'scratch:v'], weightProducts(form, s, epilogue), adapter),
       transform('window', cout * cin, window, params, last, adapter),
     ],
   }

@@ -4,7 +4,8 @@ import { defineUnaryResult } from '../op.ts'
 import { checkOptions } from '../options.ts'
 import type { Slot } from '../slots.ts'
 import { formatShape, type Shape, type Tensor } from '../tensor.ts'
-import { runConv, runWeightGrads } from './conv2d_run.ts'
+import { runGradients } from './conv2d_gradients.ts'
+import { runConv } from './conv2d_run.ts'
 import { checkActivation, reluGrad } from './fused-relu.ts'
 import { fourSizes, imageShape, type Pair, pair } from './window.ts'
 
@@ -101,18 +102,9 @@ const apply = defineUnaryResult<Attrs>({
     return y
   },
   backward(run, at) {
-    const { inputs, outputs, grads, needs, partial } = at
     const { shape, relu } = at.attrs
-    const [x, weight] = inputs
-    const dy = relu ? reluGrad(run, outputs[0]!, grads[0]!) : grads[0]!
-    let dx: Tensor | undefined
-    if (needs[0]) {
-      const known = partial(0)
-      if (!known) dx = run.empty(x!.shape, x!.dtype)
-      const accumulate = known !== undefined
-      runConv(run, 'inputGrad', shape, { accumulate }, { dy, weight: weight!, dx: known ?? dx! })
-    }
-    return [dx, ...runWeightGrads(run, shape, { x: x!, dy }, 'dy', at)]
+    const dy = relu ? reluGrad(run, at.outputs[0]!, at.grads[0]!) : at.grads[0]!
+    return runGradients(run, shape, dy, at)
   },
 })
 

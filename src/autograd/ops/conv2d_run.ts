@@ -1,6 +1,6 @@
 import { FoveaError } from '../../gpu/errors.ts'
 import type { Kernel } from '../../gpu/kernel.ts'
-import { Storage } from '../../gpu/storage.ts'
+import type { Storage } from '../../gpu/storage.ts'
 import { type Rehearsal, tunerOf } from '../../gpu/tuner.ts'
 import { addInto } from '../accumulate.ts'
 import { type ConvPlan, planConv2d } from '../conv2d/plan.ts'
@@ -15,7 +15,6 @@ import type {
 import type { Device } from '../device.ts'
 import { copyTensor } from '../move.ts'
 import { Run } from '../op.ts'
-import type { Cotangents } from '../tape.ts'
 import { type Span, Tensor } from '../tensor.ts'
 import { convKernels, cpuPlans } from './conv2d_kernels.ts'
 
@@ -94,6 +93,20 @@ function rehearse(device: Device, shape: ConvShape, half: boolean): Rehearsal<Co
   }
 }
 
+const inHalf = (buffers: ConvBuffers): boolean =>
+  Object.values(buffers).some((b) => b instanceof Tensor && b.dtype === 'float16')
+
+/** The variant that the tuner chose. */
+function choose({ device, op }: Run, request: ConvRequest): ConvVariant {
+  const { part, shape, half } = request
+  return tunerOf(device).choose<ConvVariant>({
+    key: convKey(part, shape, half),
+    candidates: planOf(device, request),
+    kernelsOf: ({ dispatches }) => dispatches.map((d) => kernelOf(op, d.file)),
+    rehearse: () => rehearse(device, shape, half),
+  })
+}
+
 /** Plans one part of a convolution and runs the variant that the tuner chose, which is returned. */
 export function runConv(
   run: Run,
@@ -103,14 +116,9 @@ export function runConv(
   buffers: ConvBuffers,
 ): ConvVariant {
   const { device } = run
-  const half = Object.values(buffers).some((b) => b instanceof Tensor && b.dtype === 'float16')
+  const half = inHalf(buffers)
   const request = { part, shape, epilogue, half }
-  const chosen = tunerOf(device).choose<ConvVariant>({
-    key: convKey(part, shape, half),
-    candidates: planOf(device, request),
-    kernelsOf: ({ dispatches }) => dispatches.map((d) => kernelOf(run.op, d.file)),
-    rehearse: () => rehearse(device, shape, half),
-  })
+  const chosen = choose(run, request)
   const flops = part === 'biasGrad' ? shape.n * shape.cout * shape.outH * shape.outW : convFlops(shape)
   const [from, to] = ENDS[part]
   const output = buffers[to]
@@ -134,39 +142,24 @@ export function runConv(
   return chosen
 }
 
-/**
- * Gradients of weight and bias, inputs 1 and 2 of an op, where they are wanted: added where they lie, or returned. Most
- * kernels for the weight sum up `biasOf` beside it, which they read anyhow; else that is a launch of its own.
- */
-export function runWeightGrads(
+/** Runs both gradients in the launches that they share, where the variants that the tuner chose have such a form. */
+export function runTogether(
   run: Run,
   shape: ConvShape,
+  { inputGrad, weightGrad }: { inputGrad: ConvEpilogue; weightGrad: ConvEpilogue },
   buffers: ConvBuffers,
-  biasOf: 'x' | 'dy',
-  { inputs, needs, sink }: Pick<Cotangents<unknown>, 'inputs' | 'needs' | 'sink'>,
-): (Tensor | undefined)[] {
-  const place = (i: number) => (needs[i] ? (sink(i) ?? run.empty(inputs[i]!.shape)) : undefined)
-  const [dw, db] = [place(1), place(2)]
-  const isSink = (g: Tensor | Storage | undefined) => g instanceof Storage
-  let summed = false
-  if (dw) {
-    const sums = db && isSink(dw) === isSink(db) ? biasOf : undefined
-    const variant = runConv(
-      run,
-      'weightGrad',
-      shape,
-      { accumulate: isSink(dw), sums },
-      { ...buffers, dw, ...(sums ? { db } : {}) },
-    )
-    summed = variant.dispatches.some(({ bindings }) => Object.values(bindings).includes('db'))
-  }
-  if (db && !summed) {
-    const { cin, h, w } = shape
-    const ofX = { ...shape, cout: cin, outH: h, outW: w }
-    const dy = buffers[biasOf]!
-    runConv(run, 'biasGrad', biasOf === 'x' ? ofX : shape, { accumulate: isSink(db) }, { dy, db })
-  }
-  return [dw, db].map((g) => (g instanceof Tensor ? g : undefined))
+): ConvVariant | undefined {
+  const { device } = run
+  const { dx } = buffers
+  const half = inHalf(buffers)
+  const nameOf = (part: 'inputGrad' | 'weightGrad', epilogue: ConvEpilogue) =>
+    choose(run, { part, shape, epilogue, half }).name
+  const names = [nameOf('inputGrad', inputGrad), nameOf('weightGrad', weightGrad)] as const
+  const { offset, gap } = dx instanceof Tensor ? dx.span : { offset: 0, gap: 0 }
+  const epilogues = { inputGrad: { ...inputGrad, offset, gap }, weightGrad }
+  const variant = cpuPlans()?.gradients(shape, convAdapter(device, half), names, epilogues)
+  if (variant) runConvVariant(run, variant, buffers, convFlops(shape))
+  return variant
 }
 
 /** What a part reads that may be channels of a larger array, and what it writes. */
@@ -200,7 +193,7 @@ function kernelOf(op: string, file: string): Kernel {
   return known
 }
 
-/** Launches a variant's dispatches; `flops` are credited to its busiest one. */
+/** Launches a variant's dispatches; `flops` are credited to each that multiplies: not what rearranges or adds up. */
 export function runConvVariant(run: Run, variant: ConvVariant, buffers: ConvBuffers, flops: number): void {
   const scratch = new Map<string, Tensor>()
   for (const [name, floats] of Object.entries(variant.scratch)) {
@@ -211,8 +204,7 @@ export function runConvVariant(run: Run, variant: ConvVariant, buffers: ConvBuff
     if (!found) throw new FoveaError(`${run.op}: variant ${variant.name} wants an unknown buffer '${buffer}'`)
     return found
   }
-  const main = mainDispatch(variant)
-  variant.dispatches.forEach(({ file, entry, bindings, params, overrides, workgroups }, i) => {
+  variant.dispatches.forEach(({ file, entry, bindings, params, overrides, workgroups }) => {
     run.launch({
       kernel: kernelOf(run.op, file),
       entry,
@@ -221,7 +213,7 @@ export function runConvVariant(run: Run, variant: ConvVariant, buffers: ConvBuff
       params,
       overrides,
       workgroups,
-      flops: i === main ? flops : 0,
+      flops: /transform|patches|reduce/.test(entry) ? 0 : flops,
     })
   })
 }
@@ -238,10 +230,4 @@ function isInPlace(
   if (buffer === 'y' || buffer === 'dx') return true
   const source = Object.values(bindings).includes('x') ? 'x' : 'dy'
   return buffer === source && 'sourceOffset' in params
-}
-
-/** The dispatch that multiplies: not one of those that rearrange before it or add up behind it. */
-function mainDispatch({ dispatches }: ConvVariant): number {
-  const i = dispatches.findIndex((d) => !/transform|pack|reduce/.test(d.entry))
-  return Math.max(0, i)
 }
