@@ -11,15 +11,17 @@ import {
   type ConvBuffer,
   type ConvDispatch,
   type ConvEpilogue,
+  type ConvPart,
   type ConvShape,
   type ConvVariant,
+  type LoadedPlans,
   lanes,
   placeParams,
   spread,
   tileWorkgroup,
   WORKGROUP,
 } from './variant.ts'
-import { type Conv3x3, forward3x3 } from './window3x3.ts'
+import { type Conv3x3, forward3x3, inputGrad3x3 } from './window3x3.ts'
 
 /**
  * A tile is 4×4 pixels, for F(2×2) four tiles of 2×2 that share what is loaded: places of a transformed one, and the
@@ -122,10 +124,6 @@ function suited(c: Sizes, adapter: ConvAdapter): string | undefined {
   return paysSmall(c, adapter) ? F2.name : undefined
 }
 
-/** The form that is faster than the direct kernels, if one is. */
-export const suitedWinograd = (c: Conv3x3 | undefined, adapter: ConvAdapter): string | undefined =>
-  c && suited(c.params, adapter)
-
 /** Padding 1 and rows of whole vec4fs. */
 const inVectors = ({ padW, w }: { padW: number; w: number }) => flag(padW === 1 && w % 4 === 0)
 
@@ -222,9 +220,19 @@ function weightGradVariant(
   }
 }
 
-/** F(4×4) and F(2×2), where they fit. */
-export const winograd = (c: Conv3x3 | undefined, adapter: ConvAdapter, epilogue: ConvEpilogue) =>
-  [F4, F2].map((form) => variant(form, c, adapter, epilogue))
+/** The convolution that gives y, or dx, if it is one of 3×3. */
+const convolution = (part: ConvPart, s: ConvShape) => (part === 'inputGrad' ? inputGrad3x3(s) : forward3x3(s))
 
-export const winogradWeightGrad = (s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) =>
-  [F4, F2].map((form) => weightGradVariant(form, s, adapter, epilogue))
+/** F(4×4) and F(2×2) where they fit, and which is faster than the direct kernels, if one is. */
+export const winogradPlans: LoadedPlans = {
+  variants: (part, s, adapter, epilogue) =>
+    [F4, F2].map((form) =>
+      part === 'weightGrad'
+        ? weightGradVariant(form, s, adapter, epilogue)
+        : variant(form, convolution(part, s), adapter, epilogue),
+    ),
+  best(part, s, adapter) {
+    const c = convolution(part, s)
+    return c && suited(c.params, adapter)
+  },
+}

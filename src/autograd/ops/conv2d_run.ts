@@ -16,7 +16,7 @@ import type { Device } from '../device.ts'
 import { copyTensor } from '../move.ts'
 import { Run } from '../op.ts'
 import { type Span, Tensor } from '../tensor.ts'
-import { convKernels, cpuPlans } from './conv2d_kernels.ts'
+import { convKernels, loadedPlans } from './conv2d_kernels.ts'
 
 export type ConvBuffers = Partial<Record<ConvBuffer, Tensor | Storage>>
 
@@ -33,7 +33,7 @@ export function convAdapter({ adapter, native, matrices }: Device, half = false)
     half,
     ...(smallest ? { subgroupSize: smallest } : {}),
     matrices: matrices?.[half ? 'float16' : 'float32'],
-    cpuPlans: cpuPlans(),
+    ...loadedPlans,
   }
 }
 
@@ -157,7 +157,7 @@ export function runTogether(
   const names = [nameOf('inputGrad', inputGrad), nameOf('weightGrad', weightGrad)] as const
   const { offset, gap } = dx instanceof Tensor ? dx.span : { offset: 0, gap: 0 }
   const epilogues = { inputGrad: { ...inputGrad, offset, gap }, weightGrad }
-  const variant = cpuPlans()?.gradients(shape, convAdapter(device, half), names, epilogues)
+  const variant = loadedPlans.cpuPlans?.gradients(shape, convAdapter(device, half), names, epilogues)
   if (variant) runConvVariant(run, variant, buffers, convFlops(shape))
   return variant
 }
