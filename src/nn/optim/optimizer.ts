@@ -8,8 +8,6 @@ import type { GradScaler } from './grad-scaler.ts'
 import { groupParameters, type ParameterGroup } from './groups.ts'
 
 const kernels = kernel('optimizer', source)
-/** A load of four costs a CPU driver twice one of one. */
-const wide = kernel('optimizer@wide', source.replace('alias value = f32', 'alias value = vec4f'))
 
 /** Uniforms of kernels/optimizer.wgsl that a rule does not use. */
 const UNUSED = {
@@ -119,10 +117,9 @@ export abstract class Optimizer {
       if (m) bindings.m = m
       if (v) bindings.v = v
       if (scaler) bindings.progress = this.#progress
-      const fours = group.length % 4 === 0
-      const count = fours ? group.length / 4 : group.length
+      const count = Math.ceil(group.length / 4)
       this.device.launch(`${this.name} step`, {
-        kernel: fours ? wide : kernels,
+        kernel: kernels,
         entry: scaler ? `${this.entry}_scaled` : this.entry,
         bindings,
         params: () => ({ ...UNUSED, count, lr: this.lr, ...this.uniforms() }),
