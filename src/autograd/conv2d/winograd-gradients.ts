@@ -1,6 +1,7 @@
 /**
  * Both gradients of a layer by Winograd in four launches instead of six, and dy is read once. What both transform lies in
- * memory at once: for small layers, where launches count.
+ * memory at once: for small layers, where launches count, and not beside activations in float16, which are there to save
+ * memory.
  */
 import {
   type ConvAdapter,
@@ -14,7 +15,7 @@ import { forward3x3, inputGrad3x3 } from './window3x3.ts'
 import { F2, F4, flag, products, tilesOf, transform, weightProducts } from './winograd.ts'
 
 /** Floats of the largest array that is worth it. */
-const LARGEST = 2 ** 22
+const LARGEST = 2 ** 20
 
 /** Of the variants of these names, if both are by one form. */
 export function winogradGradients(
@@ -25,7 +26,8 @@ export function winogradGradients(
 ): ConvVariant | undefined {
   const form = [F4, F2].find(({ name }) => name === ofX && name === ofWeight)
   const c = inputGrad3x3(s)
-  if (!form || !c || !lanes(adapter) || s.padH * s.padW !== 1 || s.w % 4 !== 0) return undefined
+  if (!form || !c || !lanes(adapter) || adapter.half || s.padH * s.padW !== 1 || s.w % 4 !== 0)
+    return undefined
   const { name, places, columns, SMALL } = form
   const { cin, cout } = s
   const { tilesH, tilesW, tiles } = tilesOf(s)
