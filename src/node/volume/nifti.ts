@@ -1,6 +1,6 @@
 import { promisify } from 'node:util'
 import { gunzip } from 'node:zlib'
-import { type Affine, orientVolume, type Volume } from '../../data/volume.ts'
+import { type Affine, type Grid, orientGrid, orientVolume, type Volume } from '../../data/volume.ts'
 import { DataError } from '../../gpu/errors.ts'
 
 /** What is read of a header; nifti-reader-js parses the bytes. */
@@ -91,6 +91,18 @@ export async function readNifti(bytes: Uint8Array, name: string): Promise<Volume
   return orientVolume(values, shape, affineOf(header, sformRows(file, header.littleEndian)), name)
 }
 
+/**
+ * The grid of a NIfTI file from its beginning.
+ *
+ * @param head unpacked, the header at least
+ * @throws DataError as `readNifti`
+ */
+export async function niftiGrid(head: Uint8Array, name: string): Promise<Grid> {
+  const file = ownBuffer(head)
+  const header = await readHeader(file, name)
+  return orientGrid(shapeOf(header, name), affineOf(header, sformRows(file, header.littleEndian)), name)
+}
+
 function shapeOf({ dims }: Header, name: string): [number, number, number] {
   const [rank = 0] = dims
   const sizes = Array.from({ length: Math.max(0, rank) }, (_, i) => dims[i + 1]!)
@@ -148,7 +160,10 @@ async function readHeader(file: ArrayBuffer, name: string): Promise<Header> {
     throw new DataError(`${name}: ${why}`)
   }
   try {
-    return nifti.readHeader(file) as unknown as Header
+    // The header alone: of the extensions behind it nothing is used, and a damaged one would end the reading.
+    const view = new DataView(file)
+    const second = [view.getInt32(0, true), view.getInt32(0)].includes(540)
+    return nifti.readHeader(file.slice(0, second ? 544 : 352)) as unknown as Header
   } catch (cause) {
     throw new DataError(
       `${name}: its NIfTI header cannot be read (${(cause as Error).message}); the file is damaged`,
@@ -159,11 +174,13 @@ async function readHeader(file: ArrayBuffer, name: string): Promise<Header> {
   }
 }
 
+const ownBuffer = (b: Uint8Array): ArrayBuffer =>
+  b.buffer.slice(b.byteOffset, b.byteOffset + b.byteLength) as ArrayBuffer
+
 async function inflate(bytes: Uint8Array, name: string): Promise<ArrayBuffer> {
-  const own = (b: Uint8Array) => b.buffer.slice(b.byteOffset, b.byteOffset + b.byteLength) as ArrayBuffer
-  if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return own(bytes)
+  if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return ownBuffer(bytes)
   try {
-    return own(await promisify(gunzip)(bytes))
+    return ownBuffer(await promisify(gunzip)(bytes))
   } catch (cause) {
     throw new DataError(
       `${name}: the gzip stream cannot be unpacked (${(cause as Error).message}); copy the file again from its source`,
