@@ -65,6 +65,11 @@ export {
   THESIS_AUGMENTATION,
 } from './pipelines/augment.ts'
 export {
+  fillHolesInVolume,
+  keepLargestInVolume,
+  type VolumeConnectivity,
+} from './pipelines/components.ts'
+export {
   cropEndToEnd,
   EndToEndCrops,
   type EndToEndOptions,

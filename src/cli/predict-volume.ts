@@ -10,6 +10,7 @@ import { defaultNormalization, FAT } from '../node/folders.ts'
 import { listFolder } from '../node/pairs.ts'
 import { writeVolume } from '../node/volume/nifti-write.ts'
 import { holdsDicom, readVolume } from '../node/volume/read.ts'
+import { fillHolesInVolume, keepLargestInVolume } from '../pipelines/components.ts'
 import type { MaskScores } from '../pipelines/score-masks.ts'
 import { scoreMask } from '../pipelines/scores.ts'
 import { surfaceScores } from '../pipelines/surface.ts'
@@ -34,6 +35,8 @@ export interface VolumeArguments extends Refinement {
   /** First and last slice that go through the network, from 0 at the bottom. */
   readonly slices?: readonly [first: number, last: number]
   readonly series?: string
+  /** Holes and components slice by slice, instead of in three dimensions. */
+  readonly bySlice?: boolean
   /** A mask to score against. */
   readonly truth?: string
 }
@@ -143,17 +146,24 @@ export async function predictVolume(
         ...(settings.depthChannel ? { depth: (z - first) / (last - first + 1) } : {}),
       },
     )
-  const mask = new Float32Array(depth * plane)
+  const { keepLargest, fillHoles, ...pass } = args
+  const refinement = args.bySlice ? args : pass
+  let mask: Float32Array = new Float32Array(depth * plane)
   for (let z = first; z <= last; z += BATCH) {
     if (io.signal.aborted) throw new Interrupted(`stopped in slice ${z} of ${path}; its mask was not written`)
     const data = Array.from({ length: Math.min(BATCH, last + 1 - z) }, (_, k) => prepare(z + k))
-    const maps = await predictMasks(device, methodOf(entry.method), settings, nets, data, args)
+    const maps = await predictMasks(device, methodOf(entry.method), settings, nets, data, refinement)
     maps.forEach((map, k) => {
       const { height: h, width: w } = data[k]!
       resizeImage(map, [1, h, w], [height, width]).forEach((v, i) => {
         if (v > 0.5) mask[(z + k) * plane + i] = 1
       })
     })
+  }
+  if (!args.bySlice) {
+    // Of filled masks the largest components are kept, as in images.
+    if (fillHoles) mask = fillHolesInVolume(mask, volume.shape)
+    if (keepLargest !== undefined) mask = keepLargestInVolume(mask, volume.shape, { k: keepLargest })
   }
   const out = join(args.out, `${nameOf(path)}_mask.nii.gz`)
   await writeVolume(out, { ...volume, data: mask }, { type: 'uint8' })
@@ -167,13 +177,22 @@ export async function predictVolume(
 }
 
 /** Refuses options that say nothing about what is predicted, and scans that would write the same mask. */
-export function checkVolumes(paths: readonly string[], args: VolumeArguments): void {
+export function checkVolumes(path: string, scans: readonly string[], args: VolumeArguments): void {
   const names = new Map<string, string>()
-  for (const path of paths) {
-    const other = names.get(nameOf(path))
-    if (other) throw new DataError(`${other} and ${path} would write the same mask; predict them apart`)
-    names.set(nameOf(path), path)
+  for (const scan of scans) {
+    const other = names.get(nameOf(scan))
+    if (other) throw new DataError(`${other} and ${scan} would write the same mask; predict them apart`)
+    names.set(nameOf(scan), scan)
   }
-  if (args.truth !== undefined && paths.length !== 1)
-    throw new DataError(`--truth is the mask of one scan, there are ${paths.length}; predict them one by one`)
+  const { window, above, slices, series, bySlice, truth } = args
+  const forScans = { window, above: above === 'black' || undefined, slices, series, bySlice, truth }
+  const given = Object.entries(forScans).find(([, value]) => value !== undefined)
+  if (scans.length === 0 && given) {
+    const option = given[0] === 'bySlice' ? 'by-slice' : given[0]
+    throw new DataError(`--${option}: it is for scans, and ${path} is no scan; leave it out`)
+  }
+  if (bySlice && args.keepLargest === undefined && !args.fillHoles)
+    throw new DataError('--by-slice: it says how --keep-largest and --fill-holes work; pass one of them, too')
+  if (truth !== undefined && scans.length !== 1)
+    throw new DataError(`--truth is the mask of one scan, there are ${scans.length}; predict them one by one`)
 }

@@ -39,6 +39,7 @@ interface PredictArguments extends Refinement {
   readonly above: 'white' | 'black'
   readonly slices?: readonly [number, number]
   readonly series?: string
+  readonly bySlice?: boolean
   readonly truth?: string
 }
 
@@ -67,8 +68,16 @@ export function predictCommand(program: Command, io: Io): void {
         'average with mirror images: left and right, up and down, or both; 2 or 4 passes',
       ).choices(['x', 'y', 'xy']),
     )
-    .option('--keep-largest <k>', 'of each image or slice only the k largest components', count)
-    .option('--fill-holes', 'fill holes of each mask, before the largest components are kept')
+    .option(
+      '--keep-largest <k>',
+      'only the k largest components of each image (4-connected) or scan (6-connected, in three dimensions)',
+      count,
+    )
+    .option(
+      '--fill-holes',
+      'fill what steps along the axes cannot reach from the border, before the largest components are kept',
+    )
+    .option('--by-slice', 'scans: holes and components slice by slice, not in three dimensions')
     .option('--window <low,high>', 'scans: HU of black and white in the images of training', pair('--window'))
     .addOption(
       new Option('--above <colour>', 'scans: what lies over the window; black for slices of fat')
@@ -93,7 +102,7 @@ Examples:
   fovea predict --run runs/demo --dataset lesion photo.jpg --out masks --overlay
   fovea predict --run runs/demo --dataset nuclei data/nuclei --out masks
   fovea predict --run runs/mine new --out masks --flip xy --keep-largest 1 --fill-holes
-  fovea predict --run runs/liver scan.nii.gz --out masks --truth liver.nii.gz
+  fovea predict --run runs/liver scan.nii.gz --out masks --truth liver.nii.gz --keep-largest 1
   fovea predict --run runs/eat dicom/ --window=-200,-30 --above black --slices 12,54 --out masks`,
     )
     .action((path: string, args: PredictArguments) => runPrediction(path, args, io))
@@ -104,7 +113,7 @@ async function runPrediction(path: string, args: PredictArguments, io: Io): Prom
   const settings = { ...run.settings, ...(args.precision ? { precision: args.precision } : {}) }
   const entry = entryNamed(run, args.run, args.dataset)
   const scans = await findVolumes(path)
-  checkVolumes(scans, args)
+  checkVolumes(path, scans, args)
   const files = scans.length > 0 ? [] : await findImages(path)
   refuseSameNames(files)
   const device = recoveringDevice(args.adapter, io)

@@ -217,9 +217,6 @@ export function gridDifferences(image: Grid, mask: Grid): string[] {
   return most > tolerance ? [`position: corners up to ${most.toPrecision(3)} mm apart`] : []
 }
 
-/** Whether two grids agree; see `gridDifferences`. */
-export const sameGrid = (a: Grid, b: Grid): boolean => gridDifferences(a, b).length === 0
-
 /**
  * Refuses a mask that lies on another grid than its image.
  *
