@@ -80,6 +80,9 @@ export async function findVolumes(path: string): Promise<string[]> {
 
 const nameOf = (path: string): string => basename(path).replace(VOLUME, '')
 
+/** Name of the mask of a scan. */
+export const scanMaskOf = (path: string): string => `${nameOf(path)}_mask.nii.gz`
+
 /** HU to what 8-bit images of the window hold: 0 to 255, and 0 below; above 255 or, in slices of fat, 0. */
 function windowed([low, high]: readonly [number, number], above: 'white' | 'black') {
   return (hu: Float32Array): Float32Array => {
@@ -165,7 +168,7 @@ export async function predictVolume(
     if (fillHoles) mask = fillHolesInVolume(mask, volume.shape)
     if (keepLargest !== undefined) mask = keepLargestInVolume(mask, volume.shape, { k: keepLargest })
   }
-  const out = join(args.out, `${nameOf(path)}_mask.nii.gz`)
+  const out = join(args.out, scanMaskOf(path))
   await writeVolume(out, { ...volume, data: mask }, { type: 'uint8' })
   const voxels = mask.reduce((sum, v) => sum + v, 0)
   const millilitres = (voxels * volume.spacing.reduce((a, b) => a * b)) / 1000

@@ -9,6 +9,7 @@ import { writeFileAtomic } from '../node/atomic.ts'
 import { defaultNormalization, FAT } from '../node/folders.ts'
 import { readImage } from '../node/image.ts'
 import { findImages } from '../node/layouts.ts'
+import { refuseToReplace } from '../node/out-folder.ts'
 import { writeMask } from '../node/png.ts'
 import { overlayPng } from '../node/report.ts'
 import type { Precision } from '../pipelines/precision.ts'
@@ -23,7 +24,13 @@ import { entryNamed, readRun } from '../runs/saved-run.ts'
 import type { Settings } from '../runs/settings.ts'
 import type { Io } from './io.ts'
 import { adapterOption, count, precisionOption } from './options.ts'
-import { checkVolumes, findVolumes, type PredictedVolume, predictVolume } from './predict-volume.ts'
+import {
+  checkVolumes,
+  findVolumes,
+  type PredictedVolume,
+  predictVolume,
+  scanMaskOf,
+} from './predict-volume.ts'
 import { runHost } from './progress.ts'
 import { recoveringDevice } from './session.ts'
 
@@ -116,6 +123,7 @@ async function runPrediction(path: string, args: PredictArguments, io: Io): Prom
   checkVolumes(path, scans, args)
   const files = scans.length > 0 ? [] : await findImages(path)
   refuseSameNames(files)
+  await refuseToReplace(path, args.out, [...files.map(maskOf), ...scans.map(scanMaskOf)])
   const device = recoveringDevice(args.adapter, io)
   try {
     io.err(`adapter: ${(await device.get()).adapter.name}\n`)
@@ -170,6 +178,8 @@ function slices(text: string): readonly [number, number] {
 
 /** Name of an image without its folder, its extension and the data sets' `_image`. */
 const nameOf = (file: string): string => parse(file).name.replace(/_image$/, '')
+
+const maskOf = (file: string): string => `${nameOf(file)}_mask.png`
 
 function refuseSameNames(files: readonly string[]): void {
   const seen = new Map<string, string>()
@@ -241,7 +251,7 @@ async function writeOne(
   args: PredictArguments,
 ): Promise<PredictedMask> {
   const name = nameOf(file)
-  const mask = join(args.out, `${name}_mask.png`)
+  const mask = join(args.out, maskOf(file))
   await writeMask(mask, map, { height, width })
   if (args.overlay) {
     // Without a truth, one outline: an empty mask stands in.

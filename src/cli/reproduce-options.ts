@@ -142,6 +142,8 @@ export function scaleOf(args: ReproduceArguments, { full, folds, bySize }: Exper
 /** Folders by the name of the data set. Throws a DataError where a name is none of the experiment's. */
 export function foldersOf(given: readonly string[], { id, data }: Experiment): Map<string, string> {
   const keys = data.map(({ key }) => key)
+  if (keys.length === 0 && given.length > 0)
+    throw new DataError(`--data ${given[0]}: ${id} is about points and takes no images; leave it out`)
   const folders = new Map<string, string>()
   for (const text of given) {
     const at = text.indexOf('=')

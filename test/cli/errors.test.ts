@@ -1,6 +1,6 @@
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { writeMask } from '../../src/node/png.ts'
 import { tempFolder } from '../data/temp.ts'
 import { discFolder, fovea } from './command.ts'
@@ -124,6 +124,66 @@ test('a folder named twice, shares that leave nothing, an image that is not ther
     2,
     expect.stringMatching(/nope\.jpg: no such file or folder can be read .*check the path/),
   ])
+})
+
+describe('--out among images', async () => {
+  const data = await discFolder(join(folder, 'guarded', 'flat'), 5)
+  const patients = join(folder, 'guarded', 'patients')
+  for (const name of ['a', 'b', 'c']) await discFolder(join(patients, name), 1)
+  const other = await discFolder(join(folder, 'guarded-too'), 1)
+  const listing = async (path: string) => (await readdir(path, { recursive: true })).sort()
+
+  test.each([
+    ['the data folder', data, data, /--out .*flat is the data folder itself: .*choose another folder/],
+    ['one that holds it', data, join(folder, 'guarded'), /guarded holds the data folder .*flat: /],
+    [
+      'one inside it, by patient',
+      patients,
+      join(patients, 'run'),
+      /patients\/run lies in the data folder .*patients, whose subfolders are taken for data \(layout patients\)/,
+    ],
+    ['other images', data, other, /guarded-too holds images \(disc0_image\.png, 2 in all\) and is no run/],
+    ['other images, by patient', data, patients, /holds images \(layout patients, 3 in all\) and is no run/],
+    ['a file', data, join(other, 'disc0_image.png'), /disc0_image\.png is a file; name a folder/],
+  ])('%s: refused, and nothing is written', async (_, from, out, message) => {
+    const before = await listing(folder)
+    const { code, err } = await fovea([
+      'train',
+      '--data',
+      from,
+      '--out',
+      out,
+      '--method',
+      'cartesian',
+      ...small,
+    ])
+    expect(code).toBe(2)
+    expect(sentence(err)).toMatch(message)
+    const experiment = ['reproduce', 'table-4.1', '--data', `lesion=${from}`, '--out', out]
+    if (out !== join(other, 'disc0_image.png')) expect((await fovea(experiment)).code).toBe(2)
+    expect(await listing(folder)).toEqual(before)
+  })
+
+  test('a run inside a folder whose subfolders are no data, and the same command again', async () => {
+    const line = ['train', '--data', data, '--out', join(data, 'runs'), '--method', 'cartesian', ...small]
+    for (let i = 0; i < 2; i++) expect((await fovea(line)).code).toBe(0)
+    const before = await readFile(join(data, 'disc1_mask.png'))
+    const predict = (path: string, out: string) =>
+      fovea(['predict', path, '--run', join(data, 'runs'), '--out', out])
+    const whole = await predict(data, data)
+    expect([whole.code, sentence(whole.err)]).toEqual([
+      2,
+      expect.stringMatching(/flat is the folder of the images: their masks would be taken for the truth/),
+    ])
+    const one = await predict(join(data, 'disc1_image.png'), data)
+    expect([one.code, sentence(one.err)]).toEqual([
+      2,
+      expect.stringMatching(/disc1_mask\.png lies beside its image already and may be its truth/),
+    ])
+    expect(await readFile(join(data, 'disc1_mask.png'))).toEqual(before)
+    await cp(join(data, 'disc1_image.png'), join(data, 'runs', 'new.png'))
+    expect((await predict(join(data, 'runs', 'new.png'), join(data, 'runs'))).code).toBe(0)
+  })
 })
 
 test('devices with an adapter that is not there: code 1, the list, and the names to choose from', async () => {
