@@ -11,9 +11,7 @@ import { listFolder } from '../node/pairs.ts'
 import { writeVolume } from '../node/volume/nifti-write.ts'
 import { holdsDicom, readVolume } from '../node/volume/read.ts'
 import { fillHolesInVolume, keepLargestInVolume } from '../pipelines/components.ts'
-import type { MaskScores } from '../pipelines/score-masks.ts'
-import { scoreMask } from '../pipelines/scores.ts'
-import { surfaceScores } from '../pipelines/surface.ts'
+import { type MaskScores, scoreWhole } from '../pipelines/score-masks.ts'
 import { Interrupted } from '../runs/host.ts'
 import { methodOf } from '../runs/methods/index.ts'
 import { imageSizeOf, type Networks } from '../runs/methods/method.ts'
@@ -174,8 +172,7 @@ export async function predictVolume(
   const millilitres = (voxels * volume.spacing.reduce((a, b) => a * b)) / 1000
   if (!truth) return { image: path, mask: out, shape: volume.shape, voxels, millilitres }
   const real = truth.data.map((v) => (v > 0 ? 1 : 0))
-  const surfaces = surfaceScores(mask, real, volume.shape, { spacing: volume.spacing })
-  const scores = { ...scoreMask(mask, real), ...surfaces }
+  const scores = scoreWhole(mask, real, volume.shape, { spacing: volume.spacing })
   return { image: path, mask: out, shape: volume.shape, voxels, millilitres, scores }
 }
 

@@ -14,7 +14,7 @@ import {
   withSources,
 } from '../experiments/results.ts'
 import { type JobResult, readResult, runJobs, type Work } from '../experiments/run.ts'
-import { comparison, shownRows } from '../experiments/tables.ts'
+import { comparison, outlines, shownRows } from '../experiments/tables.ts'
 import { runTimes } from '../experiments/times.ts'
 import { DataError } from '../gpu/errors.ts'
 import { writeFileAtomic } from '../node/atomic.ts'
@@ -215,6 +215,8 @@ function list(args: ReproduceArguments, io: Io): void {
 }
 
 const printed = (experiment: Experiment, results: ExperimentResults): string => {
-  const { title, columns, rows } = comparison(experiment, shownRows(results))
-  return `${title}\n${formatTable(columns, rows)}`
+  const shown = shownRows(results)
+  return [comparison(experiment, shown), ...outlines(experiment, shown)]
+    .map(({ title, columns, rows }) => `${title}\n${formatTable(columns, rows)}`)
+    .join('\n')
 }

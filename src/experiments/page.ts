@@ -7,7 +7,16 @@ import type { Experiment } from './experiment.ts'
 import { agreements, centres, LEVEL, learning, sentenceOf, signed, thesisOf, verdicts } from './findings.ts'
 import { scaleText, sourcesOf, timeText } from './report.ts'
 import type { ExperimentResults } from './results.ts'
-import { across, comparison, missingOf, pValue, quartiles, shownRows, type TextTable } from './tables.ts'
+import {
+  across,
+  comparison,
+  missingOf,
+  outlines,
+  pValue,
+  quartiles,
+  shownRows,
+  type TextTable,
+} from './tables.ts'
 
 /**
  * Writes one page of Markdown from the JSON files of experiments.
@@ -156,7 +165,7 @@ function tablesOf(experiment: Experiment, run: ExperimentResults, drawn: boolean
   const { figures, points } = experiment
   if (points) return [across(experiment, run, 'points')]
   if (figures.includes('share')) return [across(experiment, run, 'share')]
-  if (!drawn) return [comparison(experiment, run)]
+  if (!drawn) return [comparison(experiment, run), ...outlines(experiment, run)]
   return figures.flatMap((figure) => {
     if (figure === 'learning-curves') return [learning(run)]
     if (figure === 'centre-error') return [centres(run)]

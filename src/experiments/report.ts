@@ -8,7 +8,10 @@ import { lines, type Series, scatter, violins } from './charts.ts'
 import { type Experiment, SCORE_TITLES, type ScoreName } from './experiment.ts'
 import type { ExperimentResults, RowResult } from './results.ts'
 import { pictureFile } from './run.ts'
-import { comparison, labelsOf, missingOf, pValue, shownRows } from './tables.ts'
+import { comparison, labelsOf, missingOf, outlines, pValue, shownRows } from './tables.ts'
+
+const OUTLINES =
+  'Distances between the outlines of prediction and truth, in mm where the files tell a spacing, else in px of the scored images. An image in which one of the two masks is empty has none and is not in these means. Boundary IoU: of bands inside the masks along both outlines, 2 % of the diagonal wide.'
 
 const isDone = (row: RowResult): row is RowResult & Required<Pick<RowResult, 'images' | 'scores'>> =>
   row.images !== undefined
@@ -106,6 +109,7 @@ async function reportOf(out: string, experiment: Experiment, results: Experiment
               ? ' The thesis scored polar predictions in polar space against the polar truth: its numbers compare with the column of polar space; the Cartesian scores are those of the masks that a user gets.'
               : ''),
       },
+      ...outlines(experiment, shownRows(results)).map((t) => ({ ...t, note: OUTLINES })),
       ...(tests(results, labels).length > 0
         ? [
             {

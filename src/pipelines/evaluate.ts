@@ -11,6 +11,7 @@ import { type SweepPoint, sweepThresholds } from './fuse.ts'
 import { segmentLocalised } from './localise.ts'
 import { stacksOf } from './losses.ts'
 import { inPrecision, type Precision } from './precision.ts'
+import { type MaskScores, scoreWhole } from './score-masks.ts'
 import { type Scores, scoreMask } from './scores.ts'
 import { type SegmentSeveralOptions, segmentSeveral } from './segment-several.ts'
 import { type SegmentThenSegmentOptions, segmentThenSegment } from './segment-then-segment.ts'
@@ -24,8 +25,10 @@ export interface Evaluated {
   readonly id: string
   /** Patient, where the data set has patients. */
   readonly group: string
-  /** Scores in the space of the images: what a user gets. */
-  readonly scores: Scores
+  /** Scores in the space of the images: what a user gets. Distances are in mm where there is a spacing, else in px. */
+  readonly scores: MaskScores
+  /** Distance between the pixels that were scored, mm. */
+  readonly spacing?: readonly [y: number, x: number]
   /** Scores in polar space against the polar truth, as the thesis's tables have them. Polar methods only. */
   readonly polarScores?: Scores
   /** Distance of the origin used from the truth's centre of mass, pixels. Polar methods only. */
@@ -96,8 +99,10 @@ export async function evaluateCartesian(
 
 function evaluated(sample: Sample, data: SampleData, prediction: Float32Array): Evaluated {
   const { id, group } = sample
-  const { height, width, mask } = data
-  return { id, group, scores: scoreMask(prediction, mask), prediction, height, width }
+  const { height, width, mask, spacing } = data
+  const known = spacing ? { spacing } : {}
+  const scores = scoreWhole(prediction, mask, [height, width], known)
+  return { id, group, scores, ...known, prediction, height, width }
 }
 
 export interface PolarEvaluation extends PolarOptions, InferenceOptions {

@@ -65,6 +65,19 @@ test('a table of the thesis: interrupted, continued, every seed a run, test imag
   expect(again.err).not.toContain('epoch')
   expect((await stat(file)).mtimeMs).toBe(before)
 
+  expect(rows[0].surface).toMatchObject({ unit: 'px', boundaryIou: { mean: expect.any(Number) } })
+  expect(report).toContain('table-4.1: outlines in Cartesian space')
+  expect(again.out).not.toContain('null')
+  // Results from before there were distances: a dash.
+  const kept = await readFile(file, 'utf8')
+  const old = JSON.parse(kept)
+  for (const arm of Object.values(old.scored).flat() as { key: string; surface?: unknown }[])
+    if (arm.key === 'cartesian') delete arm.surface
+  await writeFile(file, JSON.stringify(old))
+  const dashes = await fovea([...line, '--report-only'])
+  await writeFile(file, kept)
+  expect(dashes.out).toMatch(/outlines in Cartesian space\n.*\n.*\nlesion, U-Net, Cartesian +– +– +– +– +–\n/)
+
   // A run of an experiment is a run of fovea train.
   const evaluated = await fovea(['evaluate', '--run', join(runs, first!), '--json'])
   const { dice } = JSON.parse(evaluated.out).datasets[0].methods[0].cartesian

@@ -178,7 +178,12 @@ describe('scans', () => {
     expect(loaded.mask.reduce((a, b) => a + b)).toBe(8)
     const again = await openDataset(folder, options)
     expect(await again.samples[2]!.load()).toEqual(loaded)
-    expect((await openDataset(folder, { size: 2 })).samples[0]!.originalSize).toEqual([4, 4])
+    const halved = (await openDataset(folder, { size: 2 })).samples[0]!
+    expect(halved.originalSize).toEqual([4, 4])
+    expect([loaded.spacing, (await halved.load()).spacing]).toEqual([
+      [1, 1],
+      [2, 2],
+    ])
     const check = await checkFolder(folder)
     expect(check.scans).toBe(2)
     expect(check.sizes).toEqual([{ width: 4, height: 4, count: 2 }])
