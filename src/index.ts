@@ -85,7 +85,12 @@ export {
 } from './pipelines/evaluate.ts'
 export { normaliseFusion, type SweepPoint, sweepThresholds, weighPolar } from './pipelines/fuse.ts'
 export { type HeatmapTaskOptions, heatmapTask } from './pipelines/heatmap-task.ts'
-export { flipAveraged, type Segment, slidingWindow } from './pipelines/inference.ts'
+export {
+  flipAveraged,
+  type Segment,
+  type SlidingWindowOptions,
+  slidingWindow,
+} from './pipelines/inference.ts'
 export {
   type LocalisedResult,
   type LocalisedSegmentation,

@@ -75,6 +75,16 @@ export const precisionOption = (what: string): Option =>
     `${what}: float32, or mixed: activations in float16, for adapters with shader-f16`,
   ).choices(['float32', 'mixed'])
 
+/** Adds the options of sliding-window inference. */
+export const addWindowOptions = (command: Command): Command =>
+  command
+    .option(
+      '--sliding-window <px>',
+      'images in their own size go through in overlapping tiles of this side, averaged; methods cartesian and eat',
+      count,
+    )
+    .option('--overlap <part>', 'of a tile with its neighbour (default: 0.5)', shareOrNone)
+
 /** The options of `fovea train`. */
 export function addTrainOptions(command: Command): Command {
   return command

@@ -18,6 +18,7 @@ import { imageSizeOf, type Networks } from '../runs/methods/method.ts'
 import type { DataEntry } from '../runs/plan.ts'
 import { predictMasks, type Refinement } from '../runs/predict.ts'
 import type { Settings } from '../runs/settings.ts'
+import { checkWindow } from '../runs/sliding-window.ts'
 import type { Io } from './io.ts'
 
 /** Slices in one forward pass. */
@@ -123,6 +124,7 @@ export async function predictVolume(
   const truth = args.truth === undefined ? undefined : await readVolume(args.truth)
   if (truth) assertSameGrid(volume, truth)
   const [depth, height, width] = volume.shape
+  checkWindow(path, { height, width }, settings)
   const [first, last] = args.slices ?? [0, depth - 1]
   if (last >= depth)
     throw new DataError(`--slices ${first},${last}: ${path} has ${depth} slices, 0 to ${depth - 1}`)

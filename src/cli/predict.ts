@@ -7,7 +7,7 @@ import { resizeImage } from '../data/resize.ts'
 import { DataError } from '../gpu/errors.ts'
 import { writeFileAtomic } from '../node/atomic.ts'
 import { defaultNormalization, FAT } from '../node/folders.ts'
-import { readImage } from '../node/image.ts'
+import { readImage, readImageSize } from '../node/image.ts'
 import { findImages } from '../node/layouts.ts'
 import { refuseToReplace } from '../node/out-folder.ts'
 import { writeMask } from '../node/png.ts'
@@ -22,8 +22,9 @@ import type { DataEntry } from '../runs/plan.ts'
 import { predictMasks, type Refinement } from '../runs/predict.ts'
 import { entryNamed, readRun } from '../runs/saved-run.ts'
 import type { Settings } from '../runs/settings.ts'
+import { checkWindow, type WindowArguments, withWindow } from '../runs/sliding-window.ts'
 import type { Io } from './io.ts'
-import { adapterOption, count, precisionOption } from './options.ts'
+import { adapterOption, addWindowOptions, count, precisionOption } from './options.ts'
 import {
   checkVolumes,
   findVolumes,
@@ -34,7 +35,7 @@ import {
 import { runHost } from './progress.ts'
 import { recoveringDevice } from './session.ts'
 
-interface PredictArguments extends Refinement {
+interface PredictArguments extends Refinement, WindowArguments {
   readonly run: string
   readonly out: string
   readonly dataset?: string
@@ -55,8 +56,7 @@ const BATCH = 8
 
 /** `fovea predict`: masks of new images. */
 export function predictCommand(program: Command, io: Io): void {
-  program
-    .command('predict')
+  addWindowOptions(program.command('predict'))
     .description("write masks of new images and scans, by a run's networks and method")
     .argument(
       '<image, scan or folder>',
@@ -103,12 +103,14 @@ export function predictCommand(program: Command, io: Io): void {
 Polar runs take the origin from the Cartesian network, of centre-heatmap from the heatmap; crops run
 segment-then-segment at full size.
 With a depth channel, a folder is one patient's slices in numeric order.
+With --sliding-window objects must be as large in px as they were in training: for runs on images cut out of larger ones.
 A scan goes through slice by slice; its mask has the scan's own grid.
 
 Examples:
   fovea predict --run runs/demo --dataset lesion photo.jpg --out masks --overlay
   fovea predict --run runs/demo --dataset nuclei data/nuclei --out masks
   fovea predict --run runs/mine new --out masks --flip xy --keep-largest 1 --fill-holes
+  fovea predict --run runs/tiles whole-slides --out masks --sliding-window 256 --overlap 0.5
   fovea predict --run runs/liver scan.nii.gz --out masks --truth liver.nii.gz --keep-largest 1
   fovea predict --run runs/eat dicom/ --window=-200,-30 --above black --slices 12,54 --out masks`,
     )
@@ -117,12 +119,14 @@ Examples:
 
 async function runPrediction(path: string, args: PredictArguments, io: Io): Promise<void> {
   const run = await readRun(args.run)
-  const settings = { ...run.settings, ...(args.precision ? { precision: args.precision } : {}) }
   const entry = entryNamed(run, args.run, args.dataset)
+  const { precision } = args
+  const settings = withWindow({ ...run.settings, ...(precision ? { precision } : {}) }, entry.method, args)
   const scans = await findVolumes(path)
   checkVolumes(path, scans, args)
   const files = scans.length > 0 ? [] : await findImages(path)
   refuseSameNames(files)
+  if (settings.slidingWindow) for (const file of files) checkWindow(file, await readImageSize(file), settings)
   await refuseToReplace(path, args.out, [...files.map(maskOf), ...scans.map(scanMaskOf)])
   const device = recoveringDevice(args.adapter, io)
   try {

@@ -8,6 +8,7 @@ import { BatchLoader } from '../data/loader.ts'
 import type { Module } from '../nn/module.ts'
 import type { EndToEndCrops } from './end-to-end.ts'
 import { type SweepPoint, sweepThresholds } from './fuse.ts'
+import { type SlidingWindowOptions, slidingWindow } from './inference.ts'
 import { segmentLocalised } from './localise.ts'
 import { stacksOf } from './losses.ts'
 import { inPrecision, type Precision } from './precision.ts'
@@ -55,6 +56,11 @@ export interface InferenceOptions {
   readonly precision?: Precision | undefined
 }
 
+export interface CartesianEvaluation extends InferenceOptions {
+  /** Images of any size go through in tiles, one after the other. Left out: whole, and all of one size. */
+  readonly slidingWindow?: SlidingWindowOptions | undefined
+}
+
 async function inBatches<R>(
   samples: readonly Sample[],
   size: number,
@@ -76,19 +82,21 @@ async function inBatches<R>(
 const row = (values: ArrayLike<number>, i: number, length: number): Float32Array =>
   Float32Array.from({ length }, (_, k) => values[i * length + k]!)
 
-/** Plain segmentation: the network on whole images of one size. */
+/** Plain segmentation: the network on images as they are, whole or in tiles. */
 export async function evaluateCartesian(
   device: Device,
   net: Module,
   samples: readonly Sample[],
-  { precision }: InferenceOptions = {},
+  { precision, slidingWindow: tiles }: CartesianEvaluation = {},
 ): Promise<Evaluated[]> {
   net.eval()
-  return inBatches(samples, BATCH, async (batch, data) => {
+  const whole = inference(net, precision)
+  const segment = tiles ? slidingWindow(whole, tiles) : whole
+  return inBatches(samples, tiles ? 1 : BATCH, async (batch, data) => {
     const p = device.noGrad(() =>
       device.scope(() => {
         const { x } = stackSamples(device, data)
-        return inference(net, precision)(x)
+        return segment(x)
       }),
     )
     const values = await p.data()

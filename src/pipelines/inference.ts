@@ -52,19 +52,22 @@ export function flipAveraged(segment: Segment, axes: FlipAxes = 'x'): Segment {
   }
 }
 
+export interface SlidingWindowOptions {
+  /** Side of the tiles, px; smaller images go through whole. */
+  readonly size: Pair
+  /** Part of a tile shared with its neighbour, 0 up to but not 1; 0.5. */
+  readonly overlap?: number
+  /** Tiles in one pass; 16. */
+  readonly batch?: number
+}
+
 /**
  * Sliding-window inference: images larger than what a network was trained on go through it in overlapping tiles of
  * that size; where tiles overlap, their maps are averaged with a Gaussian about each tile's centre.
  *
- * @param options.size side of the tiles, px; smaller images go through whole
- * @param options.overlap part of a tile shared with its neighbour; 0.5
- * @param options.batch tiles in one pass; 16
  * @throws FoveaError when batch is no whole number of at least 1; in use, ShapeError for a size or an overlap that cannot be
  */
-export function slidingWindow(
-  segment: Segment,
-  options: { readonly size: Pair; readonly overlap?: number; readonly batch?: number },
-): Segment {
+export function slidingWindow(segment: Segment, options: SlidingWindowOptions): Segment {
   const { size, overlap = 0.5, batch = 16 } = options
   if (!Number.isInteger(batch) || batch < 1)
     throw new FoveaError(`slidingWindow: batch must be a whole number of at least 1, got ${batch}`)
@@ -78,7 +81,8 @@ export function slidingWindow(
     const maps: Tensor[] = []
     for (let i = 0; i < count; i += batch) {
       const ends = [Math.min(i + batch, count), ...tiles.shape.slice(1)]
-      maps.push(segment(slice(tiles, { starts: [i, 0, 0, 0], ends })))
+      // What a pass makes on its way is freed before the next: an image may have hundreds of tiles.
+      maps.push(x.device.scope(() => segment(slice(tiles, { starts: [i, 0, 0, 0], ends }))))
     }
     return joinTiles(concat(maps, { axis: 0 }), grid)
   }

@@ -71,7 +71,9 @@ export async function planOne(
   const method = methodFor(whole, settings)
   const view = viewOf(method, settings)
   const dataset =
-    view.size === undefined ? whole : await open(folder, { ...view, channels: coloursOf(whole, settings) })
+    view.size === undefined && !view.range
+      ? whole
+      : await open(folder, { ...view, channels: coloursOf(whole, settings) })
   return { name, folder: resolve(folder), method, dataset, ...split(folder, dataset.samples, settings) }
 }
 

@@ -39,6 +39,8 @@ export interface Settings {
   readonly box?: 'soft'
   /** Left out: float32. */
   readonly precision?: Precision
+  /** Of scoring and predicting alone, never kept with a run: images go through in tiles of this side, px. */
+  readonly slidingWindow?: { readonly size: number; readonly overlap: number }
   /** Shares of the groups (patients or images) that are held out. */
   readonly validation: number
   readonly test: number

@@ -30,6 +30,7 @@ export const eat: Method = {
   title: 'trains a network for the pericardium; epicardial fat is what inside it is in −200…−30 HU',
   arms: ['pericardium', 'eat'],
   range: 'fat',
+  tiled: true,
   networks: (settings) => [
     {
       ...cartesianNetwork(settings),
