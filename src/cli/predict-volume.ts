@@ -4,7 +4,7 @@ import type { Device } from '../autograd/device.ts'
 import { prepareSample, type SampleData } from '../data/dataset.ts'
 import type { NormalizationName } from '../data/normalize.ts'
 import { resizeImage } from '../data/resize.ts'
-import { assertSameGrid } from '../data/volume.ts'
+import { assertSameGrid, type Volume } from '../data/volume.ts'
 import { DataError } from '../gpu/errors.ts'
 import { defaultNormalization, FAT } from '../node/folders.ts'
 import { listFolder } from '../node/pairs.ts'
@@ -111,16 +111,24 @@ function normalizationFor(path: string, entry: DataEntry, args: VolumeArguments)
   return trained
 }
 
+interface VolumeWork {
+  /** What the path holds. */
+  readonly volume: Volume
+  readonly entry: DataEntry
+  readonly settings: Settings
+  readonly args: VolumeArguments
+  readonly io: Io
+}
+
 /** Slices of a volume through the run's networks, and back as a mask on the volume's own grid. */
 export async function predictVolume(
   device: Device,
   nets: Networks,
   path: string,
-  { entry, settings, args, io }: { entry: DataEntry; settings: Settings; args: VolumeArguments; io: Io },
+  { volume, entry, settings, args, io }: VolumeWork,
 ): Promise<PredictedVolume> {
   const colours = entry.channels - (settings.depthChannel ? 1 : 0)
   const normalize = normalizationFor(path, entry, args)
-  const volume = await readVolume(path, args.series === undefined ? {} : { series: args.series })
   const truth = args.truth === undefined ? undefined : await readVolume(args.truth)
   if (truth) assertSameGrid(volume, truth)
   const [depth, height, width] = volume.shape

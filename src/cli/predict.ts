@@ -12,6 +12,7 @@ import { findImages } from '../node/layouts.ts'
 import { refuseToReplace } from '../node/out-folder.ts'
 import { writeMask } from '../node/png.ts'
 import { overlayPng } from '../node/report.ts'
+import { readVolume } from '../node/volume/read.ts'
 import type { Precision } from '../pipelines/precision.ts'
 import type { MaskScores } from '../pipelines/score-masks.ts'
 import { Interrupted } from '../runs/host.ts'
@@ -34,6 +35,7 @@ import {
 } from './predict-volume.ts'
 import { runHost } from './progress.ts'
 import { recoveringDevice } from './session.ts'
+import { Unread } from './unread.ts'
 
 interface PredictArguments extends Refinement, WindowArguments {
   readonly run: string
@@ -126,28 +128,41 @@ async function runPrediction(path: string, args: PredictArguments, io: Io): Prom
   checkVolumes(path, scans, args)
   const files = scans.length > 0 ? [] : await findImages(path)
   refuseSameNames(files)
-  if (settings.slidingWindow) for (const file of files) checkWindow(file, await readImageSize(file), settings)
+  if (settings.slidingWindow)
+    for (const file of files) {
+      const size = await readImageSize(file).catch(() => undefined)
+      // What cannot be read is told when its turn comes.
+      if (size) checkWindow(file, size, settings)
+    }
   await refuseToReplace(path, args.out, [...files.map(maskOf), ...scans.map(scanMaskOf)])
   const device = recoveringDevice(args.adapter, io)
+  // Anew for each device, where one is lost and all begins again.
+  let unread = new Unread()
   try {
     io.err(`adapter: ${(await device.get()).adapter.name}\n`)
     const context: RunContext = { host: runHost(io), out: args.run, settings, device }
     if (scans.length > 0) {
       const volumes = await withNetworks(context, entry, async (gpu, nets) => {
         const made: PredictedVolume[] = []
-        for (const scan of scans)
-          made.push(await predictVolume(gpu, nets, scan, { entry, settings, args, io }))
+        unread = new Unread()
+        for (const scan of scans) {
+          const { series } = args
+          const volume = await unread.read(() => readVolume(scan, series === undefined ? {} : { series }))
+          if (volume) made.push(await predictVolume(gpu, nets, scan, { volume, entry, settings, args, io }))
+        }
         return made
       })
       if (args.json) io.out(`${JSON.stringify({ masks: volumes }, null, 2)}\n`)
       else io.out(volumes.map(described).join(''))
-      return
+      return unread.refuse(scans.length, args.out)
     }
-    const masks = await withNetworks(context, entry, (gpu, nets) =>
-      predictAll(gpu, nets, { files, entry, settings, args, io }),
-    )
+    const masks = await withNetworks(context, entry, (gpu, nets) => {
+      unread = new Unread()
+      return predictAll(gpu, nets, { files, unread, entry, settings, args, io })
+    })
     if (args.json) io.out(`${JSON.stringify({ masks }, null, 2)}\n`)
     else io.out(`${masks.length} ${masks.length === 1 ? 'mask' : 'masks'} in ${args.out}\n`)
+    unread.refuse(files.length, args.out)
   } finally {
     device.close()
   }
@@ -157,9 +172,12 @@ const described = ({ mask, voxels, millilitres, shape, scores }: PredictedVolume
   `${mask}: ${shape.join('×')} voxels, ${voxels} of them inside, ${millilitres.toFixed(1)} ml` +
   `${scores ? `, ${scored(scores)}` : ''}\n`
 
-const scored = ({ dice, iou, hausdorff95, meanSurfaceDistance, boundaryIou }: MaskScores): string =>
-  `DSC ${dice.toFixed(3)}, IoU ${iou.toFixed(3)}, Hausdorff 95 % ${hausdorff95.toFixed(2)} mm, ` +
-  `mean surface distance ${meanSurfaceDistance.toFixed(2)} mm, boundary IoU ${boundaryIou.toFixed(3)}`
+function scored({ dice, iou, hausdorff95, meanSurfaceDistance, boundaryIou }: MaskScores): string {
+  const distances = Number.isFinite(hausdorff95)
+    ? `Hausdorff 95 % ${hausdorff95.toFixed(2)} mm, mean surface distance ${meanSurfaceDistance.toFixed(2)} mm`
+    : 'no distance as one of the two masks is empty'
+  return `DSC ${dice.toFixed(3)}, IoU ${iou.toFixed(3)}, ${distances}, boundary IoU ${boundaryIou.toFixed(3)}`
+}
 
 /** Two numbers in order, from the command line. */
 const pair =
@@ -197,6 +215,7 @@ function refuseSameNames(files: readonly string[]): void {
 
 interface Work {
   readonly files: readonly string[]
+  readonly unread: Unread
   readonly entry: DataEntry
   readonly settings: Settings
   readonly args: PredictArguments
@@ -211,22 +230,26 @@ interface PredictedMask {
 }
 
 async function predictAll(device: Device, nets: Networks, work: Work): Promise<PredictedMask[]> {
-  const { files, entry, settings, args, io } = work
+  const { files, unread, entry, settings, args, io } = work
   const results: PredictedMask[] = []
   for (let i = 0; i < files.length; i += BATCH) {
     if (io.signal.aborted)
       throw new Interrupted(
         `stopped after ${results.length} of ${files.length} masks; those in ${args.out} are whole`,
       )
-    const batch = files.slice(i, i + BATCH)
-    const images = await Promise.all(batch.map((file) => readImage(file)))
-    const data = images.map((image, k) => prepare(image, (i + k) / files.length, entry, settings))
-    const maps = await predictMasks(device, methodOf(entry.method), settings, nets, data, args)
-    for (const [k, file] of batch.entries()) {
-      const [, height, width] = images[k]!.shape
-      const { height: h, width: w } = data[k]!
-      const map = resizeImage(maps[k]!, [1, h, w], [height, width])
-      results.push(await writeOne(file, images[k]!, map, args))
+    const read = await Promise.all(
+      files.slice(i, i + BATCH).map(async (file, k) => {
+        const image = await unread.read(() => readImage(file))
+        return image ? [{ file, image, data: prepare(image, (i + k) / files.length, entry, settings) }] : []
+      }),
+    )
+    const batch = read.flat()
+    const images = batch.map(({ data }) => data)
+    const maps = await predictMasks(device, methodOf(entry.method), settings, nets, images, args)
+    for (const [k, { file, image, data }] of batch.entries()) {
+      const [, height, width] = image.shape
+      const map = resizeImage(maps[k]!, [1, data.height, data.width], [height, width])
+      results.push(await writeOne(file, image, map, args))
     }
     io.err(`${Math.min(i + BATCH, files.length)}/${files.length} images\n`)
   }

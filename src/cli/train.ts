@@ -56,15 +56,15 @@ async function runTraining(args: TrainArguments, io: Io): Promise<void> {
     out,
     plans.map(({ folder, dataset: { layout } }) => ({ folder, layout })),
   )
-  // Before the run folder keeps the settings: with another file the same command shall go on.
+  // Weights and adapter before the run folder keeps the settings: with others of these the same command shall go on.
   if (settings.pretrained) parseSafetensors(await readWeights(settings.pretrained), settings.pretrained)
-  await RunFolder.open(out, { fovea: 1, data: plans.map(entryOf), settings })
   const device = recoveringDevice(args.adapter, io, { tune: args.tune, memoryLimit: args.memory })
   try {
     const activationCheckpointing = args.checkpointActivations ?? false
     const context: RunContext = { host: runHost(io), out, settings, device, activationCheckpointing }
     const adapter = (await device.get()).adapter.name
     io.err(`adapter: ${adapter}\n`)
+    await RunFolder.open(out, { fovea: 1, data: plans.map(entryOf), settings })
     const results: DataResult[] = []
     for (const plan of plans) results.push(await runData(context, plan))
     const seconds = (performance.now() - started) / 1000

@@ -2,6 +2,7 @@ import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { writeMask } from '../../src/node/png.ts'
+import { writeVolume } from '../../src/node/volume/nifti-write.ts'
 import { tempFolder } from '../data/temp.ts'
 import { discFolder, fovea } from './command.ts'
 
@@ -126,6 +127,42 @@ test('a folder named twice, shares that leave nothing, an image that is not ther
   ])
 })
 
+test('files of many that cannot be read: the others get their masks, code 2, and which they are', async () => {
+  const many = join(folder, 'many')
+  const data = await discFolder(join(folder, 'whole'), 11)
+  await mkdir(many)
+  for (let i = 0; i < 11; i++) await cp(join(data, `disc${i}_image.png`), join(many, `m${i}.png`))
+  await writeFile(join(many, 'm10.png'), 'no image')
+  const bytes = await readFile(join(many, 'm2.png'))
+  await writeFile(join(many, 'm2.png'), bytes.subarray(0, bytes.length / 2))
+  const run = join(folder, 'resumed-run')
+  const predict = (path: string, name: string) =>
+    fovea(['predict', path, '--run', run, '--out', join(folder, name), '--json'])
+  const { code, out, err } = await predict(many, 'masks')
+  expect(code).toBe(2)
+  expect(err).toMatch(
+    /fovea: 2 of 11 files cannot be read and have no mask; those of the others are in .*masks:\n {2}.*m2\.png: the PNG cannot be decoded .*\n {2}.*m10\.png: is no image/,
+  )
+  expect(JSON.parse(out).masks).toHaveLength(9)
+  expect(await readdir(join(folder, 'masks'))).toHaveLength(9)
+  const none = await predict(join(many, 'm10.png'), 'no-masks')
+  expect([none.code, sentence(none.err)]).toEqual([
+    2,
+    expect.stringMatching(/^fovea: .*m10\.png: is no image/),
+  ])
+
+  const scans = join(folder, 'scans')
+  await mkdir(scans)
+  await writeFile(join(scans, 'a.nii'), 'no scan')
+  const volume = { shape: [1, 8, 8], spacing: [1, 1, 1], data: new Float32Array(64) } as const
+  const affine = [0, 1, 2, 3].map((r) => [0, 1, 2, 3].map((c) => (r === c ? 1 : 0)))
+  await writeVolume(join(scans, 'b.nii'), { ...volume, affine })
+  const line = ['predict', scans, '--run', run, '--out', join(folder, 'scan-masks'), '--window=-9,9']
+  const some = await fovea(line)
+  expect([some.code, some.out]).toEqual([2, expect.stringMatching(/b_mask\.nii\.gz: 1×8×8 voxels/)])
+  expect(some.err).toMatch(/1 of 2 files cannot be read and have no mask.*\n {2}.*a\.nii: is no volume/)
+})
+
 describe('--out among images', async () => {
   const data = await discFolder(join(folder, 'guarded', 'flat'), 5)
   const patients = join(folder, 'guarded', 'patients')
@@ -216,6 +253,8 @@ test('wrong usage: code 2; an adapter that is not there: code 1', async () => {
   ])
   expect(code).toBe(1)
   expect(sentence(err)).toMatch(/null backend/)
+  // Nor is a run begun whose settings would bind the next command.
+  await expect(readdir(join(folder, 'a'))).rejects.toThrow(/ENOENT/)
 })
 
 test('every command has help with examples', async () => {
