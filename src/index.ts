@@ -111,7 +111,13 @@ export {
   segmentSeveral,
 } from './pipelines/segment-several.ts'
 export { segmentThenSegment } from './pipelines/segment-then-segment.ts'
-export { type SurfaceOptions, type SurfaceScores, surfaceScores } from './pipelines/surface.ts'
+export {
+  type SurfaceOptions,
+  type SurfaceScores,
+  type SurfaceSummary,
+  summarizeSurfaces,
+  surfaceScores,
+} from './pipelines/surface.ts'
 export {
   cartesianTask,
   cropTask,

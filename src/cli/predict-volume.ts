@@ -52,6 +52,8 @@ export interface PredictedVolume {
   readonly scores?: MaskScores
 }
 
+/** Masks that lie beside scans: of LiTS, of AVT, fovea's own. Of a folder they are left out, as masks of images are. */
+const MASK = /(^segmentation-\d+|[._](mask|seg|segmentation))\.(nii(\.gz)?|nrrd)$/i
 const VOLUME = /\.(nii(\.gz)?|nrrd|dcm)$/i
 
 /**
@@ -65,7 +67,12 @@ export async function findVolumes(path: string): Promise<string[]> {
   if (!info) return []
   if (info.isFile()) return VOLUME.test(path) ? [path] : []
   const { files, others } = await listFolder(path)
-  const scans = others.filter((file) => VOLUME.test(file)).map((file) => join(path, file))
+  const volumes = others.filter((file) => VOLUME.test(file))
+  const scans = volumes.filter((file) => !MASK.test(file)).map((file) => join(path, file))
+  if (volumes.length > 0 && scans.length === 0 && files.length === 0)
+    throw new DataError(
+      `${path}: all its scans are masks by their names, such as ${volumes[0]}; name one to predict it`,
+    )
   const slices = files.filter((file) => VOLUME.test(file))
   if (scans.length > 0 && slices.length > 0)
     throw new DataError(

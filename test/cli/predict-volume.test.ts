@@ -138,6 +138,8 @@ test('a DICOM series in, NIfTI out on its grid; a folder of scans', async () => 
   await mkdir(scans)
   await cp(scan, join(scans, 'a.nii.gz'))
   await cp(scan, join(scans, 'b.nii.gz'))
+  // Left out, as masks beside images are.
+  for (const mask of ['a_mask.nii.gz', 'segmentation-1.nii.gz']) await cp(truth, join(scans, mask))
   const both = await fovea(['predict', scans, '--run', run, '--out', out, window, '--json'])
   expect(JSON.parse(both.out).masks.map((m: { voxels: number }) => m.voxels)).toHaveLength(2)
 })

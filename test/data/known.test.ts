@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdir, truncate, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, test, vi } from 'vitest'
@@ -234,6 +234,11 @@ describe('scans', () => {
     }
     const { problems } = await checkFolder(folder)
     const of = (n: number) => problems.find((p) => p.includes(`segmentation-${n}.nii.gz`))
+    const short = join(folder, 'volume-9.nii')
+    await writeVolume(short, image)
+    await writeVolume(join(folder, 'segmentation-9.nii'), mask)
+    await truncate(short, 400)
+    expect((await checkFolder(folder)).problems.join()).toMatch(/volume-9\.nii: truncated: 4×4×5 voxels of/)
     for (const [n, [, problem]] of pairs.entries())
       if (problem) expect(of(n)).toMatch(problem)
       else expect(of(n)).toBeUndefined()

@@ -11,32 +11,32 @@ const HEAD = 65536
 /**
  * The grid of a NIfTI or NRRD file from its header alone, parsed by the libraries that read the file.
  *
- * @throws DataError naming the file when it cannot be read, or its header tells no volume of three axes
+ * @throws DataError naming the file when it cannot be read, its header tells no volume of three axes, or a file that is not
+ *   packed is shorter than its header says
  */
 export async function readVolumeGrid(path: string): Promise<Grid> {
-  const head = await headOf(path)
-  return isNrrd(head) ? nrrdGrid(head, path) : niftiGrid(head, path)
+  const { head, length, packed } = await headOf(path)
+  return isNrrd(head) ? nrrdGrid(head, path, length) : niftiGrid(head, path, packed ? undefined : length)
 }
 
-async function headOf(path: string): Promise<Buffer> {
+/** The beginning of a file, unpacked. */
+async function headOf(path: string): Promise<{ head: Buffer; length: number; packed: boolean }> {
   try {
     const file = await open(path)
     try {
+      const { size: length } = await file.stat()
       const { buffer, bytesRead } = await file.read(Buffer.alloc(HEAD), 0, HEAD, 0)
       const head = buffer.subarray(0, bytesRead)
+      if (head[0] !== 0x1f || head[1] !== 0x8b) return { head, length, packed: false }
       // What was read of a gzip stream ends anywhere.
-      return head[0] === 0x1f && head[1] === 0x8b
-        ? gunzipSync(head, { finishFlush: constants.Z_SYNC_FLUSH })
-        : head
+      return { head: gunzipSync(head, { finishFlush: constants.Z_SYNC_FLUSH }), length, packed: true }
     } finally {
       await file.close()
     }
   } catch (cause) {
     throw new DataError(
       `${path}: cannot be read (${(cause as Error).message}); copy it again from its source`,
-      {
-        cause,
-      },
+      { cause },
     )
   }
 }

@@ -65,22 +65,10 @@ export async function readNifti(bytes: Uint8Array, name: string): Promise<Volume
   const file = await inflate(bytes, name)
   const header = await readHeader(file, name)
   const shape = shapeOf(header, name)
-  const type = TYPES[header.datatypeCode]
-  if (!type) {
-    const what = TYPE_NAMES[header.datatypeCode] ?? `code ${header.datatypeCode}`
-    throw new DataError(
-      `${name}: voxels of NIfTI type ${what} are not read; save it with an integer or float type of up to 64 bits`,
-    )
-  }
-  const offset = header.vox_offset
+  const type = typeOf(header, name)
+  refuseTruncated(header, shape, file.byteLength, name)
   const count = shape[0] * shape[1] * shape[2]
-  if (!(offset >= 0) || offset + count * type.bytes > file.byteLength) {
-    throw new DataError(
-      `${name}: truncated: ${shape.join('×')} voxels of ${type.bytes} bytes from byte ${offset} on need ` +
-        `${offset + count * type.bytes} bytes, the file has ${file.byteLength}; copy it again from its source`,
-    )
-  }
-  const view = new DataView(file, offset)
+  const view = new DataView(file, header.vox_offset)
   // A slope of 0 means: no scaling. So say the standard, and files with NaN there.
   const scaled = Number.isFinite(header.scl_slope) && header.scl_slope !== 0
   const slope = scaled ? header.scl_slope : 1
@@ -91,16 +79,39 @@ export async function readNifti(bytes: Uint8Array, name: string): Promise<Volume
   return orientVolume(values, shape, affineOf(header, sformRows(file, header.littleEndian)), name)
 }
 
+function typeOf({ datatypeCode }: Header, name: string): (typeof TYPES)[number] {
+  const type = TYPES[datatypeCode]
+  if (type) return type
+  throw new DataError(
+    `${name}: voxels of NIfTI type ${TYPE_NAMES[datatypeCode] ?? `code ${datatypeCode}`} are not read; ` +
+      'save it with an integer or float type of up to 64 bits',
+  )
+}
+
+function refuseTruncated(header: Header, shape: readonly number[], length: number, name: string): void {
+  const { vox_offset: offset } = header
+  const { bytes } = typeOf(header, name)
+  const wanted = offset + shape.reduce((n, size) => n * size, bytes)
+  if (offset >= 0 && wanted <= length) return
+  throw new DataError(
+    `${name}: truncated: ${shape.join('×')} voxels of ${bytes} bytes from byte ${offset} on need ` +
+      `${wanted} bytes, the file has ${length}; copy it again from its source`,
+  )
+}
+
 /**
  * The grid of a NIfTI file from its beginning.
  *
  * @param head unpacked, the header at least
+ * @param length bytes of the whole file, where it is not packed
  * @throws DataError as `readNifti`
  */
-export async function niftiGrid(head: Uint8Array, name: string): Promise<Grid> {
+export async function niftiGrid(head: Uint8Array, name: string, length?: number): Promise<Grid> {
   const file = ownBuffer(head)
   const header = await readHeader(file, name)
-  return orientGrid(shapeOf(header, name), affineOf(header, sformRows(file, header.littleEndian)), name)
+  const shape = shapeOf(header, name)
+  if (length !== undefined) refuseTruncated(header, shape, length, name)
+  return orientGrid(shape, affineOf(header, sformRows(file, header.littleEndian)), name)
 }
 
 function shapeOf({ dims }: Header, name: string): [number, number, number] {

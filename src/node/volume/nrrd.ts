@@ -51,38 +51,48 @@ export const isNrrd = (bytes: Uint8Array): boolean =>
  */
 export async function readNrrd(bytes: Uint8Array, name: string): Promise<Volume> {
   const { header, encoding, dataStart } = await parseHeader(bytes, name)
-  const { type } = header
   const sizes = sizesOf(header, name)
-  const reader = READERS[type]
-  if (!reader)
-    throw new DataError(`${name}: NRRD samples of type ${type} are not read; save them as int16 or float`)
+  const reader = readerOf(header, name)
   if (header.dataFile)
     throw new DataError(`${name}: its data lie in another file; save header and data in one .nrrd file`)
   if (header.lineSkip || header.byteSkip)
     throw new DataError(`${name}: an NRRD file with line skip or byte skip is not read; save it anew`)
   const data = await unpack(bytes.subarray(dataStart), encoding, name)
-  const count = sizes[0] * sizes[1] * sizes[2]
-  if (data.byteLength < count * reader.bytes) {
-    throw new DataError(
-      `${name}: truncated: ${sizes.join('×')} samples of ${type} need ${count * reader.bytes} bytes, it has ${data.byteLength}`,
-    )
-  }
+  refuseTruncated(header, sizes, data.byteLength, name)
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength)
   const little = header.endian !== 'big'
-  const values = new Float32Array(count)
-  for (let i = 0; i < count; i++) values[i] = reader.read(view, i * reader.bytes, little)
+  const values = new Float32Array(sizes[0] * sizes[1] * sizes[2])
+  for (let i = 0; i < values.length; i++) values[i] = reader.read(view, i * reader.bytes, little)
   return orientVolume(values, sizes, affineOf(header), name)
+}
+
+function readerOf({ type }: Header, name: string): (typeof READERS)[string] {
+  const reader = READERS[type]
+  if (reader) return reader
+  throw new DataError(`${name}: NRRD samples of type ${type} are not read; save them as int16 or float`)
+}
+
+function refuseTruncated(header: Header, sizes: readonly number[], length: number, name: string): void {
+  const wanted = sizes.reduce((n, size) => n * size, readerOf(header, name).bytes)
+  if (length >= wanted) return
+  throw new DataError(
+    `${name}: truncated: ${sizes.join('×')} samples of ${header.type} need ${wanted} bytes, it has ${length}`,
+  )
 }
 
 /**
  * The grid of an NRRD file from its beginning.
  *
  * @param head the header at least
+ * @param length bytes of the whole file
  * @throws DataError as `readNrrd`
  */
-export async function nrrdGrid(head: Uint8Array, name: string): Promise<Grid> {
-  const { header } = await parseHeader(head, name)
-  return orientGrid(sizesOf(header, name), affineOf(header), name)
+export async function nrrdGrid(head: Uint8Array, name: string, length: number): Promise<Grid> {
+  const { header, encoding, dataStart } = await parseHeader(head, name)
+  const sizes = sizesOf(header, name)
+  if (ENCODINGS[encoding] === 'raw' && !header.dataFile)
+    refuseTruncated(header, sizes, length - dataStart, name)
+  return orientGrid(sizes, affineOf(header), name)
 }
 
 function sizesOf({ sizes }: Header, name: string): [number, number, number] {
