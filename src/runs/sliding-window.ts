@@ -36,6 +36,10 @@ export function withWindow(
     throw new DataError(
       `--sliding-window ${size}: ${title} wants a multiple of ${step}; pass ${Math.ceil(size / step) * step}`,
     )
+  if (overlap !== undefined && size * (1 - overlap) < 1)
+    throw new DataError(
+      `--overlap ${overlap}: tiles of ${size} px would lie less than 1 px apart; pass ${1 - 8 / size} at most`,
+    )
   return { ...settings, slidingWindow: { size, overlap: overlap ?? 0.5 } }
 }
 

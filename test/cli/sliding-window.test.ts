@@ -104,6 +104,9 @@ test('tiles that cannot be', async () => {
     expect(await said(image, run, '--sliding-window', '32', '--overlap', overlap)).toMatch(
       /overlap.*It must be a number of at least 0 and under 1/,
     )
+  expect(await said(image, run, '--sliding-window', '32', '--overlap', '0.98')).toMatch(
+    /--overlap 0.98: tiles of 32 px would lie less than 1 px apart; pass 0.75 at most/,
+  )
   expect(await said(image, run, '--overlap', '0.5')).toMatch(/--overlap 0.5: .*pass --sliding-window, too/)
   expect(await said(image, join(folder, 'polar'), '--sliding-window', '32')).toMatch(
     /--sliding-window: method polar finds its objects in the whole image.* it is for runs of --method cartesian and eat/,
