@@ -59,7 +59,7 @@ override WX: u32 = 8;
 override WY: u32 = 8;
 override ROWS: u32 = 1;    // pixels of a line that one invocation takes
 override EVEN: bool = false; // WX divides the number of lines
-override SINGLE: bool = false; // an invocation has one channel
+override CHANNELS: u32 = 0; // of one invocation, where they are few and known; 0: it counts
 override ALONE: bool = false; // the sums are those of `scatter_alone`
 override INDEXED: u32 = 0; // 1: index[m] names the image of output m; else it is m, or the only one
 override CANVAS: u32 = 0;  // 1: index[m] names the canvas of output m, whose image is m
@@ -110,6 +110,7 @@ fn warp(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   for (var job = id.z; job < params.outputs * params.groups; job += groups.z) {
     let m = divide(job, params.groups);
     let first = job - m * params.groups;
+    let mine = divide(params.channels - first + params.groups - 1u, params.groups);
     let image = image_of(m);
     let source = u32(max(image, 0)) * params.channels;
     var line = line_of(m, id.x);
@@ -121,12 +122,11 @@ fn warp(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
       let p = position(m, &line, u, v);
       let tx = tap_x(p);
       let ty = tap_y(p);
-      var to = (m * params.channels + first) * area + v * params.out_w + u;
-      for (var c = first; c < params.channels; c += params.groups) {
+      let to = v * params.out_w + u;
+      for (var i = 0u; i < select(mine, CHANNELS, CHANNELS != 0u); i++) {
+        let c = first + i * params.groups;
         let value = blend((source + c) * volume, tx, ty);
-        y[to] = elem(select(value, 0.0, (INDEXED != 0u) & (image < 0)));
-        if (SINGLE) { break; }
-        to += params.groups * area;
+        y[(m * params.channels + c) * area + to] = elem(select(value, 0.0, (INDEXED != 0u) & (image < 0)));
       }
     }
   }

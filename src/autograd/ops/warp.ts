@@ -84,6 +84,9 @@ function channelGroups(x: Tensor, a: WarpAttrs): number {
   return Math.min(x.shape[1]!, most)
 }
 
+/** Channels of an invocation up to which the kernel is compiled for their number. */
+const UNROLLED = 4
+
 /** Launch options that the entry points share. */
 function options(x: Tensor, index: Tensor | undefined, a: WarpAttrs) {
   const [n, c, h, w] = x.shape as [number, number, number, number]
@@ -290,6 +293,7 @@ function sample(run: Run, x: Tensor, theta: Tensor, index: Tensor | undefined, a
   const { cpu } = run.device.adapter
   const { lines, length, overrides } = linesOf(cpu, a)
   const { groups } = common.params
+  const each = x.shape[1]! / groups
   run.launch({
     ...common,
     entry: 'warp',
@@ -298,7 +302,7 @@ function sample(run: Run, x: Tensor, theta: Tensor, index: Tensor | undefined, a
       ...common.overrides,
       ...overrides,
       ...runsOf(cpu, lines),
-      SINGLE: groups === x.shape[1] ? 1 : 0,
+      CHANNELS: each <= UNROLLED && x.shape[1]! % groups === 0 ? each : 0,
     },
     threads: pixelThreads(cpu, Math.ceil(length / (cpu ? RUN_ON_CPU : 1)), lines, a.outputs * groups),
   })
