@@ -15,9 +15,10 @@
 // where those are dear and planes many, `scatter_alone` gives each invocation a copy of a plane for itself, and the copies
 // add up to the same bits.
 
-// include: parts/divide.wgsl, parts/over.wgsl, parts/taps.wgsl, parts/warp_maps.wgsl
+// include: parts/divide.wgsl, parts/over.wgsl, parts/taps.wgsl, parts/warp_maps.wgsl, parts/carried_rows.wgsl
 
 alias elem = f32;
+alias elem4 = vec4f;
 
 struct Params {
   images: u32,      // N of x
@@ -54,6 +55,7 @@ struct Params {
 @group(0) @binding(12) var<storage, read> spans: array<vec2u>;              // of each canvas in the index
 @group(0) @binding(13) var<uniform> params: Params;
 @group(0) @binding(14) var<storage, read_write> own_sums: array<vec2i>;     // copies × x
+@group(0) @binding(15) var<storage, read_write> y4: array<elem4>;           // y
 
 override WX: u32 = 8;
 override WY: u32 = 8;
@@ -128,6 +130,39 @@ fn warp(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
         let value = blend((source + c) * volume, tx, ty);
         y[(m * params.channels + c) * area + to] = elem(select(value, 0.0, (INDEXED != 0u) & (image < 0)));
       }
+    }
+  }
+}
+
+fn value_at(at: i32) -> f32 { return f32(x[at]); }
+
+// Boxes for CPU drivers: one invocation four columns of ROWS rows of a crop, where four divides its width.
+@compute @workgroup_size(WX)
+fn crop(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let wide = params.out_w / 4u;
+  if (!EVEN) { if (id.x >= wide) { return; } }
+  for (var plane = id.z; plane < params.outputs * params.channels; plane += groups.z) {
+    let m = divide(plane, params.channels);
+    let image = image_of(m);
+    let base = i32((u32(max(image, 0)) * params.channels + plane - m * params.channels) * params.in_h * params.in_w);
+    let a = tap_x(line_of(m, 4u * id.x).first.xy);
+    let b = tap_x(line_of(m, 4u * id.x + 1u).first.xy);
+    let c = tap_x(line_of(m, 4u * id.x + 2u).first.xy);
+    let d = tap_x(line_of(m, 4u * id.x + 3u).first.xy);
+    let u = Sources(vec4i(a.lo, b.lo, c.lo, d.lo), vec4i(a.hi, b.hi, c.hi, d.hi), vec4f(a.t, b.t, c.t, d.t));
+    let top = theta[4u * m + 1u];
+    let height = theta[4u * m + 3u];
+    var rows = no_rows();
+    for (var k = 0u; k < ROWS; k++) {
+      let v = min(id.y * ROWS + k, params.out_h - 1u);
+      let ty = tap_y(vec2f(0.0, along_box(v, top, height, params.out_h)));
+      var value = vec4f();
+      if (MODE == BILINEAR) {
+        value = four_between(&rows, base, i32(params.in_w), u, ty.lo, ty.hi, ty.t);
+      } else {
+        value = four_at(base + ty.lo * i32(params.in_w), u.low);
+      }
+      y4[(plane * params.out_h + v) * wide + id.x] = elem4(select(value, vec4f(), (INDEXED != 0u) & (image < 0)));
     }
   }
 }

@@ -291,6 +291,17 @@ function sample(run: Run, x: Tensor, theta: Tensor, index: Tensor | undefined, a
   const y = run.empty([a.outputs, x.shape[1]!, ...a.size])
   const common = options(x, index, a)
   const { cpu } = run.device.adapter
+  const [h, w] = a.size
+  if (cpu && a.map === 'crop' && w % 4 === 0) {
+    run.launch({
+      ...common,
+      entry: 'crop',
+      bindings: { x, theta, index: index ?? theta, y4: y },
+      overrides: { ...common.overrides, ...runsOf(cpu, w / 4) },
+      threads: pixelThreads(cpu, Math.ceil(h / RUN_ON_CPU), w / 4, a.outputs * x.shape[1]!),
+    })
+    return y
+  }
   const { lines, length, overrides } = linesOf(cpu, a)
   const { groups } = common.params
   const each = x.shape[1]! / groups
