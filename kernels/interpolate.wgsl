@@ -174,7 +174,7 @@ fn outputs_of(place: i32, axis: Axis) -> vec2i {
   if (axis.a == 0) { return vec2i(0, axis.out - 1); }
   let from_place = select(place - 1, place, params.nearest == 1u);
   var first = 0;
-  if (from_place > 0) { first = max(0, divide_up(from_place * axis.d - axis.b, axis.a)); }
+  if (from_place >= 0) { first = max(0, divide_up(from_place * axis.d - axis.b, axis.a)); }
   let last = divide_up((place + 1) * axis.d - axis.b, axis.a) - 1;
   return vec2i(first, min(last, axis.out - 1));
 }
@@ -190,41 +190,59 @@ fn images_of(p: vec4i) -> vec4i {
   return vec4i(divide(p.x, c), divide(p.y, c), divide(p.z, c), divide(p.w, c));
 }
 
-// One lane a pixel of four planes, for which each weight is computed once.
+// Weights of a column of x in four outputs from `first` on.
+fn weights_from(first: i32, column: i32) -> vec4f {
+  return vec4f(
+    weight(column, source(first, columns())), weight(column, source(first + 1, columns())),
+    weight(column, source(first + 2, columns())), weight(column, source(first + 3, columns())));
+}
+
+// dy of four planes that begin at `base`, summed over rows `is` and up to four columns of weights `along_x`.
+fn sum_over(row: i32, is: vec2i, base: vec4i, columns: i32, along_x: vec4f) -> vec4f {
+  var total = vec4f();
+  for (var i = is.x; i <= is.y; i++) {
+    let along_y = weight(row, source(i, rows()));
+    var rest = along_x;
+    var sum = vec4f();
+    for (var j = 0; j < min(4, columns); j++) {
+      let at = base + (i * params.outW + j);
+      sum += rest.x * vec4f(f32(dy[at.x]), f32(dy[at.y]), f32(dy[at.z]), f32(dy[at.w]));
+      rest = rest.yzwx;
+    }
+    total += along_y * sum;
+  }
+  return total;
+}
+
+override FEW: bool = false; // no column of x goes into more than four of dy
+
+// One lane ROWS pixels of a column of four planes, for which each weight is computed once.
 @compute @workgroup_size(8, 8)
 fn interpolate_grad(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let row = i32(id.y);
   let column = i32(id.x);
-  if (column >= params.w || row >= params.h) { return; }
-  let is = outputs_of(row, rows());
+  let top = i32(id.y) * ROWS;
+  if (column >= params.w || top >= params.h) { return; }
   let js = outputs_of(column, columns());
+  let along_x = weights_from(js.x, column);
   let planes = i32(params.planes);
   let plane = params.outH * params.outW;
   for (var p = 4 * i32(id.z); p < planes; p += 4 * i32(groups.z)) {
-    // Planes beyond the last repeat it; they are summed and not stored.
-    let source_plane = min(vec4i(p) + vec4i(0, 1, 2, 3), vec4i(planes - 1));
-    let base = source_plane * plane + params.from_offset + images_of(source_plane) * params.from_gap;
-    var total = vec4f(0.0);
-    // Four columns of dy at a time, whose weights all rows share.
-    for (var first = js.x; first <= js.y; first += 4) {
-      let count = min(4, js.y - first + 1);
-      let along_x = vec4f(
-        weight(column, source(first, columns())), weight(column, source(first + 1, columns())),
-        weight(column, source(first + 2, columns())), weight(column, source(first + 3, columns())));
-      for (var i = is.x; i <= is.y; i++) {
-        let along_y = weight(row, source(i, rows()));
-        var rest = along_x;
-        var sum = vec4f(0.0);
-        for (var j = 0; j < count; j++) {
-          let at = base + (i * params.outW + first + j);
-          sum += rest.x * vec4f(f32(dy[at.x]), f32(dy[at.y]), f32(dy[at.z]), f32(dy[at.w]));
-          rest = rest.yzwx;
+    // Planes beyond the last repeat it, and store its sums again.
+    let four = min(vec4i(p) + vec4i(0, 1, 2, 3), vec4i(planes - 1));
+    let base = four * plane + params.from_offset + images_of(four) * params.from_gap;
+    for (var row = top; row < min(top + ROWS, params.h); row++) {
+      let is = outputs_of(row, rows());
+      var total = sum_over(row, is, base + js.x, js.y - js.x + 1, along_x);
+      if (!FEW) {
+        for (var first = js.x + 4; first <= js.y; first += 4) {
+          total += sum_over(row, is, base + first, js.y - first + 1, weights_from(first, column));
         }
-        total += along_y * sum;
       }
-    }
-    for (var k = 0; k < min(4, planes - p); k++) {
-      dx[((p + k) * params.h + row) * params.w + column] = elem(total[k]);
+      let to = (four * params.h + row) * params.w + column;
+      dx[to.x] = elem(total.x);
+      dx[to.y] = elem(total.y);
+      dx[to.z] = elem(total.z);
+      dx[to.w] = elem(total.w);
     }
   }
 }
