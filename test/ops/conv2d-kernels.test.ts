@@ -61,6 +61,9 @@ const SHAPES: readonly Row[] = [
   [2, 17, 9, 13, 19, 3, 1, 1, 1, 1],
   [1, 40, 8, 12, 66, 3, 1, 2, 1, 1],
   [3, 16, 6, 5, 20, 3, 1, 0, 1, 1],
+  // Four images of 4×4 a tile, the last tile not full; pairs of flat images, eight columns a tile.
+  [5, 9, 4, 4, 11, 3, 1, 1, 1, 1],
+  [3, 6, 3, 13, 9, 3, 1, 1, 1, 1],
   // Transposed 2×2 as a product.
   [2, 5, 6, 8, 13, 2, 2, 0, 1, 1],
   [1, 9, 8, 24, 16, 2, 2, 0, 1, 1],
