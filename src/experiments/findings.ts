@@ -75,6 +75,8 @@ function outcomeOf({
   if (Math.sign(difference) !== sign)
     return `unclear: the test leans to ${sign > 0 ? 'a gain' : 'a loss'}, the mean the other way`
   if (thesis === undefined) return difference > 0 ? 'better' : 'worse'
+  if (Math.abs(thesis) < NONE)
+    return `${difference > 0 ? 'better' : 'worse'}, where the thesis has no difference`
   return difference > 0 === thesis > 0 ? 'held' : 'the opposite of the thesis'
 }
 
