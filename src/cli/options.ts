@@ -42,7 +42,7 @@ export const seed = number('a whole number of at least 0', (v) => Number.isSafeI
 const side = number('a multiple of 16, in pixels', (v) => Number.isInteger(v) && v >= 16 && v % 16 === 0)
 const notNegative = number('a number of at least 0', (v) => v >= 0 && Number.isFinite(v))
 export const positive = number('a number over 0', (v) => v > 0 && Number.isFinite(v))
-const shareOrNone = number('a number of at least 0 and under 1', (v) => v >= 0 && v < 1)
+export const shareOrNone = number('a number of at least 0 and under 1', (v) => v >= 0 && v < 1)
 export const shareOfAll = number('a number over 0 and up to 1', (v) => v > 0 && v <= 1)
 
 function memory(text: string): number {

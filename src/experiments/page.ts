@@ -111,10 +111,10 @@ function markdown({ columns, rows }: TextTable): string {
   return [line(columns), line(rule), ...rows.map(line)].join('\n')
 }
 
-/** Every effect that the thesis gives numbers for, in one table; of tables without such numbers every one. */
+/** Every effect that the thesis gives numbers for, in one table; of tables without such numbers every one that is theirs. */
 function summary(parts: readonly Part[]): string {
   const rows = parts.flatMap(({ experiment, run }) => {
-    const all = verdicts(experiment, run)
+    const all = verdicts(experiment, run).filter(({ arm }) => !experiment.references?.includes(arm))
     const known = all.filter(({ thesis }) => thesis !== undefined)
     const shown = known.length > 0 || experiment.id.startsWith('fig-') ? known : all
     return shown.map((verdict) => {

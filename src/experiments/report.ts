@@ -190,14 +190,15 @@ function curvesOf({ curves }: ExperimentResults): NonNullable<Report['curves']> 
 export function scaleText({ scale, rows, data }: ExperimentResults): string {
   if (data.length === 0)
     return `Perceptrons of two hidden layers on ${rows[0]!.size}² points inside and outside a disc, ${scale.seeds.length} seeds.`
-  const { features, epochs, batch, lr, schedule, augment, seeds, folds, subset, networks, sigma } = scale
+  const { features, epochs, batch, lr, schedule, augment, seeds, folds, subset, skip, networks, sigma } =
+    scale
   if (rows.some((row) => row.time))
     return `Networks of ${features} features with random weights, an image at a time; a perfect rough mask decides on the crops.`
   const sizes = [...new Set(rows.filter((r) => !r.missing).map((row) => `${row.size}²`))].join(', ')
   return (
     `Run at ${sizes} px, ${features} features, ${epochs === null ? 'epochs by the number of images' : `${epochs} epochs`}, batch ${batch}, ` +
     `learning rate ${lr} (${schedule}), augmentation ${augment}, ${seeds.length === 1 ? `seed ${seeds[0]}` : `seeds ${seeds.join(', ')}`}, ` +
-    `${folds === 0 ? 'one split 80/10/10' : `${folds} folds`}${subset < 1 ? `, ${100 * subset} % of the data` : ''}${sigma ? `, heatmaps of σ ${sigma} px at 256` : ''}${networks ? `; of the networks ${networks.map((n) => kindOf(n).title).join(', ')} alone` : ''}.`
+    `${folds === 0 ? 'one split 80/10/10' : `${folds} folds`}${subset < 1 ? `, ${100 * subset} % of the data` : ''}${skip ? `, after the first ${100 * skip} %` : ''}${sigma ? `, heatmaps of σ ${sigma} px at 256` : ''}${networks ? `; of the networks ${networks.map((n) => kindOf(n).title).join(', ')} alone` : ''}.`
   )
 }
 
