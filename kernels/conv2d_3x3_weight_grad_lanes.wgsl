@@ -6,6 +6,7 @@
 // keeps the two before; of the 4 × 2 runs of four dy each lane loads one and all get it by a shuffle.
 // The columns (of an image, four wide) are dealt out over `splits` sums, which conv2d_reduce adds up; a single one
 // (splits = 1) is written, or with accumulate added, to its place.
+//   …_sums  also Σ dy of each output channel, the gradient of a bias: a run of dy is loaded by one lane
 // VEC as in conv2d_3x3_lanes.
 enable subgroups;
 
@@ -23,8 +24,13 @@ struct Params {
 @group(0) @binding(3) var<storage, read> dy4: array<elem4>;
 @group(0) @binding(4) var<storage, read_write> partial: array<f32>;
 @group(0) @binding(5) var<uniform> params: Params;
+@group(0) @binding(6) var<storage, read_write> dbias: array<f32>;
 
 override VEC: bool = false;
+// Whether the entry point writes them.
+override SUMS: bool = false;
+// Of what a lane loaded.
+var<private> loaded: vec4f;
 
 struct Row { left: f32, middle: vec4f, right: f32 }
 
@@ -81,14 +87,7 @@ fn store(at: i32, t: Taps) {
   store_row(at + 6, t.c);
 }
 
-@compute @workgroup_size(8)
-fn conv2d_3x3_weight_grad_lanes(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(num_workgroups) count: vec3u,
-  @builtin(subgroup_invocation_id) invocation: u32,
-) {
-  let lane = i32(invocation);
-  let index = i32(group.x + group.y * count.x);
+fn weight_grad(index: i32, lane: i32) {
   let ciBlocks = (params.cin + 7) / 8;
   let coBlocks = (params.cout + 3) / 4;
   if (index >= ciBlocks * coBlocks * params.splits) { return; }
@@ -121,6 +120,7 @@ fn conv2d_3x3_weight_grad_lanes(
       let r2 = load(start + 2 * params.w, ix, iy + 2 >= 0 && iy + 2 < params.h);
       let r3 = load(start + 3 * params.w, ix, iy + 3 < params.h);
       let d = load_dy(dyStart, ox, dyChannel < params.cout && oy + dyRow < params.outH);
+      if (SUMS) { loaded += d; }
       t0 = add_rows(t0, subgroupShuffle(d, 0u), r0, r1, r2);
       t0 = add_rows(t0, subgroupShuffle(d, 1u), r1, r2, r3);
       t1 = add_rows(t1, subgroupShuffle(d, 2u), r0, r1, r2);
@@ -142,4 +142,34 @@ fn conv2d_3x3_weight_grad_lanes(
   if (co + 1 < params.cout) { store(to + 9 * params.cin, t1); }
   if (co + 2 < params.cout) { store(to + 18 * params.cin, t2); }
   if (co + 3 < params.cout) { store(to + 27 * params.cin, t3); }
+}
+
+@compute @workgroup_size(8)
+fn conv2d_3x3_weight_grad_lanes(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(subgroup_invocation_id) invocation: u32,
+) {
+  weight_grad(i32(group.x + group.y * count.x), i32(invocation));
+}
+
+@compute @workgroup_size(8)
+fn conv2d_3x3_weight_grad_lanes_sums(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(subgroup_invocation_id) invocation: u32,
+) {
+  let lane = i32(invocation);
+  let index = i32(group.x + group.y * count.x);
+  weight_grad(index, lane);
+  // Two lanes have loaded the rows of a channel, even ones and odd ones.
+  let half = dot(loaded, vec4f(1.0));
+  let sum = half + subgroupShuffleXor(half, 1u);
+  let ciBlocks = (params.cin + 7) / 8;
+  let coBlocks = (params.cout + 3) / 4;
+  let split = index / (ciBlocks * coBlocks);
+  let co = (index / ciBlocks) % coBlocks * 4 + (lane >> 1);
+  if ((index % ciBlocks != 0) | ((lane & 1) != 0) | (split >= params.splits) | (co >= params.cout)) { return; }
+  let to = split * params.cout + co;
+  dbias[to] = sum + select(0.0, dbias[to], params.accumulate != 0u);
 }

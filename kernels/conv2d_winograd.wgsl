@@ -6,6 +6,11 @@
 //   conv2d_winograd_transform_output   y from M, with bias, ReLU, accumulation
 // The gradient of the weight turns the same sum round:  dw = Gᵀ [ Σ_tiles (A dy Aᵀ) ⊙ (Bᵀ x B) ] G
 //   conv2d_winograd_transform_both     V from x and A dy Aᵀ   conv2d_winograd_transform_window   dw from the products
+// Both gradients of a layer, where padding is 1 and rows are whole vec4fs: what each would start with, and what it would
+// end with, is one launch. What belongs to the weight's gradient comes first in V, that of x first in M; the other lies
+// `behind`.
+//   conv2d_winograd_transform_backward   U from weight, V from x and dy, A dy Aᵀ
+//   conv2d_winograd_transform_gradients  dx and dw from M
 // SMALL is F(2×2): a tile is four of 2×2 pixels, upper left to lower right, 16 places each. They lie side by side, as four
 // columns of a product, so that what one of them needs is done for all in a vec4f.
 // TURN reads the weights turned by 180°: with the channels exchanged this is the gradient of x, padding 2 − p.
@@ -18,6 +23,7 @@ struct Params {
   n: i32, cin: i32, h: i32, w: i32,
   cout: i32, outH: i32, outW: i32, padH: i32, padW: i32,
   weightOut: i32, weightIn: i32, tilesH: i32, tilesW: i32, weights: i32, relu: u32, offset: i32, gap: i32,
+  behind: i32,
 }
 @group(0) @binding(0) var<storage, read> x: array<elem>;
 @group(0) @binding(1) var<storage, read> x4: array<elem4>;
@@ -41,6 +47,7 @@ override SMALL: bool = false;
 override TURN: bool = false;
 override BIAS: bool = false;
 override ACCUMULATE: bool = false;
+override ADD_WEIGHTS: bool = false;
 override WG: u32 = 64;
 
 // Six rows, or columns 0 to 3 of them; columns 4 and 5 are the x and y of another one.
@@ -149,7 +156,10 @@ fn transform_input(tile: Tile, index: i32, tiles: i32) {
   let r3 = load(plane, iy + 3, ix);
   let r4 = load(plane, iy + 4, ix);
   let r5 = load(plane, iy + 5, ix);
-  let step = params.cin * tiles;
+  store_tile(r0, r1, r2, r3, r4, r5, index, params.cin * tiles);
+}
+
+fn store_tile(r0: Row, r1: Row, r2: Row, r3: Row, r4: Row, r5: Row, index: i32, step: i32) {
   if (SMALL) {
     store_row_small(0, minus(r0, r2), minus(r2, r4), index, step);
     store_row_small(1, add(r1, r2), add(r3, r4), index, step);
@@ -188,10 +198,11 @@ fn store_weight_small(row: i32, g: vec3f, to: i32, step: i32) {
   factor[at + 3 * step] = g.z;
 }
 
-fn transform_weight(index: i32) {
-  let o = over(index, params.cin);
-  if (o >= params.cout) { return; }
-  let first = o * params.weightOut + (index - o * params.cin) * params.weightIn;
+// Of a convolution with so many channels.
+fn transform_weight(index: i32, cout: i32, cin: i32) {
+  let o = over(index, cin);
+  if (o >= cout) { return; }
+  let first = o * params.weightOut + (index - o * cin) * params.weightIn;
   var top = vec3f(weight[first], weight[first + 1], weight[first + 2]);
   var middle = vec3f(weight[first + 3], weight[first + 4], weight[first + 5]);
   var low = vec3f(weight[first + 6], weight[first + 7], weight[first + 8]);
@@ -229,7 +240,7 @@ fn conv2d_winograd_transform_factors(
 ) {
   let number = i32(group.x + group.y * count.x);
   if (number >= params.weights) {
-    transform_weight((number - params.weights) * i32(WG) + i32(lane));
+    transform_weight((number - params.weights) * i32(WG) + i32(lane), params.cout, params.cin);
     return;
   }
   let index = number * i32(WG) + i32(lane);
@@ -287,7 +298,10 @@ fn transform_upstream(tile: Tile, index: i32, tiles: i32) {
   let b = load_upstream(plane, tile.y + 1, tile.x);
   let c = load_upstream(plane, tile.y + 2, tile.x);
   let d = load_upstream(plane, tile.y + 3, tile.x);
-  let step = params.cout * tiles;
+  store_upstream_tile(a, b, c, d, index, params.cout * tiles);
+}
+
+fn store_upstream_tile(a: vec4f, b: vec4f, c: vec4f, d: vec4f, index: i32, step: i32) {
   if (SMALL) {
     store_upstream_small(0, a, c, index, step);
     store_upstream_small(1, a + b, c + d, index, step);
@@ -321,6 +335,49 @@ fn conv2d_winograd_transform_both(
   if (tile.channel < params.cout) { transform_upstream(tile, index, tiles); }
 }
 
+fn upstream_row(plane: i32, iy: i32, ix: i32) -> Row {
+  let inRow = (iy >= 0) & (iy < params.outH);
+  let start = plane + iy * params.outW + ix;
+  let left = dy_at(start - 1, inRow & (ix > 0));
+  let right = dy_at(start + 4, inRow & (ix + 4 < params.outW));
+  let middle = select(vec4f(), vec4f(dy4[select(0, start / 4, inRow)]), inRow);
+  return Row(vec4f(left, middle.xyz), vec4f(middle.w, right, 0.0, 0.0));
+}
+
+fn middle_of(row: Row) -> vec4f { return vec4f(row.l.yzw, row.h.x); }
+
+// A tile of dy for both gradients: with a pixel around it it is the input of the convolution that gives dx.
+fn transform_upstream_twice(tile: Tile, index: i32, tiles: i32) {
+  let plane = (tile.image * params.cout + tile.channel) * params.outH * params.outW;
+  let r0 = upstream_row(plane, tile.y - 1, tile.x);
+  let r1 = upstream_row(plane, tile.y, tile.x);
+  let r2 = upstream_row(plane, tile.y + 1, tile.x);
+  let r3 = upstream_row(plane, tile.y + 2, tile.x);
+  let r4 = upstream_row(plane, tile.y + 3, tile.x);
+  let r5 = upstream_row(plane, tile.y + 4, tile.x);
+  let step = params.cout * tiles;
+  store_upstream_tile(middle_of(r1), middle_of(r2), middle_of(r3), middle_of(r4), index, step);
+  store_tile(r0, r1, r2, r3, r4, r5, index + select(params.behind, params.behind / 4, SMALL), step);
+}
+
+@compute @workgroup_size(WG)
+fn conv2d_winograd_transform_backward(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let number = i32(group.x + group.y * count.x);
+  if (number >= params.weights) {
+    transform_weight((number - params.weights) * i32(WG) + i32(lane), params.cin, params.cout);
+    return;
+  }
+  let index = number * i32(WG) + i32(lane);
+  let tiles = params.n * params.tilesH * params.tilesW;
+  let tile = tile_of(index, tiles);
+  if (tile.channel < params.cin) { transform_input(tile, index, tiles); }
+  if (tile.channel < params.cout) { transform_upstream_twice(tile, index, tiles); }
+}
+
 // Gᵀ along a row of places: three weights.
 fn window_row(row: i32, at: i32, step: i32) -> vec3f {
   let i = at + row * 6 * step;
@@ -341,10 +398,34 @@ fn window_row_small(row: i32, at: i32, step: i32) -> vec3f {
 
 fn store_window(to: i32, value: vec3f) {
   var w = value;
-  if (ACCUMULATE) { w += vec3f(transformed[to], transformed[to + 1], transformed[to + 2]); }
+  if (ADD_WEIGHTS) { w += vec3f(transformed[to], transformed[to + 1], transformed[to + 2]); }
   transformed[to] = w.x;
   transformed[to + 1] = w.y;
   transformed[to + 2] = w.z;
+}
+
+fn transform_window(index: i32) {
+  let step = params.cout * params.cin;
+  if (index >= step) { return; }
+  let at = index + params.behind;
+  if (SMALL) {
+    let first = window_row_small(0, at, step);
+    let plus = window_row_small(1, at, step) / 2.0;
+    let less = window_row_small(2, at, step) / 2.0;
+    store_window(index * 9, first + (plus + less));
+    store_window(index * 9 + 3, plus - less);
+    store_window(index * 9 + 6, plus + less + window_row_small(3, at, step));
+    return;
+  }
+  let a = window_row(0, at, step);
+  let b = window_row(1, at, step);
+  let c = window_row(2, at, step);
+  let d = window_row(3, at, step);
+  let e = window_row(4, at, step);
+  let f = window_row(5, at, step);
+  store_window(index * 9, a / 4.0 - (b + c) / 6.0 + (d + e) / 24.0);
+  store_window(index * 9 + 3, (c - b) / 6.0 + (d - e) / 12.0);
+  store_window(index * 9 + 6, (d + e - b - c) / 6.0 + f);
 }
 
 @compute @workgroup_size(WG)
@@ -353,27 +434,7 @@ fn conv2d_winograd_transform_window(
   @builtin(num_workgroups) count: vec3u,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let index = i32((group.x + group.y * count.x) * WG + lane);
-  let step = params.cout * params.cin;
-  if (index >= step) { return; }
-  if (SMALL) {
-    let first = window_row_small(0, index, step);
-    let plus = window_row_small(1, index, step) / 2.0;
-    let less = window_row_small(2, index, step) / 2.0;
-    store_window(index * 9, first + (plus + less));
-    store_window(index * 9 + 3, plus - less);
-    store_window(index * 9 + 6, plus + less + window_row_small(3, index, step));
-    return;
-  }
-  let a = window_row(0, index, step);
-  let b = window_row(1, index, step);
-  let c = window_row(2, index, step);
-  let d = window_row(3, index, step);
-  let e = window_row(4, index, step);
-  let f = window_row(5, index, step);
-  store_window(index * 9, a / 4.0 - (b + c) / 6.0 + (d + e) / 24.0);
-  store_window(index * 9 + 3, (c - b) / 6.0 + (d - e) / 12.0);
-  store_window(index * 9 + 6, (d + e - b - c) / 6.0 + f);
+  transform_window(i32((group.x + group.y * count.x) * WG + lane));
 }
 
 // Places 6·row … 6·row + 5 of a tile, already put back along the row: four pixels.
@@ -430,22 +491,17 @@ fn store(to: i32, sum: vec4f, inside: vec4<bool>) {
   if (inside.w) { store_one(to + 3, sum.w); }
 }
 
-@compute @workgroup_size(WG)
-fn conv2d_winograd_transform_output(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(num_workgroups) count: vec3u,
-  @builtin(local_invocation_index) lane: u32,
-) {
-  let index = i32((group.x + group.y * count.x) * WG + lane);
+// A tile of y, which has so many channels.
+fn transform_output(index: i32, channels: i32) {
   let tiles = params.n * params.tilesH * params.tilesW;
   let tile = tile_of(index, tiles);
-  if (tile.channel >= params.cout) { return; }
-  let step = params.cout * tiles;
+  if (tile.channel >= channels) { return; }
+  let step = channels * tiles;
   var sums: Four;
   if (SMALL) { sums = back_small(index, step); } else { sums = back_large(index, step); }
   var add = 0.0;
   if (BIAS) { add = bias[tile.channel]; }
-  let row = (tile.image * params.cout + tile.channel) * params.outH + tile.y;
+  let row = (tile.image * channels + tile.channel) * params.outH + tile.y;
   let to = row * params.outW + tile.x + params.offset + tile.image * params.gap;
   let inside = tile.x + vec4i(0, 1, 2, 3) < vec4i(params.outW);
   let rows = params.outH - tile.y;
@@ -453,4 +509,27 @@ fn conv2d_winograd_transform_output(
   store(to + params.outW, sums.b + add, inside & vec4<bool>(rows > 1));
   store(to + 2 * params.outW, sums.c + add, inside & vec4<bool>(rows > 2));
   store(to + 3 * params.outW, sums.d + add, inside & vec4<bool>(rows > 3));
+}
+
+@compute @workgroup_size(WG)
+fn conv2d_winograd_transform_output(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  transform_output(i32((group.x + group.y * count.x) * WG + lane), params.cout);
+}
+
+@compute @workgroup_size(WG)
+fn conv2d_winograd_transform_gradients(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let number = i32(group.x + group.y * count.x);
+  if (number >= params.weights) {
+    transform_window((number - params.weights) * i32(WG) + i32(lane));
+    return;
+  }
+  transform_output(number * i32(WG) + i32(lane), params.cin);
 }

@@ -72,7 +72,7 @@ export function lanes3x3WeightGrad(
   if (!lanes(adapter) || !forward3x3(s)) return undefined
   const { n, cin, h, w, cout, outH, outW, padH, padW } = s
   const tiles = Math.ceil(cin / 8) * Math.ceil(cout / 4)
-  const { splits, rowsPerSplit: columnsPerSplit } = split(n * Math.ceil(outW / 4), tiles, 48)
+  const { splits, rowsPerSplit: columnsPerSplit } = split(n * Math.ceil(outW / 4), tiles, 48, 288 * 4 * outH)
   return splitSum(
     'lanes3x3',
     {
@@ -86,6 +86,7 @@ export function lanes3x3WeightGrad(
     cout * cin * 9,
     splits,
     epilogue,
+    { sums: epilogue.sums === 'dy' ? cout : 0 },
   )
 }
 

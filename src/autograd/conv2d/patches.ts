@@ -111,9 +111,15 @@ export function patchesWeightGrad(s: ConvShape, adapter: ConvAdapter, epilogue: 
   const [pixels, n] = [s.outH * s.outW, depth(s)]
   const operands = { a: 'dy', b: 'scratch:patches', y: 'dw' } as const
   const size = { m: s.cout, n, k: pixels, batch: 1, axes: oneAxis(1, 0, 0), transposeB: true, line: line(s) }
-  const sum = { images: s.n, stepA: s.cout * pixels, stepB: n * line(s), splits: runs(s.cout, n) }
+  const sum = {
+    images: s.n,
+    stepA: s.cout * pixels,
+    stepB: n * line(s),
+    splits: runs(s.cout, n, s.n * pixels),
+  }
+  const summed = epilogue.sums === 'dy' ? 0 : undefined
   return variant(
-    productVariant(operands, { ...size, ...sum }, adapter, ofPatches(epilogue)),
+    productVariant(operands, { ...size, ...sum, summed }, adapter, ofPatches(epilogue)),
     s.n * n * line(s),
     {
       before: [pack(s)],
