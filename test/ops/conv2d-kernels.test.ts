@@ -91,9 +91,7 @@ const SHAPES: readonly Row[] = [
 ]
 
 /** Variants that sum up dy, or x of a transposed convolution, beside the gradient of a weight. */
-const WITH_SUMS = [
-  ...['lanes dy', 'lanes3x3 dy', 'patches dy', 'product dy', 'product x', 'winograd2x2 dy'],
-]
+const WITH_SUMS = [...['lanes dy', 'lanes3x3 dy', 'patches dy', 'product dy', 'product x', 'winograd2x2 dy']]
 
 const isOtherTile = (variant: string): boolean => /^gemm\d/.test(variant)
 /** Those that multiply halves, or whose arrays of one kind are of float16 here and of float32 there. */
