@@ -56,7 +56,7 @@ export function planConv2d(
   return {
     forward: ordered(
       matrices?.forward(shape, forward),
-      suitsPlanes(shape, shape.cout) ? 'planes3x3' : best('forward', suitedWinograd(to3x3, adapter)),
+      suitsPlanes(shape, shape.cout) ?? best('forward', suitedWinograd(to3x3, adapter)),
       ...(onGpu ? gemmForward(shape, adapter, forward) : []),
       ...(cpuPlans?.variants('forward', shape, adapter, forward) ?? []),
       planes3x3Forward(shape, adapter, forward),
@@ -67,7 +67,7 @@ export function planConv2d(
     ),
     inputGrad: ordered(
       matrices?.inputGrad(shape, inputGrad),
-      suitsPlanes(shape, shape.cin) ? 'planes3x3' : best('inputGrad', suitedWinograd(from3x3, adapter)),
+      suitsPlanes(shape, shape.cin) ?? best('inputGrad', suitedWinograd(from3x3, adapter)),
       ...(onGpu ? gemmInputGrad(shape, adapter, inputGrad) : []),
       ...(cpuPlans?.variants('inputGrad', shape, adapter, inputGrad) ?? []),
       planes3x3InputGrad(shape, adapter, inputGrad),
@@ -78,7 +78,7 @@ export function planConv2d(
     ),
     weightGrad: ordered(
       matrices?.weightGrad(shape, weightGrad),
-      suitsPlanesWeightGrad(shape) ? 'planes3x3' : best('weightGrad', suitedWinograd(to3x3, adapter)),
+      suitsPlanesWeightGrad(shape, adapter) ?? best('weightGrad', suitedWinograd(to3x3, adapter)),
       ...(onGpu ? gemmWeightGrad(shape, adapter, weightGrad) : []),
       ...(cpuPlans?.variants('weightGrad', shape, adapter, weightGrad) ?? []),
       planes3x3WeightGrad(shape, adapter, weightGrad),
