@@ -20,7 +20,7 @@ import {
   lanes,
   sourceParams,
   spread,
-  WORKGROUP,
+  tileWorkgroup,
 } from './variant.ts'
 
 /** Rows of patches and their length: pixels of an image, filled up to vec4fs. */
@@ -50,23 +50,27 @@ function dispatch(
   bindings: Record<string, ConvBuffer>,
   count: number,
   epilogue: ConvEpilogue,
+  overrides: Record<string, number> = {},
 ): ConvDispatch {
   const { n, cin, h, w, outH, outW, kh, kw, strideH, strideW, padH, padW, dilationH, dilationW } = s
   const image = { n, cin, h, w, outH, outW, line: line(s) }
+  const WG = tileWorkgroup(count)
   const window = { kh, kw, strideH, strideW, padH, padW, dilationH, dilationW }
   return {
     file: 'conv2d_patches',
     entry,
     bindings,
     params: { ...image, ...window, ...epilogueParams(epilogue) },
-    overrides: { WG: WORKGROUP },
-    workgroups: spread(Math.ceil(count / WORKGROUP)),
+    overrides: { WG, ...overrides },
+    workgroups: spread(Math.ceil(count / WG)),
   }
 }
 
 function pack(s: ConvShape): ConvDispatch {
   const bindings = { x: 'x', patches4: 'scratch:patches' } as const
-  return dispatch('conv2d_patches_pack', s, bindings, (s.n * depth(s) * line(s)) / 4, {})
+  const ROWS = s.outW % 4 === 0 ? 1 : 0
+  const NARROW = s.outW === 4 && s.w === 4 && s.strideW === 1 ? 1 : 0
+  return dispatch('conv2d_patches_pack', s, bindings, (s.n * s.cin * line(s)) / 4, {}, { ROWS, NARROW })
 }
 
 /** A product that reads or writes patches, with what comes before and behind it. */
