@@ -16,6 +16,7 @@ alias elemA4 = elem4;
 alias elemB = elem;
 alias elemB4 = elem4;
 alias elemY = elem;
+alias elemY4 = elem4;
 
 override TRANSPOSE_A: bool = false; // A is stored (k, m)
 override TRANSPOSE_B: bool = false; // B is stored (n, k)
@@ -58,6 +59,8 @@ struct Params {
 @group(0) @binding(4) var<storage, read> bias: array<elemA>;
 @group(0) @binding(5) var<storage, read_write> y: array<elemY>;
 @group(0) @binding(6) var<uniform> params: Params;
+// y in the entry that writes whole vec4s: its rows and where they begin divide by four.
+@group(0) @binding(7) var<storage, read_write> y4: array<elemY4>;
 
 // Where the matrices of a batch index begin, in elements.
 fn bases(batch: i32) -> vec2i {
@@ -209,12 +212,11 @@ fn store(to: i32, column: i32, sum: vec4f) {
   if (column + 3 < params.plane) { put(to + 3 * step, sum.w); }
 }
 
-@compute @workgroup_size(8)
-fn matmul_lanes(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(subgroup_invocation_id) invocation: u32,
-) {
-  let lane = i32(invocation);
+// Where a tile lies: its first row, the lane's first column in its image, and where the image begins in y.
+struct Tile { row: i32, rows: i32, column: i32, base: i32 }
+
+// The sums of a tile.
+fn product(sums: ptr<function, Sums>, group: vec3u, lane: i32) -> Tile {
   let rows = select(16, 32, TALL);
   let row = i32(group.y) * rows;
   let columns = i32(group.x) * 32 + lane * 4;
@@ -228,7 +230,6 @@ fn matmul_lanes(
   var window = 0;
   if (WINDOWS && !TRANSPOSE_B) { window = window_at(min(column, params.across - 4)); }
 
-  var sums: Sums;
   let last = min(params.total, (split + 1) * params.perSplit);
   for (var c = split * params.perSplit; c < last; c++) {
     let image = c / params.chunks;
@@ -238,19 +239,41 @@ fn matmul_lanes(
     let end = min(params.k, first + params.chunk);
     for (var k = first; k < end; k += 4) {
       let v = right(from_b, k, column, window);
-      add_product(&sums, 0u, left(from_a, row, k, lane), v);
-      if (TALL) { add_product(&sums, 16u, left(from_a, row + 16, k, lane), v); }
+      add_product(sums, 0u, left(from_a, row, k, lane), v);
+      if (TALL) { add_product(sums, 16u, left(from_a, row + 16, k, lane), v); }
     }
   }
-
   let base = (i32(group.z) * params.spans + span) * (params.m * params.plane + params.gap) + params.offset;
-  let tile = window_at(column);
-  for (var i = 0; i < min(rows, params.m - row); i++) {
-    let r = row + i;
+  return Tile(row, min(rows, params.m - row), column, base);
+}
+
+@compute @workgroup_size(8)
+fn matmul_lanes(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+  var sums: Sums;
+  let t = product(&sums, group, i32(lane));
+  let tile = window_at(t.column);
+  for (var i = 0; i < t.rows; i++) {
+    let r = t.row + i;
     var add = 0.0;
     if (BIAS) { add = f32(bias[select(r, r >> 2, TILED)]); }
-    var to = base + r * params.plane + column;
-    if (TILED) { to = base + (r >> 2) * 4 * params.plane + tile + (r & 1) + ((r >> 1) & 1) * 2 * params.width; }
-    store(to, column, sums[i] + add);
+    var to = t.base + r * params.plane + t.column;
+    if (TILED) { to = t.base + (r >> 2) * 4 * params.plane + tile + (r & 1) + ((r >> 1) & 1) * 2 * params.width; }
+    store(to, t.column, sums[i] + add);
+  }
+}
+
+// The same where four columns of y lie in one vec4.
+@compute @workgroup_size(8)
+fn matmul_lanes_wide(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+  var sums: Sums;
+  let t = product(&sums, group, i32(lane));
+  if (t.column >= params.plane) { return; }
+  for (var i = 0; i < t.rows; i++) {
+    var sum = sums[i];
+    if (BIAS) { sum += f32(bias[t.row + i]); }
+    let to = (t.base + (t.row + i) * params.plane + t.column) / 4;
+    if (ACCUMULATE) { sum += vec4f(y4[to]); }
+    if (params.relu != 0u) { sum = select(sum, vec4f(), sum < vec4f()); }
+    y4[to] = elemY4(sum);
   }
 }

@@ -34,18 +34,17 @@ function products(
   { places, ...size }: { m: number; n: number; k: number; transposeB?: boolean; places: number },
   adapter: ConvAdapter,
 ): ConvDispatch {
-  const bindings: Record<string, ConvBuffer> = { a, wide_a: a, b, wide_b: b, y: 'scratch:m' }
+  const bindings: Record<string, ConvBuffer> = { a, wide_a: a, b, wide_b: b }
   const axes = oneAxis(places, 1, 1)
   if (lanes(adapter)) {
-    const { params, overrides, workgroups } = lanesProduct({ ...size, batch: places, axes })
-    const file = 'matmul_lanes'
-    return { file, entry: file, bindings: { ...bindings, bias: a }, params, overrides, workgroups }
+    const { result, ...launch } = lanesProduct({ ...size, batch: places, axes })
+    return { file: 'matmul_lanes', bindings: { ...bindings, bias: a, [result]: 'scratch:m' }, ...launch }
   }
   const { m, n, k, transposeB } = size
   return {
     file: 'matmul',
     entry: 'tiles',
-    bindings,
+    bindings: { ...bindings, y: 'scratch:m' },
     params: { m, n, k, ...axes },
     overrides: { TRANSPOSE_A: 0, TRANSPOSE_B: transposeB ? 1 : 0 },
     workgroups: [Math.ceil(n / 64), Math.ceil(m / 64), places],
