@@ -31,13 +31,22 @@ const line = (s: ConvShape): number => 4 * Math.ceil((s.outH * s.outW) / 4)
 const fits = (s: ConvShape, adapter: ConvAdapter): boolean =>
   lanes(adapter) && s.groups === 1 && !isPointwise(s) && s.n * depth(s) * line(s) <= 2 ** 25
 
+/** Large windows of a stride over few channels, as a network on ResNet begins: the others share little of what they load. */
+const isStem = (s: ConvShape): boolean =>
+  s.kh * s.kw >= 25 &&
+  s.strideH * s.strideW > 1 &&
+  s.cin <= 4 &&
+  s.cout >= 32 &&
+  s.n * depth(s) * line(s) <= 2 ** 22
+
 /**
  * Where it was measured faster on lavapipe: small images of many channels. Patches of large ones are long, and the
  * gradient of x, which adds them up, needs more channels to gain. A dense 3×3 window has kernels of its own, which lose
- * where the image is smaller than their tile.
+ * where the image is smaller than their tile. And first layers, up to 16 MB of patches.
  */
 export function suitsPatches(part: ConvPart, s: ConvShape, adapter: ConvAdapter): boolean {
   if (!fits(s, adapter) || isProduct(s, adapter)) return false
+  if (isStem(s)) return true
   const dense3x3 = s.kh * s.kw === 9 && s.strideH * s.strideW * s.dilationH * s.dilationW === 1
   const few = dense3x3 || s.kh * s.kw === 1 || part === 'inputGrad'
   const pixels = dense3x3 ? (part === 'weightGrad' ? 16 : 4) : 64
