@@ -45,19 +45,23 @@ export function products(
   { places, ...size }: Products,
   adapter: ConvAdapter,
 ): ConvDispatch {
-  const bindings: Record<string, ConvBuffer> = { a, wide_a: a, b, wide_b: b, y: 'scratch:m' }
+  const bindings: Record<string, ConvBuffer> = { a, wide_a: a, b, wide_b: b }
   const axes = oneAxis(places, 1, 1)
   if (lanes(adapter)) {
-    const { params, overrides, workgroups } = lanesProduct({ ...size, batch: places, axes })
-    const file = 'matmul_lanes'
-    const dispatch = { file, entry: file, bindings: { ...bindings, bias: a }, params, overrides, workgroups }
+    const { entry, result, params, overrides, workgroups } = lanesProduct({ ...size, batch: places, axes })
+    const dispatch = {
+      file: 'matmul_lanes',
+      entry,
+      bindings: { ...bindings, bias: a, [result]: 'scratch:m' as const },
+      ...{ params, overrides, workgroups },
+    }
     return size.summed === undefined ? dispatch : withSums(dispatch, 1)
   }
   const { m, n, k, transposeB } = size
   return {
     file: 'matmul',
     entry: 'tiles',
-    bindings,
+    bindings: { ...bindings, y: 'scratch:m' },
     params: { m, n, k, ...axes },
     overrides: { TRANSPOSE_A: 0, TRANSPOSE_B: transposeB ? 1 : 0 },
     workgroups: [Math.ceil(n / 64), Math.ceil(m / 64), places],
