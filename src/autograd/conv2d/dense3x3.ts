@@ -49,8 +49,11 @@ export function lanes3x3(
   if (!c || !lanes(adapter)) return undefined
   const { n, h, cout, outH, outW, padH } = c.params
   const pair = padH === 1 && outH === h && h <= 4
-  const tiles = (pair ? Math.ceil(n / 2) : n * Math.ceil(outH / 8)) * Math.ceil(outW / 4)
-  return variant3x3('lanes', c, { PAIR: pair ? 1 : 0 }, tiles * Math.ceil(cout / 8), epilogue)
+  // Four columns more, or two images more, share the weights.
+  const SIDE = outW > 4 ? 1 : pair && n > 2 ? 2 : 0
+  const images = Math.ceil(n / ((pair ? 2 : 1) * (SIDE === 2 ? 2 : 1)))
+  const tiles = images * (pair ? 1 : Math.ceil(outH / 8)) * Math.ceil(outW / (SIDE === 1 ? 8 : 4))
+  return variant3x3('lanes', c, { PAIR: pair ? 1 : 0, SIDE }, tiles * Math.ceil(cout / 8), epilogue)
 }
 
 export function tile3x3(c: Conv3x3 | undefined, epilogue: ConvEpilogue): ConvVariant | undefined {
