@@ -42,7 +42,7 @@ export function productVariant(
   epilogue: ConvEpilogue,
 ): ConvVariant {
   const split = lanesProduct(product).splits > 1
-  const { params, overrides, workgroups, splits } = lanesProduct({
+  const { entry, result, params, overrides, workgroups, splits } = lanesProduct({
     ...{ ...product, ...sourceParams(epilogue) },
     ...(split ? {} : { ...epilogue, addSums: epilogue.accumulate }),
   })
@@ -51,14 +51,14 @@ export function productVariant(
   const full = `${inFull(a) ? 'a' : ''}${inFull(b) ? 'b' : ''}${split || inFull(y) ? 'y' : ''}`
   const main: ConvDispatch = {
     file: adapter.half ? `matmul_lanes@${full}` : 'matmul_lanes',
-    entry: 'matmul_lanes',
+    entry,
     bindings: {
       a,
       wide_a: a,
       b,
       wide_b: b,
       bias: epilogue.bias ? biasBinding(epilogue) : a,
-      y: split ? 'scratch:partial' : y,
+      [result]: split ? 'scratch:partial' : y,
     },
     ...{ params, overrides, workgroups },
   }

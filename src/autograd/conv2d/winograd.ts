@@ -25,11 +25,11 @@ import { type Conv3x3, forward3x3, inputGrad3x3 } from './window3x3.ts'
 
 /**
  * A tile is 4×4 pixels, for F(2×2) four tiles of 2×2 that share what is loaded: places of a transformed one, and the
- * columns that a tile has in the products. `whole`: the place (1, 1) holds the sum of a tile of dy.
+ * columns that a tile has in the products. `whole`: the place that holds the sum of a tile of dy, where 1 is a point.
  */
-export const F4 = { name: 'winograd', places: 36, columns: 1, SMALL: 0, whole: 7 }
+export const F4 = { name: 'winograd', places: 36, columns: 1, SMALL: 0, whole: undefined }
 export const F2 = { name: 'winograd2x2', places: 16, columns: 4, SMALL: 1, whole: 5 }
-type Form = typeof F4
+type Form = typeof F4 | typeof F2
 
 /** With lanes B may begin at `sourceOffset` of its array and m at `offset`, and rows of A be summed up at one place. */
 type Products = Pick<
@@ -45,19 +45,23 @@ export function products(
   { places, ...size }: Products,
   adapter: ConvAdapter,
 ): ConvDispatch {
-  const bindings: Record<string, ConvBuffer> = { a, wide_a: a, b, wide_b: b, y: 'scratch:m' }
+  const bindings: Record<string, ConvBuffer> = { a, wide_a: a, b, wide_b: b }
   const axes = oneAxis(places, 1, 1)
   if (lanes(adapter)) {
-    const { params, overrides, workgroups } = lanesProduct({ ...size, batch: places, axes })
-    const file = 'matmul_lanes'
-    const dispatch = { file, entry: file, bindings: { ...bindings, bias: a }, params, overrides, workgroups }
+    const { entry, result, params, overrides, workgroups } = lanesProduct({ ...size, batch: places, axes })
+    const dispatch = {
+      file: 'matmul_lanes',
+      entry,
+      bindings: { ...bindings, bias: a, [result]: 'scratch:m' as const },
+      ...{ params, overrides, workgroups },
+    }
     return size.summed === undefined ? dispatch : withSums(dispatch, 1)
   }
   const { m, n, k, transposeB } = size
   return {
     file: 'matmul',
     entry: 'tiles',
-    bindings,
+    bindings: { ...bindings, y: 'scratch:m' },
     params: { m, n, k, ...axes },
     overrides: { TRANSPOSE_A: 0, TRANSPOSE_B: transposeB ? 1 : 0 },
     workgroups: [Math.ceil(n / 64), Math.ceil(m / 64), places],
@@ -174,14 +178,14 @@ function variant(
   }
 }
 
-/** dw in the transformed places; that of the sums of whole tiles gives the gradient of a bias. */
+/** dw in the transformed places; that of the sums of whole tiles, if there is one, gives the gradient of a bias. */
 export const weightProducts = (
   { places, columns, whole }: Form,
   s: Pick<ConvShape, 'cin' | 'cout'> & Sizes,
   { sums, accumulate }: ConvEpilogue,
 ): Products => ({
   ...{ m: s.cout, n: s.cin, k: columns * tilesOf(s).tiles, transposeB: true, places },
-  ...(sums === 'dy' ? { summed: whole, addSums: accumulate } : {}),
+  ...(sums === 'dy' && whole !== undefined ? { summed: whole, addSums: accumulate } : {}),
 })
 
 function weightGradVariant(

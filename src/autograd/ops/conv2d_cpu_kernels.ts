@@ -12,7 +12,7 @@ import { inFull } from '../../gpu/kernel.ts'
 import { cpuPlans } from '../conv2d/cpu.ts'
 import { addConvKernels, loadedPlans } from './conv2d_kernels.ts'
 
-const FULL = { a: ['elemA', 'elemA4'], b: ['elemB', 'elemB4'], y: ['elemY'] } as const
+const FULL = { a: ['elemA', 'elemA4'], b: ['elemB', 'elemB4'], y: ['elemY', 'elemY4'] } as const
 
 /** The forms of the product that plans name, by the letters of what is float32 beside activations in halves. */
 const productForms = Object.fromEntries(
