@@ -1,9 +1,12 @@
 // Gradient of a 3×3 convolution, stride 1, dilation 1, with respect to its weight, where subgroups have 8 lanes
 // or more: for CPU drivers.
 //   dw[co,ci,ky,kx] = Σ_n,oy,ox  dy[n,co,oy,ox] · x[n,ci, oy − p + ky, ox − p + kx]
-// One subgroup holds the 9 taps of 4 output and 8 input channels, a lane an input channel: 36 sums a lane. It
-// runs down a column of y four wide, two rows a step: each lane loads its own two new rows of x (six wide) and
-// keeps the two before; of the 4 × 2 runs of four dy each lane loads one and all get it by a shuffle.
+// Along a row by Winograd's F(3, 4), points 0, ±1, ±2, ∞: six multiplications for four columns instead of twelve.
+// One subgroup holds the sums of BLOCK (4 or 8) output and 8 input channels, a lane an input channel: three rows of the
+// window at six points for each output channel. It runs down a column of y four wide, two rows a step: each lane loads
+// its own two new rows of x (six wide), transforms them and keeps the two before; of the 4 × 2 runs of four dy, two
+// times with BLOCK 8, each lane loads and transforms one and all get it by shuffles. The sums are transformed back at
+// the end.
 // The columns (of an image, four wide) are dealt out over `splits` sums, which conv2d_reduce adds up; a single one
 // (splits = 1) is written, or with accumulate added, to its place.
 // VEC as in conv2d_3x3_lanes.
