@@ -1,6 +1,6 @@
 // Convolution 3×3, stride 1, dilation 1, padding 0 to 2, where subgroups have 8 lanes or more: for CPU drivers.
 //   y[n,co,oy,ox] = b[co] + Σ_ci,ky,kx  weight[co,ci,ky,kx] · x[n,ci, oy − p + ky, ox − p + kx]
-// Along a row by Winograd's F(4, 3), points 0, ±1, ±2, ∞: six multiplications for four columns instead of twelve.
+// Along a row by Winograd's F(4, 3), points 0, ±NEAR, ±FAR, ∞: six multiplications for four columns instead of twelve.
 // One subgroup computes 8 output channels (a lane each) of a tile of 8 rows × 8 columns, or × 4. Lane r loads patch row
 // r + 1 and transforms it, and for four channels at once the eight lanes do rows 0 and 9. Each transformed value then
 // goes to all lanes by a shuffle, each lane multiplies it with its own weights, transformed along their rows; the sums
@@ -33,24 +33,26 @@ override PAIR: bool = false;
 override TURN: bool = false;
 override SIDE: i32 = 0;
 
+// include: parts/winograd_points.wgsl
+
 // The nine weights of a channel, a row each.
 struct Taps { a: vec3f, b: vec3f, c: vec3f }
 
 // Six neighbours of a row: one on the left, four, one on the right.
 struct Row { left: f32, middle: vec4f, right: f32 }
 
-// A row transformed, or the sums of one: its polynomial's value at 0, 1, −1, 2, −2, ∞.
+// A row transformed, or the sums of one: its polynomial's value at 0, ±NEAR, ±FAR, ∞.
 struct Six { a: f32, b: f32, c: f32, d: f32, e: f32, f: f32 }
 
 fn forth(r: Row) -> Six {
   let m = r.middle;
-  let even = m.w - 4.0 * m.y;
-  let odd = m.z - 4.0 * m.x;
-  let outer = m.w - m.y;
-  let inner = 2.0 * (m.z - m.x);
+  let even1 = m.w - 2.0 * m.y;
+  let odd1 = NEAR * (m.z - 2.0 * m.x);
+  let even2 = m.w - 0.5 * m.y;
+  let odd2 = FAR * (m.z - 0.5 * m.x);
   return Six(
-    4.0 * r.left - 5.0 * m.y + m.w, even + odd, even - odd, outer + inner, outer - inner,
-    4.0 * m.x - 5.0 * m.z + r.right);
+    r.left - 2.5 * m.y + m.w, even1 + odd1, even1 - odd1, even2 + odd2, even2 - odd2,
+    m.x - 2.5 * m.z + r.right);
 }
 
 fn taps(sum: vec4f, w: vec3f, s0: vec4f, s1: vec4f, s2: vec4f) -> vec4f {
@@ -70,12 +72,13 @@ fn add_place(sums: ptr<function, array<vec4f, 24>>, i: u32, w: vec3f, row: f32, 
   (*sums)[i + 1] = taps((*sums)[i + 1], w, vec4f(a.w, b.xyz), b, vec4f(b.yzw, subgroupShuffle(outer, 2u * channel + 1u)));
 }
 
-// The transform of a row of weights but for the factors 1/4, −1/6, 1/24, which the sums take at the end.
+// The transform of a row of weights but for the factors −2/3 and 1/6, which the sums take at the end.
 fn along(w: vec3f) -> Six {
-  let outer = w.x + w.z;
-  let wide = w.x + 4.0 * w.z;
-  let two = 2.0 * w.y;
-  return Six(w.x, outer + w.y, outer - w.y, wide + two, wide - two, w.z);
+  let even1 = w.x + 0.5 * w.z;
+  let odd1 = NEAR * w.y;
+  let even2 = w.x + 2.0 * w.z;
+  let odd2 = FAR * w.y;
+  return Six(w.x, even1 + odd1, even1 - odd1, even2 + odd2, even2 - odd2, w.z);
 }
 
 fn add_channel(sums: ptr<function, array<vec4f, 24>>, w: Taps, r1: Row, o1: Six, r2: Row, o2: Six, channel: u32) {
@@ -160,15 +163,14 @@ fn store_rows(sums: ptr<function, array<vec4f, 24>>, i: u32, image: i32, co: i32
   let rows = select(select(0, params.outH - oy, image < params.n), 0, co >= params.cout);
   var add = 0.0;
   if (params.hasBias != 0u) { add = bias[min(co, params.cout - 1)]; }
-  let m0 = (*sums)[i] / 4.0;
-  let p = ((*sums)[i + 4] + (*sums)[i + 8]) / -6.0;
-  let q = ((*sums)[i + 4] - (*sums)[i + 8]) / -6.0;
-  let r = ((*sums)[i + 12] + (*sums)[i + 16]) / 24.0;
-  let s = ((*sums)[i + 12] - (*sums)[i + 16]) / 24.0;
-  let y0 = m0 + p + r + add;
-  let y1 = q + 2.0 * s + add;
-  let y2 = p + 4.0 * r + add;
-  let y3 = q + 8.0 * s + (*sums)[i + 20] + add;
+  let p = ((*sums)[i + 4] + (*sums)[i + 8]) / -1.5;
+  let q = ((*sums)[i + 4] - (*sums)[i + 8]) * (NEAR / -1.5);
+  let r = ((*sums)[i + 12] + (*sums)[i + 16]) / 6.0;
+  let s = ((*sums)[i + 12] - (*sums)[i + 16]) * (FAR / 6.0);
+  let y0 = (*sums)[i] + p + r + add;
+  let y1 = q + s + add;
+  let y2 = 0.5 * p + 2.0 * r + add;
+  let y3 = 0.5 * q + 2.0 * s + (*sums)[i + 20] + add;
   let first = ((dest * params.cout + co) * params.outH + oy) * params.outW + ox + params.offset + dest * params.gap;
   store_row(first, rows > 0, ox, vec4f(y0.x, y1.x, y2.x, y3.x));
   store_row(first + params.outW, rows > 1, ox, vec4f(y0.y, y1.y, y2.y, y3.y));

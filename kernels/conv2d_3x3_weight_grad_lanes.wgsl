@@ -1,7 +1,7 @@
 // Gradient of a 3×3 convolution, stride 1, dilation 1, with respect to its weight, where subgroups have 8 lanes
 // or more: for CPU drivers.
 //   dw[co,ci,ky,kx] = Σ_n,oy,ox  dy[n,co,oy,ox] · x[n,ci, oy − p + ky, ox − p + kx]
-// Along a row by Winograd's F(3, 4), points 0, ±1, ±2, ∞: six multiplications for four columns instead of twelve.
+// Along a row by Winograd's F(3, 4), points 0, ±NEAR, ±FAR, ∞: six multiplications for four columns instead of twelve.
 // One subgroup holds the sums of BLOCK (4 or 8) output and 8 input channels, a lane an input channel: three rows of the
 // window at six points for each output channel. It runs down a column of y four wide, two rows a step: each lane loads
 // its own two new rows of x (six wide), transforms them and keeps the two before; of the 4 × 2 runs of four dy, two
@@ -9,6 +9,7 @@
 // the end.
 // The columns (of an image, four wide) are dealt out over `splits` sums, which conv2d_reduce adds up; a single one
 // (splits = 1) is written, or with accumulate added, to its place.
+//   …_sums  also Σ dy of each output channel, the gradient of a bias: a run of dy is loaded by one lane
 // VEC as in conv2d_3x3_lanes.
 enable subgroups;
 
@@ -26,9 +27,16 @@ struct Params {
 @group(0) @binding(3) var<storage, read> dy4: array<elem4>;
 @group(0) @binding(4) var<storage, read_write> partial: array<f32>;
 @group(0) @binding(5) var<uniform> params: Params;
+@group(0) @binding(6) var<storage, read_write> dbias: array<f32>;
 
 override VEC: bool = false;
 override BLOCK: i32 = 8;
+// Whether the entry point writes them.
+override SUMS: bool = false;
+// Of what a lane loaded, of the first four output channels and of the next four.
+var<private> loaded: array<vec4f, 2>;
+
+// include: parts/winograd_points.wgsl
 
 struct Row { left: f32, middle: vec4f, right: f32 }
 
@@ -58,27 +66,27 @@ fn load_dy(start: i32, ox: i32, inside: bool) -> vec4f {
     dy_at(start + 2, inside && ox + 2 < params.outW), dy_at(start + 3, inside && ox + 3 < params.outW));
 }
 
-// A row transformed, or the sums of one: its polynomial's value at 0, 1, −1, 2, −2, ∞.
+// A row transformed, or the sums of one: its polynomial's value at 0, ±NEAR, ±FAR, ∞.
 struct Six { a: f32, b: f32, c: f32, d: f32, e: f32, f: f32 }
 
 fn forth(r: Row) -> Six {
   let m = r.middle;
-  let even = m.w - 4.0 * m.y;
-  let odd = m.z - 4.0 * m.x;
-  let outer = m.w - m.y;
-  let inner = 2.0 * (m.z - m.x);
+  let even1 = m.w - 2.0 * m.y;
+  let odd1 = NEAR * (m.z - 2.0 * m.x);
+  let even2 = m.w - 0.5 * m.y;
+  let odd2 = FAR * (m.z - 0.5 * m.x);
   return Six(
-    4.0 * r.left - 5.0 * m.y + m.w, even + odd, even - odd, outer + inner, outer - inner,
-    4.0 * m.x - 5.0 * m.z + r.right);
+    r.left - 2.5 * m.y + m.w, even1 + odd1, even1 - odd1, even2 + odd2, even2 - odd2,
+    m.x - 2.5 * m.z + r.right);
 }
 
-// The transform of a run of dy but for the factors 1/4, −1/6, 1/24, which the sums take at the end.
+// The transform of a run of dy but for the factors −2/3 and 1/6, which the sums take at the end.
 fn along(d: vec4f) -> Six {
-  let even = d.x + d.z;
-  let odd = d.y + d.w;
-  let wide = d.x + 4.0 * d.z;
-  let two = 2.0 * d.y + 8.0 * d.w;
-  return Six(d.x, even + odd, even - odd, wide + two, wide - two, d.w);
+  let even1 = d.x + 0.5 * d.z;
+  let odd1 = NEAR * (d.y + 0.5 * d.w);
+  let even2 = d.x + 2.0 * d.z;
+  let odd2 = FAR * (d.y + 2.0 * d.w);
+  return Six(d.x, even1 + odd1, even1 - odd1, even2 + odd2, even2 - odd2, d.w);
 }
 
 // One place of four output channels: three sums each, a row of the window each.
@@ -110,26 +118,19 @@ fn store_row(at: i32, t: vec3f) {
 
 // The sums of one channel, transformed back.
 fn store(sums: ptr<function, array<vec3f, 48>>, i: u32, at: i32) {
-  let p = ((*sums)[i + 4] + (*sums)[i + 8]) / -6.0;
-  let q = ((*sums)[i + 4] - (*sums)[i + 8]) / -6.0;
-  let r = ((*sums)[i + 12] + (*sums)[i + 16]) / 24.0;
-  let s = ((*sums)[i + 12] - (*sums)[i + 16]) / 24.0;
-  let w0 = (*sums)[i] / 4.0 + p + r;
-  let w1 = q + 2.0 * s;
-  let w2 = p + 4.0 * r + (*sums)[i + 20];
+  let p = ((*sums)[i + 4] + (*sums)[i + 8]) / -1.5;
+  let q = ((*sums)[i + 4] - (*sums)[i + 8]) * (NEAR / -1.5);
+  let r = ((*sums)[i + 12] + (*sums)[i + 16]) / 6.0;
+  let s = ((*sums)[i + 12] - (*sums)[i + 16]) * (FAR / 6.0);
+  let w0 = (*sums)[i] + p + r;
+  let w1 = q + s;
+  let w2 = 0.5 * p + 2.0 * r + (*sums)[i + 20];
   store_row(at, vec3f(w0.x, w1.x, w2.x));
   store_row(at + 3, vec3f(w0.y, w1.y, w2.y));
   store_row(at + 6, vec3f(w0.z, w1.z, w2.z));
 }
 
-@compute @workgroup_size(8)
-fn conv2d_3x3_weight_grad_lanes(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(num_workgroups) count: vec3u,
-  @builtin(subgroup_invocation_id) invocation: u32,
-) {
-  let lane = i32(invocation);
-  let index = i32(group.x + group.y * count.x);
+fn weight_grad(index: i32, lane: i32) {
   let ciBlocks = (params.cin + 7) / 8;
   let coBlocks = (params.cout + BLOCK - 1) / BLOCK;
   if (index >= ciBlocks * coBlocks * params.splits) { return; }
@@ -159,10 +160,13 @@ fn conv2d_3x3_weight_grad_lanes(
       let s2 = forth(load(start + 2 * params.w, ix, iy + 2 >= 0 && iy + 2 < params.h));
       let s3 = forth(load(start + 3 * params.w, ix, iy + 3 < params.h));
       let inY = oy + dyRow < params.outH;
-      add_channels(&sums, 0u, along(load_dy(dyStart, ox, inY && dyChannel < params.cout)), s0, s1, s2, s3);
+      let d = load_dy(dyStart, ox, inY && dyChannel < params.cout);
+      if (SUMS) { loaded[0] += d; }
+      add_channels(&sums, 0u, along(d), s0, s1, s2, s3);
       if (BLOCK == 8) {
-        let d = load_dy(dyStart + 4 * outPlane, ox, inY && dyChannel + 4 < params.cout);
-        add_channels(&sums, 24u, along(d), s0, s1, s2, s3);
+        let e = load_dy(dyStart + 4 * outPlane, ox, inY && dyChannel + 4 < params.cout);
+        if (SUMS) { loaded[1] += e; }
+        add_channels(&sums, 24u, along(e), s0, s1, s2, s3);
       }
       s0 = s2;
       s1 = s3;
@@ -184,4 +188,42 @@ fn conv2d_3x3_weight_grad_lanes(
     if (co + 6 < params.cout) { store(&sums, 26u, to + 6 * next); }
     if (co + 7 < params.cout) { store(&sums, 27u, to + 7 * next); }
   }
+}
+
+fn store_sum(split: i32, co: i32, sum: f32) {
+  if (co >= params.cout) { return; }
+  let to = split * params.cout + co;
+  dbias[to] = sum + select(0.0, dbias[to], params.accumulate != 0u);
+}
+
+@compute @workgroup_size(8)
+fn conv2d_3x3_weight_grad_lanes(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(subgroup_invocation_id) invocation: u32,
+) {
+  weight_grad(i32(group.x + group.y * count.x), i32(invocation));
+}
+
+@compute @workgroup_size(8)
+fn conv2d_3x3_weight_grad_lanes_sums(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(subgroup_invocation_id) invocation: u32,
+) {
+  let lane = i32(invocation);
+  let index = i32(group.x + group.y * count.x);
+  weight_grad(index, lane);
+  // Two lanes have loaded the rows of a channel, even ones and odd ones.
+  let half = dot(loaded[0], vec4f(1.0));
+  let sum = half + subgroupShuffleXor(half, 1u);
+  let halfNext = dot(loaded[1], vec4f(1.0));
+  let sumNext = halfNext + subgroupShuffleXor(halfNext, 1u);
+  let ciBlocks = (params.cin + 7) / 8;
+  let coBlocks = (params.cout + BLOCK - 1) / BLOCK;
+  let split = index / (ciBlocks * coBlocks);
+  let co = (index / ciBlocks) % coBlocks * BLOCK + (lane >> 1);
+  if ((index % ciBlocks != 0) | ((lane & 1) != 0) | (split >= params.splits)) { return; }
+  store_sum(split, co, sum);
+  if (BLOCK == 8) { store_sum(split, co + 4, sumNext); }
 }

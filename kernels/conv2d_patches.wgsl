@@ -22,26 +22,33 @@ override WG: u32 = 64;
 
 // include: parts/over.wgsl
 
-struct Tap { channel: i32, y: i32, x: i32 }
+// ROWS: four neighbouring pixels lie in one row of the output, which divides by four; NARROW: they are all of a row, of x
+// too, whose stride is one: each row of x is loaded once for all taps.
+override ROWS: bool = false;
+override NARROW: bool = false;
 
-// The k-th of a patch: channel of all images, and where its tap lies from a window's corner.
-fn tap_of(k: i32) -> Tap {
-  let taps = params.kh * params.kw;
-  let channel = over(k, taps);
-  let tap = k - channel * taps;
-  let ky = over(tap, params.kw);
-  return Tap(channel, ky * params.dilationH - params.padH, (tap - ky * params.kw) * params.dilationW - params.padW);
+fn at(index: i32, inside: bool) -> f32 { return select(0.0, f32(x[select(0, index, inside)]), inside); }
+
+// Columns ix and three more, so many apart, of a row of x.
+fn four(row: i32, inRow: bool, ix: i32) -> vec4f {
+  let column = ix + vec4i(0, 1, 2, 3) * params.strideW;
+  let inside = vec4<bool>(inRow) & (column >= vec4i()) & (column < vec4i(params.w));
+  let p = row + column;
+  return vec4f(at(p.x, inside.x), at(p.y, inside.y), at(p.z, inside.z), at(p.w, inside.w));
 }
 
-fn value_at(tap: Tap, p: i32) -> f32 {
-  let oy = over(p, params.outW);
-  let iy = oy * params.strideH + tap.y;
-  let ix = (p - oy * params.outW) * params.strideW + tap.x;
-  let inside = (p < params.outH * params.outW) & (iy >= 0) & (iy < params.h) & (ix >= 0) & (ix < params.w);
-  if (!inside) { return 0.0; }
-  return f32(x[(tap.channel * params.h + iy) * params.w + ix]);
+// A row of four as it is seen from `by` columns further on.
+fn moved(v: vec4f, by: i32) -> vec4f {
+  var m = select(vec4f(), v, by == 0);
+  m = select(m, vec4f(v.yzw, 0.0), by == 1);
+  m = select(m, vec4f(v.zw, 0.0, 0.0), by == 2);
+  m = select(m, vec4f(v.w, 0.0, 0.0, 0.0), by == 3);
+  m = select(m, vec4f(0.0, v.xyz), by == -1);
+  m = select(m, vec4f(0.0, 0.0, v.xy), by == -2);
+  return select(m, vec4f(0.0, 0.0, 0.0, v.x), by == -3);
 }
 
+// Four pixels of one channel under all taps.
 @compute @workgroup_size(WG)
 fn conv2d_patches_pack(
   @builtin(workgroup_id) group: vec3u,
@@ -50,11 +57,41 @@ fn conv2d_patches_pack(
 ) {
   let i = i32((group.x + group.y * count.x) * WG + lane);
   let quads = params.line / 4;
-  let k = over(i, quads);
-  if (k >= params.n * params.cin * params.kh * params.kw) { return; }
-  let tap = tap_of(k);
-  let p = (i - k * quads) * 4;
-  patches4[i] = vec4f(value_at(tap, p), value_at(tap, p + 1), value_at(tap, p + 2), value_at(tap, p + 3));
+  let channel = over(i, quads);
+  if (channel >= params.n * params.cin) { return; }
+  let quad = i - channel * quads;
+  let plane = channel * params.h * params.w;
+  let p = 4 * quad + vec4i(0, 1, 2, 3);
+  var oy = vec4i(over(p.x, params.outW));
+  if (!ROWS) { oy = vec4i(oy.x, over(p.y, params.outW), over(p.z, params.outW), over(p.w, params.outW)); }
+  let iy = oy * params.strideH - params.padH;
+  let ix = (p - oy * params.outW) * params.strideW - params.padW;
+  let there = p < vec4i(params.outH * params.outW);
+
+  var to = channel * params.kh * params.kw * quads + quad;
+  for (var ky = 0; ky < params.kh; ky++) {
+    let line = iy + ky * params.dilationH;
+    let inRow = there & (line >= vec4i()) & (line < vec4i(params.h));
+    let row = plane + line * params.w;
+    var held = vec4f();
+    if (NARROW) { held = four(row.x, inRow.x, 0); }
+    for (var kx = 0; kx < params.kw; kx++) {
+      let by = kx * params.dilationW;
+      var v = vec4f();
+      if (NARROW) {
+        v = moved(held, by - params.padW);
+      } else if (ROWS) {
+        v = four(row.x, inRow.x, ix.x + by);
+      } else {
+        let column = ix + by;
+        let inside = inRow & (column >= vec4i()) & (column < vec4i(params.w));
+        let q = row + column;
+        v = vec4f(at(q.x, inside.x), at(q.y, inside.y), at(q.z, inside.z), at(q.w, inside.w));
+      }
+      patches4[to] = v;
+      to += quads;
+    }
+  }
 }
 
 @compute @workgroup_size(WG)

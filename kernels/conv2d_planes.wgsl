@@ -3,6 +3,8 @@
 // Steps, offsets and phases as in conv2d_lanes. One invocation computes 4 rows × 4 columns of one phase of one
 // output channel; each tap's four columns of x are loaded, or, where taps are as far apart as columns (SLIDE), the
 // tap before moved on by one.
+// Taps that touch no pixel of any window, as of a dilation larger than the image, are not taken: rows firstH … endH − 1 of
+// the window and columns firstW … endW − 1 are.
 // Weights of (o, i) start at g·weightGroup + o·weightOut + i·weightIn.
 alias elem = f32;
 
@@ -13,6 +15,7 @@ struct Params {
   cout: i32, outH: i32, outW: i32, inG: i32, outG: i32,
   kh: i32, kw: i32, strideH: i32, strideW: i32, padH: i32, padW: i32, dilationH: i32, dilationW: i32,
   weightOut: i32, weightIn: i32, weightGroup: i32,
+  firstH: i32, endH: i32, firstW: i32, endW: i32,
   bands: i32, strips: i32, relu: u32, offset: i32, gap: i32,
 }
 @group(0) @binding(0) var<storage, read> x: array<elem>;
@@ -94,7 +97,7 @@ fn conv2d_planes(
   var s1 = vec4f();
   var s2 = vec4f();
   var s3 = vec4f();
-  for (var ky = 0; ky < params.kh; ky++) {
+  for (var ky = params.firstH; ky < params.endH; ky++) {
     var iy = a * stepH + ky * params.dilationH - params.padH;
     var rowTaken = true;
     if (TRANSPOSE) {
@@ -118,7 +121,7 @@ fn conv2d_planes(
       var v1 = vec4f();
       var v2 = vec4f();
       var v3 = vec4f();
-      for (var kx = 0; kx < params.kw; kx++) {
+      for (var kx = params.firstW; kx < params.endW; kx++) {
         var ix = b * stepW + kx * params.dilationW - params.padW;
         if (TRANSPOSE) {
           let shifted = phaseX + params.padW - kx * params.dilationW;

@@ -73,7 +73,12 @@ export function lanes3x3WeightGrad(
   const { n, cin, h, w, cout, outH, outW, padH, padW } = s
   const BLOCK = cout > 4 ? 8 : 4
   const tiles = Math.ceil(cin / 8) * Math.ceil(cout / BLOCK)
-  const { splits, rowsPerSplit: columnsPerSplit } = split(n * Math.ceil(outW / 4), tiles, 48)
+  const { splits, rowsPerSplit: columnsPerSplit } = split(
+    n * Math.ceil(outW / 4),
+    tiles,
+    48,
+    288 * BLOCK * outH,
+  )
   return splitSum(
     'lanes3x3',
     {
@@ -87,6 +92,7 @@ export function lanes3x3WeightGrad(
     cout * cin * 9,
     splits,
     epilogue,
+    { sums: epilogue.sums === 'dy' ? cout : 0 },
   )
 }
 

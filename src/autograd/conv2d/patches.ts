@@ -20,7 +20,7 @@ import {
   lanes,
   sourceParams,
   spread,
-  WORKGROUP,
+  tileWorkgroup,
 } from './variant.ts'
 
 /** Rows of patches and their length: pixels of an image, filled up to vec4fs. */
@@ -31,13 +31,22 @@ const line = (s: ConvShape): number => 4 * Math.ceil((s.outH * s.outW) / 4)
 const fits = (s: ConvShape, adapter: ConvAdapter): boolean =>
   lanes(adapter) && s.groups === 1 && !isPointwise(s) && s.n * depth(s) * line(s) <= 2 ** 25
 
+/** Large windows of a stride over few channels, as a network on ResNet begins: the others share little of what they load. */
+const isStem = (s: ConvShape): boolean =>
+  s.kh * s.kw >= 25 &&
+  s.strideH * s.strideW > 1 &&
+  s.cin <= 4 &&
+  s.cout >= 32 &&
+  s.n * depth(s) * line(s) <= 2 ** 22
+
 /**
  * Where it was measured faster on lavapipe: small images of many channels. Patches of large ones are long, and the
  * gradient of x, which adds them up, needs more channels to gain. A dense 3×3 window has kernels of its own, which lose
- * where the image is smaller than their tile.
+ * where the image is smaller than their tile. And first layers, up to 16 MB of patches.
  */
 export function suitsPatches(part: ConvPart, s: ConvShape, adapter: ConvAdapter): boolean {
   if (!fits(s, adapter) || isProduct(s, adapter)) return false
+  if (isStem(s)) return true
   const dense3x3 = s.kh * s.kw === 9 && s.strideH * s.strideW * s.dilationH * s.dilationW === 1
   const few = dense3x3 || s.kh * s.kw === 1 || part === 'inputGrad'
   const pixels = dense3x3 ? 4 : 64
@@ -50,23 +59,27 @@ function dispatch(
   bindings: Record<string, ConvBuffer>,
   count: number,
   epilogue: ConvEpilogue,
+  overrides: Record<string, number> = {},
 ): ConvDispatch {
   const { n, cin, h, w, outH, outW, kh, kw, strideH, strideW, padH, padW, dilationH, dilationW } = s
   const image = { n, cin, h, w, outH, outW, line: line(s) }
+  const WG = tileWorkgroup(count)
   const window = { kh, kw, strideH, strideW, padH, padW, dilationH, dilationW }
   return {
     file: 'conv2d_patches',
     entry,
     bindings,
     params: { ...image, ...window, ...epilogueParams(epilogue) },
-    overrides: { WG: WORKGROUP },
-    workgroups: spread(Math.ceil(count / WORKGROUP)),
+    overrides: { WG, ...overrides },
+    workgroups: spread(Math.ceil(count / WG)),
   }
 }
 
 function pack(s: ConvShape): ConvDispatch {
   const bindings = { x: 'x', patches4: 'scratch:patches' } as const
-  return dispatch('conv2d_patches_pack', s, bindings, (s.n * depth(s) * line(s)) / 4, {})
+  const ROWS = s.outW % 4 === 0 ? 1 : 0
+  const NARROW = s.outW === 4 && s.w === 4 && s.strideW === 1 ? 1 : 0
+  return dispatch('conv2d_patches_pack', s, bindings, (s.n * s.cin * line(s)) / 4, {}, { ROWS, NARROW })
 }
 
 /** A product that reads or writes patches, with what comes before and behind it. */
@@ -111,9 +124,15 @@ export function patchesWeightGrad(s: ConvShape, adapter: ConvAdapter, epilogue: 
   const [pixels, n] = [s.outH * s.outW, depth(s)]
   const operands = { a: 'dy', b: 'scratch:patches', y: 'dw' } as const
   const size = { m: s.cout, n, k: pixels, batch: 1, axes: oneAxis(1, 0, 0), transposeB: true, line: line(s) }
-  const sum = { images: s.n, stepA: s.cout * pixels, stepB: n * line(s), splits: runs(s.cout, n) }
+  const sum = {
+    images: s.n,
+    stepA: s.cout * pixels,
+    stepB: n * line(s),
+    splits: runs(s.cout, n, s.n * pixels),
+  }
+  const summed = epilogue.sums === 'dy' ? 0 : undefined
   return variant(
-    productVariant(operands, { ...size, ...sum }, adapter, ofPatches(epilogue)),
+    productVariant(operands, { ...size, ...sum, summed }, adapter, ofPatches(epilogue)),
     s.n * n * line(s),
     {
       before: [pack(s)],

@@ -21,10 +21,24 @@ const isDense3x3 = (s: ConvShape) => s.kh === 3 && s.kw === 3 && s.strideH === 1
 /** Groups whose channels do not fill the tiles of other kernels. */
 const smallGroups = (s: ConvShape) => s.groups > 1 && Math.min(s.cin, s.cout) / s.groups < 8
 
-/** Where a plane at a time is the fastest: one channel comes out, or groups are small. */
-export const suitsPlanes = (s: ConvShape, channelsOut: number) => channelsOut === 1 || smallGroups(s)
+/**
+ * The kernels of 3×3 windows take rows and columns that are equal modulo the dilation for an image. If those have one or
+ * two pixels a side, tiles are all but empty, and the kernels of any window are faster, which leave out taps that see none.
+ */
+const isScattered = (s: ConvShape) =>
+  isDense3x3(s) && s.dilationH > 1 && s.outH <= 2 * s.dilationH && s.outW <= 2 * s.dilationW
 
-export const suitsPlanesWeightGrad = (s: ConvShape) => Math.min(s.cin, s.cout) <= 2 || smallGroups(s)
+/** Which kernel, where a plane at a time is the fastest: one channel comes out, or groups are small. */
+export function suitsPlanes(s: ConvShape, channelsOut: number): string | undefined {
+  if (channelsOut > 1 && !smallGroups(s)) return undefined
+  return isScattered(s) ? 'planes' : 'planes3x3'
+}
+
+export function suitsPlanesWeightGrad(s: ConvShape, { cpu }: ConvAdapter): string | undefined {
+  if (Math.min(s.cin, s.cout) > 2 && !smallGroups(s)) return undefined
+  // Pages on a GPU load the other for the tuner alone.
+  return cpu && isScattered(s) ? 'planes' : 'planes3x3'
+}
 
 /**
  * The rows and columns that are equal modulo the dilation, in bands of `rows` and strips of four columns. Where the
@@ -91,6 +105,16 @@ export const planes3x3Forward = (s: ConvShape, adapter: ConvAdapter, epilogue: C
 export const planes3x3InputGrad = (s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) =>
   isDense3x3(s) ? planes3x3(s, true, adapter, epilogue) : undefined
 
+/** From the first tap of an axis that lies in the image for some output pixel to behind the last one. */
+function touching(taps: number, out: number, size: number, stride: number, pad: number, dilation: number) {
+  const touches = (k: number) => {
+    const first = k * dilation - pad
+    return first < size && first + (out - 1) * stride >= 0
+  }
+  const there = Array.from({ length: taps }, (_, k) => k).filter(touches)
+  return there.length ? ([there[0]!, there.at(-1)! + 1] as const) : ([0, 0] as const)
+}
+
 /** Any window and stride. */
 function planesVariant(
   s: ConvShape,
@@ -107,6 +131,8 @@ function planesVariant(
   const count = s.n * cout * phasesH * phasesW * bands * strips
   const WG = adapter.cpu ? tileWorkgroup(count) : WORKGROUP
   const { groups: _, ...params } = c.params
+  const [firstH, endH] = touching(s.kh, s.outH, s.h, s.strideH, s.padH, s.dilationH)
+  const [firstW, endW] = touching(s.kw, s.outW, s.w, s.strideW, s.padW, s.dilationW)
   return {
     name: 'planes',
     scratch: {},
@@ -119,8 +145,7 @@ function planesVariant(
           ...params,
           inG: c.inG,
           outG: c.outG,
-          bands,
-          strips,
+          ...{ firstH, endH, firstW, endW, bands, strips },
           relu: epilogue.relu ? 1 : 0,
           ...placeParams(epilogue),
         },

@@ -30,10 +30,16 @@ export interface Product {
   readonly bias?: boolean
   readonly relu?: boolean
   readonly accumulate?: boolean
+  /** Of this product of the batch rows of A are summed up over k, with windows of B each channel's columns. */
+  readonly summed?: number | undefined
+  readonly addSums?: boolean | undefined
 }
 
 export interface ProductLaunch {
   readonly splits: number
+  readonly entry: string
+  /** What y is bound as. */
+  readonly result: 'y' | 'y4'
   readonly params: Record<string, number>
   readonly overrides: Record<string, number>
   readonly workgroups: [number, number, number]
@@ -61,17 +67,22 @@ export function lanesProduct(p: Product): ProductLaunch {
   const total = images * chunks
   const perSplit = Math.ceil(total / (p.splits ?? 1))
   const splits = Math.ceil(total / perSplit)
+  const { offset = 0, gap = 0 } = p
+  const wide = p.tiledWidth === undefined && [plane, offset, gap].every((v) => v % 4 === 0)
   const flag = (on: boolean | undefined) => (on ? 1 : 0)
   return {
     splits,
+    entry: wide ? 'matmul_lanes_wide' : 'matmul_lanes',
+    result: wide ? 'y4' : 'y',
     params: {
       ...{ m, n, k, ...p.axes },
       ...{ stepA: p.stepA ?? 0, stepB: (p.stepB ?? 0) + sourceGap, chunks, chunk, total, perSplit, splits },
       width: p.tiledWidth ?? p.windowsWidth ?? 1,
       ...{ line, plane, across, spans },
       relu: flag(p.relu),
-      ...{ offset: p.offset ?? 0, gap: p.gap ?? 0 },
+      ...{ offset, gap },
       ...{ sourceOffset, sourceGap },
+      ...{ summed: p.summed ?? 0, addSums: flag(p.addSums) },
     },
     overrides: {
       TRANSPOSE_A: flag(p.transposeA),

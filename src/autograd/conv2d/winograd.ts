@@ -3,62 +3,78 @@
  * transform back. A quarter or 4/9 of the multiplications; rounding errors some times those of the direct sum
  * (docs/kernels-convolution.md), so that it is no default where the direct kernels are as fast.
  */
-import { lanesProduct, oneAxis } from './product.ts'
+import { lanesProduct, oneAxis, type Product } from './product.ts'
+import { withSums } from './split.ts'
 import {
   biasBinding,
   type ConvAdapter,
   type ConvBuffer,
   type ConvDispatch,
   type ConvEpilogue,
+  type ConvPart,
   type ConvShape,
   type ConvVariant,
+  type LoadedPlans,
   lanes,
   placeParams,
   spread,
   tileWorkgroup,
   WORKGROUP,
 } from './variant.ts'
-import { type Conv3x3, forward3x3 } from './window3x3.ts'
+import { type Conv3x3, forward3x3, inputGrad3x3 } from './window3x3.ts'
 
 /**
  * A tile is 4×4 pixels, for F(2×2) four tiles of 2×2 that share what is loaded: places of a transformed one, and the
- * columns that a tile has in the products.
+ * columns that a tile has in the products. `whole`: the place that holds the sum of a tile of dy, where 1 is a point.
  */
-const F4 = { name: 'winograd', places: 36, columns: 1, SMALL: 0 }
-const F2 = { name: 'winograd2x2', places: 16, columns: 4, SMALL: 1 }
-type Form = typeof F4
+export const F4 = { name: 'winograd', places: 36, columns: 1, SMALL: 0, whole: undefined }
+export const F2 = { name: 'winograd2x2', places: 16, columns: 4, SMALL: 1, whole: 5 }
+type Form = typeof F4 | typeof F2
+
+/** With lanes B may begin at `sourceOffset` of its array and m at `offset`, and rows of A be summed up at one place. */
+type Products = Pick<
+  Product,
+  'm' | 'n' | 'k' | 'transposeB' | 'summed' | 'addSums' | 'sourceOffset' | 'offset'
+> & {
+  readonly places: number
+}
 
 /** A batch of products, one a place: `a` (m, k) · `b` (k, n), or (n, k) where it is transposed, gives scratch m. */
-function products(
+export function products(
   [a, b]: readonly [ConvBuffer, ConvBuffer],
-  { places, ...size }: { m: number; n: number; k: number; transposeB?: boolean; places: number },
+  { places, ...size }: Products,
   adapter: ConvAdapter,
 ): ConvDispatch {
-  const bindings: Record<string, ConvBuffer> = { a, wide_a: a, b, wide_b: b, y: 'scratch:m' }
+  const bindings: Record<string, ConvBuffer> = { a, wide_a: a, b, wide_b: b }
   const axes = oneAxis(places, 1, 1)
   if (lanes(adapter)) {
-    const { params, overrides, workgroups } = lanesProduct({ ...size, batch: places, axes })
-    const file = 'matmul_lanes'
-    return { file, entry: file, bindings: { ...bindings, bias: a }, params, overrides, workgroups }
+    const { entry, result, params, overrides, workgroups } = lanesProduct({ ...size, batch: places, axes })
+    const dispatch = {
+      file: 'matmul_lanes',
+      entry,
+      bindings: { ...bindings, bias: a, [result]: 'scratch:m' as const },
+      ...{ params, overrides, workgroups },
+    }
+    return size.summed === undefined ? dispatch : withSums(dispatch, 1)
   }
   const { m, n, k, transposeB } = size
   return {
     file: 'matmul',
     entry: 'tiles',
-    bindings,
+    bindings: { ...bindings, y: 'scratch:m' },
     params: { m, n, k, ...axes },
     overrides: { TRANSPOSE_A: 0, TRANSPOSE_B: transposeB ? 1 : 0 },
     workgroups: [Math.ceil(n / 64), Math.ceil(m / 64), places],
   }
 }
 
-const flag = (on: boolean | undefined) => (on ? 1 : 0)
+export const flag = (on: boolean | undefined) => (on ? 1 : 0)
 
 type Numbers = Record<string, number>
 
 /** So many invocations, and behind them in workgroups of their own those that transform weights. */
-function transform(
-  what: 'factors' | 'output' | 'both' | 'window',
+export function transform(
+  what: 'factors' | 'output' | 'both' | 'window' | 'backward' | 'gradients',
   count: number,
   bindings: Record<string, ConvBuffer>,
   params: Numbers,
@@ -72,7 +88,7 @@ function transform(
     file: 'conv2d_winograd',
     entry: `conv2d_winograd_transform_${what}`,
     bindings,
-    params: { ...params, weights: before },
+    params: { behind: 0, ...params, weights: before },
     overrides: { ...overrides, WG },
     workgroups: spread(before + Math.ceil(weights / WG)),
   }
@@ -80,7 +96,7 @@ function transform(
 
 type Sizes = Record<'n' | 'cin' | 'cout' | 'outH' | 'outW', number>
 
-function tilesOf({ n, outH, outW }: Sizes) {
+export function tilesOf({ n, outH, outW }: Sizes) {
   const [tilesH, tilesW] = [Math.ceil(outH / 4), Math.ceil(outW / 4)]
   return { tilesH, tilesW, tiles: n * tilesH * tilesW }
 }
@@ -103,10 +119,6 @@ const suited = (c: Sizes, adapter: ConvAdapter) =>
   tilesOf(c).tiles >= 32 &&
   c.cin * c.cout * tilesOf(c).tiles >= 2 ** 19 &&
   largest(c, F4) <= 2 ** 24
-
-/** The form that is faster than the direct kernels, if one is. */
-export const suitedWinograd = (c: Conv3x3 | undefined, adapter: ConvAdapter): string | undefined =>
-  c && suited(c.params, adapter) ? F4.name : undefined
 
 /** Padding 1 and rows of whole vec4fs. */
 const inVectors = ({ padW, w }: { padW: number; w: number }) => flag(padW === 1 && w % 4 === 0)
@@ -158,6 +170,16 @@ function variant(
   }
 }
 
+/** dw in the transformed places; that of the sums of whole tiles, if there is one, gives the gradient of a bias. */
+export const weightProducts = (
+  { places, columns, whole }: Form,
+  s: Pick<ConvShape, 'cin' | 'cout'> & Sizes,
+  { sums, accumulate }: ConvEpilogue,
+): Products => ({
+  ...{ m: s.cout, n: s.cin, k: columns * tilesOf(s).tiles, transposeB: true, places },
+  ...(sums === 'dy' && whole !== undefined ? { summed: whole, addSums: accumulate } : {}),
+})
+
 function weightGradVariant(
   form: Form,
   s: ConvShape,
@@ -174,7 +196,7 @@ function weightGradVariant(
   const upstream = { dy: 'dy', dy4: 'dy', upstream: 'scratch:d' } as const
   const vectors = { VEC: inVectors(s), DYVEC: flag(s.outW % 4 === 0) }
   const window = { products: 'scratch:m', transformed: 'dw' } as const
-  const last = { SMALL, ACCUMULATE: flag(epilogue.accumulate) }
+  const last = { SMALL, ADD_WEIGHTS: flag(epilogue.accumulate) }
   const k = columns * tiles
   return {
     name,
@@ -188,15 +210,25 @@ function weightGradVariant(
         { SMALL, ...vectors },
         adapter,
       ),
-      products(['scratch:d', 'scratch:v'], { m: cout, n: cin, k, transposeB: true, places }, adapter),
+      products(['scratch:d', 'scratch:v'], weightProducts(form, s, epilogue), adapter),
       transform('window', cout * cin, window, params, last, adapter),
     ],
   }
 }
 
-/** F(4×4) and F(2×2), where they fit. */
-export const winograd = (c: Conv3x3 | undefined, adapter: ConvAdapter, epilogue: ConvEpilogue) =>
-  [F4, F2].map((form) => variant(form, c, adapter, epilogue))
+/** The convolution that gives y, or dx, if it is one of 3×3. */
+const convolution = (part: ConvPart, s: ConvShape) => (part === 'inputGrad' ? inputGrad3x3(s) : forward3x3(s))
 
-export const winogradWeightGrad = (s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) =>
-  [F4, F2].map((form) => weightGradVariant(form, s, adapter, epilogue))
+/** F(4×4) and F(2×2) where they fit, and which is faster than the direct kernels, if one is. */
+export const winogradPlans: LoadedPlans = {
+  variants: (part, s, adapter, epilogue) =>
+    [F4, F2].map((form) =>
+      part === 'weightGrad'
+        ? weightGradVariant(form, s, adapter, epilogue)
+        : variant(form, convolution(part, s), adapter, epilogue),
+    ),
+  best(part, s, adapter) {
+    const c = convolution(part, s)
+    return c && suited(c.params, adapter) ? F4.name : undefined
+  },
+}

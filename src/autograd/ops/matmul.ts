@@ -141,12 +141,12 @@ function launch(run: Run, { a, b, m, n, k }: Product, y: Tensor, form: MatmulFor
       transposeA: a.transposed,
       transposeB: b.transposed,
     }
-    const { params, overrides, workgroups } = lanesProduct(product)
-    const bindings = { a: a.tensor, wide_a: a.tensor, b: b.tensor, wide_b: b.tensor, bias: a.tensor, y }
+    const { entry, result, params, overrides, workgroups } = lanesProduct(product)
+    const read = { a: a.tensor, wide_a: a.tensor, b: b.tensor, wide_b: b.tensor, bias: a.tensor }
     run.launch({
       kernel: convKernels.get('matmul_lanes')!,
-      entry: 'matmul_lanes',
-      bindings,
+      entry,
+      bindings: { ...read, [result]: y },
       params,
       overrides,
       workgroups,
