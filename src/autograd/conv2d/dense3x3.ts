@@ -71,8 +71,14 @@ export function lanes3x3WeightGrad(
 ): ConvVariant | undefined {
   if (!lanes(adapter) || !forward3x3(s)) return undefined
   const { n, cin, h, w, cout, outH, outW, padH, padW } = s
-  const tiles = Math.ceil(cin / 8) * Math.ceil(cout / 4)
-  const { splits, rowsPerSplit: columnsPerSplit } = split(n * Math.ceil(outW / 4), tiles, 48, 288 * 4 * outH)
+  const BLOCK = cout > 4 ? 8 : 4
+  const tiles = Math.ceil(cin / 8) * Math.ceil(cout / BLOCK)
+  const { splits, rowsPerSplit: columnsPerSplit } = split(
+    n * Math.ceil(outW / 4),
+    tiles,
+    48,
+    288 * BLOCK * outH,
+  )
   return splitSum(
     'lanes3x3',
     {
@@ -80,7 +86,7 @@ export function lanes3x3WeightGrad(
       entry: 'conv2d_3x3_weight_grad_lanes',
       bindings: { x: 'x', x4: 'x', dy: 'dy', dy4: 'dy' },
       params: { n, cin, h, w, cout, outH, outW, padH, padW, columnsPerSplit },
-      overrides: { VEC: padW === 1 && w % 4 === 0 ? 1 : 0 },
+      overrides: { VEC: padW === 1 && w % 4 === 0 ? 1 : 0, BLOCK },
       workgroups: spread(tiles * splits),
     },
     cout * cin * 9,

@@ -49,7 +49,7 @@ export function suitsPatches(part: ConvPart, s: ConvShape, adapter: ConvAdapter)
   if (isStem(s)) return true
   const dense3x3 = s.kh * s.kw === 9 && s.strideH * s.strideW * s.dilationH * s.dilationW === 1
   const few = dense3x3 || s.kh * s.kw === 1 || part === 'inputGrad'
-  const pixels = dense3x3 ? (part === 'weightGrad' ? 16 : 4) : 64
+  const pixels = dense3x3 ? 4 : 64
   return s.outH * s.outW <= pixels && Math.min(s.cin, s.cout) >= (few ? 128 : 64)
 }
 

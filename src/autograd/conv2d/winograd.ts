@@ -110,23 +110,15 @@ const fits = (c: Sizes, adapter: ConvAdapter, form: Form) =>
   Math.min(c.cin, c.cout) >= 16 && (!adapter.cpu || lanes(adapter)) && largest(c, form) <= 2 ** 25
 
 /**
- * Where it was measured to be faster than the direct kernels, on lavapipe, and takes at most 64 MB an array. With
- * few tiles the transform of the weights outweighs what they are used for.
+ * Where F(4×4) was measured to be faster than the direct kernels, on lavapipe, and takes at most 64 MB an array: with
+ * few channels the transforms weigh too much, with few tiles that of the weights.
  */
-const pays = (c: Sizes, adapter: ConvAdapter, channels: number, tiles: number) =>
+const suited = (c: Sizes, adapter: ConvAdapter) =>
   lanes(adapter) &&
-  Math.min(c.cin, c.cout) >= channels &&
-  tilesOf(c).tiles >= tiles &&
+  Math.min(c.cin, c.cout) >= 64 &&
+  tilesOf(c).tiles >= 32 &&
+  c.cin * c.cout * tilesOf(c).tiles >= 2 ** 19 &&
   largest(c, F4) <= 2 ** 24
-
-/** F(2×2) gains with few tiles of many channels: it has fewer weights to transform. */
-const paysSmall = (c: Sizes, adapter: ConvAdapter) =>
-  pays(c, adapter, 128, 16) && Math.max(c.cin, c.cout) >= 256 && tilesOf(c).tiles < 32
-
-function suited(c: Sizes, adapter: ConvAdapter): string | undefined {
-  if (pays(c, adapter, 32, 64) || pays(c, adapter, 64, 32)) return F4.name
-  return paysSmall(c, adapter) ? F2.name : undefined
-}
 
 /** Padding 1 and rows of whole vec4fs. */
 const inVectors = ({ padW, w }: { padW: number; w: number }) => flag(padW === 1 && w % 4 === 0)
@@ -237,6 +229,6 @@ export const winogradPlans: LoadedPlans = {
     ),
   best(part, s, adapter) {
     const c = convolution(part, s)
-    return c && suited(c.params, adapter)
+    return c && suited(c.params, adapter) ? F4.name : undefined
   },
 }
