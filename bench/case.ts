@@ -6,6 +6,8 @@ export interface Case {
   readonly name: string
   readonly flops: number
   readonly bytes: number
+  /** Of warps: values that are loaded one by one. */
+  readonly taps?: number
   /** Where the time a pixel says more: it is printed, too. */
   readonly pixels?: number
   /** Left out unless asked for by name. */

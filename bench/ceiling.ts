@@ -10,6 +10,8 @@ const kernels = kernel('ceiling', source)
 export interface Ceiling {
   /** Multiply-adds (two operations each) of a loop without memory. */
   readonly gflops: number
+  /** Billions of values a second of a kernel that loads four from a moving place and stores their sum. */
+  readonly gathers: number
   /** Bytes read and written by a copy that fits into no cache. */
   readonly gbs: number
   /** The same for smaller copies, repeated, so that caches serve them; ascending in bytes read and written. */
@@ -23,6 +25,7 @@ export const bandwidthFor = (bytes: number, { copies, gbs }: Ceiling): number =>
 /** The better of two measurements of one adapter, figure by figure. */
 export const higher = (a: Ceiling, b: Ceiling): Ceiling => ({
   gflops: Math.max(a.gflops, b.gflops),
+  gathers: Math.max(a.gathers, b.gathers),
   gbs: Math.max(a.gbs, b.gbs),
   copies: a.copies.map(({ bytes, gbs }, i) => ({ bytes, gbs: Math.max(gbs, b.copies[i]!.gbs) })),
 })
@@ -58,9 +61,10 @@ export async function measureCeiling(device: Device): Promise<Ceiling> {
     const params = { count: 0, rounds, scale: 0.999, shift: 0.001 }
     device.launch('fma', { kernel: kernels, entry: 'fma_loop', bindings: { x, y }, params, threads: lanes })
   })
+  const gathers = await gatherRate(device, x, y)
   x.release('measured')
   y.release('measured')
-  return { gflops: (2 * 32 * lanes * rounds) / fma / 1e6, gbs: copies.at(-1)!.gbs, copies }
+  return { gflops: (2 * 32 * lanes * rounds) / fma / 1e6, gathers, gbs: copies.at(-1)!.gbs, copies }
 }
 
 /** One copy that reads and writes `bytes` in all; small ones are timed many in a submission. */
@@ -75,6 +79,26 @@ async function copyMs(device: Device, x: Storage, y: Storage, bytes: number): Pr
   const ms = await best(device, step)
   step.dispose()
   return ms / repeats
+}
+
+/** Billions of values a second, gathered from images of 256². */
+async function gatherRate(device: Device, pixels: Storage, sums: Storage): Promise<number> {
+  const [images, run] = device.adapter.cpu ? [8, 16] : [64, 1]
+  const step = device.compile(() => {
+    const params = { count: 0, rounds: run, scale: 0, shift: 0 }
+    for (let i = 0; i < 8; i++) {
+      device.launch('gather', {
+        kernel: kernels,
+        entry: 'gather',
+        bindings: { pixels, sums },
+        params,
+        threads: [256, 256 / run, images],
+      })
+    }
+  })
+  const ms = await best(device, step)
+  step.dispose()
+  return (8 * 4 * images * 256 ** 2) / ms / 1e6
 }
 
 /** Launches in the longer of the two submissions that are compared. */

@@ -16,9 +16,19 @@ export interface FloorRow {
   readonly gbs: number
 }
 
-/** A launch's own floor, ms: the bytes that are bound, each once, or its operations, whichever takes longer. */
-export const floorOf = ({ flops, bytes }: Pick<LaunchProfile, 'flops' | 'bytes'>, ceiling: Ceiling): number =>
-  Math.max(bytes / (bandwidthFor(bytes, ceiling) * 1e6), flops / (ceiling.gflops * 1e6))
+/** What work needs at least. */
+type Needs = Pick<LaunchProfile, 'flops' | 'bytes'> & {
+  /** Values that are loaded one by one, from places that the data decides. */
+  readonly taps?: number
+}
+
+/** Its floor, ms: its bytes, each once, its operations or its taps, whichever takes longest. */
+export const floorOf = ({ flops, bytes, taps = 0 }: Needs, ceiling: Ceiling): number =>
+  Math.max(
+    bytes / (bandwidthFor(bytes, ceiling) * 1e6),
+    flops / (ceiling.gflops * 1e6),
+    taps / (ceiling.gathers * 1e6),
+  )
 
 /**
  * Launch by launch the least of several profiles of one compiled step: like the ceilings, what it can be where no

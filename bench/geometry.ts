@@ -25,15 +25,34 @@ function gradients(device: Device, [x, ...others]: readonly Tensor[], f: (...x: 
   return () => step(up, ...others)
 }
 
-/** Forward, and forward and gradients, of one op. `traffic` counts float32 values, each read or written once. */
-function both(name: string, traffic: number, inputs: Inputs, f: (...x: Tensor[]) => Tensor): Case[] {
+/**
+ * Forward, and forward and gradients, of one op. `traffic` counts float32 values, each read or written once, `taps` those
+ * of them that are loaded one by one.
+ */
+function both(
+  name: string,
+  traffic: number,
+  inputs: Inputs,
+  f: (...x: Tensor[]) => Tensor,
+  taps = 0,
+): Case[] {
   const bytes = 4 * traffic
   return [
-    { name, flops: 0, bytes, setup: (d) => forward(d, inputs(d), f) },
-    // Backward reads dy and writes dx of the same size.
-    { name: `${name} and gradients`, flops: 0, bytes: 2 * bytes, setup: (d) => gradients(d, inputs(d), f) },
+    { name, flops: 0, bytes, taps, setup: (d) => forward(d, inputs(d), f) },
+    // Backward reads dy and writes dx of the same size, and adds to each pixel that forward loaded.
+    {
+      name: `${name} and gradients`,
+      flops: 0,
+      bytes: 2 * bytes,
+      taps: 2 * taps,
+      setup: (d) => gradients(d, inputs(d), f),
+    },
   ]
 }
+
+/** A bilinear warp of one channel: four taps a pixel. */
+const warp = (name: string, traffic: number, inputs: Inputs, f: (...x: Tensor[]) => Tensor): Case[] =>
+  both(name, traffic, inputs, f, 4 * PIXELS)
 
 const one = (name: string, traffic: number, inputs: Inputs, f: (...x: Tensor[]) => Tensor): Case => ({
   name,
@@ -62,6 +81,7 @@ function augmentation(): Case {
     name: `augmentation ${N}×${COLOURS}×${SIDE}×${SIDE} and mask`,
     flops: 0,
     bytes: 4 * 2 * pixels,
+    taps: 2 * PIXELS * (4 * COLOURS + 1),
     setup: (d) => {
       const options = { ...THESIS_AUGMENTATION, affine: 1, grid: 1 }
       const draw = drawAugmentation(options, N, SIDE, SIDE, new Prng(1))
@@ -128,13 +148,13 @@ export function geometry(): Case[] {
     )
   const size = { height: SIDE, width: SIDE }
   return [
-    ...both(
+    ...warp(
       `polarWarp ${label}`,
       2 * PIXELS,
       (d) => [image(d), centers(d)],
       (x, c) => ops.polarWarp(x!, c!),
     ),
-    ...both(
+    ...warp(
       `inversePolarWarp ${label}`,
       2 * PIXELS,
       (d) => [image(d), centers(d)],
@@ -146,19 +166,19 @@ export function geometry(): Case[] {
       (d) => [image(d), boxes(d)],
       (x, b) => ops.cropResize(x!, b!, { size: SIDE }),
     ),
-    ...both(
+    ...warp(
       `affineWarp ${label}`,
       2 * PIXELS,
       (d) => [image(d), d.tensor(rows([0.95, -0.2, 12, 0.2, 0.95, -7]), [N, 2, 3])],
       (x, m) => ops.affineWarp(x!, m!, { paddingMode: 'border' }),
     ),
-    ...both(
+    ...warp(
       `gridWarp ${label}`,
       2 * PIXELS,
       (d) => [image(d), d.tensor(floats(N * 2 * 36), [N, 2, 6, 6])],
       (x, g) => ops.gridWarp(x!, g!, { paddingMode: 'border' }),
     ),
-    ...both(
+    ...warp(
       `gridSample ${label}`,
       4 * PIXELS,
       (d) => [image(d), grid(d)],

@@ -1,7 +1,8 @@
 import { resizeLabels } from '../src/data/resize.ts'
 import { DataError } from '../src/gpu/errors.ts'
 import { openDataset } from '../src/node/folders.ts'
-import { boxesOfLabels, labelComponents } from '../src/pipelines/boxes.ts'
+import { boxesOfLabels } from '../src/pipelines/boxes.ts'
+import { labelComponents } from '../src/pipelines/components.ts'
 
 /** Objects for methods that take an image apart by them. */
 export interface Scene {

@@ -48,6 +48,7 @@ struct Params {
   running: u32,      // 1: update the running statistics
   add_weight: u32,   // 1: add to the gradient of weight instead of overwriting it
   add_bias: u32,
+  add_input: u32,    // 1: add to the gradient of x
 }
 
 // What a channel is computed with: mean + rest, 1/√(var + eps), and z = (x − mean) · scale + shift.
@@ -372,7 +373,9 @@ fn gradient_rows(group: vec3u, lane: u32, sums: vec2f) {
     let part = part_of(row_start(image, mine.c), mine.segment);
     let shift = params.offset + image * params.gap;
     for (var b = part.first + column; b < part.last; b += params.across) {
-      result[b] = elem4(gradient(vec4f(x[b]), vec4f(dy[b + shift]), k, m));
+      var dx = gradient(vec4f(x[b]), vec4f(dy[b + shift]), k, m);
+      if (params.add_input == 1u) { dx += vec4f(result[b]); }
+      result[b] = elem4(dx);
     }
   }
 }
@@ -399,7 +402,9 @@ fn input_gradient_any(@builtin(workgroup_id) group: vec3u, @builtin(local_invoca
     let part = part_of(start, mine.segment);
     let end = min(4u * part.last, start + params.row);
     for (var i = max(4u * part.first, start) + lane; i < end; i += WG) {
-      result1[i] = elem(gradient(vec4f(f32(x1[i])), vec4f(f32(dy1[i])), k, m).x);
+      var dx = gradient(vec4f(f32(x1[i])), vec4f(f32(dy1[i])), k, m).x;
+      if (params.add_input == 1u) { dx += f32(result1[i]); }
+      result1[i] = elem(dx);
     }
   }
 }

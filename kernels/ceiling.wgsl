@@ -1,8 +1,9 @@
-// What the adapter gives at most: multiply-adds that need no memory, and a copy that needs nothing else.
+// What the adapter gives at most: multiply-adds that need no memory, a copy that needs nothing else, and values loaded one
+// by one from places that move on evenly, as a warp of an image does.
 
 struct Params {
   count: u32,  // vec4s to copy
-  rounds: u32, // fma: rounds of 32 multiply-adds a lane
+  rounds: u32, // of 32 multiply-adds a lane; pixels that a lane gathers
   scale: f32,
   shift: f32,
 }
@@ -10,6 +11,8 @@ struct Params {
 @group(0) @binding(0) var<storage, read> x: array<vec4f>;
 @group(0) @binding(1) var<storage, read_write> y: array<vec4f>;
 @group(0) @binding(2) var<uniform> params: Params;
+@group(0) @binding(3) var<storage, read> pixels: array<f32>;
+@group(0) @binding(4) var<storage, read_write> sums: array<f32>;
 
 // 32 independent accumulators (eight vec4s): enough to hide the latency of a multiply-add.
 @compute @workgroup_size(64)
@@ -30,6 +33,23 @@ fn fma_loop(@builtin(global_invocation_id) id: vec3u) {
 fn copy(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let i = id.x + id.y * groups.x * 64u;
   if (i < params.count) { y[i] = x[i]; }
+}
+
+// One invocation `rounds` pixels below each other of a turned image of 256²: the sum of the four pixels about each.
+@compute @workgroup_size(64)
+fn gather(@builtin(global_invocation_id) id: vec3u) {
+  let plane = i32(id.z) * 65536;
+  let v = i32(id.y * params.rounds);
+  var row = 13056 + 245 * v - 51 * i32(id.x); // in 1/256 px, as the column
+  var column = 51 * v + 243 * i32(id.x);
+  var to = plane + 256 * v + i32(id.x);
+  for (var k = 0u; k < params.rounds; k++) {
+    let at = plane + (((row & -256) + (column >> 8u)) & 65535);
+    sums[to] = pixels[at] + pixels[at + 1] + pixels[at + 256] + pixels[at + 257];
+    row += 245;
+    column += 51;
+    to += 256;
+  }
 }
 
 // A launch that does nothing (count is 0): what a launch costs.

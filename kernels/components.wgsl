@@ -24,11 +24,13 @@ struct Params {
   diagonal: u32,      // 1: 8-connectivity
   slots: u32,         // components an image that the tables hold
   threshold: f32,     // foreground is x > threshold
+  high: f32,          // strong is x > high
 }
 
 @group(0) @binding(0) var<storage, read> x: array<elem>;
 @group(0) @binding(0) var<storage, read> wide_x: array<elem4>;
 @group(0) @binding(1) var<storage, read_write> packing: array<u32>;
+@group(0) @binding(22) var<storage, read_write> strong_packing: array<u32>;
 @group(0) @binding(2) var<storage, read> bits: array<u32>;            // packing, once it is written
 @group(0) @binding(3) var<storage, read_write> parents: array<atomic<u32>>;
 @group(0) @binding(4) var<storage, read> roots: array<u32>;           // parents, once the forest is flat
@@ -37,7 +39,7 @@ struct Params {
 @group(0) @binding(7) var<storage, read> before: array<u32>;          // roots of the image before each word
 @group(0) @binding(8) var<storage, read_write> root_bits: array<u32>; // one bit a run, at its start: it is a root
 @group(0) @binding(9) var<storage, read> root_starts: array<u32>;     // root_bits, once they are written
-@group(0) @binding(10) var<storage, read> strong: array<u32>;         // one bit a pixel above the high threshold
+@group(0) @binding(10) var<storage, read> strong: array<u32>;         // strong_packing, once it is written
 @group(0) @binding(11) var<storage, read_write> labels: array<i32>;
 @group(0) @binding(11) var<storage, read_write> wide_labels: array<vec4i>;
 @group(0) @binding(12) var<storage, read_write> marks: array<elem>;
@@ -60,39 +62,77 @@ const FIELDS: u32 = 9u;         // of a component in `sums`
 fn invocation(id: vec3u, groups: vec3u) -> u32 { return id.x + id.y * groups.x * 64u; }
 
 // NaN is background; WGSL may assume that there is none, so it is told by its bits.
-fn above(value: vec4f) -> vec4<bool> {
-  return (value > vec4f(params.threshold)) & ((bitcast<vec4u>(value) & vec4u(0x7fffffffu)) <= vec4u(0x7f800000u));
+fn above(value: vec4f, limit: f32) -> vec4<bool> {
+  return (value > vec4f(limit)) & ((bitcast<vec4u>(value) & vec4u(0x7fffffffu)) <= vec4u(0x7f800000u));
 }
 
-// One bit a pixel: x > threshold. One invocation a word.
-@compute @workgroup_size(64)
-fn threshold(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let word = params.first + invocation(id, groups);
-  if (word >= params.end) { return; }
+// One bit a pixel of a word: x > threshold; x > high.
+fn pack(word: u32) -> vec2u {
   let row = divide(word, params.row_words);
   let column = 32u * (word - row * params.row_words);
   let at = row * params.width + column - params.skipped;
   let n = min(32u, params.width - column);
-  var ones = 0u;
-  for (var k = 0u; k < n; k++) { ones |= select(0u, 1u << k, above(vec4f(f32(x[at + k]))).x); }
-  packing[word] = ones;
+  var ones = vec2u();
+  for (var k = 0u; k < n; k++) {
+    let value = vec4f(f32(x[at + k]));
+    let passed = vec2<bool>(above(value, params.threshold).x, above(value, params.high).x);
+    ones |= select(vec2u(), vec2u(1u << k), passed);
+  }
+  return ones;
+}
+
+fn bits_of_four(passed: vec4<bool>) -> u32 {
+  let four = select(vec4u(), vec4u(1u, 2u, 4u, 8u), passed);
+  return four.x | four.y | four.z | four.w;
 }
 
 // The same where four divides the width.
-@compute @workgroup_size(64)
-fn threshold_wide(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let word = params.first + invocation(id, groups);
-  if (word >= params.end) { return; }
+fn pack_wide(word: u32) -> vec2u {
   let row = divide(word, params.row_words);
   let column = 32u * (word - row * params.row_words);
   let at = (row * params.width + column - params.skipped) / 4u;
   let n = min(8u, (params.width - column) / 4u);
-  var ones = 0u;
+  var ones = vec2u();
   for (var k = 0u; k < n; k++) {
-    let four = select(vec4u(), vec4u(1u, 2u, 4u, 8u), above(vec4f(wide_x[at + k])));
-    ones |= (four.x | four.y | four.z | four.w) << (4u * k);
+    let value = vec4f(wide_x[at + k]);
+    let fours = vec2u(bits_of_four(above(value, params.threshold)), bits_of_four(above(value, params.high)));
+    ones |= fours << vec2u(4u * k);
   }
-  packing[word] = ones;
+  return ones;
+}
+
+// Foreground, one invocation a word.
+@compute @workgroup_size(64)
+fn threshold(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let word = params.first + invocation(id, groups);
+  if (word >= params.end) { return; }
+  packing[word] = pack(word).x;
+}
+
+@compute @workgroup_size(64)
+fn threshold_wide(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let word = params.first + invocation(id, groups);
+  if (word >= params.end) { return; }
+  packing[word] = pack_wide(word).x;
+}
+
+// Foreground and strong pixels: hysteresis reads x once.
+@compute @workgroup_size(64)
+fn thresholds(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let word = params.first + invocation(id, groups);
+  if (word >= params.end) { return; }
+  let ones = pack(word);
+  packing[word] = ones.x;
+  strong_packing[word] = ones.y;
+}
+
+@compute @workgroup_size(64)
+fn thresholds_wide(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let word = params.first + invocation(id, groups);
+  if (word >= params.end) { return; }
+  let ones = pack_wide(word);
+  packing[word] = ones.x;
+  strong_packing[word] = ones.y;
 }
 
 // Ones from the start of a run to its end.
@@ -316,16 +356,19 @@ fn write_labels(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroup
 }
 
 // Values of pixels 4k to 4k + 3 of a word, after `last`, that of the pixel before them. A run that starts in the
-// first pair of pixels has node 2k, one that starts in the second node 2k + 1: both are read, needed or not.
+// first pair of pixels has node 2k, one that starts in the second node 2k + 1: where any starts, both are read.
 fn values_of(ones: u32, node: u32, k: u32, last: u32) -> vec4u {
   let starts = (ones & ~(ones << 1u)) >> (4u * k);
-  let own = wide_roots[node / 2u + k];
-  let begins = vec2<bool>((starts & 3u) != 0u, (starts & 12u) != 0u);
-  // What is no node holds anything.
-  let at = select(vec2u(node), own, begins & (own < vec2u(TAG)));
-  let roots_of = vec2u(roots[at.x], roots[at.y]);
-  let found_at = select(roots_of, own, own >= vec2u(TAG));
-  let value = select(vec2u(), found_at & vec2u(~TAG), found_at >= vec2u(TAG));
+  var value = vec2u();
+  if ((starts & 15u) != 0u) {
+    let own = wide_roots[node / 2u + k];
+    let begins = vec2<bool>((starts & 3u) != 0u, (starts & 12u) != 0u);
+    // What is no node holds anything.
+    let at = select(vec2u(node), own, begins & (own < vec2u(TAG)));
+    let roots_of = vec2u(roots[at.x], roots[at.y]);
+    let found_at = select(roots_of, own, own >= vec2u(TAG));
+    value = select(vec2u(), found_at & vec2u(~TAG), found_at >= vec2u(TAG));
+  }
   let mine = ones >> (4u * k);
   let a = select(0u, select(last, value.x, (starts & 1u) != 0u), (mine & 1u) != 0u);
   let b = select(0u, select(a, value.x, (starts & 2u) != 0u), (mine & 2u) != 0u);
@@ -505,8 +548,9 @@ fn add_part(image: u32, part: Part) {
   add_wide(at + 7u, part.y);
 }
 
-// Sums over the components of a strip one word wide and STRIP rows high. Runs of one component that follow each
-// other are summed here first: solid areas take few atomics. All sums are of integers: any order gives the same.
+// Sums over the components of a strip one word wide and STRIP rows high. Runs are summed here first, into the parts of
+// the two components met last: rows that alternate between two take few atomics, too. All sums are of integers: any
+// order gives the same.
 @compute @workgroup_size(64)
 fn measure(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let strip = invocation(id, groups);
@@ -517,6 +561,7 @@ fn measure(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gr
   let top = STRIP * (across - image * params.strips);
   let bottom = min(top + STRIP, params.height);
   var part = Part();
+  var earlier = Part();
   for (var y = top; y < bottom; y++) {
     let word = (image * params.height + y) * params.row_words + column;
     let ones = bits[word];
@@ -527,8 +572,13 @@ fn measure(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gr
       let left = 32u * column + start;
       let label = value_of(node + (start >> 1u));
       if (label != part.label) {
-        add_part(image, part);
-        part = Part(label, 0u, left, 0u, y, 0u, 0u, 0u);
+        let other = earlier;
+        earlier = part;
+        part = other;
+        if (label != part.label) {
+          add_part(image, part);
+          part = Part(label, 0u, left, 0u, y, 0u, 0u, 0u);
+        }
       }
       part.area += length;
       part.left = min(part.left, left);
@@ -538,6 +588,7 @@ fn measure(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gr
       part.y += y * length;
     }
   }
+  add_part(image, earlier);
   add_part(image, part);
 }
 

@@ -1,10 +1,13 @@
 // Convolution 3×3, stride 1, dilation 1, padding 0 to 2, where subgroups have 8 lanes or more: for CPU drivers.
 //   y[n,co,oy,ox] = b[co] + Σ_ci,ky,kx  weight[co,ci,ky,kx] · x[n,ci, oy − p + ky, ox − p + kx]
-// One subgroup computes 8 output channels (a lane each) of a tile of 8 rows × 4 columns. Its patch of x is
-// 10 rows × 6 columns a channel: lane r loads patch row r + 1, and for four channels at once the eight lanes
-// load rows 0 and 9. Each value then goes to all lanes by a shuffle, each lane multiplies it with its own
-// weights: 288 FMAs for 60 values of x and 9 weights a lane.
+// Along a row by Winograd's F(4, 3), points 0, ±NEAR, ±FAR, ∞: six multiplications for four columns instead of twelve.
+// One subgroup computes 8 output channels (a lane each) of a tile of 8 rows × 8 columns, or × 4. Lane r loads patch row
+// r + 1 and transforms it, and for four channels at once the eight lanes do rows 0 and 9. Each transformed value then
+// goes to all lanes by a shuffle, each lane multiplies it with its own weights, transformed along their rows; the sums
+// are transformed back at the end.
 // PAIR: images of at most four rows, two of them in a tile (rows 0 to 3 and 4 to 7), no taps between them.
+// SIDE: a second half tile, so that a weight that is loaded serves 64 pixels: 1, the four columns to the right; 2, the
+// next two images (with PAIR); 0, none.
 // VEC: x is as wide as y and a multiple of four wide, so that a row's middle four are one vec4f.
 // The weights of (co, ci) start at co·weightOut + ci·weightIn. TURN reads them turned by 180°: with the channels
 // exchanged, this is the gradient with respect to x, dx = conv(dy, turned weight) with padding 2 − p.
@@ -28,6 +31,9 @@ struct Params {
 override VEC: bool = false;
 override PAIR: bool = false;
 override TURN: bool = false;
+override SIDE: i32 = 0;
+
+// include: parts/winograd_points.wgsl
 
 // The nine weights of a channel, a row each.
 struct Taps { a: vec3f, b: vec3f, c: vec3f }
@@ -35,31 +41,64 @@ struct Taps { a: vec3f, b: vec3f, c: vec3f }
 // Six neighbours of a row: one on the left, four, one on the right.
 struct Row { left: f32, middle: vec4f, right: f32 }
 
+// A row transformed, or the sums of one: its polynomial's value at 0, ±NEAR, ±FAR, ∞.
+struct Six { a: f32, b: f32, c: f32, d: f32, e: f32, f: f32 }
+
+fn forth(r: Row) -> Six {
+  let m = r.middle;
+  let even1 = m.w - 2.0 * m.y;
+  let odd1 = NEAR * (m.z - 2.0 * m.x);
+  let even2 = m.w - 0.5 * m.y;
+  let odd2 = FAR * (m.z - 0.5 * m.x);
+  return Six(
+    r.left - 2.5 * m.y + m.w, even1 + odd1, even1 - odd1, even2 + odd2, even2 - odd2,
+    m.x - 2.5 * m.z + r.right);
+}
+
 fn taps(sum: vec4f, w: vec3f, s0: vec4f, s1: vec4f, s2: vec4f) -> vec4f {
   return sum + w.x * s0 + w.y * s1 + w.z * s2;
 }
 
-// Patch row j feeds output rows j − 2, j − 1 and j, which stand at sums[row + 2].
-fn add_row(sums: ptr<function, array<vec4f, 12>>, j: u32, w: Taps, row: Row, lane: u32) {
-  let s1 = subgroupShuffle(row.middle, lane);
-  let s0 = vec4f(subgroupShuffle(row.left, lane), s1.xyz);
-  let s2 = vec4f(s1.yzw, subgroupShuffle(row.right, lane));
-  if (!(PAIR && j == 5u)) { (*sums)[j] = taps((*sums)[j], w.c, s0, s1, s2); }
-  (*sums)[j + 1] = taps((*sums)[j + 1], w.b, s0, s1, s2);
-  if (!(PAIR && j == 4u)) { (*sums)[j + 2] = taps((*sums)[j + 2], w.a, s0, s1, s2); }
+// Four rows a vec4f: of the half tile whose sums of one place stand at sums[i] and sums[i + 1].
+fn add_place(sums: ptr<function, array<vec4f, 24>>, i: u32, w: vec3f, row: f32, outer: f32, channel: u32) {
+  let a = vec4f(subgroupShuffle(row, 0u), subgroupShuffle(row, 1u), subgroupShuffle(row, 2u), subgroupShuffle(row, 3u));
+  let b = vec4f(subgroupShuffle(row, 4u), subgroupShuffle(row, 5u), subgroupShuffle(row, 6u), subgroupShuffle(row, 7u));
+  if (PAIR) {
+    (*sums)[i] += w.y * a + vec4f(0.0, w.x * a.xyz) + vec4f(w.z * a.yzw, 0.0);
+    (*sums)[i + 1] += w.y * b + vec4f(0.0, w.x * b.xyz) + vec4f(w.z * b.yzw, 0.0);
+    return;
+  }
+  (*sums)[i] = taps((*sums)[i], w, vec4f(subgroupShuffle(outer, 2u * channel), a.xyz), a, vec4f(a.yzw, b.x));
+  (*sums)[i + 1] = taps((*sums)[i + 1], w, vec4f(a.w, b.xyz), b, vec4f(b.yzw, subgroupShuffle(outer, 2u * channel + 1u)));
 }
 
-fn add_channel(sums: ptr<function, array<vec4f, 12>>, w: Taps, row: Row, outer: Row, channel: u32) {
-  if (!PAIR) { add_row(sums, 0u, w, outer, 2u * channel); }
-  add_row(sums, 1u, w, row, 0u);
-  add_row(sums, 2u, w, row, 1u);
-  add_row(sums, 3u, w, row, 2u);
-  add_row(sums, 4u, w, row, 3u);
-  add_row(sums, 5u, w, row, 4u);
-  add_row(sums, 6u, w, row, 5u);
-  add_row(sums, 7u, w, row, 6u);
-  add_row(sums, 8u, w, row, 7u);
-  if (!PAIR) { add_row(sums, 9u, w, outer, 2u * channel + 1u); }
+// The transform of a row of weights but for the factors −2/3 and 1/6, which the sums take at the end.
+fn along(w: vec3f) -> Six {
+  let even1 = w.x + 0.5 * w.z;
+  let odd1 = NEAR * w.y;
+  let even2 = w.x + 2.0 * w.z;
+  let odd2 = FAR * w.y;
+  return Six(w.x, even1 + odd1, even1 - odd1, even2 + odd2, even2 - odd2, w.z);
+}
+
+fn add_channel(sums: ptr<function, array<vec4f, 24>>, w: Taps, r1: Row, o1: Six, r2: Row, o2: Six, channel: u32) {
+  let a = along(w.a);
+  let b = along(w.b);
+  let c = along(w.c);
+  let s = forth(r1);
+  let t = forth(r2);
+  add_place(sums, 0u, vec3f(a.a, b.a, c.a), s.a, o1.a, channel);
+  if (SIDE > 0) { add_place(sums, 2u, vec3f(a.a, b.a, c.a), t.a, o2.a, channel); }
+  add_place(sums, 4u, vec3f(a.b, b.b, c.b), s.b, o1.b, channel);
+  if (SIDE > 0) { add_place(sums, 6u, vec3f(a.b, b.b, c.b), t.b, o2.b, channel); }
+  add_place(sums, 8u, vec3f(a.c, b.c, c.c), s.c, o1.c, channel);
+  if (SIDE > 0) { add_place(sums, 10u, vec3f(a.c, b.c, c.c), t.c, o2.c, channel); }
+  add_place(sums, 12u, vec3f(a.d, b.d, c.d), s.d, o1.d, channel);
+  if (SIDE > 0) { add_place(sums, 14u, vec3f(a.d, b.d, c.d), t.d, o2.d, channel); }
+  add_place(sums, 16u, vec3f(a.e, b.e, c.e), s.e, o1.e, channel);
+  if (SIDE > 0) { add_place(sums, 18u, vec3f(a.e, b.e, c.e), t.e, o2.e, channel); }
+  add_place(sums, 20u, vec3f(a.f, b.f, c.f), s.f, o1.f, channel);
+  if (SIDE > 0) { add_place(sums, 22u, vec3f(a.f, b.f, c.f), t.f, o2.f, channel); }
 }
 
 fn at(index: i32, inside: bool) -> f32 { return select(0.0, f32(x[select(0, index, inside)]), inside); }
@@ -79,6 +118,31 @@ fn load(start: i32, ix: i32, inRow: bool) -> Row {
   return row;
 }
 
+struct Two { a: Row, b: Row }
+
+// The rows of both half tiles; side by side they share the columns between them.
+fn load_two(start: i32, next: i32, ix: i32, inRow: bool, inNext: bool) -> Two {
+  if (SIDE == 2) { return Two(load(start, ix, inRow), load(next, ix, inNext)); }
+  if (SIDE == 0) { return Two(load(start, ix, inRow), Row()); }
+  let left = at(start, inRow && ix >= 0 && ix < params.w);
+  let right = at(start + 9, inRow && ix + 9 < params.w);
+  var m1: vec4f;
+  var m2: vec4f;
+  if (VEC) {
+    m1 = select(vec4f(), vec4f(x4[select(0, (start + 1) / 4, inRow)]), inRow);
+    let inside = inRow & (ix + 5 < params.w);
+    m2 = select(vec4f(), vec4f(x4[select(0, (start + 5) / 4, inside)]), inside);
+  } else {
+    m1 = vec4f(
+      at(start + 1, inRow && ix + 1 >= 0 && ix + 1 < params.w), at(start + 2, inRow && ix + 2 < params.w),
+      at(start + 3, inRow && ix + 3 < params.w), at(start + 4, inRow && ix + 4 < params.w));
+    m2 = vec4f(
+      at(start + 5, inRow && ix + 5 < params.w), at(start + 6, inRow && ix + 6 < params.w),
+      at(start + 7, inRow && ix + 7 < params.w), at(start + 8, inRow && ix + 8 < params.w));
+  }
+  return Two(Row(left, m1, m2.x), Row(m1.w, m2, right));
+}
+
 fn window_at(first: i32) -> Taps {
   if (TURN) {
     return Taps(
@@ -92,6 +156,38 @@ fn window_at(first: i32) -> Taps {
     vec3f(weight[first + 6], weight[first + 7], weight[first + 8]));
 }
 
+
+// Four rows of four pixels, transformed back.
+fn store_rows(sums: ptr<function, array<vec4f, 24>>, i: u32, image: i32, co: i32, oy: i32, ox: i32) {
+  let dest = min(image, params.n - 1);
+  let rows = select(select(0, params.outH - oy, image < params.n), 0, co >= params.cout);
+  var add = 0.0;
+  if (params.hasBias != 0u) { add = bias[min(co, params.cout - 1)]; }
+  let p = ((*sums)[i + 4] + (*sums)[i + 8]) / -1.5;
+  let q = ((*sums)[i + 4] - (*sums)[i + 8]) * (NEAR / -1.5);
+  let r = ((*sums)[i + 12] + (*sums)[i + 16]) / 6.0;
+  let s = ((*sums)[i + 12] - (*sums)[i + 16]) * (FAR / 6.0);
+  let y0 = (*sums)[i] + p + r + add;
+  let y1 = q + s + add;
+  let y2 = 0.5 * p + 2.0 * r + add;
+  let y3 = 0.5 * q + 2.0 * s + (*sums)[i + 20] + add;
+  let first = ((dest * params.cout + co) * params.outH + oy) * params.outW + ox + params.offset + dest * params.gap;
+  store_row(first, rows > 0, ox, vec4f(y0.x, y1.x, y2.x, y3.x));
+  store_row(first + params.outW, rows > 1, ox, vec4f(y0.y, y1.y, y2.y, y3.y));
+  store_row(first + 2 * params.outW, rows > 2, ox, vec4f(y0.z, y1.z, y2.z, y3.z));
+  store_row(first + 3 * params.outW, rows > 3, ox, vec4f(y0.w, y1.w, y2.w, y3.w));
+}
+
+fn store_row(first: i32, inside: bool, ox: i32, v: vec4f) {
+  if (!inside) { return; }
+  for (var i = 0; i < min(4, params.outW - ox); i++) {
+    var value = v[i];
+    if (params.accumulate != 0u) { value += f32(y[first + i]); }
+    if (params.relu != 0u) { value = select(value, 0.0, value < 0.0); }
+    y[first + i] = elem(value);
+  }
+}
+
 @compute @workgroup_size(8)
 fn conv2d_3x3_lanes(
   @builtin(workgroup_id) group: vec3u,
@@ -101,52 +197,61 @@ fn conv2d_3x3_lanes(
   let lane = i32(invocation);
   let index = i32(group.x + group.y * count.x);
   let blocks = (params.cout + 7) / 8;
-  let strips = (params.outW + 3) / 4;
+  let wide = select(4, 8, SIDE == 1);
+  let strips = (params.outW + wide - 1) / wide;
   let bands = select((params.outH + 7) / 8, 1, PAIR);
-  let images = select(params.n, (params.n + 1) / 2, PAIR);
+  let together = select(1, 2, PAIR) * select(1, 2, SIDE == 2);
+  let images = (params.n + together - 1) / together;
   if (index >= images * bands * strips * blocks) { return; }
   let co = (index % blocks) * 8 + lane;
   let tile = index / blocks;
-  let ox = (tile % strips) * 4;
+  let ox = (tile % strips) * wide;
   let oy = (tile / strips) % bands * 8;
-  let image = tile / (strips * bands) * select(1, 2, PAIR);
+  let image = tile / (strips * bands) * together;
 
   // This lane's row of x, and its share of the outer rows: row 0 or 9 of channel c + lane / 2.
   let plane = params.h * params.w;
   let ix = ox - params.padW;
   let iy = select(oy - params.padH + 1 + lane, lane & 3, PAIR);
   let source = select(image, image + (lane >> 2), PAIR);
-  let inRow = iy >= 0 && iy < params.h && source < params.n;
+  let inY = iy >= 0 && iy < params.h;
+  let inRow = inY && source < params.n;
+  let inNext = inY && source + 2 < params.n;
   let start = source * params.cin * plane + iy * params.w + ix;
+  let next = start + 2 * params.cin * plane;
   let outerY = oy - params.padH + (lane & 1) * 9;
   let inOuter = outerY >= 0 && outerY < params.h;
   let outerStart = (image * params.cin + (lane >> 1)) * plane + outerY * params.w + ix;
 
   let weights = min(co, params.cout - 1) * params.weightOut;
-  var sums: array<vec4f, 12>;
+  var sums: array<vec4f, 24>;
   for (var c = 0; c < params.cin; c += 4) {
-    var outer = Row();
-    if (!PAIR) { outer = load(outerStart + c * plane, ix, inOuter && c + (lane >> 1) < params.cin); }
+    var o1 = Six();
+    var o2 = Six();
+    if (!PAIR) {
+      let outer = load_two(outerStart + c * plane, 0, ix, inOuter && c + (lane >> 1) < params.cin, false);
+      o1 = forth(outer.a);
+      if (SIDE > 0) { o2 = forth(outer.b); }
+    }
     // Not unrolled: four bodies no longer fit the instruction cache and take twice as long.
     let channels = min(4, params.cin - c);
     for (var k = 0; k < channels; k++) {
       let window = window_at(weights + (c + k) * params.weightIn);
-      add_channel(&sums, window, load(start + (c + k) * plane, ix, inRow), outer, u32(k));
+      let rows = load_two(start + (c + k) * plane, next + (c + k) * plane, ix, inRow, inNext);
+      add_channel(&sums, window, rows.a, o1, rows.b, o2, u32(k));
     }
   }
 
-  if (co >= params.cout) { return; }
-  for (var j = 0; j < 8; j++) {
-    let dest = select(image, image + (j >> 2), PAIR);
-    let row = select(oy + j, j & 3, PAIR);
-    if (row >= params.outH || dest >= params.n) { continue; }
-    let first = ((dest * params.cout + co) * params.outH + row) * params.outW + ox + params.offset + dest * params.gap;
-    for (var i = 0; i < min(4, params.outW - ox); i++) {
-      var value = sums[j + 2][i];
-      if (params.hasBias != 0u) { value += bias[co]; }
-      if (params.accumulate != 0u) { value += f32(y[first + i]); }
-      if (params.relu != 0u) { value = select(value, 0.0, value < 0.0); }
-      y[first + i] = elem(value);
-    }
+  let below = select(4, 0, PAIR);
+  let lower = select(0, 1, PAIR);
+  store_rows(&sums, 0u, image, co, oy, ox);
+  store_rows(&sums, 1u, image + lower, co, oy + below, ox);
+  if (SIDE == 1) {
+    store_rows(&sums, 2u, image, co, oy, ox + 4);
+    store_rows(&sums, 3u, image + lower, co, oy + below, ox + 4);
+  }
+  if (SIDE == 2) {
+    store_rows(&sums, 2u, image + 2, co, oy, ox);
+    store_rows(&sums, 3u, image + 3, co, oy + below, ox);
   }
 }

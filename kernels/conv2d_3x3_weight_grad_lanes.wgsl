@@ -1,11 +1,15 @@
 // Gradient of a 3×3 convolution, stride 1, dilation 1, with respect to its weight, where subgroups have 8 lanes
 // or more: for CPU drivers.
 //   dw[co,ci,ky,kx] = Σ_n,oy,ox  dy[n,co,oy,ox] · x[n,ci, oy − p + ky, ox − p + kx]
-// One subgroup holds the 9 taps of 4 output and 8 input channels, a lane an input channel: 36 sums a lane. It
-// runs down a column of y four wide, two rows a step: each lane loads its own two new rows of x (six wide) and
-// keeps the two before; of the 4 × 2 runs of four dy each lane loads one and all get it by a shuffle.
+// Along a row by Winograd's F(3, 4), points 0, ±NEAR, ±FAR, ∞: six multiplications for four columns instead of twelve.
+// One subgroup holds the sums of BLOCK (4 or 8) output and 8 input channels, a lane an input channel: three rows of the
+// window at six points for each output channel. It runs down a column of y four wide, two rows a step: each lane loads
+// its own two new rows of x (six wide), transforms them and keeps the two before; of the 4 × 2 runs of four dy, two
+// times with BLOCK 8, each lane loads and transforms one and all get it by shuffles. The sums are transformed back at
+// the end.
 // The columns (of an image, four wide) are dealt out over `splits` sums, which conv2d_reduce adds up; a single one
 // (splits = 1) is written, or with accumulate added, to its place.
+//   …_sums  also Σ dy of each output channel, the gradient of a bias: a run of dy is loaded by one lane
 // VEC as in conv2d_3x3_lanes.
 enable subgroups;
 
@@ -23,8 +27,16 @@ struct Params {
 @group(0) @binding(3) var<storage, read> dy4: array<elem4>;
 @group(0) @binding(4) var<storage, read_write> partial: array<f32>;
 @group(0) @binding(5) var<uniform> params: Params;
+@group(0) @binding(6) var<storage, read_write> dbias: array<f32>;
 
 override VEC: bool = false;
+override BLOCK: i32 = 8;
+// Whether the entry point writes them.
+override SUMS: bool = false;
+// Of what a lane loaded, of the first four output channels and of the next four.
+var<private> loaded: array<vec4f, 2>;
+
+// include: parts/winograd_points.wgsl
 
 struct Row { left: f32, middle: vec4f, right: f32 }
 
@@ -54,17 +66,46 @@ fn load_dy(start: i32, ox: i32, inside: bool) -> vec4f {
     dy_at(start + 2, inside && ox + 2 < params.outW), dy_at(start + 3, inside && ox + 3 < params.outW));
 }
 
-// The nine sums of an output channel, a row of the window each.
-struct Taps { a: vec3f, b: vec3f, c: vec3f }
+// A row transformed, or the sums of one: its polynomial's value at 0, ±NEAR, ±FAR, ∞.
+struct Six { a: f32, b: f32, c: f32, d: f32, e: f32, f: f32 }
 
-fn add(sum: vec3f, d: vec4f, r: Row) -> vec3f {
-  return sum
-    + d.x * vec3f(r.left, r.middle.xy) + d.y * r.middle.xyz
-    + d.z * r.middle.yzw + d.w * vec3f(r.middle.zw, r.right);
+fn forth(r: Row) -> Six {
+  let m = r.middle;
+  let even1 = m.w - 2.0 * m.y;
+  let odd1 = NEAR * (m.z - 2.0 * m.x);
+  let even2 = m.w - 0.5 * m.y;
+  let odd2 = FAR * (m.z - 0.5 * m.x);
+  return Six(
+    r.left - 2.5 * m.y + m.w, even1 + odd1, even1 - odd1, even2 + odd2, even2 - odd2,
+    m.x - 2.5 * m.z + r.right);
 }
 
-fn add_rows(t: Taps, d: vec4f, r0: Row, r1: Row, r2: Row) -> Taps {
-  return Taps(add(t.a, d, r0), add(t.b, d, r1), add(t.c, d, r2));
+// The transform of a run of dy but for the factors −2/3 and 1/6, which the sums take at the end.
+fn along(d: vec4f) -> Six {
+  let even1 = d.x + 0.5 * d.z;
+  let odd1 = NEAR * (d.y + 0.5 * d.w);
+  let even2 = d.x + 2.0 * d.z;
+  let odd2 = FAR * (d.y + 2.0 * d.w);
+  return Six(d.x, even1 + odd1, even1 - odd1, even2 + odd2, even2 - odd2, d.w);
+}
+
+// One place of four output channels: three sums each, a row of the window each.
+fn add_place(sums: ptr<function, array<vec3f, 48>>, i: u32, d: f32, s0: f32, s1: f32, s2: f32, s3: f32) {
+  let a = vec3f(s0, s1, s2);
+  let b = vec3f(s1, s2, s3);
+  (*sums)[i] += subgroupShuffle(d, 0u) * a + subgroupShuffle(d, 1u) * b;
+  (*sums)[i + 1] += subgroupShuffle(d, 2u) * a + subgroupShuffle(d, 3u) * b;
+  (*sums)[i + 2] += subgroupShuffle(d, 4u) * a + subgroupShuffle(d, 5u) * b;
+  (*sums)[i + 3] += subgroupShuffle(d, 6u) * a + subgroupShuffle(d, 7u) * b;
+}
+
+fn add_channels(sums: ptr<function, array<vec3f, 48>>, i: u32, d: Six, s0: Six, s1: Six, s2: Six, s3: Six) {
+  add_place(sums, i, d.a, s0.a, s1.a, s2.a, s3.a);
+  add_place(sums, i + 4, d.b, s0.b, s1.b, s2.b, s3.b);
+  add_place(sums, i + 8, d.c, s0.c, s1.c, s2.c, s3.c);
+  add_place(sums, i + 12, d.d, s0.d, s1.d, s2.d, s3.d);
+  add_place(sums, i + 16, d.e, s0.e, s1.e, s2.e, s3.e);
+  add_place(sums, i + 20, d.f, s0.f, s1.f, s2.f, s3.f);
 }
 
 fn store_row(at: i32, t: vec3f) {
@@ -75,25 +116,26 @@ fn store_row(at: i32, t: vec3f) {
   partial[at + 2] = value.z;
 }
 
-fn store(at: i32, t: Taps) {
-  store_row(at, t.a);
-  store_row(at + 3, t.b);
-  store_row(at + 6, t.c);
+// The sums of one channel, transformed back.
+fn store(sums: ptr<function, array<vec3f, 48>>, i: u32, at: i32) {
+  let p = ((*sums)[i + 4] + (*sums)[i + 8]) / -1.5;
+  let q = ((*sums)[i + 4] - (*sums)[i + 8]) * (NEAR / -1.5);
+  let r = ((*sums)[i + 12] + (*sums)[i + 16]) / 6.0;
+  let s = ((*sums)[i + 12] - (*sums)[i + 16]) * (FAR / 6.0);
+  let w0 = (*sums)[i] + p + r;
+  let w1 = q + s;
+  let w2 = 0.5 * p + 2.0 * r + (*sums)[i + 20];
+  store_row(at, vec3f(w0.x, w1.x, w2.x));
+  store_row(at + 3, vec3f(w0.y, w1.y, w2.y));
+  store_row(at + 6, vec3f(w0.z, w1.z, w2.z));
 }
 
-@compute @workgroup_size(8)
-fn conv2d_3x3_weight_grad_lanes(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(num_workgroups) count: vec3u,
-  @builtin(subgroup_invocation_id) invocation: u32,
-) {
-  let lane = i32(invocation);
-  let index = i32(group.x + group.y * count.x);
+fn weight_grad(index: i32, lane: i32) {
   let ciBlocks = (params.cin + 7) / 8;
-  let coBlocks = (params.cout + 3) / 4;
+  let coBlocks = (params.cout + BLOCK - 1) / BLOCK;
   if (index >= ciBlocks * coBlocks * params.splits) { return; }
   let ci = (index % ciBlocks) * 8 + lane;
-  let co = (index / ciBlocks) % coBlocks * 4;
+  let co = (index / ciBlocks) % coBlocks * BLOCK;
   let split = index / (ciBlocks * coBlocks);
   let strips = (params.outW + 3) / 4;
   let plane = params.h * params.w;
@@ -103,10 +145,7 @@ fn conv2d_3x3_weight_grad_lanes(
   let dyChannel = co + (lane >> 1);
   let dyRow = lane & 1;
 
-  var t0: Taps;
-  var t1: Taps;
-  var t2: Taps;
-  var t3: Taps;
+  var sums: array<vec3f, 48>;
   let last = min(params.n * strips, (split + 1) * params.columnsPerSplit);
   for (var column = split * params.columnsPerSplit; column < last; column++) {
     let image = column / strips;
@@ -114,23 +153,23 @@ fn conv2d_3x3_weight_grad_lanes(
     let ix = ox - params.padW;
     var start = (image * params.cin + cx) * plane - params.padH * params.w + ix;
     var dyStart = (image * params.cout + dyChannel) * outPlane + dyRow * params.outW + ox;
-    var r0 = load(start, ix, params.padH == 0);
-    var r1 = load(start + params.w, ix, 1 - params.padH >= 0 && 1 - params.padH < params.h);
+    var s0 = forth(load(start, ix, params.padH == 0));
+    var s1 = forth(load(start + params.w, ix, 1 - params.padH >= 0 && 1 - params.padH < params.h));
     for (var oy = 0; oy < params.outH; oy += 2) {
       let iy = oy - params.padH;
-      let r2 = load(start + 2 * params.w, ix, iy + 2 >= 0 && iy + 2 < params.h);
-      let r3 = load(start + 3 * params.w, ix, iy + 3 < params.h);
-      let d = load_dy(dyStart, ox, dyChannel < params.cout && oy + dyRow < params.outH);
-      t0 = add_rows(t0, subgroupShuffle(d, 0u), r0, r1, r2);
-      t0 = add_rows(t0, subgroupShuffle(d, 1u), r1, r2, r3);
-      t1 = add_rows(t1, subgroupShuffle(d, 2u), r0, r1, r2);
-      t1 = add_rows(t1, subgroupShuffle(d, 3u), r1, r2, r3);
-      t2 = add_rows(t2, subgroupShuffle(d, 4u), r0, r1, r2);
-      t2 = add_rows(t2, subgroupShuffle(d, 5u), r1, r2, r3);
-      t3 = add_rows(t3, subgroupShuffle(d, 6u), r0, r1, r2);
-      t3 = add_rows(t3, subgroupShuffle(d, 7u), r1, r2, r3);
-      r0 = r2;
-      r1 = r3;
+      let s2 = forth(load(start + 2 * params.w, ix, iy + 2 >= 0 && iy + 2 < params.h));
+      let s3 = forth(load(start + 3 * params.w, ix, iy + 3 < params.h));
+      let inY = oy + dyRow < params.outH;
+      let d = load_dy(dyStart, ox, inY && dyChannel < params.cout);
+      if (SUMS) { loaded[0] += d; }
+      add_channels(&sums, 0u, along(d), s0, s1, s2, s3);
+      if (BLOCK == 8) {
+        let e = load_dy(dyStart + 4 * outPlane, ox, inY && dyChannel + 4 < params.cout);
+        if (SUMS) { loaded[1] += e; }
+        add_channels(&sums, 24u, along(e), s0, s1, s2, s3);
+      }
+      s0 = s2;
+      s1 = s3;
       start += 2 * params.w;
       dyStart += 2 * params.outW;
     }
@@ -138,8 +177,53 @@ fn conv2d_3x3_weight_grad_lanes(
 
   if (ci >= params.cin) { return; }
   let to = ((split * params.cout + co) * params.cin + ci) * 9;
-  store(to, t0);
-  if (co + 1 < params.cout) { store(to + 9 * params.cin, t1); }
-  if (co + 2 < params.cout) { store(to + 18 * params.cin, t2); }
-  if (co + 3 < params.cout) { store(to + 27 * params.cin, t3); }
+  let next = 9 * params.cin;
+  store(&sums, 0u, to);
+  if (co + 1 < params.cout) { store(&sums, 1u, to + next); }
+  if (co + 2 < params.cout) { store(&sums, 2u, to + 2 * next); }
+  if (co + 3 < params.cout) { store(&sums, 3u, to + 3 * next); }
+  if (BLOCK == 8) {
+    if (co + 4 < params.cout) { store(&sums, 24u, to + 4 * next); }
+    if (co + 5 < params.cout) { store(&sums, 25u, to + 5 * next); }
+    if (co + 6 < params.cout) { store(&sums, 26u, to + 6 * next); }
+    if (co + 7 < params.cout) { store(&sums, 27u, to + 7 * next); }
+  }
+}
+
+fn store_sum(split: i32, co: i32, sum: f32) {
+  if (co >= params.cout) { return; }
+  let to = split * params.cout + co;
+  dbias[to] = sum + select(0.0, dbias[to], params.accumulate != 0u);
+}
+
+@compute @workgroup_size(8)
+fn conv2d_3x3_weight_grad_lanes(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(subgroup_invocation_id) invocation: u32,
+) {
+  weight_grad(i32(group.x + group.y * count.x), i32(invocation));
+}
+
+@compute @workgroup_size(8)
+fn conv2d_3x3_weight_grad_lanes_sums(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(subgroup_invocation_id) invocation: u32,
+) {
+  let lane = i32(invocation);
+  let index = i32(group.x + group.y * count.x);
+  weight_grad(index, lane);
+  // Two lanes have loaded the rows of a channel, even ones and odd ones.
+  let half = dot(loaded[0], vec4f(1.0));
+  let sum = half + subgroupShuffleXor(half, 1u);
+  let halfNext = dot(loaded[1], vec4f(1.0));
+  let sumNext = halfNext + subgroupShuffleXor(halfNext, 1u);
+  let ciBlocks = (params.cin + 7) / 8;
+  let coBlocks = (params.cout + BLOCK - 1) / BLOCK;
+  let split = index / (ciBlocks * coBlocks);
+  let co = (index / ciBlocks) % coBlocks * BLOCK + (lane >> 1);
+  if ((index % ciBlocks != 0) | ((lane & 1) != 0) | (split >= params.splits)) { return; }
+  store_sum(split, co, sum);
+  if (BLOCK == 8) { store_sum(split, co + 4, sumNext); }
 }

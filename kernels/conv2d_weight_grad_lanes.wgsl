@@ -5,6 +5,7 @@
 // 4 × 4 values of x and four dy of its own output channel, which go round by shuffles: 128 FMAs.
 // The N·outH rows are dealt out over `splits` sums, which conv2d_reduce adds up; a single one (splits = 1) is
 // written, or with accumulate added, to its place. x may be channels of a larger array (sourceOffset, sourceGap).
+//   …_sums  also Σ dy of each output channel, the gradient of a bias
 enable subgroups;
 
 alias elem = f32;
@@ -23,10 +24,15 @@ struct Params {
 @group(0) @binding(3) var<uniform> params: Params;
 @group(0) @binding(4) var<storage, read> x4: array<elem4>;
 @group(0) @binding(5) var<storage, read> dy4: array<elem4>;
+@group(0) @binding(6) var<storage, read_write> dbias: array<f32>;
 
 // XVEC, DYVEC: a lane's four values of x, of dy are one vec4f.
 override XVEC: bool = false;
 override DYVEC: bool = false;
+// Whether the entry point writes sums of dy.
+override SUMS: bool = false;
+// Of what a lane loaded.
+var<private> loaded: vec4f;
 
 fn source(index: i32, inside: bool) -> f32 { return select(0.0, f32(x[select(0, index, inside)]), inside); }
 fn upstream(index: i32, inside: bool) -> f32 { return select(0.0, f32(dy[select(0, index, inside)]), inside); }
@@ -43,14 +49,7 @@ fn add(sum: vec4f, d: vec4f, v0: vec4f, v1: vec4f, v2: vec4f, v3: vec4f) -> vec4
   return vec4f(sum.x + dot(d, v0), sum.y + dot(d, v1), sum.z + dot(d, v2), sum.w + dot(d, v3));
 }
 
-@compute @workgroup_size(8)
-fn conv2d_weight_grad_lanes(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(num_workgroups) count: vec3u,
-  @builtin(subgroup_invocation_id) invocation: u32,
-) {
-  let lane = i32(invocation);
-  let index = i32(group.x + group.y * count.x);
+fn weight_grad(index: i32, lane: i32) {
   let window = params.kh * params.kw;
   let inG = params.cin / params.groups;
   let outG = params.cout / params.groups;
@@ -98,6 +97,7 @@ fn conv2d_weight_grad_lanes(
           f32(dy[grad + ox]), upstream(grad + ox + 1, ox + 1 < params.outW),
           upstream(grad + ox + 2, ox + 2 < params.outW), upstream(grad + ox + 3, ox + 3 < params.outW));
       }
+      if (SUMS) { loaded += d; }
       let ix = (ox + vec4i(0, 1, 2, 3)) * params.strideW;
       let v0 = load(row.x, inRow.x, ix + shiftX.x);
       let v1 = load(row.y, inRow.y, ix + shiftX.y);
@@ -124,4 +124,32 @@ fn conv2d_weight_grad_lanes(
       partial[to + k[j]] = value;
     }
   }
+}
+
+@compute @workgroup_size(8)
+fn conv2d_weight_grad_lanes(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(subgroup_invocation_id) invocation: u32,
+) {
+  weight_grad(i32(group.x + group.y * count.x), i32(invocation));
+}
+
+@compute @workgroup_size(8)
+fn conv2d_weight_grad_lanes_sums(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(subgroup_invocation_id) invocation: u32,
+) {
+  let lane = i32(invocation);
+  let index = i32(group.x + group.y * count.x);
+  weight_grad(index, lane);
+  let outG = params.cout / params.groups;
+  let kBlocks = (params.cin / params.groups * params.kh * params.kw + 31) / 32;
+  let coBlocks = (outG + 7) / 8;
+  let split = index / (kBlocks * coBlocks * params.groups);
+  let co = index / kBlocks % coBlocks * 8 + lane;
+  if ((index % kBlocks != 0) | (split >= params.splits) | (co >= outG)) { return; }
+  let to = split * params.cout + index / (kBlocks * coBlocks) % params.groups * outG + co;
+  dbias[to] = dot(loaded, vec4f(1.0)) + select(0.0, dbias[to], params.accumulate != 0u);
 }

@@ -1,4 +1,5 @@
-// Transforms of Winograd's convolution 3×3, stride 1, F(4×4) (Lavin and Gray 2016, arXiv:1509.09308):
+// Transforms of Winograd's convolution 3×3, stride 1, F(4×4) (Lavin and Gray 2016, arXiv:1509.09308), at the points
+// 0, ±1/√2, ±√2, ∞ rather than 0, ±1, ±2, ∞: as many operations, and less than half the rounding error.
 //   y = Aᵀ [ Σ_i (G w Gᵀ) ⊙ (Bᵀ x B) ] A      for each tile of 4×4 pixels of y, 6×6 of x
 // The sum over channels is a matrix product for each of the 36 places of a transformed tile, a quarter of the
 // multiplications of the direct sum:  M[f] (cout, tiles) = U[f] (cout, cin) · V[f] (cin, tiles).
@@ -6,6 +7,11 @@
 //   conv2d_winograd_transform_output   y from M, with bias, ReLU, accumulation
 // The gradient of the weight turns the same sum round:  dw = Gᵀ [ Σ_tiles (A dy Aᵀ) ⊙ (Bᵀ x B) ] G
 //   conv2d_winograd_transform_both     V from x and A dy Aᵀ   conv2d_winograd_transform_window   dw from the products
+// Both gradients of a layer, where padding is 1 and rows are whole vec4fs: what each would start with, and what it would
+// end with, is one launch. What belongs to the weight's gradient comes first in V, that of x first in M; the other lies
+// `behind`.
+//   conv2d_winograd_transform_backward   U from weight, V from x and dy, A dy Aᵀ
+//   conv2d_winograd_transform_gradients  dx and dw from M
 // SMALL is F(2×2): a tile is four of 2×2 pixels, upper left to lower right, 16 places each. They lie side by side, as four
 // columns of a product, so that what one of them needs is done for all in a vec4f.
 // TURN reads the weights turned by 180°: with the channels exchanged this is the gradient of x, padding 2 − p.
@@ -18,6 +24,7 @@ struct Params {
   n: i32, cin: i32, h: i32, w: i32,
   cout: i32, outH: i32, outW: i32, padH: i32, padW: i32,
   weightOut: i32, weightIn: i32, tilesH: i32, tilesW: i32, weights: i32, relu: u32, offset: i32, gap: i32,
+  behind: i32,
 }
 @group(0) @binding(0) var<storage, read> x: array<elem>;
 @group(0) @binding(1) var<storage, read> x4: array<elem4>;
@@ -41,7 +48,10 @@ override SMALL: bool = false;
 override TURN: bool = false;
 override BIAS: bool = false;
 override ACCUMULATE: bool = false;
+override ADD_WEIGHTS: bool = false;
 override WG: u32 = 64;
+
+// include: parts/winograd_points.wgsl
 
 // Six rows, or columns 0 to 3 of them; columns 4 and 5 are the x and y of another one.
 struct Six { a: vec4f, b: vec4f, c: vec4f, d: vec4f, e: vec4f, f: vec4f }
@@ -57,15 +67,14 @@ fn tile_of(index: i32, tiles: i32) -> Tile {
   return Tile(channel, image, (line - image * params.tilesH) * 4, (tile - line * params.tilesW) * 4);
 }
 
-// Bᵀ: each place of a transformed tile is a polynomial's value at 0, 1, −1, 2, −2, ∞.
+// Bᵀ: each place of a transformed tile is a polynomial's value at 0, ±NEAR, ±FAR, ∞.
 fn forth(s: Six) -> Six {
-  let even = s.e - 4.0 * s.c;
-  let odd = s.d - 4.0 * s.b;
-  let outer = s.e - s.c;
-  let inner = 2.0 * (s.d - s.b);
+  let even1 = s.e - 2.0 * s.c;
+  let odd1 = NEAR * (s.d - 2.0 * s.b);
+  let even2 = s.e - 0.5 * s.c;
+  let odd2 = FAR * (s.d - 0.5 * s.b);
   return Six(
-    4.0 * s.a - 5.0 * s.c + s.e, even + odd, even - odd, outer + inner, outer - inner,
-    4.0 * s.b - 5.0 * s.d + s.f);
+    s.a - 2.5 * s.c + s.e, even1 + odd1, even1 - odd1, even2 + odd2, even2 - odd2, s.b - 2.5 * s.d + s.f);
 }
 
 // Aᵀ, four of six.
@@ -73,25 +82,25 @@ struct Four { a: vec4f, b: vec4f, c: vec4f, d: vec4f }
 
 fn back(s: Six) -> Four {
   let sum1 = s.b + s.c;
-  let dif1 = s.b - s.c;
+  let dif1 = NEAR * (s.b - s.c);
   let sum2 = s.d + s.e;
-  let dif2 = s.d - s.e;
-  return Four(s.a + sum1 + sum2, dif1 + 2.0 * dif2, sum1 + 4.0 * sum2, dif1 + 8.0 * dif2 + s.f);
+  let dif2 = FAR * (s.d - s.e);
+  return Four(s.a + sum1 + sum2, dif1 + dif2, 0.5 * sum1 + 2.0 * sum2, 0.5 * dif1 + 2.0 * dif2 + s.f);
 }
 
 // Writes the transform of a row, six places of the tile.
 fn store_row(row: i32, l: vec4f, h: vec4f, to: i32, step: i32) {
-  let even = h.x - 4.0 * l.z;
-  let odd = l.w - 4.0 * l.y;
-  let outer = h.x - l.z;
-  let inner = 2.0 * (l.w - l.y);
+  let even1 = h.x - 2.0 * l.z;
+  let odd1 = NEAR * (l.w - 2.0 * l.y);
+  let even2 = h.x - 0.5 * l.z;
+  let odd2 = FAR * (l.w - 0.5 * l.y);
   let at = to + row * 6 * step;
-  transformed[at] = 4.0 * l.x - 5.0 * l.z + h.x;
-  transformed[at + step] = even + odd;
-  transformed[at + 2 * step] = even - odd;
-  transformed[at + 3 * step] = outer + inner;
-  transformed[at + 4 * step] = outer - inner;
-  transformed[at + 5 * step] = 4.0 * l.y - 5.0 * l.w + h.y;
+  transformed[at] = l.x - 2.5 * l.z + h.x;
+  transformed[at + step] = even1 + odd1;
+  transformed[at + 2 * step] = even1 - odd1;
+  transformed[at + 3 * step] = even2 + odd2;
+  transformed[at + 4 * step] = even2 - odd2;
+  transformed[at + 5 * step] = l.y - 2.5 * l.w + h.y;
 }
 
 fn store_four(at: i32, v: vec4f) {
@@ -149,7 +158,10 @@ fn transform_input(tile: Tile, index: i32, tiles: i32) {
   let r3 = load(plane, iy + 3, ix);
   let r4 = load(plane, iy + 4, ix);
   let r5 = load(plane, iy + 5, ix);
-  let step = params.cin * tiles;
+  store_tile(r0, r1, r2, r3, r4, r5, index, params.cin * tiles);
+}
+
+fn store_tile(r0: Row, r1: Row, r2: Row, r3: Row, r4: Row, r5: Row, index: i32, step: i32) {
   if (SMALL) {
     store_row_small(0, minus(r0, r2), minus(r2, r4), index, step);
     store_row_small(1, add(r1, r2), add(r3, r4), index, step);
@@ -170,13 +182,13 @@ fn transform_input(tile: Tile, index: i32, tiles: i32) {
 // G of three values along a row, six places of the tile.
 fn store_weight(row: i32, g: vec3f, to: i32, step: i32) {
   let at = to + row * 6 * step;
-  let outer = g.x + g.z;
-  let wide = g.x + 4.0 * g.z;
-  factor[at] = g.x / 4.0;
-  factor[at + step] = -(outer + g.y) / 6.0;
-  factor[at + 2 * step] = -(outer - g.y) / 6.0;
-  factor[at + 3 * step] = (wide + 2.0 * g.y) / 24.0;
-  factor[at + 4 * step] = (wide - 2.0 * g.y) / 24.0;
+  let near = g.x + 0.5 * g.z;
+  let far = g.x + 2.0 * g.z;
+  factor[at] = g.x;
+  factor[at + step] = -(near + NEAR * g.y) / 1.5;
+  factor[at + 2 * step] = -(near - NEAR * g.y) / 1.5;
+  factor[at + 3 * step] = (far + FAR * g.y) / 6.0;
+  factor[at + 4 * step] = (far - FAR * g.y) / 6.0;
   factor[at + 5 * step] = g.z;
 }
 
@@ -188,10 +200,11 @@ fn store_weight_small(row: i32, g: vec3f, to: i32, step: i32) {
   factor[at + 3 * step] = g.z;
 }
 
-fn transform_weight(index: i32) {
-  let o = over(index, params.cin);
-  if (o >= params.cout) { return; }
-  let first = o * params.weightOut + (index - o * params.cin) * params.weightIn;
+// Of a convolution with so many channels.
+fn transform_weight(index: i32, cout: i32, cin: i32) {
+  let o = over(index, cin);
+  if (o >= cout) { return; }
+  let first = o * params.weightOut + (index - o * cin) * params.weightIn;
   var top = vec3f(weight[first], weight[first + 1], weight[first + 2]);
   var middle = vec3f(weight[first + 3], weight[first + 4], weight[first + 5]);
   var low = vec3f(weight[first + 6], weight[first + 7], weight[first + 8]);
@@ -202,20 +215,21 @@ fn transform_weight(index: i32) {
     top = turned;
   }
   let step = params.cout * params.cin;
-  let outer = top + low;
   if (SMALL) {
+    let outer = top + low;
     store_weight_small(0, top, index, step);
     store_weight_small(1, (outer + middle) / 2.0, index, step);
     store_weight_small(2, (outer - middle) / 2.0, index, step);
     store_weight_small(3, low, index, step);
     return;
   }
-  let wide = top + 4.0 * low;
-  store_weight(0, top / 4.0, index, step);
-  store_weight(1, -(outer + middle) / 6.0, index, step);
-  store_weight(2, -(outer - middle) / 6.0, index, step);
-  store_weight(3, (wide + 2.0 * middle) / 24.0, index, step);
-  store_weight(4, (wide - 2.0 * middle) / 24.0, index, step);
+  let near = top + 0.5 * low;
+  let far = top + 2.0 * low;
+  store_weight(0, top, index, step);
+  store_weight(1, -(near + NEAR * middle) / 1.5, index, step);
+  store_weight(2, -(near - NEAR * middle) / 1.5, index, step);
+  store_weight(3, (far + FAR * middle) / 6.0, index, step);
+  store_weight(4, (far - FAR * middle) / 6.0, index, step);
   store_weight(5, low, index, step);
 }
 
@@ -229,7 +243,7 @@ fn conv2d_winograd_transform_factors(
 ) {
   let number = i32(group.x + group.y * count.x);
   if (number >= params.weights) {
-    transform_weight((number - params.weights) * i32(WG) + i32(lane));
+    transform_weight((number - params.weights) * i32(WG) + i32(lane), params.cout, params.cin);
     return;
   }
   let index = number * i32(WG) + i32(lane);
@@ -240,10 +254,10 @@ fn conv2d_winograd_transform_factors(
 
 fn store_upstream(row: i32, p: vec4f, to: i32, step: i32) {
   let at = to + row * 6 * step;
-  let even1 = p.x + p.z;
-  let odd1 = p.y + p.w;
-  let even2 = p.x + 4.0 * p.z;
-  let odd2 = 2.0 * p.y + 8.0 * p.w;
+  let even1 = p.x + 0.5 * p.z;
+  let odd1 = NEAR * (p.y + 0.5 * p.w);
+  let even2 = p.x + 2.0 * p.z;
+  let odd2 = FAR * (p.y + 2.0 * p.w);
   upstream[at] = p.x;
   upstream[at + step] = even1 + odd1;
   upstream[at + 2 * step] = even1 - odd1;
@@ -287,7 +301,10 @@ fn transform_upstream(tile: Tile, index: i32, tiles: i32) {
   let b = load_upstream(plane, tile.y + 1, tile.x);
   let c = load_upstream(plane, tile.y + 2, tile.x);
   let d = load_upstream(plane, tile.y + 3, tile.x);
-  let step = params.cout * tiles;
+  store_upstream_tile(a, b, c, d, index, params.cout * tiles);
+}
+
+fn store_upstream_tile(a: vec4f, b: vec4f, c: vec4f, d: vec4f, index: i32, step: i32) {
   if (SMALL) {
     store_upstream_small(0, a, c, index, step);
     store_upstream_small(1, a + b, c + d, index, step);
@@ -295,10 +312,10 @@ fn transform_upstream(tile: Tile, index: i32, tiles: i32) {
     store_upstream_small(3, -b, -d, index, step);
     return;
   }
-  let even1 = a + c;
-  let odd1 = b + d;
-  let even2 = a + 4.0 * c;
-  let odd2 = 2.0 * b + 8.0 * d;
+  let even1 = a + 0.5 * c;
+  let odd1 = NEAR * (b + 0.5 * d);
+  let even2 = a + 2.0 * c;
+  let odd2 = FAR * (b + 2.0 * d);
   store_upstream(0, a, index, step);
   store_upstream(1, even1 + odd1, index, step);
   store_upstream(2, even1 - odd1, index, step);
@@ -321,6 +338,49 @@ fn conv2d_winograd_transform_both(
   if (tile.channel < params.cout) { transform_upstream(tile, index, tiles); }
 }
 
+fn upstream_row(plane: i32, iy: i32, ix: i32) -> Row {
+  let inRow = (iy >= 0) & (iy < params.outH);
+  let start = plane + iy * params.outW + ix;
+  let left = dy_at(start - 1, inRow & (ix > 0));
+  let right = dy_at(start + 4, inRow & (ix + 4 < params.outW));
+  let middle = select(vec4f(), vec4f(dy4[select(0, start / 4, inRow)]), inRow);
+  return Row(vec4f(left, middle.xyz), vec4f(middle.w, right, 0.0, 0.0));
+}
+
+fn middle_of(row: Row) -> vec4f { return vec4f(row.l.yzw, row.h.x); }
+
+// A tile of dy for both gradients: with a pixel around it it is the input of the convolution that gives dx.
+fn transform_upstream_twice(tile: Tile, index: i32, tiles: i32) {
+  let plane = (tile.image * params.cout + tile.channel) * params.outH * params.outW;
+  let r0 = upstream_row(plane, tile.y - 1, tile.x);
+  let r1 = upstream_row(plane, tile.y, tile.x);
+  let r2 = upstream_row(plane, tile.y + 1, tile.x);
+  let r3 = upstream_row(plane, tile.y + 2, tile.x);
+  let r4 = upstream_row(plane, tile.y + 3, tile.x);
+  let r5 = upstream_row(plane, tile.y + 4, tile.x);
+  let step = params.cout * tiles;
+  store_upstream_tile(middle_of(r1), middle_of(r2), middle_of(r3), middle_of(r4), index, step);
+  store_tile(r0, r1, r2, r3, r4, r5, index + select(params.behind, params.behind / 4, SMALL), step);
+}
+
+@compute @workgroup_size(WG)
+fn conv2d_winograd_transform_backward(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let number = i32(group.x + group.y * count.x);
+  if (number >= params.weights) {
+    transform_weight((number - params.weights) * i32(WG) + i32(lane), params.cin, params.cout);
+    return;
+  }
+  let index = number * i32(WG) + i32(lane);
+  let tiles = params.n * params.tilesH * params.tilesW;
+  let tile = tile_of(index, tiles);
+  if (tile.channel < params.cin) { transform_input(tile, index, tiles); }
+  if (tile.channel < params.cout) { transform_upstream_twice(tile, index, tiles); }
+}
+
 // Gᵀ along a row of places: three weights.
 fn window_row(row: i32, at: i32, step: i32) -> vec3f {
   let i = at + row * 6 * step;
@@ -329,8 +389,8 @@ fn window_row(row: i32, at: i32, step: i32) -> vec3f {
   let d = products[i + 3 * step];
   let e = products[i + 4 * step];
   return vec3f(
-    products[i] / 4.0 - (b + c) / 6.0 + (d + e) / 24.0, (c - b) / 6.0 + (d - e) / 12.0,
-    (d + e - b - c) / 6.0 + products[i + 5 * step]);
+    products[i] - (b + c) / 1.5 + (d + e) / 6.0, NEAR / 1.5 * (c - b) + FAR / 6.0 * (d - e),
+    (d + e - b - c) / 3.0 + products[i + 5 * step]);
 }
 
 fn window_row_small(row: i32, at: i32, step: i32) -> vec3f {
@@ -341,10 +401,34 @@ fn window_row_small(row: i32, at: i32, step: i32) -> vec3f {
 
 fn store_window(to: i32, value: vec3f) {
   var w = value;
-  if (ACCUMULATE) { w += vec3f(transformed[to], transformed[to + 1], transformed[to + 2]); }
+  if (ADD_WEIGHTS) { w += vec3f(transformed[to], transformed[to + 1], transformed[to + 2]); }
   transformed[to] = w.x;
   transformed[to + 1] = w.y;
   transformed[to + 2] = w.z;
+}
+
+fn transform_window(index: i32) {
+  let step = params.cout * params.cin;
+  if (index >= step) { return; }
+  let at = index + params.behind;
+  if (SMALL) {
+    let first = window_row_small(0, at, step);
+    let plus = window_row_small(1, at, step) / 2.0;
+    let less = window_row_small(2, at, step) / 2.0;
+    store_window(index * 9, first + (plus + less));
+    store_window(index * 9 + 3, plus - less);
+    store_window(index * 9 + 6, plus + less + window_row_small(3, at, step));
+    return;
+  }
+  let a = window_row(0, at, step);
+  let b = window_row(1, at, step);
+  let c = window_row(2, at, step);
+  let d = window_row(3, at, step);
+  let e = window_row(4, at, step);
+  let f = window_row(5, at, step);
+  store_window(index * 9, a - (b + c) / 1.5 + (d + e) / 6.0);
+  store_window(index * 9 + 3, NEAR / 1.5 * (c - b) + FAR / 6.0 * (d - e));
+  store_window(index * 9 + 6, (d + e - b - c) / 3.0 + f);
 }
 
 @compute @workgroup_size(WG)
@@ -353,27 +437,7 @@ fn conv2d_winograd_transform_window(
   @builtin(num_workgroups) count: vec3u,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let index = i32((group.x + group.y * count.x) * WG + lane);
-  let step = params.cout * params.cin;
-  if (index >= step) { return; }
-  if (SMALL) {
-    let first = window_row_small(0, index, step);
-    let plus = window_row_small(1, index, step) / 2.0;
-    let less = window_row_small(2, index, step) / 2.0;
-    store_window(index * 9, first + (plus + less));
-    store_window(index * 9 + 3, plus - less);
-    store_window(index * 9 + 6, plus + less + window_row_small(3, index, step));
-    return;
-  }
-  let a = window_row(0, index, step);
-  let b = window_row(1, index, step);
-  let c = window_row(2, index, step);
-  let d = window_row(3, index, step);
-  let e = window_row(4, index, step);
-  let f = window_row(5, index, step);
-  store_window(index * 9, a / 4.0 - (b + c) / 6.0 + (d + e) / 24.0);
-  store_window(index * 9 + 3, (c - b) / 6.0 + (d - e) / 12.0);
-  store_window(index * 9 + 6, (d + e - b - c) / 6.0 + f);
+  transform_window(i32((group.x + group.y * count.x) * WG + lane));
 }
 
 // Places 6·row … 6·row + 5 of a tile, already put back along the row: four pixels.
@@ -383,9 +447,11 @@ fn back_row(row: i32, at: i32, step: i32) -> vec4f {
   let c = products[i + 2 * step];
   let d = products[i + 3 * step];
   let e = products[i + 4 * step];
+  let near = NEAR * (b - c);
+  let far = FAR * (d - e);
   return vec4f(
-    products[i] + b + c + d + e, b - c + 2.0 * (d - e), b + c + 4.0 * (d + e),
-    b - c + 8.0 * (d - e) + products[i + 5 * step]);
+    products[i] + b + c + d + e, near + far, 0.5 * (b + c) + 2.0 * (d + e),
+    0.5 * near + 2.0 * far + products[i + 5 * step]);
 }
 
 // Two pixels of each of the four tiles.
@@ -430,22 +496,17 @@ fn store(to: i32, sum: vec4f, inside: vec4<bool>) {
   if (inside.w) { store_one(to + 3, sum.w); }
 }
 
-@compute @workgroup_size(WG)
-fn conv2d_winograd_transform_output(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(num_workgroups) count: vec3u,
-  @builtin(local_invocation_index) lane: u32,
-) {
-  let index = i32((group.x + group.y * count.x) * WG + lane);
+// A tile of y, which has so many channels.
+fn transform_output(index: i32, channels: i32) {
   let tiles = params.n * params.tilesH * params.tilesW;
   let tile = tile_of(index, tiles);
-  if (tile.channel >= params.cout) { return; }
-  let step = params.cout * tiles;
+  if (tile.channel >= channels) { return; }
+  let step = channels * tiles;
   var sums: Four;
   if (SMALL) { sums = back_small(index, step); } else { sums = back_large(index, step); }
   var add = 0.0;
   if (BIAS) { add = bias[tile.channel]; }
-  let row = (tile.image * params.cout + tile.channel) * params.outH + tile.y;
+  let row = (tile.image * channels + tile.channel) * params.outH + tile.y;
   let to = row * params.outW + tile.x + params.offset + tile.image * params.gap;
   let inside = tile.x + vec4i(0, 1, 2, 3) < vec4i(params.outW);
   let rows = params.outH - tile.y;
@@ -453,4 +514,27 @@ fn conv2d_winograd_transform_output(
   store(to + params.outW, sums.b + add, inside & vec4<bool>(rows > 1));
   store(to + 2 * params.outW, sums.c + add, inside & vec4<bool>(rows > 2));
   store(to + 3 * params.outW, sums.d + add, inside & vec4<bool>(rows > 3));
+}
+
+@compute @workgroup_size(WG)
+fn conv2d_winograd_transform_output(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  transform_output(i32((group.x + group.y * count.x) * WG + lane), params.cout);
+}
+
+@compute @workgroup_size(WG)
+fn conv2d_winograd_transform_gradients(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let number = i32(group.x + group.y * count.x);
+  if (number >= params.weights) {
+    transform_window((number - params.weights) * i32(WG) + i32(lane));
+    return;
+  }
+  transform_output(number * i32(WG) + i32(lane), params.cin);
 }

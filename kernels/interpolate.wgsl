@@ -108,16 +108,25 @@ fn interpolate(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups
   }
 }
 
-// The sources of four columns of the result.
-struct Sources { low: vec4i, high: vec4i, t: vec4f }
+// include: parts/carried_rows.wgsl
 
-fn four_at(row: i32, columns: vec4i) -> vec4f {
-  let at = columns + row;
-  return vec4f(f32(x[at.x]), f32(x[at.y]), f32(x[at.z]), f32(x[at.w]));
+fn value_at(at: i32) -> f32 { return f32(x[at]); }
+
+// Where outputs one after the other take their values, without a division for each: (a·i + b) / d is low and rest / d, and
+// grows by whole and part / d.
+struct Walk { low: i32, rest: i32, whole: i32, part: i32 }
+
+fn walk_from(i: i32, axis: Axis) -> Walk {
+  let scaled = axis.a * i + axis.b;
+  let low = select(divide(max(scaled, 0), axis.d), -1, scaled < 0); // b > −d
+  let whole = divide(axis.a, axis.d);
+  return Walk(low, scaled - low * axis.d, whole, axis.a - whole * axis.d);
 }
 
-fn four_along(row: i32, u: Sources) -> vec4f {
-  return (1.0 - u.t) * four_at(row, u.low) + u.t * four_at(row, u.high);
+fn step(walk: Walk, d: i32) -> Walk {
+  let rest = walk.rest + walk.part;
+  let carry = rest >= d;
+  return Walk(walk.low + walk.whole + select(0, 1, carry), rest - select(0, d, carry), walk.whole, walk.part);
 }
 
 // The same for four columns, where the width of the result is a multiple of four: CPU drivers store four values at
@@ -132,29 +141,25 @@ fn interpolate_wide(@builtin(global_invocation_id) id: vec3u, @builtin(num_workg
   let d = source(column + 3, columns());
   let u = Sources(vec4i(a.low, b.low, c.low, d.low), vec4i(a.high, b.high, c.high, d.high), vec4f(a.t, b.t, c.t, d.t));
   let first = i32(id.y) * ROWS;
-  let end = min(first + ROWS, params.outH);
   for (var p = i32(id.z); p < i32(params.planes); p += i32(groups.z)) {
     let plane = plane_of_x(p);
     let out = (plane_of_y(p) + column) / 4;
-    if (params.nearest == 1u) {
-      for (var i = first; i < end; i++) {
-        y4[out + i * (params.outW / 4)] = elem4(four_at(plane + source(i, rows()).low * params.w, u.low));
+    var walk = walk_from(first, rows());
+    var kept = no_rows();
+    for (var k = 0; k < ROWS; k++) {
+      let i = min(first + k, params.outH - 1);
+      let low = max(walk.low, 0);
+      var value = vec4f();
+      if (params.nearest == 1u) {
+        if (low != kept.low) { kept = Rows(low, low, four_at(plane + low * params.w, u.low), vec4f()); }
+        value = kept.top;
+      } else {
+        let t = select(f32(walk.rest) / f32(params.dH), 0.0, walk.low < 0);
+        value = four_between(&kept, plane, params.w, u, low, min(low + 1, params.h - 1), t);
       }
-      continue;
-    }
-    var low = -1;
-    var high = -1;
-    var top = vec4f();
-    var bottom = vec4f();
-    for (var i = first; i < end; i++) {
-      let v = source(i, rows());
-      if (v.low != low) {
-        if (v.low == high) { top = bottom; } else { top = four_along(plane + v.low * params.w, u); }
-        low = v.low;
-        high = v.high;
-        bottom = four_along(plane + high * params.w, u);
-      }
-      y4[out + i * (params.outW / 4)] = elem4((1.0 - v.t) * top + v.t * bottom);
+      y4[out + i * (params.outW / 4)] = elem4(value);
+      // Past the end the last row again: a number of turns that is known costs less.
+      if (i + 1 < params.outH) { walk = step(walk, params.dH); }
     }
   }
 }
@@ -169,7 +174,7 @@ fn outputs_of(place: i32, axis: Axis) -> vec2i {
   if (axis.a == 0) { return vec2i(0, axis.out - 1); }
   let from_place = select(place - 1, place, params.nearest == 1u);
   var first = 0;
-  if (from_place > 0) { first = max(0, divide_up(from_place * axis.d - axis.b, axis.a)); }
+  if (from_place >= 0) { first = max(0, divide_up(from_place * axis.d - axis.b, axis.a)); }
   let last = divide_up((place + 1) * axis.d - axis.b, axis.a) - 1;
   return vec2i(first, min(last, axis.out - 1));
 }
@@ -185,32 +190,59 @@ fn images_of(p: vec4i) -> vec4i {
   return vec4i(divide(p.x, c), divide(p.y, c), divide(p.z, c), divide(p.w, c));
 }
 
-// One lane a pixel of four planes, for which each weight is computed once.
+// Weights of a column of x in four outputs from `first` on.
+fn weights_from(first: i32, column: i32) -> vec4f {
+  return vec4f(
+    weight(column, source(first, columns())), weight(column, source(first + 1, columns())),
+    weight(column, source(first + 2, columns())), weight(column, source(first + 3, columns())));
+}
+
+// dy of four planes that begin at `base`, summed over rows `is` and up to four columns of weights `along_x`.
+fn sum_over(row: i32, is: vec2i, base: vec4i, columns: i32, along_x: vec4f) -> vec4f {
+  var total = vec4f();
+  for (var i = is.x; i <= is.y; i++) {
+    let along_y = weight(row, source(i, rows()));
+    var rest = along_x;
+    var sum = vec4f();
+    for (var j = 0; j < min(4, columns); j++) {
+      let at = base + (i * params.outW + j);
+      sum += rest.x * vec4f(f32(dy[at.x]), f32(dy[at.y]), f32(dy[at.z]), f32(dy[at.w]));
+      rest = rest.yzwx;
+    }
+    total += along_y * sum;
+  }
+  return total;
+}
+
+override FEW: bool = false; // no column of x goes into more than four of dy
+
+// One lane ROWS pixels of a column of four planes, for which each weight is computed once.
 @compute @workgroup_size(8, 8)
 fn interpolate_grad(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let row = i32(id.y);
   let column = i32(id.x);
-  if (column >= params.w || row >= params.h) { return; }
-  let is = outputs_of(row, rows());
+  let top = i32(id.y) * ROWS;
+  if (column >= params.w || top >= params.h) { return; }
   let js = outputs_of(column, columns());
+  let along_x = weights_from(js.x, column);
   let planes = i32(params.planes);
   let plane = params.outH * params.outW;
   for (var p = 4 * i32(id.z); p < planes; p += 4 * i32(groups.z)) {
-    // Planes beyond the last repeat it; they are summed and not stored.
-    let source_plane = min(vec4i(p) + vec4i(0, 1, 2, 3), vec4i(planes - 1));
-    let base = source_plane * plane + params.from_offset + images_of(source_plane) * params.from_gap;
-    var total = vec4f(0.0);
-    for (var i = is.x; i <= is.y; i++) {
-      let across = weight(row, source(i, rows()));
-      var sum = vec4f(0.0);
-      for (var j = js.x; j <= js.y; j++) {
-        let at = base + (i * params.outW + j);
-        sum += weight(column, source(j, columns())) * vec4f(f32(dy[at.x]), f32(dy[at.y]), f32(dy[at.z]), f32(dy[at.w]));
+    // Planes beyond the last repeat it, and store its sums again.
+    let four = min(vec4i(p) + vec4i(0, 1, 2, 3), vec4i(planes - 1));
+    let base = four * plane + params.from_offset + images_of(four) * params.from_gap;
+    for (var row = top; row < min(top + ROWS, params.h); row++) {
+      let is = outputs_of(row, rows());
+      var total = sum_over(row, is, base + js.x, js.y - js.x + 1, along_x);
+      if (!FEW) {
+        for (var first = js.x + 4; first <= js.y; first += 4) {
+          total += sum_over(row, is, base + first, js.y - first + 1, weights_from(first, column));
+        }
       }
-      total += across * sum;
-    }
-    for (var k = 0; k < min(4, planes - p); k++) {
-      dx[((p + k) * params.h + row) * params.w + column] = elem(total[k]);
+      let to = (four * params.h + row) * params.w + column;
+      dx[to.x] = elem(total.x);
+      dx[to.y] = elem(total.y);
+      dx[to.z] = elem(total.z);
+      dx[to.w] = elem(total.w);
     }
   }
 }

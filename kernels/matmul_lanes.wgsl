@@ -6,6 +6,9 @@
 // of FMAs, a shuffle two. (64 rows or columns: fewer loads, but slower: twice the code.)
 // The columns may be those of several images: image i of B (k, line) is followed by the next, y's likewise.
 // The sum over k can be split: chunks of k are dealt out over `splits` sums, which conv2d_reduce adds up in order.
+//   matmul_lanes_wide  writes y in vec4s, matmul_lanes_wide_sums likewise
+//   matmul_lanes_sums  also Σ_k of each row of A, or with WINDOWS of the four columns of B that are a channel's: a bias'
+//                      gradient beside the weight's, from what is loaded anyhow. Of one product of a batch, `summed`.
 enable subgroups;
 
 alias elem = f32;
@@ -30,6 +33,7 @@ override TILED: bool = false;
 // The same read: B's rows (transposed: columns) are (channel, a, b) and lie in images (channels, 2·rows, 2·width).
 override WINDOWS: bool = false;
 override TALL: bool = false;
+override SUMS: bool = false;
 
 // include: parts/over.wgsl
 
@@ -49,6 +53,7 @@ struct Params {
   offset: i32, gap: i32,
   // The same of B, images of which may be channels of a larger array.
   sourceOffset: i32, sourceGap: i32,
+  summed: i32, addSums: u32,
 }
 
 // A and B are bound twice: as elements and as vec4s. Where there is no bias, A stands in for it.
@@ -59,8 +64,9 @@ struct Params {
 @group(0) @binding(4) var<storage, read> bias: array<elemA>;
 @group(0) @binding(5) var<storage, read_write> y: array<elemY>;
 @group(0) @binding(6) var<uniform> params: Params;
-// y in the entry that writes whole vec4s: its rows and where they begin divide by four.
-@group(0) @binding(7) var<storage, read_write> y4: array<elemY4>;
+@group(0) @binding(7) var<storage, read_write> dbias: array<f32>;
+// y in the entries that write whole vec4s: its rows and where they begin divide by four.
+@group(0) @binding(8) var<storage, read_write> y4: array<elemY4>;
 
 // Where the matrices of a batch index begin, in elements.
 fn bases(batch: i32) -> vec2i {
@@ -145,6 +151,9 @@ fn right(base: i32, k: i32, column: i32, window: i32) -> mat4x4f {
     row_of_b(base, k, column), row_of_b(base, k + 1, column),
     row_of_b(base, k + 2, column), row_of_b(base, k + 3, column));
 }
+
+// SUMS: of the rows lane, lane + 8, … of A, or of the lane's columns of B.
+var<private> over_k: mat4x4f;
 
 alias Sums = array<vec4f, 32>;
 
@@ -239,18 +248,24 @@ fn product(sums: ptr<function, Sums>, group: vec3u, lane: i32) -> Tile {
     let end = min(params.k, first + params.chunk);
     for (var k = first; k < end; k += 4) {
       let v = right(from_b, k, column, window);
-      add_product(sums, 0u, left(from_a, row, k, lane), v);
-      if (TALL) { add_product(sums, 16u, left(from_a, row + 16, k, lane), v); }
+      let upper = left(from_a, row, k, lane);
+      add_product(sums, 0u, upper, v);
+      var lower = Left();
+      if (TALL) {
+        lower = left(from_a, row + 16, k, lane);
+        add_product(sums, 16u, lower, v);
+      }
+      if (SUMS) {
+        if (WINDOWS) { over_k += v; } else { over_k += mat4x4f(upper.p, upper.q, lower.p, lower.q); }
+      }
     }
   }
   let base = (i32(group.z) * params.spans + span) * (params.m * params.plane + params.gap) + params.offset;
   return Tile(row, min(rows, params.m - row), column, base);
 }
 
-@compute @workgroup_size(8)
-fn matmul_lanes(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
-  var sums: Sums;
-  let t = product(&sums, group, i32(lane));
+// A tile's rows, as they are or as windows.
+fn store_tile(sums: ptr<function, Sums>, t: Tile) {
   let tile = window_at(t.column);
   for (var i = 0; i < t.rows; i++) {
     let r = t.row + i;
@@ -258,22 +273,73 @@ fn matmul_lanes(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocatio
     if (BIAS) { add = f32(bias[select(r, r >> 2, TILED)]); }
     var to = t.base + r * params.plane + t.column;
     if (TILED) { to = t.base + (r >> 2) * 4 * params.plane + tile + (r & 1) + ((r >> 1) & 1) * 2 * params.width; }
-    store(to, t.column, sums[i] + add);
+    store(to, t.column, (*sums)[i] + add);
   }
 }
 
 // The same where four columns of y lie in one vec4.
-@compute @workgroup_size(8)
-fn matmul_lanes_wide(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
-  var sums: Sums;
-  let t = product(&sums, group, i32(lane));
+fn store_wide(sums: ptr<function, Sums>, t: Tile) {
   if (t.column >= params.plane) { return; }
   for (var i = 0; i < t.rows; i++) {
-    var sum = sums[i];
+    var sum = (*sums)[i];
     if (BIAS) { sum += f32(bias[t.row + i]); }
     let to = (t.base + (t.row + i) * params.plane + t.column) / 4;
     if (ACCUMULATE) { sum += vec4f(y4[to]); }
     if (params.relu != 0u) { sum = select(sum, vec4f(), sum < vec4f()); }
     y4[to] = elemY4(sum);
   }
+}
+
+fn put_sum(to: i32, sum: f32) {
+  dbias[to] = sum + select(0.0, dbias[to], params.addSums != 0u);
+}
+
+// What over_k holds, by the workgroups of the first columns, or with windows of the first rows.
+fn store_sums(group: vec3u, lane: i32) {
+  let batch = i32(group.z) / params.splits;
+  if (batch != params.summed) { return; }
+  let split = i32(group.z) - batch * params.splits;
+  if (WINDOWS) {
+    let channel = i32(group.x) * 8 + lane;
+    if ((group.y == 0u) & (4 * channel < params.n)) {
+      put_sum(split * params.n / 4 + channel, dot(over_k * vec4f(1.0), vec4f(1.0)));
+    }
+    return;
+  }
+  let row = i32(group.y) * select(16, 32, TALL) + lane;
+  let sums = vec4f(1.0) * over_k;
+  for (var i = 0; i < select(2, 4, TALL); i++) {
+    let r = row + 8 * i;
+    if ((group.x == 0u) & (r < params.m)) { put_sum(split * params.m + r, sums[i]); }
+  }
+}
+
+@compute @workgroup_size(8)
+fn matmul_lanes(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+  var sums: Sums;
+  let tile = product(&sums, group, i32(lane));
+  store_tile(&sums, tile);
+}
+
+@compute @workgroup_size(8)
+fn matmul_lanes_wide(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+  var sums: Sums;
+  let tile = product(&sums, group, i32(lane));
+  store_wide(&sums, tile);
+}
+
+@compute @workgroup_size(8)
+fn matmul_lanes_sums(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+  var sums: Sums;
+  let tile = product(&sums, group, i32(lane));
+  store_tile(&sums, tile);
+  store_sums(group, i32(lane));
+}
+
+@compute @workgroup_size(8)
+fn matmul_lanes_wide_sums(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+  var sums: Sums;
+  let tile = product(&sums, group, i32(lane));
+  store_wide(&sums, tile);
+  store_sums(group, i32(lane));
 }

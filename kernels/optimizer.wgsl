@@ -1,4 +1,5 @@
-// One optimiser step over a whole block of parameters, one element an invocation.
+// One optimiser step over a whole block of parameters, four elements an invocation: `count` is in vec4fs. What is bound
+// is whole vec4fs; behind a tensor's last element nobody reads what they hold.
 
 struct Params {
   count: u32,
@@ -11,17 +12,17 @@ struct Params {
   momentum: f32, dampening: f32, nesterov: u32, first: u32,
 }
 
-@group(0) @binding(0) var<storage, read_write> weight: array<f32>;
-@group(0) @binding(1) var<storage, read> grad: array<f32>;
-@group(0) @binding(2) var<storage, read_write> m: array<f32>;
-@group(0) @binding(3) var<storage, read_write> v: array<f32>;
+@group(0) @binding(0) var<storage, read_write> weight: array<vec4f>;
+@group(0) @binding(1) var<storage, read> grad: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> m: array<vec4f>;
+@group(0) @binding(3) var<storage, read_write> v: array<vec4f>;
 @group(0) @binding(4) var<uniform> params: Params;
 // With loss scaling (kernels/grad_scaler.wgsl): 0 factor of the gradients, 1 whether to skip, 2 and 3 Adam's
 // 1 - beta^t, 4 steps taken, this one counted.
 @group(0) @binding(5) var<storage, read> progress: array<f32>;
 
 // m = β1 m + (1-β1) g,  v = β2 v + (1-β2) g²,  w -= lr/(1-β1^t) · m / (sqrt(v)/sqrt(1-β2^t) + eps)
-fn adam_at(i: u32, gradient: f32, correction1: f32, correction2: f32) {
+fn adam_at(i: u32, gradient: vec4f, correction1: f32, correction2: f32) {
   var w = weight[i];
   var g = gradient;
   if (params.decoupled == 1u) {
@@ -50,7 +51,7 @@ fn adam_scaled(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups
 }
 
 // buf = μ buf + (1-τ) g (the first step: buf = g),  w -= lr · (nesterov ? g + μ buf : buf)
-fn sgd_at(i: u32, gradient: f32, first: bool) {
+fn sgd_at(i: u32, gradient: vec4f, first: bool) {
   let w = weight[i];
   var g = gradient + params.decay * w;
   if (params.momentum != 0.0) {

@@ -10,9 +10,10 @@
 // The gradient goes to the box that won, the first among equals. It is gathered: an element of a crop walks
 // over the pixels that its box stretches it to, so nothing is scattered and sums have a fixed order.
 
-// include: parts/divide.wgsl
+// include: parts/divide.wgsl, parts/carried_rows.wgsl
 
 alias elem = f32;
+alias elem4 = vec4f;
 
 struct Params {
   boxes: u32,    // M
@@ -35,8 +36,11 @@ struct Params {
 @group(0) @binding(8) var<uniform> params: Params;
 @group(0) @binding(9) var<storage, read> bins: array<u32>; // (N, tiles, words of 32 boxes)
 @group(0) @binding(10) var<storage, read_write> marks: array<u32>; // of bin: the bins
+@group(0) @binding(11) var<storage, read_write> y4: array<elem4>; // y and winners, four at once
+@group(0) @binding(12) var<storage, read_write> winners4: array<vec4i>;
 
 override NEAREST: u32 = 0;
+override ROWS: u32 = 1; // pixels below each other that one invocation of paste_wide takes; it divides 32
 override BINNED: u32 = 0;  // 1: bins say which boxes lie on a tile
 override INDEXED: u32 = 0; // 1: index[m] names the image of box m; else it is m, or the only one
 
@@ -126,20 +130,27 @@ fn stretched(plane: u32, tx: Tap, ty: Tap) -> f32 {
   return (1.0 - ty.t) * above + ty.t * below;
 }
 
+// First and end of the words of bits in which the boxes of a span stand.
+fn words_of(span: vec2u) -> vec2u { return vec2u(span.x >> 5u, (span.y + 31u) >> 5u); }
+
+// The boxes of a word that an invocation of columns from u and rows from `first` looks at.
+fn boxes_at(n: u32, span: vec2u, word: u32, u: u32, first: u32) -> u32 {
+  let all = among(span, word);
+  if (BINNED == 0u) { return all; }
+  return all & bins[tile_of(n, u >> 5u, first >> 5u) * words() + word];
+}
+
 struct Best { value: f32, box: i32 }
 
 fn best_of(plane: u32, u: u32, v: u32) -> Best {
   let n = divide(plane, params.channels);
   let c = plane - n * params.channels;
   let span = span_of(n);
+  let range = words_of(span);
   var best = Best(0.0, -1);
-  let end = (span.y + 31u) >> 5u;
-  for (var word = span.x >> 5u; word < end; word++) {
-    var bits = among(span, word);
-    if (BINNED != 0u) { bits &= bins[tile_of(n, u >> 5u, v >> 5u) * words() + word]; }
-    while (bits != 0u) {
+  for (var word = range.x; word < range.y; word++) {
+    for (var bits = boxes_at(n, span, word, u, v); bits != 0u; bits &= bits - 1u) {
       let m = 32u * word + firstTrailingBit(bits);
-      bits &= bits - 1u;
       let b = boxes[m];
       if ((image_of(m) != i32(n)) | !holds(u, b.x, b.z) | !holds(v, b.y, b.w)) { continue; }
       let value = stretched(m * params.channels + c, tap(u, b.x, b.z, params.crop_w), tap(v, b.y, b.w, params.crop_h));
@@ -161,44 +172,66 @@ fn paste(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) grou
   }
 }
 
-override ROWS: u32 = 1; // pixels below each other that one invocation of paste_rows takes; it divides 32
+fn value_at(at: i32) -> f32 { return f32(crops[at]); }
 
-// The same for CPU drivers: one invocation ROWS pixels below each other, so that a box, its test and its column are found
-// once for all of them, and those outside of it cost nothing. The best so far stands in y and winners.
-@compute @workgroup_size(64)
-fn paste_rows(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let u = id.x;
+// The same for CPU drivers, where four divides the width: one invocation four columns of ROWS rows, so that a box, its test
+// and its columns are found once for all of them. The best so far stands in y4 and winners4; the first box of a strip writes
+// all of it.
+@compute @workgroup_size(16)
+fn paste_wide(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let wide = params.width / 4u;
+  let u = 4u * id.x;
   let first = id.y * ROWS;
-  let end = min(first + ROWS, params.height);
-  if (u >= params.width) { return; }
+  if (id.x >= wide) { return; }
   for (var plane = id.z; plane < params.images * params.channels; plane += groups.z) {
     let n = divide(plane, params.channels);
     let c = plane - n * params.channels;
-    let base = plane * params.height * params.width + u;
-    for (var v = first; v < end; v++) {
-      y[base + v * params.width] = elem(0.0);
-      winners[base + v * params.width] = -1;
-    }
+    let base = plane * params.height * wide + id.x;
     let span = span_of(n);
-    let words_end = (span.y + 31u) >> 5u;
-    for (var word = span.x >> 5u; word < words_end; word++) {
-      var bits = among(span, word);
-      if (BINNED != 0u) { bits &= bins[tile_of(n, u >> 5u, first >> 5u) * words() + word]; }
-      while (bits != 0u) {
+    let range = words_of(span);
+    var fresh = true;
+    for (var word = range.x; word < range.y; word++) {
+      for (var bits = boxes_at(n, span, word, u, first); bits != 0u; bits &= bits - 1u) {
         let m = 32u * word + firstTrailingBit(bits);
-        bits &= bits - 1u;
         let b = boxes[m];
-        let rows = pixels_of(b.y, b.w, first, end);
-        if ((image_of(m) != i32(n)) | !holds(u, b.x, b.z)) { continue; }
-        let tx = tap(u, b.x, b.z, params.crop_w);
+        let inside = vec4<bool>(holds(u, b.x, b.z), holds(u + 1u, b.x, b.z), holds(u + 2u, b.x, b.z), holds(u + 3u, b.x, b.z));
+        var rows = pixels_of(b.y, b.w, first, min(first + ROWS, params.height));
+        if ((image_of(m) != i32(n)) | (rows.x >= rows.y) | !any(inside)) { continue; }
+        let p = tap(u, b.x, b.z, params.crop_w);
+        let q = tap(u + 1u, b.x, b.z, params.crop_w);
+        let r = tap(u + 2u, b.x, b.z, params.crop_w);
+        let s = tap(u + 3u, b.x, b.z, params.crop_w);
+        let low = vec4i(vec4u(p.lo, q.lo, r.lo, s.lo));
+        let columns = Sources(low, vec4i(vec4u(p.hi, q.hi, r.hi, s.hi)), vec4f(p.t, q.t, r.t, s.t));
+        let source = i32((m * params.channels + c) * params.crop_h * params.crop_w);
+        if (fresh) { rows = vec2u(first, min(first + ROWS, params.height)); }
+        var kept = no_rows();
         for (var v = rows.x; v < rows.y; v++) {
-          let at = base + v * params.width;
-          let value = stretched(m * params.channels + c, tx, tap(v, b.y, b.w, params.crop_h));
-          if (holds(v, b.y, b.w) & ((winners[at] < 0) | (value > f32(y[at])))) {
-            y[at] = elem(value);
-            winners[at] = i32(m);
+          let ty = tap(v, b.y, b.w, params.crop_h);
+          var value = vec4f();
+          if (NEAREST != 0u) {
+            value = four_at(source + i32(ty.lo * params.crop_w), low);
+          } else {
+            value = four_between(&kept, source, i32(params.crop_w), columns, i32(ty.lo), i32(ty.hi), ty.t);
           }
+          let at = base + v * wide;
+          var best = vec4f();
+          var box = vec4i(-1);
+          if (!fresh) {
+            best = vec4f(y4[at]);
+            box = winners4[at];
+          }
+          let wins = inside & vec4<bool>(holds(v, b.y, b.w)) & ((box < vec4i()) | (value > best));
+          y4[at] = elem4(select(best, value, wins));
+          winners4[at] = select(box, vec4i(i32(m)), wins);
         }
+        fresh = false;
+      }
+    }
+    if (fresh) {
+      for (var v = first; v < min(first + ROWS, params.height); v++) {
+        y4[base + v * wide] = elem4();
+        winners4[base + v * wide] = vec4i(-1);
       }
     }
   }

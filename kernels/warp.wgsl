@@ -9,15 +9,16 @@
 // its gradients (CANVAS) dy is that of the canvas.
 //
 // The scatter has to give the same bits in any order, and WGSL has no float atomics. So each term is scaled by
-// a power of two that puts max|dy| times the number of terms just under 2^62, cut to a 64-bit integer and
+// a power of two that puts max|dy| times the number of terms just under 2^60, cut to a 64-bit integer and
 // added as two words with a carry: integers add in any order to the same sum. Its resolution is
-// max|dy|·2^(⌈log2 terms⌉ − 61): for 2^20 samples an image, 2^-41 of the largest gradient. `scatter` adds by atomics;
+// max|dy|·2^(⌈log2 terms⌉ − 59): for 2^20 samples an image, 2^-39 of the largest gradient. `scatter` adds by atomics;
 // where those are dear and planes many, `scatter_alone` gives each invocation a copy of a plane for itself, and the copies
 // add up to the same bits.
 
-// include: parts/divide.wgsl, parts/taps.wgsl, parts/warp_maps.wgsl
+// include: parts/divide.wgsl, parts/over.wgsl, parts/taps.wgsl, parts/warp_maps.wgsl, parts/carried_rows.wgsl
 
 alias elem = f32;
+alias elem4 = vec4f;
 
 struct Params {
   images: u32,      // N of x
@@ -53,11 +54,15 @@ struct Params {
 @group(0) @binding(11) var<storage, read> found_sums: array<vec2u>;
 @group(0) @binding(12) var<storage, read> spans: array<vec2u>;              // of each canvas in the index
 @group(0) @binding(13) var<uniform> params: Params;
-@group(0) @binding(14) var<storage, read_write> own_sums: array<vec2u>;     // copies × x
+@group(0) @binding(14) var<storage, read_write> own_sums: array<vec2i>;     // copies × x
+@group(0) @binding(15) var<storage, read_write> y4: array<elem4>;           // y
 
 override WX: u32 = 8;
 override WY: u32 = 8;
-override ROWS: u32 = 1;    // pixels below each other that one invocation takes
+override ROWS: u32 = 1;    // pixels of a line that one invocation takes
+override EVEN: bool = false; // WX divides the number of lines
+override CHANNELS: u32 = 0; // of one invocation, where they are few and known; 0: it counts
+override ALONE: bool = false; // the sums are those of `scatter_alone`
 override INDEXED: u32 = 0; // 1: index[m] names the image of output m; else it is m, or the only one
 override CANVAS: u32 = 0;  // 1: index[m] names the canvas of output m, whose image is m
 
@@ -79,39 +84,85 @@ fn canvas_of(m: u32) -> i32 {
   return i32(m);
 }
 
-// Loads some pixel in any case: branches cost CPU drivers more than a load.
-fn pixel_at(base: u32, row: i32, column: i32) -> f32 {
-  let value = f32(x[base + u32(max(row, 0)) * params.in_w + u32(max(column, 0))]);
-  return select(value, 0.0, (row | column) < 0);
+// Loads a pixel in any case: branches cost CPU drivers more than a load.
+fn pixel_at(at: u32, inside: bool) -> f32 { return select(0.0, f32(x[at]), inside); }
+
+fn blend_row(row: u32, t: Tap) -> f32 {
+  return (1.0 - t.t) * pixel_at(row + u32(t.lo), t.has_lo) + t.t * pixel_at(row + u32(t.hi), t.has_hi);
 }
 
 fn blend(base: u32, tx: Tap, ty: Tap) -> f32 {
-  if (MODE != BILINEAR) { return pixel_at(base, ty.lo, tx.lo); }
-  let above = (1.0 - tx.t) * pixel_at(base, ty.lo, tx.lo) + tx.t * pixel_at(base, ty.lo, tx.hi);
-  let below = (1.0 - tx.t) * pixel_at(base, ty.hi, tx.lo) + tx.t * pixel_at(base, ty.hi, tx.hi);
+  let lo = base + u32(ty.lo) * params.in_w;
+  if (MODE != BILINEAR) { return pixel_at(lo + u32(tx.lo), tx.has_lo & ty.has_lo); }
+  let above = select(0.0, blend_row(lo, tx), ty.has_lo);
+  let below = select(0.0, blend_row(base + u32(ty.hi) * params.in_w, tx), ty.has_hi);
   return (1.0 - ty.t) * above + ty.t * below;
 }
 
-// One invocation ROWS positions below each other and a group of channels; z counts outputs and groups.
+fn tap_x(p: vec2f) -> Tap { return tap(p.x, i32(params.in_w), PAD_X); }
+fn tap_y(p: vec2f) -> Tap { return tap(p.y, i32(params.in_h), PAD_Y); }
+
+// One invocation ROWS pixels of a line and a group of channels; z counts outputs and groups.
 @compute @workgroup_size(WX, WY)
 fn warp(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  if (id.x >= params.out_w) { return; }
+  let sizes = select(vec2u(params.out_w, params.out_h), vec2u(params.out_h, params.out_w), ACROSS);
+  if (!EVEN) { if (id.x >= sizes.x) { return; } }
   let area = params.out_h * params.out_w;
   let volume = params.in_h * params.in_w;
   for (var job = id.z; job < params.outputs * params.groups; job += groups.z) {
     let m = divide(job, params.groups);
     let first = job - m * params.groups;
+    let mine = divide(params.channels - first + params.groups - 1u, params.groups);
     let image = image_of(m);
-    var column = column_of(m, id.x);
-    for (var v = id.y * ROWS; v < min(id.y * ROWS + ROWS, params.out_h); v++) {
-      let p = position(m, &column, id.x, v);
-      let tx = tap(p.x, params.in_w, PAD_X);
-      let ty = tap(p.y, params.in_h, PAD_Y);
-      for (var c = first; c < params.channels; c += params.groups) {
-        var value = 0.0;
-        if (image >= 0) { value = blend((u32(image) * params.channels + c) * volume, tx, ty); }
-        y[(m * params.channels + c) * area + v * params.out_w + id.x] = elem(value);
+    let source = u32(max(image, 0)) * params.channels;
+    var line = line_of(m, id.x);
+    // Past the end the last pixel again: a number of turns that is known costs CPU drivers less.
+    for (var k = 0u; k < ROWS; k++) {
+      let step = min(id.y * ROWS + k, sizes.y - 1u);
+      let u = select(id.x, step, ACROSS);
+      let v = select(step, id.x, ACROSS);
+      let p = position(m, &line, u, v);
+      let tx = tap_x(p);
+      let ty = tap_y(p);
+      let to = v * params.out_w + u;
+      for (var i = 0u; i < select(mine, CHANNELS, CHANNELS != 0u); i++) {
+        let c = first + i * params.groups;
+        let value = blend((source + c) * volume, tx, ty);
+        y[(m * params.channels + c) * area + to] = elem(select(value, 0.0, (INDEXED != 0u) & (image < 0)));
       }
+    }
+  }
+}
+
+fn value_at(at: i32) -> f32 { return f32(x[at]); }
+
+// Boxes for CPU drivers: one invocation four columns of ROWS rows of a crop, where four divides its width.
+@compute @workgroup_size(WX)
+fn crop(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let wide = params.out_w / 4u;
+  if (!EVEN) { if (id.x >= wide) { return; } }
+  for (var plane = id.z; plane < params.outputs * params.channels; plane += groups.z) {
+    let m = divide(plane, params.channels);
+    let image = image_of(m);
+    let base = i32((u32(max(image, 0)) * params.channels + plane - m * params.channels) * params.in_h * params.in_w);
+    let a = tap_x(line_of(m, 4u * id.x).first.xy);
+    let b = tap_x(line_of(m, 4u * id.x + 1u).first.xy);
+    let c = tap_x(line_of(m, 4u * id.x + 2u).first.xy);
+    let d = tap_x(line_of(m, 4u * id.x + 3u).first.xy);
+    let u = Sources(vec4i(a.lo, b.lo, c.lo, d.lo), vec4i(a.hi, b.hi, c.hi, d.hi), vec4f(a.t, b.t, c.t, d.t));
+    let top = theta[4u * m + 1u];
+    let height = theta[4u * m + 3u];
+    var rows = no_rows();
+    for (var k = 0u; k < ROWS; k++) {
+      let v = min(id.y * ROWS + k, params.out_h - 1u);
+      let ty = tap_y(vec2f(0.0, along_box(v, top, height, params.out_h)));
+      var value = vec4f();
+      if (MODE == BILINEAR) {
+        value = four_between(&rows, base, i32(params.in_w), u, ty.lo, ty.hi, ty.t);
+      } else {
+        value = four_at(base + ty.lo * i32(params.in_w), u.low);
+      }
+      y4[(plane * params.out_h + v) * wide + id.x] = elem4(select(value, vec4f(), (INDEXED != 0u) & (image < 0)));
     }
   }
 }
@@ -127,10 +178,10 @@ fn fuse(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     var sum = 0.0;
     for (var m = span.x; m < span.y; m++) {
       if (index[m] != i32(n)) { continue; }
-      var column = column_of(m, id.x);
-      let p = position(m, &column, id.x, id.y);
-      let tx = tap(p.x, params.in_w, PAD_X);
-      let ty = tap(p.y, params.in_h, PAD_Y);
+      var line = line_of(m, id.x);
+      let p = position(m, &line, id.x, id.y);
+      let tx = tap_x(p);
+      let ty = tap_y(p);
       sum += blend((m * params.channels + c) * params.in_h * params.in_w, tx, ty);
     }
     y[(plane * params.out_h + id.y) * params.out_w + id.x] = elem(sum);
@@ -146,18 +197,20 @@ fn slope(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) grou
   for (var m = id.z; m < params.outputs; m += groups.z) {
     let image = image_of(m);
     let canvas = canvas_of(m);
-    var column = column_of(m, id.x);
-    let p = position(m, &column, id.x, id.y);
-    let tx = tap(p.x, params.in_w, PAD_X);
-    let ty = tap(p.y, params.in_h, PAD_Y);
+    var line = line_of(m, id.x);
+    let p = position(m, &line, id.x, id.y);
+    let tx = tap_x(p);
+    let ty = tap_y(p);
     var sum = vec2f();
     if ((image >= 0) & (canvas >= 0)) {
       for (var c = 0u; c < params.channels; c++) {
         let base = (u32(image) * params.channels + c) * params.in_h * params.in_w;
-        let a = pixel_at(base, ty.lo, tx.lo);
-        let b = pixel_at(base, ty.lo, tx.hi);
-        let d = pixel_at(base, ty.hi, tx.lo);
-        let e = pixel_at(base, ty.hi, tx.hi);
+        let above = base + u32(ty.lo) * params.in_w;
+        let below = base + u32(ty.hi) * params.in_w;
+        let a = pixel_at(above + u32(tx.lo), ty.has_lo & tx.has_lo);
+        let b = pixel_at(above + u32(tx.hi), ty.has_lo & tx.has_hi);
+        let d = pixel_at(below + u32(tx.lo), ty.has_hi & tx.has_lo);
+        let e = pixel_at(below + u32(tx.hi), ty.has_hi & tx.has_hi);
         let g = f32(dy[(u32(canvas) * params.channels + c) * area + at]);
         sum += g * vec2f(mix(b - a, e - d, ty.t), mix(d - a, e - b, tx.t));
       }
@@ -179,7 +232,7 @@ fn find_peak(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) 
 
 const INFINITY_BITS = 0x7f800000u;
 
-// Fixed point: value·2^exponent counts units of the upper word.
+// Fixed point: value·2^exponent counts units of the first of its two numbers, of which 2³⁰ of the second make one.
 fn exponent() -> i32 {
   return clamp(29 - params.headroom - (i32(found_peak[0] >> 23u) - 127), -126, 126);
 }
@@ -188,36 +241,38 @@ fn power_of_two(e: i32) -> f32 {
   return bitcast<f32>(u32(e + 127) << 23u);
 }
 
-// Two words, the lower one first; the words of a negative value are those of its magnitude, negated together.
-fn fixed(value: f32, scale: f32) -> vec2u {
-  let magnitude = abs(value) * scale;
-  let whole = floor(magnitude);
-  let hi = u32(whole);
-  let lo = u32((magnitude - whole) * 4294967296.0);
-  let negated = vec2u(~lo + 1u, ~hi + select(0u, 1u, lo == 0u));
-  return select(vec2u(lo, hi), negated, value < 0.0);
+const HALF = 1073741824; // 2³⁰
+
+// Both have the sign of the value.
+fn fixed(value: f32, scale: f32) -> vec2i {
+  let scaled = value * scale;
+  let units = trunc(scaled);
+  return vec2i(vec2f(units, (scaled - units) * f32(HALF)));
 }
 
-// a + b; a carry is what makes the lower sum less than what was added.
-fn plus(a: vec2u, b: vec2u) -> vec2u {
-  let lo = a.x + b.x;
-  return vec2u(lo, a.y + b.y + select(0u, 1u, lo < b.x));
+// a + b, where a.y is, and that of the sum becomes, at least 0 and under 2³⁰: equal sums are equal numbers.
+fn plus(a: vec2i, b: vec2i) -> vec2i {
+  let lower = a.y + b.y;
+  return vec2i(a.x + b.x + (lower >> 30u), lower & (HALF - 1));
 }
 
-fn add(base: u32, row: i32, column: i32, value: f32, scale: f32) {
-  if ((row < 0) | (column < 0) | (value == 0.0)) { return; }
-  let term = fixed(value, scale);
-  let word = 2u * (base + u32(row) * params.in_w + u32(column));
-  let before = atomicAdd(&sums[word], term.x);
-  let hi = term.y + select(0u, 1u, before > ~term.x);
-  if (hi != 0u) { atomicAdd(&sums[word + 1u], hi); }
+// By atomics the sums are 64-bit integers of two words, the lower one first.
+fn add(at: u32, value: f32, scale: f32, inside: bool) {
+  if (!inside | (value == 0.0)) { return; }
+  let term = plus(vec2i(), fixed(value, scale));
+  let lo = u32(term.y) | (u32(term.x) << 30u);
+  let before = atomicAdd(&sums[2u * at], lo);
+  let hi = u32(term.x >> 2u) + select(0u, 1u, before > ~lo);
+  if (hi != 0u) { atomicAdd(&sums[2u * at + 1u], hi); }
+}
+
+fn sum_in(words: vec2u) -> vec2i {
+  return vec2i(bitcast<i32>((words.y << 2u) | (words.x >> 30u)), bitcast<i32>(words.x) & (HALF - 1));
 }
 
 // What lies outside adds zero to some pixel.
-fn add_alone(base: u32, row: i32, column: i32, value: f32, scale: f32) {
-  let term = fixed(select(value, 0.0, (row | column) < 0), scale);
-  let at = base + u32(max(row, 0)) * params.in_w + u32(max(column, 0));
-  own_sums[at] = plus(own_sums[at], term);
+fn add_alone(at: u32, value: f32, scale: f32, inside: bool) {
+  own_sums[at] = plus(own_sums[at], fixed(select(0.0, value, inside), scale));
 }
 
 // One invocation a position and group of channels.
@@ -231,18 +286,23 @@ fn scatter(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gr
     let image = image_of(m);
     let canvas = canvas_of(m);
     if ((image < 0) | (canvas < 0)) { continue; }
-    var column = column_of(m, id.x);
-    let p = position(m, &column, id.x, id.y);
-    let tx = tap(p.x, params.in_w, PAD_X);
-    let ty = tap(p.y, params.in_h, PAD_Y);
+    var line = line_of(m, id.x);
+    let p = position(m, &line, id.x, id.y);
+    let tx = tap_x(p);
+    let ty = tap_y(p);
     for (var c = job - m * params.groups; c < params.channels; c += params.groups) {
       let base = (u32(image) * params.channels + c) * params.in_h * params.in_w;
       let g = f32(dy[(u32(canvas) * params.channels + c) * area + id.y * params.out_w + id.x]);
-      add(base, ty.lo, tx.lo, (1.0 - ty.t) * (1.0 - tx.t) * g, scale);
-      if (MODE != BILINEAR) { continue; }
-      add(base, ty.lo, tx.hi, (1.0 - ty.t) * tx.t * g, scale);
-      add(base, ty.hi, tx.lo, ty.t * (1.0 - tx.t) * g, scale);
-      add(base, ty.hi, tx.hi, ty.t * tx.t * g, scale);
+      let above = base + u32(ty.lo) * params.in_w;
+      if (MODE != BILINEAR) {
+        add(above + u32(tx.lo), g, scale, ty.has_lo & tx.has_lo);
+        continue;
+      }
+      let below = base + u32(ty.hi) * params.in_w;
+      add(above + u32(tx.lo), (1.0 - ty.t) * (1.0 - tx.t) * g, scale, ty.has_lo & tx.has_lo);
+      add(above + u32(tx.hi), (1.0 - ty.t) * tx.t * g, scale, ty.has_lo & tx.has_hi);
+      add(below + u32(tx.lo), ty.t * (1.0 - tx.t) * g, scale, ty.has_hi & tx.has_lo);
+      add(below + u32(tx.hi), ty.t * tx.t * g, scale, ty.has_hi & tx.has_hi);
     }
   }
 }
@@ -253,7 +313,7 @@ fn outputs_of(n: u32) -> vec2u {
   return select(vec2u(n, n + 1u), vec2u(0u, params.outputs), params.images == 1u);
 }
 
-// One invocation a copy of a plane: its share of the columns of all outputs of that image.
+// One invocation a copy of a plane: its share of the lines of all outputs of that image.
 @compute @workgroup_size(8)
 fn scatter_alone(@builtin(global_invocation_id) id: vec3u) {
   let planes = params.images * params.channels;
@@ -264,22 +324,32 @@ fn scatter_alone(@builtin(global_invocation_id) id: vec3u) {
   let base = id.x * params.in_h * params.in_w;
   let scale = power_of_two(exponent());
   let span = outputs_of(n);
+  let sizes = select(vec2u(params.out_w, params.out_h), vec2u(params.out_h, params.out_w), ACROSS);
   for (var m = span.x; m < span.y; m++) {
     let canvas = canvas_of(m);
     if ((image_of(m) != i32(n)) | (canvas < 0)) { continue; }
     let upstream = (u32(canvas) * params.channels + plane - n * params.channels) * params.out_h * params.out_w;
-    for (var u = copy; u < params.out_w; u += params.copies) {
-      var column = column_of(m, u);
-      for (var v = 0u; v < params.out_h; v++) {
-        let p = position(m, &column, u, v);
-        let tx = tap(p.x, params.in_w, PAD_X);
-        let ty = tap(p.y, params.in_h, PAD_Y);
+    for (var i = copy; i < sizes.x; i += params.copies) {
+      var line = line_of(m, i);
+      for (var step = 0u; step < sizes.y; step++) {
+        let u = select(i, step, ACROSS);
+        let v = select(step, i, ACROSS);
+        let p = position(m, &line, u, v);
+        let tx = tap_x(p);
+        let ty = tap_y(p);
         let g = f32(dy[upstream + v * params.out_w + u]);
-        add_alone(base, ty.lo, tx.lo, (1.0 - ty.t) * (1.0 - tx.t) * g, scale);
-        if (MODE != BILINEAR) { continue; }
-        add_alone(base, ty.lo, tx.hi, (1.0 - ty.t) * tx.t * g, scale);
-        add_alone(base, ty.hi, tx.lo, ty.t * (1.0 - tx.t) * g, scale);
-        add_alone(base, ty.hi, tx.hi, ty.t * tx.t * g, scale);
+        let above = base + u32(ty.lo) * params.in_w;
+        if (MODE != BILINEAR) {
+          add_alone(above + u32(tx.lo), g, scale, ty.has_lo & tx.has_lo);
+          continue;
+        }
+        let below = base + u32(ty.hi) * params.in_w;
+        let g_above = select(0.0, (1.0 - ty.t) * g, ty.has_lo);
+        let g_below = select(0.0, ty.t * g, ty.has_hi);
+        add_alone(above + u32(tx.lo), (1.0 - tx.t) * g_above, scale, tx.has_lo);
+        add_alone(above + u32(tx.hi), tx.t * g_above, scale, tx.has_hi);
+        add_alone(below + u32(tx.lo), (1.0 - tx.t) * g_below, scale, tx.has_lo);
+        add_alone(below + u32(tx.hi), tx.t * g_below, scale, tx.has_hi);
       }
     }
   }
@@ -287,7 +357,7 @@ fn scatter_alone(@builtin(global_invocation_id) id: vec3u) {
 
 // Weight of pixel k of `size` in output i along one axis of a box.
 fn weight_in(i: u32, k: u32, size: u32, first: f32, length: f32, count: u32) -> f32 {
-  if (MODE != BILINEAR) { return select(0.0, 1.0, tap(along_box(i, first, length, count), size, BORDER).lo == i32(k)); }
+  if (MODE != BILINEAR) { return select(0.0, 1.0, tap(along_box(i, first, length, count), i32(size), BORDER).lo == i32(k)); }
   // As along_box, but for its last digit.
   let p = first + ((f32(i) + 0.5) * (length / f32(count)) - 0.5);
   return max(0.0, 1.0 - abs(clamp(p, 0.0, f32(size - 1u)) - f32(k)));
@@ -343,13 +413,17 @@ fn finish(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gro
       y[i] = elem(bitcast<f32>(top | 0x7fc00000u));
       continue;
     }
-    var sum = found_sums[i];
-    for (var copy = 1u; copy < params.copies; copy++) { sum = plus(sum, found_sums[copy * count + i]); }
-    let negative = sum.y >= 0x80000000u;
-    let lo = select(sum.x, ~sum.x + 1u, negative);
-    let hi = select(sum.y, ~sum.y + select(0u, 1u, lo == 0u), negative);
-    let magnitude = (f32(hi) + f32(lo) * 2.3283064365386963e-10) * unit;
-    y[i] = elem(select(magnitude, -magnitude, negative));
+    var sum = vec2i();
+    if (ALONE) {
+      for (var copy = 0u; copy < params.copies; copy++) {
+        sum = plus(sum, bitcast<vec2i>(found_sums[copy * count + i]));
+      }
+    } else {
+      sum = sum_in(found_sums[i]);
+    }
+    // Numbers of one sign, so that no digit cancels.
+    if ((sum.x < 0) & (sum.y > 0)) { sum += vec2i(1, -HALF); }
+    y[i] = elem((f32(sum.x) + f32(sum.y) / f32(HALF)) * unit);
   }
 }
 

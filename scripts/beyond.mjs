@@ -48,8 +48,8 @@ function proposals() {
   const p = (value) => (value < 0.001 ? '< 0.001' : value.toFixed(3))
   return tableOf(
     ['', 'DSC', 'of each seed', 'origin off by, px', 'against', 'p'],
-    [...rows.values()].map(({ label, scores, runs, originError, test }) => [
-      label,
+    [...rows.values()].map(({ label, arm, scores, runs, originError, test }) => [
+      arm === 'head' ? `${label} (other images)` : label,
       spread(scores.dice),
       runs.map((run) => run.means.dice.toFixed(3)).join(', '),
       originError ? originError.mean.toFixed(2) : '–',

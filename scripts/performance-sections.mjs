@@ -28,7 +28,9 @@ function machine({ date, adapter, cpu, platform, node, webgpu, ceiling, overhead
     ceiling &&
       `Multiply-adds ${ceiling.gflops.toFixed(1)} GFLOP/s; copies ${ceiling.copies
         .map((c) => `of ${c.bytes / 2 ** 21} MB ${c.gbs.toFixed(1)}`)
-        .join(', ')} GB/s.`,
+        .join(
+          ', ',
+        )} GB/s${ceiling.gathers ? `; values gathered one by one ${ceiling.gathers.toFixed(2)} G/s` : ''}.`,
     overheadUs !== undefined && `One more launch of a kernel that does nothing: ${overheadUs.toFixed(1)} µs.`,
   ]
   return parts.filter(Boolean).join('  \n')

@@ -65,6 +65,11 @@ export {
   THESIS_AUGMENTATION,
 } from './pipelines/augment.ts'
 export {
+  fillHolesInVolume,
+  keepLargestInVolume,
+  type VolumeConnectivity,
+} from './pipelines/components.ts'
+export {
   cropEndToEnd,
   EndToEndCrops,
   type EndToEndOptions,
@@ -80,7 +85,12 @@ export {
 } from './pipelines/evaluate.ts'
 export { normaliseFusion, type SweepPoint, sweepThresholds, weighPolar } from './pipelines/fuse.ts'
 export { type HeatmapTaskOptions, heatmapTask } from './pipelines/heatmap-task.ts'
-export { flipAveraged, type Segment, slidingWindow } from './pipelines/inference.ts'
+export {
+  flipAveraged,
+  type Segment,
+  type SlidingWindowOptions,
+  slidingWindow,
+} from './pipelines/inference.ts'
 export {
   type LocalisedResult,
   type LocalisedSegmentation,
@@ -101,7 +111,13 @@ export {
   segmentSeveral,
 } from './pipelines/segment-several.ts'
 export { segmentThenSegment } from './pipelines/segment-then-segment.ts'
-export { type SurfaceOptions, type SurfaceScores, surfaceScores } from './pipelines/surface.ts'
+export {
+  type SurfaceOptions,
+  type SurfaceScores,
+  type SurfaceSummary,
+  summarizeSurfaces,
+  surfaceScores,
+} from './pipelines/surface.ts'
 export {
   cartesianTask,
   cropTask,

@@ -13,8 +13,9 @@ const NEAREST_EVEN = 1u; // halves to the even pixel, PyTorch's gridSample
 const NEAREST_UP = 2u;   // halves to the greater pixel
 override MODE: u32 = 0;
 
-// Along one axis: the two pixels (−1: outside, counts as zero), the weight of `hi`, and d weight / d position.
-struct Tap { lo: i32, hi: i32, t: f32, slope: f32 }
+// Along one axis: two pixels of the image, whether the position has them or counts as zero there, the weight of `hi`, and
+// d weight / d position.
+struct Tap { lo: i32, hi: i32, has_lo: bool, has_hi: bool, t: f32, slope: f32 }
 
 // The position folded into the image, and d folded / d position.
 fn fold(p: f32, size: f32, pad: u32) -> vec2f {
@@ -37,17 +38,26 @@ fn fold(p: f32, size: f32, pad: u32) -> vec2f {
   return vec2f(clamp(c, 0.0, last), select(0.0, sign, (c > 0.0) & (c < last)));
 }
 
-fn bounded(i: i32, size: i32, pad: u32) -> i32 {
-  // Only angles wrap, and they lie in [0, size].
-  if (pad == WRAP) { return i - select(0, size, i >= size) - select(0, size, i - size >= size); }
-  return select(-1, i, (i >= 0) & (i < size));
-}
+// A whole number below 2²², which needs no guard against overflow: the sum's last digit counts ones.
+fn whole(c: f32) -> i32 { return bitcast<i32>(c + 12582912.0) - 0x4b400000; }
 
-fn tap(p: f32, size: u32, pad: u32) -> Tap {
+// Only angles wrap, and they lie in [0, size].
+fn wrapped(i: i32, size: i32) -> i32 { return i - select(0, size, i >= size) - select(0, size, i - size >= size); }
+
+fn tap(p: f32, size: i32, pad: u32) -> Tap {
   let folded = fold(p, f32(size), pad);
   let c = folded.x;
-  if (MODE == NEAREST_EVEN) { return Tap(bounded(i32(round(c)), i32(size), pad), -1, 0.0, 0.0); }
-  if (MODE == NEAREST_UP) { return Tap(bounded(i32(floor(c + 0.5)), i32(size), pad), -1, 0.0, 0.0); }
-  let low = floor(c);
-  return Tap(bounded(i32(low), i32(size), pad), bounded(i32(low) + 1, i32(size), pad), c - low, folded.y);
+  let last = size - 1;
+  var low = floor(c);
+  if (MODE == NEAREST_EVEN) { low = round(c); }
+  if (MODE == NEAREST_UP) { low = floor(c + 0.5); }
+  let i = whole(low);
+  if (pad == WRAP) {
+    return Tap(clamp(wrapped(i, size), 0, last), clamp(wrapped(i + 1, size), 0, last), true, true, c - low, 1.0);
+  }
+  let lo = clamp(i, 0, last);
+  let hi = clamp(i + 1, 0, last);
+  // What is folded lies inside, and so does `hi` wherever it has a weight.
+  if (pad != ZEROS) { return Tap(lo, hi, true, true, c - low, folded.y); }
+  return Tap(lo, hi, i == lo, i + 1 == hi, c - low, folded.y);
 }

@@ -19,6 +19,9 @@ override MAP: u32 = 0;
 
 const PI = 3.14159265358979;
 
+// The same for numbers below 2³¹, in one instruction of a processor, which converts unsigned integers in six.
+fn real(i: u32) -> f32 { return f32(i32(i)); }
+
 // a/b where the quotient is a whole number or a half, exactly; else as the driver divides.
 fn quotient(a: f32, b: f32) -> f32 {
   let q = a / b;
@@ -28,7 +31,7 @@ fn quotient(a: f32, b: f32) -> f32 {
 
 // Where output i of `count` samples along one axis of a box.
 fn along_box(i: u32, first: f32, length: f32, count: u32) -> f32 {
-  return first + (quotient((f32(i) + 0.5) * length, f32(count)) - 0.5);
+  return first + (quotient((real(i) + 0.5) * length, real(count)) - 0.5);
 }
 
 // First and end of the outputs along one axis of a box that touch pixel k of `size`, which repeats at the border;
@@ -36,7 +39,7 @@ fn along_box(i: u32, first: f32, length: f32, count: u32) -> f32 {
 fn touching(k: u32, size: u32, first: f32, length: f32, count: u32) -> vec2u {
   let all = f32(count);
   if (length == 0.0) {
-    let t = tap(along_box(0u, first, length, count), size, BORDER);
+    let t = tap(along_box(0u, first, length, count), i32(size), BORDER);
     return vec2u(0u, select(0u, count, (t.lo == i32(k)) | (t.hi == i32(k))));
   }
   // The outputs at k − 1 and k + 1, and what rounding may shift them.
@@ -86,13 +89,13 @@ fn turns(d: vec2f, count: f32) -> f32 {
 // corner pixels. Exact up to the division.
 fn past(i: u32, size: u32, k: u32, n: u32) -> f32 {
   if (n == 1u || size == 1u) { return 0.0; }
-  return f32(i32(i * (n - 1u)) - i32(k * (size - 1u))) / f32(size - 1u);
+  return f32(i32(i * (n - 1u)) - i32(k * (size - 1u))) / real(size - 1u);
 }
 
 // The control point at or before pixel i.
 fn knot(i: u32, size: u32, n: u32) -> u32 {
   if (n == 1u || size == 1u) { return 0u; }
-  return min(divide(i * (n - 1u), size - 1u), n - 2u);
+  return min(u32(over(i32(i * (n - 1u)), i32(size - 1u))), n - 2u);
 }
 
 // Weight of control point k at pixel i.
@@ -101,10 +104,13 @@ fn hat(i: u32, size: u32, k: u32, n: u32) -> f32 {
   return max(0.0, 1.0 - abs(past(i, size, k, n)));
 }
 
-// What the positions in column u of output m share, so that it is found once for many rows.
-struct Column {
+// The pixels of an output that are sampled one after the other lie below each other, in a column; with ACROSS beside each
+// other: on one angle of POLAR, whose direction they share.
+override ACROSS: bool = false;
+
+// What the positions in line i of output m share, column i or row i, so that it is found once for many pixels.
+struct Line {
   first: vec4f,
-  last: vec2f,
   // Of a coarse grid: the control point at or before the column, how far past it the column lies, and the
   // displacements between control points along x, of row `row` of the grid and of the next.
   knot: u32,
@@ -114,24 +120,24 @@ struct Column {
   below: vec2f,
 }
 
-fn column_of(m: u32, u: u32) -> Column {
-  var s = Column();
+fn line_of(m: u32, i: u32) -> Line {
+  var s = Line();
   switch (MAP) {
     case POLAR, POLAR_UP, INVERSE, INVERSE_UP: {
       s.first = vec4f(theta[2u * m], theta[2u * m + 1u], 0.0, 0.0);
-      if (MAP == POLAR_UP) { s.last = params.radius_step * circle(u, params.angles); }
+      if (MAP == POLAR_UP || ACROSS) { s.first = vec4f(s.first.xy, params.radius_step * circle(i, params.angles)); }
     }
     case CROP: {
       s.first = vec4f(theta[4u * m], theta[4u * m + 1u], theta[4u * m + 2u], theta[4u * m + 3u]);
-      s.first.x = along_box(u, s.first.x, s.first.z, params.out_w);
+      s.first.x = along_box(i, s.first.x, s.first.z, params.out_w);
     }
     case AFFINE: {
-      s.first = vec4f(theta[6u * m], theta[6u * m + 1u], theta[6u * m + 2u], theta[6u * m + 3u]);
-      s.last = vec2f(theta[6u * m + 4u], theta[6u * m + 5u]);
+      let start = vec2f(theta[6u * m], theta[6u * m + 3u]) * real(i) + vec2f(theta[6u * m + 2u], theta[6u * m + 5u]);
+      s.first = vec4f(start, theta[6u * m + 1u], theta[6u * m + 4u]);
     }
     case DISPLACE: {
-      s.knot = knot(u, params.out_w, params.grid_w);
-      s.past = past(u, params.out_w, s.knot, params.grid_w);
+      s.knot = knot(i, params.out_w, params.grid_w);
+      s.past = past(i, params.out_w, s.knot, params.grid_w);
       s.row = params.grid_h;
     }
     default: {}
@@ -140,26 +146,26 @@ fn column_of(m: u32, u: u32) -> Column {
 }
 
 // Displacement in row `row` of the grid, between the control points beside a column.
-fn between(m: u32, row: u32, s: Column) -> vec2f {
+fn between(m: u32, row: u32, s: Line) -> vec2f {
   let a = (2u * m * params.grid_h + row) * params.grid_w + s.knot;
   let b = a + params.grid_h * params.grid_w;
   let right = min(1u, params.grid_w - 1u);
   return mix(vec2f(theta[a], theta[b]), vec2f(theta[a + right], theta[b + right]), s.past);
 }
 
-fn displacement(m: u32, column: ptr<function, Column>, v: u32) -> vec2f {
+fn displacement(m: u32, line: ptr<function, Line>, v: u32) -> vec2f {
   let row = knot(v, params.out_h, params.grid_h);
-  if (row != (*column).row) {
-    (*column).row = row;
-    (*column).above = between(m, row, *column);
-    (*column).below = between(m, min(row + 1u, params.grid_h - 1u), *column);
+  if (row != (*line).row) {
+    (*line).row = row;
+    (*line).above = between(m, row, *line);
+    (*line).below = between(m, min(row + 1u, params.grid_h - 1u), *line);
   }
-  return mix((*column).above, (*column).below, past(v, params.out_h, row, params.grid_h));
+  return mix((*line).above, (*line).below, past(v, params.out_h, row, params.grid_h));
 }
 
-fn position(m: u32, column: ptr<function, Column>, u: u32, v: u32) -> vec2f {
+fn position(m: u32, line: ptr<function, Line>, u: u32, v: u32) -> vec2f {
   let size = vec2f(f32(params.in_w), f32(params.in_h));
-  let pixel = vec2f(f32(u), f32(v));
+  let pixel = vec2f(real(u), real(v));
   switch (MAP) {
     case GRID, GRID_CENTERS: {
       let i = 2u * ((m * params.out_h + v) * params.out_w + u);
@@ -167,26 +173,24 @@ fn position(m: u32, column: ptr<function, Column>, u: u32, v: u32) -> vec2f {
       if (MAP == GRID_CENTERS) { return (g + 1.0) * 0.5 * (size - 1.0); }
       return ((g + 1.0) * size - 1.0) * 0.5;
     }
-    case POLAR: { return (*column).first.xy + f32(u) * (params.radius_step * circle(v, params.angles)); }
-    case POLAR_UP: { return (*column).first.xy + f32(params.radii - 1u - v) * (*column).last; }
+    case POLAR: {
+      if (ACROSS) { return (*line).first.xy + pixel.x * (*line).first.zw; }
+      return (*line).first.xy + pixel.x * (params.radius_step * circle(v, params.angles));
+    }
+    case POLAR_UP: { return (*line).first.xy + (real(params.radii - 1u) - pixel.y) * (*line).first.zw; }
     case INVERSE, INVERSE_UP: {
-      let d = pixel - (*column).first.xy;
+      let d = pixel - (*line).first.xy;
       let radius = sqrt(dot(d, d)) / params.radius_step;
       let angle = turns(d, f32(params.angles));
       if (MAP == INVERSE_UP) { return vec2f(angle, f32(params.radii - 1u) - radius); }
       return vec2f(radius, angle);
     }
     case CROP: {
-      return vec2f((*column).first.x, along_box(v, (*column).first.y, (*column).first.w, params.out_h));
+      return vec2f((*line).first.x, along_box(v, (*line).first.y, (*line).first.w, params.out_h));
     }
-    case AFFINE: {
-      return vec2f(
-        (*column).first.x * pixel.x + (*column).first.y * pixel.y + (*column).first.z,
-        (*column).first.w * pixel.x + (*column).last.x * pixel.y + (*column).last.y,
-      );
-    }
+    case AFFINE: { return (*line).first.xy + pixel.y * (*line).first.zw; }
     default: {
-      return pixel + displacement(m, column, v);
+      return pixel + displacement(m, line, v);
     }
   }
 }

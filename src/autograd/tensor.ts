@@ -24,7 +24,7 @@ export const elements = (shape: Shape): number => shape.reduce((n, d) => n * d, 
 export const formatShape = (shape: Shape): string => `(${shape.join(', ')})`
 
 export const sameShape = (a: Shape, b: Shape): boolean =>
-  a.length === b.length && a.every((d, i) => d === b[i])
+  a === b || (a.length === b.length && a.every((d, i) => d === b[i]))
 
 /** Rejects sizes that are no whole numbers ≥ 0. */
 export function checkShape(op: string, shape: Shape): void {

@@ -100,8 +100,20 @@ export function casesOf(
   )
 }
 
+/** What is measured in place of the rest. */
+const INSTEAD = ['profile', 'start', 'input', 'objects'] as const
+
 /** Refuses options that do not go together, before anything is measured. */
 export function checkTogether(options: BenchOptions): void {
+  const alone = INSTEAD.filter((name) => options[name])
+  if (alone.length > 1)
+    throw new DataError(
+      `bench --${alone[0]} --${alone[1]}: each is in place of the rest; ask for one of them`,
+    )
+  if (alone.length > 0 && options.peers)
+    throw new DataError(`bench --${alone[0]}: it is in place of the rest, the peers too; leave out --peers`)
+  if (alone.length === 0 && !options.kernels && !options.networks)
+    throw new DataError('bench: without kernels and networks nothing is left to measure')
   if (options.peers && !options.networks)
     throw new DataError('bench --peers: the peers run the networks; leave out --no-networks')
   if (options.input && NETWORKS[options.network[0]!]!.target(1, 64)[2] !== 64)

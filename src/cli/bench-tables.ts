@@ -20,8 +20,8 @@ const line = <T>(columns: readonly Column<T>[], row: T): string =>
 const percent = (part: number): string => `${(100 * part).toFixed(0)} %`
 const megabytes = (bytes: number): string => (bytes / 2 ** 20).toFixed(1)
 
-export const ceilingLine = ({ gflops, copies }: Ceiling): string =>
-  `ceiling: ${gflops.toFixed(1)} GFLOP/s multiply-adds; copies of ` +
+export const ceilingLine = ({ gflops, gathers, copies }: Ceiling): string =>
+  `ceiling: ${gflops.toFixed(1)} GFLOP/s multiply-adds; ${gathers.toFixed(2)} G values/s gathered; copies of ` +
   copies.map((c) => `${megabytes(c.bytes / 2)} MB ${c.gbs.toFixed(1)} GB/s`).join(', ')
 
 const KERNEL: readonly Column<KernelRow>[] = [

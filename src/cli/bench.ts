@@ -11,7 +11,7 @@ import { benchKernels, type KernelRow } from '../../bench/kernels.ts'
 import { benchNetworks, buildNetwork, type NetworkCase, type WorkRow } from '../../bench/networks.ts'
 import { benchObjects } from '../../bench/objects.ts'
 import { type NetworkProfile, profileNetwork, type RawProfile, withFloors } from '../../bench/profile.ts'
-import { sceneOf } from '../../bench/scenes.ts'
+import { type Scene, sceneOf } from '../../bench/scenes.ts'
 import { firstSteps, startTimes } from '../../bench/start.ts'
 import { DataError } from '../gpu/errors.ts'
 import { tune, type VariantTiming } from '../gpu/tune.ts'
@@ -96,6 +96,8 @@ Examples:
 async function runBench(options: BenchOptions, io: Io): Promise<void> {
   checkTogether(options)
   const cases = casesOf('bench', options)
+  const peers = options.peers ? peersScript() : undefined
+  const scene = options.data === undefined ? undefined : await sceneOf(options.data)
   const say = (line: string) => {
     if (!options.json && !options.firstSteps) io.out(`${line}\n`)
   }
@@ -105,9 +107,10 @@ async function runBench(options: BenchOptions, io: Io): Promise<void> {
       io.out(`${JSON.stringify(await firstSteps(device, cases[0]!))}\n`)
       return
     }
+    if (options.precision === 'mixed' && (options.networks || options.profile)) device.assertHalf('bench')
     const environment = environmentOf(device)
     say(`adapter: ${environment.adapter}`)
-    const result = { ...environment, ...(await measureAll(device, options, cases, say)) }
+    const result = { ...environment, ...(await measureAll(device, options, { cases, scene, peers }, say)) }
     if (options.json) io.out(`${JSON.stringify(result, rounded, 1)}\n`)
   } finally {
     device.destroy()
@@ -121,10 +124,18 @@ const rounded = (_: string, value: unknown): unknown =>
 type OpenDevice = Awaited<ReturnType<typeof openDevice>>
 type Say = (line: string) => void
 
+/** What the options name, found before anything is measured. */
+interface Work {
+  readonly cases: readonly NetworkCase[]
+  readonly scene: Scene | undefined
+  /** The script that runs the peers. */
+  readonly peers: string | undefined
+}
+
 async function measureAll(
   device: OpenDevice,
   options: BenchOptions,
-  cases: readonly NetworkCase[],
+  { cases, scene, peers: script }: Work,
   say: Say,
 ): Promise<object> {
   if (options.start) {
@@ -140,7 +151,7 @@ async function measureAll(
   }
   if (options.objects) {
     const objects = await benchObjects(device, cases[0]!)
-    if (options.data) objects.push(...(await benchObjects(device, cases[0]!, await sceneOf(options.data))))
+    if (scene) objects.push(...(await benchObjects(device, cases[0]!, scene)))
     say(objectsText(objects))
     return { objects }
   }
@@ -151,9 +162,9 @@ async function measureAll(
   if (options.tune && options.networks) await tuneAll(device, cases, say)
   const kernels: KernelRow[] = options.kernels ? await kernelsOf(device, options, ceiling, say) : []
   const rows: WorkRow[] = options.networks ? await networksOf(device, cases, say) : []
-  const peers = options.peers ? await runPeers(device.adapter.name, say) : []
+  const peers = script ? await runPeers(script, device.adapter.name, say) : []
   const comparison = compare(rows, peers)
-  if (options.peers) say(comparisonText(comparison, peers))
+  if (script) say(comparisonText(comparison, peers))
   return { ceiling, kernels, networks: rows, peers, comparison }
 }
 
@@ -230,11 +241,18 @@ function startOf(options: BenchOptions, each: NetworkCase) {
   return startTimes([script, 'bench', '--first-steps', ...flags])
 }
 
-/** Runs bench/peers in processes of their own, on the same driver. */
-async function runPeers(adapter: string, say: Say): Promise<PeerReport[]> {
+/** The script that runs the peers, where all is there that it needs. */
+function peersScript(): string {
   const script = resolve('bench/peers/run.mjs')
   if (!existsSync(script))
     throw new DataError('bench --peers: bench/peers is part of the repository; run it from a clone of fovea')
+  if (!existsSync(resolve('bench/peers/node_modules')))
+    throw new DataError('bench --peers: the peers are not installed; run `npm ci --prefix bench/peers` first')
+  return script
+}
+
+/** Runs bench/peers in processes of their own, on the same driver. */
+async function runPeers(script: string, adapter: string, say: Say): Promise<PeerReport[]> {
   const { runPeers: run } = (await import(pathToFileURL(script).href)) as {
     runPeers(options: object): Promise<PeerReport[]>
   }

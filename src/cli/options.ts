@@ -42,7 +42,7 @@ export const seed = number('a whole number of at least 0', (v) => Number.isSafeI
 const side = number('a multiple of 16, in pixels', (v) => Number.isInteger(v) && v >= 16 && v % 16 === 0)
 const notNegative = number('a number of at least 0', (v) => v >= 0 && Number.isFinite(v))
 export const positive = number('a number over 0', (v) => v > 0 && Number.isFinite(v))
-const shareOrNone = number('a number of at least 0 and under 1', (v) => v >= 0 && v < 1)
+export const shareOrNone = number('a number of at least 0 and under 1', (v) => v >= 0 && v < 1)
 export const shareOfAll = number('a number over 0 and up to 1', (v) => v > 0 && v <= 1)
 
 function memory(text: string): number {
@@ -74,6 +74,16 @@ export const precisionOption = (what: string): Option =>
     '--precision <name>',
     `${what}: float32, or mixed: activations in float16, for adapters with shader-f16`,
   ).choices(['float32', 'mixed'])
+
+/** Adds the options of sliding-window inference. */
+export const addWindowOptions = (command: Command): Command =>
+  command
+    .option(
+      '--sliding-window <px>',
+      'images in their own size go through in overlapping tiles of this side, averaged; methods cartesian and eat',
+      count,
+    )
+    .option('--overlap <part>', 'of a tile with its neighbour (default: 0.5)', shareOrNone)
 
 /** The options of `fovea train`. */
 export function addTrainOptions(command: Command): Command {

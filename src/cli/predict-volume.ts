@@ -4,21 +4,21 @@ import type { Device } from '../autograd/device.ts'
 import { prepareSample, type SampleData } from '../data/dataset.ts'
 import type { NormalizationName } from '../data/normalize.ts'
 import { resizeImage } from '../data/resize.ts'
-import { assertSameGrid } from '../data/volume.ts'
+import { assertSameGrid, type Volume } from '../data/volume.ts'
 import { DataError } from '../gpu/errors.ts'
 import { defaultNormalization, FAT } from '../node/folders.ts'
 import { listFolder } from '../node/pairs.ts'
 import { writeVolume } from '../node/volume/nifti-write.ts'
 import { holdsDicom, readVolume } from '../node/volume/read.ts'
-import type { MaskScores } from '../pipelines/score-masks.ts'
-import { scoreMask } from '../pipelines/scores.ts'
-import { surfaceScores } from '../pipelines/surface.ts'
+import { fillHolesInVolume, keepLargestInVolume } from '../pipelines/components.ts'
+import { type MaskScores, scoreWhole } from '../pipelines/score-masks.ts'
 import { Interrupted } from '../runs/host.ts'
 import { methodOf } from '../runs/methods/index.ts'
 import { imageSizeOf, type Networks } from '../runs/methods/method.ts'
 import type { DataEntry } from '../runs/plan.ts'
 import { predictMasks, type Refinement } from '../runs/predict.ts'
 import type { Settings } from '../runs/settings.ts'
+import { checkWindow } from '../runs/sliding-window.ts'
 import type { Io } from './io.ts'
 
 /** Slices in one forward pass. */
@@ -34,6 +34,8 @@ export interface VolumeArguments extends Refinement {
   /** First and last slice that go through the network, from 0 at the bottom. */
   readonly slices?: readonly [first: number, last: number]
   readonly series?: string
+  /** Holes and components slice by slice, instead of in three dimensions. */
+  readonly bySlice?: boolean
   /** A mask to score against. */
   readonly truth?: string
 }
@@ -50,6 +52,8 @@ export interface PredictedVolume {
   readonly scores?: MaskScores
 }
 
+/** Masks that lie beside scans: of LiTS, of AVT, fovea's own. Of a folder they are left out, as masks of images are. */
+const MASK = /(^segmentation-\d+|[._](mask|seg|segmentation))\.(nii(\.gz)?|nrrd)$/i
 const VOLUME = /\.(nii(\.gz)?|nrrd|dcm)$/i
 
 /**
@@ -63,7 +67,12 @@ export async function findVolumes(path: string): Promise<string[]> {
   if (!info) return []
   if (info.isFile()) return VOLUME.test(path) ? [path] : []
   const { files, others } = await listFolder(path)
-  const scans = others.filter((file) => VOLUME.test(file)).map((file) => join(path, file))
+  const volumes = others.filter((file) => VOLUME.test(file))
+  const scans = volumes.filter((file) => !MASK.test(file)).map((file) => join(path, file))
+  if (volumes.length > 0 && scans.length === 0 && files.length === 0)
+    throw new DataError(
+      `${path}: all its scans are masks by their names, such as ${volumes[0]}; name one to predict it`,
+    )
   const slices = files.filter((file) => VOLUME.test(file))
   if (scans.length > 0 && slices.length > 0)
     throw new DataError(
@@ -76,6 +85,9 @@ export async function findVolumes(path: string): Promise<string[]> {
 }
 
 const nameOf = (path: string): string => basename(path).replace(VOLUME, '')
+
+/** Name of the mask of a scan. */
+export const scanMaskOf = (path: string): string => `${nameOf(path)}_mask.nii.gz`
 
 /** HU to what 8-bit images of the window hold: 0 to 255, and 0 below; above 255 or, in slices of fat, 0. */
 function windowed([low, high]: readonly [number, number], above: 'white' | 'black') {
@@ -106,19 +118,28 @@ function normalizationFor(path: string, entry: DataEntry, args: VolumeArguments)
   return trained
 }
 
+interface VolumeWork {
+  /** What the path holds. */
+  readonly volume: Volume
+  readonly entry: DataEntry
+  readonly settings: Settings
+  readonly args: VolumeArguments
+  readonly io: Io
+}
+
 /** Slices of a volume through the run's networks, and back as a mask on the volume's own grid. */
 export async function predictVolume(
   device: Device,
   nets: Networks,
   path: string,
-  { entry, settings, args, io }: { entry: DataEntry; settings: Settings; args: VolumeArguments; io: Io },
+  { volume, entry, settings, args, io }: VolumeWork,
 ): Promise<PredictedVolume> {
   const colours = entry.channels - (settings.depthChannel ? 1 : 0)
   const normalize = normalizationFor(path, entry, args)
-  const volume = await readVolume(path, args.series === undefined ? {} : { series: args.series })
   const truth = args.truth === undefined ? undefined : await readVolume(args.truth)
   if (truth) assertSameGrid(volume, truth)
   const [depth, height, width] = volume.shape
+  checkWindow(path, { height, width }, settings)
   const [first, last] = args.slices ?? [0, depth - 1]
   if (last >= depth)
     throw new DataError(`--slices ${first},${last}: ${path} has ${depth} slices, 0 to ${depth - 1}`)
@@ -143,11 +164,13 @@ export async function predictVolume(
         ...(settings.depthChannel ? { depth: (z - first) / (last - first + 1) } : {}),
       },
     )
-  const mask = new Float32Array(depth * plane)
+  const { keepLargest, fillHoles, ...pass } = args
+  const refinement = args.bySlice ? args : pass
+  let mask: Float32Array = new Float32Array(depth * plane)
   for (let z = first; z <= last; z += BATCH) {
     if (io.signal.aborted) throw new Interrupted(`stopped in slice ${z} of ${path}; its mask was not written`)
     const data = Array.from({ length: Math.min(BATCH, last + 1 - z) }, (_, k) => prepare(z + k))
-    const maps = await predictMasks(device, methodOf(entry.method), settings, nets, data, args)
+    const maps = await predictMasks(device, methodOf(entry.method), settings, nets, data, refinement)
     maps.forEach((map, k) => {
       const { height: h, width: w } = data[k]!
       resizeImage(map, [1, h, w], [height, width]).forEach((v, i) => {
@@ -155,25 +178,38 @@ export async function predictVolume(
       })
     })
   }
-  const out = join(args.out, `${nameOf(path)}_mask.nii.gz`)
+  if (!args.bySlice) {
+    // Of filled masks the largest components are kept, as in images.
+    if (fillHoles) mask = fillHolesInVolume(mask, volume.shape)
+    if (keepLargest !== undefined) mask = keepLargestInVolume(mask, volume.shape, { k: keepLargest })
+  }
+  const out = join(args.out, scanMaskOf(path))
   await writeVolume(out, { ...volume, data: mask }, { type: 'uint8' })
   const voxels = mask.reduce((sum, v) => sum + v, 0)
   const millilitres = (voxels * volume.spacing.reduce((a, b) => a * b)) / 1000
   if (!truth) return { image: path, mask: out, shape: volume.shape, voxels, millilitres }
   const real = truth.data.map((v) => (v > 0 ? 1 : 0))
-  const surfaces = surfaceScores(mask, real, volume.shape, { spacing: volume.spacing })
-  const scores = { ...scoreMask(mask, real), ...surfaces }
+  const scores = scoreWhole(mask, real, volume.shape, { spacing: volume.spacing })
   return { image: path, mask: out, shape: volume.shape, voxels, millilitres, scores }
 }
 
 /** Refuses options that say nothing about what is predicted, and scans that would write the same mask. */
-export function checkVolumes(paths: readonly string[], args: VolumeArguments): void {
+export function checkVolumes(path: string, scans: readonly string[], args: VolumeArguments): void {
   const names = new Map<string, string>()
-  for (const path of paths) {
-    const other = names.get(nameOf(path))
-    if (other) throw new DataError(`${other} and ${path} would write the same mask; predict them apart`)
-    names.set(nameOf(path), path)
+  for (const scan of scans) {
+    const other = names.get(nameOf(scan))
+    if (other) throw new DataError(`${other} and ${scan} would write the same mask; predict them apart`)
+    names.set(nameOf(scan), scan)
   }
-  if (args.truth !== undefined && paths.length !== 1)
-    throw new DataError(`--truth is the mask of one scan, there are ${paths.length}; predict them one by one`)
+  const { window, above, slices, series, bySlice, truth } = args
+  const forScans = { window, above: above === 'black' || undefined, slices, series, bySlice, truth }
+  const given = Object.entries(forScans).find(([, value]) => value !== undefined)
+  if (scans.length === 0 && given) {
+    const option = given[0] === 'bySlice' ? 'by-slice' : given[0]
+    throw new DataError(`--${option}: it is for scans, and ${path} is no scan; leave it out`)
+  }
+  if (bySlice && args.keepLargest === undefined && !args.fillHoles)
+    throw new DataError('--by-slice: it says how --keep-largest and --fill-holes work; pass one of them, too')
+  if (truth !== undefined && scans.length !== 1)
+    throw new DataError(`--truth is the mask of one scan, there are ${scans.length}; predict them one by one`)
 }

@@ -7,10 +7,12 @@ import { resizeImage } from '../data/resize.ts'
 import { DataError } from '../gpu/errors.ts'
 import { writeFileAtomic } from '../node/atomic.ts'
 import { defaultNormalization, FAT } from '../node/folders.ts'
-import { readImage } from '../node/image.ts'
+import { readImage, readImageSize } from '../node/image.ts'
 import { findImages } from '../node/layouts.ts'
+import { refuseToReplace } from '../node/out-folder.ts'
 import { writeMask } from '../node/png.ts'
 import { overlayPng } from '../node/report.ts'
+import { readVolume } from '../node/volume/read.ts'
 import type { Precision } from '../pipelines/precision.ts'
 import type { MaskScores } from '../pipelines/score-masks.ts'
 import { Interrupted } from '../runs/host.ts'
@@ -21,13 +23,21 @@ import type { DataEntry } from '../runs/plan.ts'
 import { predictMasks, type Refinement } from '../runs/predict.ts'
 import { entryNamed, readRun } from '../runs/saved-run.ts'
 import type { Settings } from '../runs/settings.ts'
+import { checkWindow, type WindowArguments, withWindow } from '../runs/sliding-window.ts'
 import type { Io } from './io.ts'
-import { adapterOption, count, precisionOption } from './options.ts'
-import { checkVolumes, findVolumes, type PredictedVolume, predictVolume } from './predict-volume.ts'
+import { adapterOption, addWindowOptions, count, precisionOption } from './options.ts'
+import {
+  checkVolumes,
+  findVolumes,
+  type PredictedVolume,
+  predictVolume,
+  scanMaskOf,
+} from './predict-volume.ts'
 import { runHost } from './progress.ts'
 import { recoveringDevice } from './session.ts'
+import { Unread } from './unread.ts'
 
-interface PredictArguments extends Refinement {
+interface PredictArguments extends Refinement, WindowArguments {
   readonly run: string
   readonly out: string
   readonly dataset?: string
@@ -39,6 +49,7 @@ interface PredictArguments extends Refinement {
   readonly above: 'white' | 'black'
   readonly slices?: readonly [number, number]
   readonly series?: string
+  readonly bySlice?: boolean
   readonly truth?: string
 }
 
@@ -47,8 +58,7 @@ const BATCH = 8
 
 /** `fovea predict`: masks of new images. */
 export function predictCommand(program: Command, io: Io): void {
-  program
-    .command('predict')
+  addWindowOptions(program.command('predict'))
     .description("write masks of new images and scans, by a run's networks and method")
     .argument(
       '<image, scan or folder>',
@@ -67,8 +77,16 @@ export function predictCommand(program: Command, io: Io): void {
         'average with mirror images: left and right, up and down, or both; 2 or 4 passes',
       ).choices(['x', 'y', 'xy']),
     )
-    .option('--keep-largest <k>', 'of each image or slice only the k largest components', count)
-    .option('--fill-holes', 'fill holes of each mask, before the largest components are kept')
+    .option(
+      '--keep-largest <k>',
+      'only the k largest components of each image (4-connected) or scan (6-connected, in three dimensions)',
+      count,
+    )
+    .option(
+      '--fill-holes',
+      'fill what steps along the axes cannot reach from the border, before the largest components are kept',
+    )
+    .option('--by-slice', 'scans: holes and components slice by slice, not in three dimensions')
     .option('--window <low,high>', 'scans: HU of black and white in the images of training', pair('--window'))
     .addOption(
       new Option('--above <colour>', 'scans: what lies over the window; black for slices of fat')
@@ -87,13 +105,15 @@ export function predictCommand(program: Command, io: Io): void {
 Polar runs take the origin from the Cartesian network, of centre-heatmap from the heatmap; crops run
 segment-then-segment at full size.
 With a depth channel, a folder is one patient's slices in numeric order.
+With --sliding-window objects must be as large in px as they were in training: for runs on images cut out of larger ones.
 A scan goes through slice by slice; its mask has the scan's own grid.
 
 Examples:
   fovea predict --run runs/demo --dataset lesion photo.jpg --out masks --overlay
   fovea predict --run runs/demo --dataset nuclei data/nuclei --out masks
   fovea predict --run runs/mine new --out masks --flip xy --keep-largest 1 --fill-holes
-  fovea predict --run runs/liver scan.nii.gz --out masks --truth liver.nii.gz
+  fovea predict --run runs/tiles whole-slides --out masks --sliding-window 256 --overlap 0.5
+  fovea predict --run runs/liver scan.nii.gz --out masks --truth liver.nii.gz --keep-largest 1
   fovea predict --run runs/eat dicom/ --window=-200,-30 --above black --slices 12,54 --out masks`,
     )
     .action((path: string, args: PredictArguments) => runPrediction(path, args, io))
@@ -101,32 +121,48 @@ Examples:
 
 async function runPrediction(path: string, args: PredictArguments, io: Io): Promise<void> {
   const run = await readRun(args.run)
-  const settings = { ...run.settings, ...(args.precision ? { precision: args.precision } : {}) }
   const entry = entryNamed(run, args.run, args.dataset)
+  const { precision } = args
+  const settings = withWindow({ ...run.settings, ...(precision ? { precision } : {}) }, entry.method, args)
   const scans = await findVolumes(path)
-  checkVolumes(scans, args)
+  checkVolumes(path, scans, args)
   const files = scans.length > 0 ? [] : await findImages(path)
   refuseSameNames(files)
+  if (settings.slidingWindow)
+    for (const file of files) {
+      const size = await readImageSize(file).catch(() => undefined)
+      // What cannot be read is told when its turn comes.
+      if (size) checkWindow(file, size, settings)
+    }
+  await refuseToReplace(path, args.out, [...files.map(maskOf), ...scans.map(scanMaskOf)])
   const device = recoveringDevice(args.adapter, io)
+  // Anew for each device, where one is lost and all begins again.
+  let unread = new Unread()
   try {
     io.err(`adapter: ${(await device.get()).adapter.name}\n`)
     const context: RunContext = { host: runHost(io), out: args.run, settings, device }
     if (scans.length > 0) {
       const volumes = await withNetworks(context, entry, async (gpu, nets) => {
         const made: PredictedVolume[] = []
-        for (const scan of scans)
-          made.push(await predictVolume(gpu, nets, scan, { entry, settings, args, io }))
+        unread = new Unread()
+        for (const scan of scans) {
+          const { series } = args
+          const volume = await unread.read(() => readVolume(scan, series === undefined ? {} : { series }))
+          if (volume) made.push(await predictVolume(gpu, nets, scan, { volume, entry, settings, args, io }))
+        }
         return made
       })
       if (args.json) io.out(`${JSON.stringify({ masks: volumes }, null, 2)}\n`)
       else io.out(volumes.map(described).join(''))
-      return
+      return unread.refuse(scans.length, args.out)
     }
-    const masks = await withNetworks(context, entry, (gpu, nets) =>
-      predictAll(gpu, nets, { files, entry, settings, args, io }),
-    )
+    const masks = await withNetworks(context, entry, (gpu, nets) => {
+      unread = new Unread()
+      return predictAll(gpu, nets, { files, unread, entry, settings, args, io })
+    })
     if (args.json) io.out(`${JSON.stringify({ masks }, null, 2)}\n`)
     else io.out(`${masks.length} ${masks.length === 1 ? 'mask' : 'masks'} in ${args.out}\n`)
+    unread.refuse(files.length, args.out)
   } finally {
     device.close()
   }
@@ -136,9 +172,12 @@ const described = ({ mask, voxels, millilitres, shape, scores }: PredictedVolume
   `${mask}: ${shape.join('×')} voxels, ${voxels} of them inside, ${millilitres.toFixed(1)} ml` +
   `${scores ? `, ${scored(scores)}` : ''}\n`
 
-const scored = ({ dice, iou, hausdorff95, meanSurfaceDistance, boundaryIou }: MaskScores): string =>
-  `DSC ${dice.toFixed(3)}, IoU ${iou.toFixed(3)}, Hausdorff 95 % ${hausdorff95.toFixed(2)} mm, ` +
-  `mean surface distance ${meanSurfaceDistance.toFixed(2)} mm, boundary IoU ${boundaryIou.toFixed(3)}`
+function scored({ dice, iou, hausdorff95, meanSurfaceDistance, boundaryIou }: MaskScores): string {
+  const distances = Number.isFinite(hausdorff95)
+    ? `Hausdorff 95 % ${hausdorff95.toFixed(2)} mm, mean surface distance ${meanSurfaceDistance.toFixed(2)} mm`
+    : 'no distance as one of the two masks is empty'
+  return `DSC ${dice.toFixed(3)}, IoU ${iou.toFixed(3)}, ${distances}, boundary IoU ${boundaryIou.toFixed(3)}`
+}
 
 /** Two numbers in order, from the command line. */
 const pair =
@@ -162,6 +201,8 @@ function slices(text: string): readonly [number, number] {
 /** Name of an image without its folder, its extension and the data sets' `_image`. */
 const nameOf = (file: string): string => parse(file).name.replace(/_image$/, '')
 
+const maskOf = (file: string): string => `${nameOf(file)}_mask.png`
+
 function refuseSameNames(files: readonly string[]): void {
   const seen = new Map<string, string>()
   for (const file of files) {
@@ -174,6 +215,7 @@ function refuseSameNames(files: readonly string[]): void {
 
 interface Work {
   readonly files: readonly string[]
+  readonly unread: Unread
   readonly entry: DataEntry
   readonly settings: Settings
   readonly args: PredictArguments
@@ -188,22 +230,26 @@ interface PredictedMask {
 }
 
 async function predictAll(device: Device, nets: Networks, work: Work): Promise<PredictedMask[]> {
-  const { files, entry, settings, args, io } = work
+  const { files, unread, entry, settings, args, io } = work
   const results: PredictedMask[] = []
   for (let i = 0; i < files.length; i += BATCH) {
     if (io.signal.aborted)
       throw new Interrupted(
         `stopped after ${results.length} of ${files.length} masks; those in ${args.out} are whole`,
       )
-    const batch = files.slice(i, i + BATCH)
-    const images = await Promise.all(batch.map((file) => readImage(file)))
-    const data = images.map((image, k) => prepare(image, (i + k) / files.length, entry, settings))
-    const maps = await predictMasks(device, methodOf(entry.method), settings, nets, data, args)
-    for (const [k, file] of batch.entries()) {
-      const [, height, width] = images[k]!.shape
-      const { height: h, width: w } = data[k]!
-      const map = resizeImage(maps[k]!, [1, h, w], [height, width])
-      results.push(await writeOne(file, images[k]!, map, args))
+    const read = await Promise.all(
+      files.slice(i, i + BATCH).map(async (file, k) => {
+        const image = await unread.read(() => readImage(file))
+        return image ? [{ file, image, data: prepare(image, (i + k) / files.length, entry, settings) }] : []
+      }),
+    )
+    const batch = read.flat()
+    const images = batch.map(({ data }) => data)
+    const maps = await predictMasks(device, methodOf(entry.method), settings, nets, images, args)
+    for (const [k, { file, image, data }] of batch.entries()) {
+      const [, height, width] = image.shape
+      const map = resizeImage(maps[k]!, [1, data.height, data.width], [height, width])
+      results.push(await writeOne(file, image, map, args))
     }
     io.err(`${Math.min(i + BATCH, files.length)}/${files.length} images\n`)
   }
@@ -232,7 +278,7 @@ async function writeOne(
   args: PredictArguments,
 ): Promise<PredictedMask> {
   const name = nameOf(file)
-  const mask = join(args.out, `${name}_mask.png`)
+  const mask = join(args.out, maskOf(file))
   await writeMask(mask, map, { height, width })
   if (args.overlay) {
     // Without a truth, one outline: an empty mask stands in.

@@ -4,7 +4,7 @@ import type { Experiment } from '../experiments/experiment.ts'
 import type { Scale } from '../experiments/jobs.ts'
 import { DataError } from '../gpu/errors.ts'
 import { NETWORK_KINDS, type NetworkName } from '../runs/network-kinds.ts'
-import { adapterOption, count, positive, seed, shareOfAll, tuneOption } from './options.ts'
+import { adapterOption, count, positive, seed, shareOfAll, shareOrNone, tuneOption } from './options.ts'
 
 /** What commander makes of the options of `fovea reproduce`. */
 export interface ReproduceArguments {
@@ -26,6 +26,7 @@ export interface ReproduceArguments {
   readonly seeds: readonly number[]
   readonly folds?: number
   readonly subset: number
+  readonly skip: number
   readonly sigma?: number
   readonly reportOnly?: boolean
   readonly note?: string
@@ -87,6 +88,12 @@ export function addReproduceOptions(command: Command): Command {
     .option('--folds <k>', 'cross-validation by patient or image (default: one split, 80/10/10)', folds)
     .option('--subset <part>', 'part of the patients or images that is used at all', shareOfAll, 1)
     .option(
+      '--skip <part>',
+      'part of them that is passed over first: what a run with that --subset has used',
+      shareOrNone,
+      0,
+    )
+    .option(
       '--sigma <px>',
       "width of the heatmaps' Gaussians at 256 px (default: 8, of livers 16, as in the thesis)",
       positive,
@@ -120,6 +127,10 @@ export function scaleOf(args: ReproduceArguments, { full, folds, bySize }: Exper
     throw new DataError(
       `--seeds ${seeds.join(' ')}: ${twice} is named twice, and would count as two runs; name it once`,
     )
+  if (args.skip + args.subset > 1 + 1e-9)
+    throw new DataError(
+      `--skip ${args.skip} and --subset ${args.subset} are more than the whole; together they may be 1 at most`,
+    )
   const sizes = args.sizes ?? (args.full || bySize ? undefined : [64])
   return {
     features: args.features ?? base.features,
@@ -131,6 +142,7 @@ export function scaleOf(args: ReproduceArguments, { full, folds, bySize }: Exper
     seeds,
     folds: args.folds ?? (args.full ? (folds ?? 0) : 0),
     subset: args.subset,
+    ...(args.skip === 0 ? {} : { skip: args.skip }),
     ...(args.full ? { full: true as const } : {}),
     ...(sizes ? { sizes } : {}),
     ...(args.sigma === undefined ? {} : { sigma: args.sigma }),
@@ -142,6 +154,8 @@ export function scaleOf(args: ReproduceArguments, { full, folds, bySize }: Exper
 /** Folders by the name of the data set. Throws a DataError where a name is none of the experiment's. */
 export function foldersOf(given: readonly string[], { id, data }: Experiment): Map<string, string> {
   const keys = data.map(({ key }) => key)
+  if (keys.length === 0 && given.length > 0)
+    throw new DataError(`--data ${given[0]}: ${id} is about points and takes no images; leave it out`)
   const folders = new Map<string, string>()
   for (const text of given) {
     const at = text.indexOf('=')

@@ -14,10 +14,11 @@ import {
   withSources,
 } from '../experiments/results.ts'
 import { type JobResult, readResult, runJobs, type Work } from '../experiments/run.ts'
-import { comparison, shownRows } from '../experiments/tables.ts'
+import { comparison, outlines, shownRows } from '../experiments/tables.ts'
 import { runTimes } from '../experiments/times.ts'
 import { DataError } from '../gpu/errors.ts'
 import { writeFileAtomic } from '../node/atomic.ts'
+import { refuseDataFolder } from '../node/out-folder.ts'
 import type { RecoveringDevice } from '../pipelines/recover.ts'
 import type { Report } from '../report/report.ts'
 import type { Io } from './io.ts'
@@ -66,13 +67,17 @@ async function runReproduction(id: string | undefined, args: ReproduceArguments,
   if (id === undefined) throw new DataError('reproduce: which experiment? See fovea reproduce --list')
   const experiment = experimentNamed(id)
   const scale = scaleOf(args, experiment)
+  const folders = foldersOf(args.data ?? [], experiment)
+  await refuseDataFolder(
+    args.out,
+    [...folders.values()].map((folder) => ({ folder })),
+  )
   if (experiment.points) {
     const { results, pictures } = await onDevice(args, io, (device) =>
       device.run((gpu) => runBoundaries(gpu, experiment, scale)),
     )
     return finish(experiment, results, args, io, pictures)
   }
-  const folders = foldersOf(args.data ?? [], experiment)
   const sources = { folders, note: args.note }
   if (experiment.timed) {
     if (folders.size === 0)
@@ -210,6 +215,8 @@ function list(args: ReproduceArguments, io: Io): void {
 }
 
 const printed = (experiment: Experiment, results: ExperimentResults): string => {
-  const { title, columns, rows } = comparison(experiment, shownRows(results))
-  return `${title}\n${formatTable(columns, rows)}`
+  const shown = shownRows(results)
+  return [comparison(experiment, shown), ...outlines(experiment, shown)]
+    .map(({ title, columns, rows }) => `${title}\n${formatTable(columns, rows)}`)
+    .join('\n')
 }

@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import type { Command } from 'commander'
 import { parseSafetensors } from '../nn/safetensors.ts'
 import { writeFileAtomic } from '../node/atomic.ts'
+import { refuseDataFolder } from '../node/out-folder.ts'
 import { RunFolder } from '../node/run-folder.ts'
 import { readWeights } from '../node/safetensors.ts'
 import { Interrupted } from '../runs/host.ts'
@@ -26,7 +27,7 @@ Each folder is split into training, validation and test by patient or image (see
 ${listOfMethods()}
 The run folder gets config.json, a folder a network (metrics.jsonl, last and best weights), results.json,
 scores.csv and report.html. Ctrl-C ends at the next step; the same command goes on, with --memory and
---checkpoint-activations as it likes: they change no result.
+--checkpoint-activations as it likes: they change no result. An --out among images is refused.
 
 Examples:
   fovea train --data data/lesion data/nuclei --out runs/demo
@@ -51,15 +52,19 @@ async function runTraining(args: TrainArguments, io: Io): Promise<void> {
   const settings = settingsOf(args)
   const plans = await planData(args.data, settings)
   const out = args.out ?? join('runs', plans.map((p) => p.name).join('-'))
-  // Before the run folder keeps the settings: with another file the same command shall go on.
+  await refuseDataFolder(
+    out,
+    plans.map(({ folder, dataset: { layout } }) => ({ folder, layout })),
+  )
+  // Weights and adapter before the run folder keeps the settings: with others of these the same command shall go on.
   if (settings.pretrained) parseSafetensors(await readWeights(settings.pretrained), settings.pretrained)
-  await RunFolder.open(out, { fovea: 1, data: plans.map(entryOf), settings })
   const device = recoveringDevice(args.adapter, io, { tune: args.tune, memoryLimit: args.memory })
   try {
     const activationCheckpointing = args.checkpointActivations ?? false
     const context: RunContext = { host: runHost(io), out, settings, device, activationCheckpointing }
     const adapter = (await device.get()).adapter.name
     io.err(`adapter: ${adapter}\n`)
+    await RunFolder.open(out, { fovea: 1, data: plans.map(entryOf), settings })
     const results: DataResult[] = []
     for (const plan of plans) results.push(await runData(context, plan))
     const seconds = (performance.now() - started) / 1000

@@ -17,6 +17,8 @@ export interface SampleData {
   height: number
   width: number
   channels: number
+  /** Distance between the pixel centres of these arrays, mm; absent where it is not known. */
+  spacing?: readonly [y: number, x: number]
 }
 
 /** One image with its truth, decoded when it is first asked for. */
@@ -92,13 +94,19 @@ export function prepareSample(raw: RawSample, options: PrepareOptions): SampleDa
   const inRange = options.range
     ? { inRange: resizeLabels(pixelsIn(raw.image, options.range), [h, w], [height, width]) }
     : {}
+  const [dy, dx] = raw.image.spacing ?? []
+  const spacing =
+    dy === undefined || dx === undefined
+      ? {}
+      : { spacing: [(dy * h) / height, (dx * w) / width] as [number, number] }
+  const about = { height, width, channels, ...spacing }
   if (raw.instances) {
     const instances = resizeLabels(raw.instances, [h, w], [height, width])
     const mask = Float32Array.from(instances, (v) => (v > 0 ? 1 : 0))
-    return { image, mask, instances, ...inRange, height, width, channels }
+    return { image, mask, instances, ...inRange, ...about }
   }
   const mask = resizeLabels(raw.mask ?? new Float32Array(h * w), [h, w], [height, width])
-  return { image, mask, ...inRange, height, width, channels }
+  return { image, mask, ...inRange, ...about }
 }
 
 /** 1 where the (grey) value lies in the range, else 0. */

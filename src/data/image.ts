@@ -6,6 +6,8 @@ export interface Image {
   shape: [number, number, number]
   /** The largest value that the file's sample type can hold: 255, 65535, or 1 for floating point. */
   max: number
+  /** Distance between pixel centres, mm, where the file tells it (DICOM). */
+  spacing?: readonly [y: number, x: number]
 }
 
 /** Rec. 601 luma weights, as OpenCV and Pillow use them. */

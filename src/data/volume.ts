@@ -14,6 +14,16 @@ export interface StoredGrid {
   readonly affine: Affine
 }
 
+/** Where the voxels of a scan lie, mm. */
+export interface Grid {
+  readonly shape: readonly [depth: number, height: number, width: number]
+  /** Distance between voxel centres, mm. */
+  readonly spacing: readonly [z: number, y: number, x: number]
+  readonly affine: Affine
+  /** The file's own grid; absent for volumes made or resampled here. */
+  readonly stored?: StoredGrid
+}
+
 /**
  * A scan: (D, H, W) voxels on a grid in mm.
  *
@@ -21,15 +31,9 @@ export interface StoredGrid {
  * from inferior to superior. So each slice looks as radiologists look at it, and slice 0 is the lowest.
  * Oblique grids are turned to the nearest such order, not resampled.
  */
-export interface Volume {
+export interface Volume extends Grid {
   /** D · H · W values, W fastest: HU in CT, else stored units after slope and intercept. */
   readonly data: Float32Array
-  readonly shape: readonly [depth: number, height: number, width: number]
-  /** Distance between voxel centres, mm. */
-  readonly spacing: readonly [z: number, y: number, x: number]
-  readonly affine: Affine
-  /** The file's own grid; absent for volumes made or resampled here. */
-  readonly stored?: StoredGrid
   /** Where it came from, for messages. */
   readonly name?: string
 }
@@ -90,32 +94,20 @@ function checkAffine(affine: Affine, name: string): void {
 }
 
 /**
- * Brings voxels in a file's own order to the order of `Volume`.
+ * The grid of a file in the order of `Volume`.
  *
- * @param values the file's voxels, first axis fastest
  * @param shape sizes of the file's axes, fastest first
  * @param affine the file's voxel indices to mm, RAS+
  * @throws DataError when the affine is singular or not finite
  */
-export function orientVolume(
-  values: Float32Array,
+export function orientGrid(
   shape: readonly [number, number, number],
   affine: Affine,
   name: string,
-): Volume {
+): Grid & { readonly stored: StoredGrid } {
   checkAffine(affine, name)
-  const stored: StoredGrid = { shape, affine, ...nearestAxes(affine) }
-  const { steps, start, sizes } = strides(stored)
-  const [width, height, depth] = sizes
-  const data = new Float32Array(values.length)
-  let i = 0
-  for (let z = 0; z < depth; z++) {
-    for (let y = 0; y < height; y++) {
-      let from = start + z * steps[2] + y * steps[1]
-      for (let x = 0; x < width; x++, from += steps[0]) data[i++] = values[from]!
-    }
-  }
-  const { axes, flips } = stored
+  const { axes, flips } = nearestAxes(affine)
+  const [width, height, depth] = axes.map((axis) => shape[axis]!) as Triple
   const oriented = affine.map((row) => {
     if (row === affine[3]) return [0, 0, 0, 1]
     const turned = axes.map((axis, n) => (flips[n] ? -row[axis]! : row[axis]!))
@@ -126,7 +118,38 @@ export function orientVolume(
     return [...turned, origin]
   })
   const spacing = [2, 1, 0].map((axis) => norm(column(oriented, axis))) as Triple
-  return { data, shape: [depth, height, width], spacing, affine: oriented, stored, name }
+  return {
+    shape: [depth, height, width],
+    spacing,
+    affine: oriented,
+    stored: { shape, affine, axes, flips },
+  }
+}
+
+/**
+ * Brings voxels in a file's own order to the order of `Volume`.
+ *
+ * @param values the file's voxels, first axis fastest
+ * @throws DataError as `orientGrid`
+ */
+export function orientVolume(
+  values: Float32Array,
+  shape: readonly [number, number, number],
+  affine: Affine,
+  name: string,
+): Volume {
+  const grid = orientGrid(shape, affine, name)
+  const { steps, start, sizes } = strides(grid.stored)
+  const [width, height, depth] = sizes
+  const data = new Float32Array(values.length)
+  let i = 0
+  for (let z = 0; z < depth; z++) {
+    for (let y = 0; y < height; y++) {
+      let from = start + z * steps[2] + y * steps[1]
+      for (let x = 0; x < width; x++, from += steps[0]) data[i++] = values[from]!
+    }
+  }
+  return { data, ...grid, name }
 }
 
 /**
@@ -148,33 +171,64 @@ export function toStoredOrder(data: Float32Array, stored: StoredGrid): Float32Ar
   return out
 }
 
-/** Whether two grids agree: same sizes, and corners within a tenth of a voxel of each other. */
-export function sameGrid(a: Volume, b: Volume): boolean {
-  if (a.shape.some((size, i) => size !== b.shape[i])) return false
-  const [d, h, w] = a.shape
-  const tolerance = 0.1 * Math.min(...a.spacing)
-  return [0, w - 1].every((x) =>
-    [0, h - 1].every((y) =>
-      [0, d - 1].every((z) => {
-        const at = (affine: Affine, row: number) =>
-          affine[row]![0]! * x + affine[row]![1]! * y + affine[row]![2]! * z + affine[row]![3]!
-        return norm([0, 1, 2].map((row) => at(a.affine, row) - at(b.affine, row))) <= tolerance
-      }),
-    ),
-  )
+/** Part of the smallest voxel side by which places in two grids may lie apart. */
+const TOLERANCE = 0.1
+
+/** Where a grid's voxel (x, y, z) lies, mm. */
+const placeOf = (affine: Affine, [x, y, z]: Triple): Triple =>
+  [0, 1, 2].map(
+    (r) => affine[r]![0]! * x + affine[r]![1]! * y + affine[r]![2]! * z + affine[r]![3]!,
+  ) as Triple
+
+const mm = (spacing: readonly number[]): string => `${spacing.map((s) => +s.toPrecision(4)).join('×')} mm`
+
+/**
+ * How the grid of a mask differs from that of its image: sizes, spacing, orientation, position. Empty where they agree:
+ * same sizes, and every corner within a tenth of the smallest voxel side. Grids are compared in the order of `Volume`:
+ * files may store their axes as they like.
+ */
+export function gridDifferences(image: Grid, mask: Grid): string[] {
+  const found: string[] = []
+  const tolerance = TOLERANCE * Math.min(...image.spacing)
+  const sizes = image.shape.some((n, i) => n !== mask.shape[i])
+  if (sizes) found.push(`sizes: ${mask.shape.join('×')} voxels, the image ${image.shape.join('×')}`)
+  // What a difference amounts to at the far end of an axis.
+  const far = image.shape.map((n) => Math.max(1, n - 1))
+  if (image.spacing.some((s, i) => Math.abs(s - mask.spacing[i]!) * far[i]! > tolerance))
+    found.push(`spacing: ${mm(mask.spacing)}, the image ${mm(image.spacing)}`)
+  const angles = image.spacing.map((s, i) => {
+    const [a, b] = [column(image.affine, 2 - i), column(mask.affine, 2 - i)]
+    // By the chord, which is exact for small angles where a cosine is not.
+    const chord = norm([0, 1, 2].map((r) => a[r]! / s - b[r]! / mask.spacing[i]!))
+    return 2 * Math.asin(Math.min(1, chord / 2))
+  })
+  if (angles.some((angle, i) => angle * image.spacing[i]! * far[i]! > tolerance))
+    found.push(`orientation: axes turned by up to ${((Math.max(...angles) * 180) / Math.PI).toPrecision(2)}°`)
+  const apart = (corner: Triple): number => {
+    const [a, b] = [placeOf(image.affine, corner), placeOf(mask.affine, corner)]
+    return norm([0, 1, 2].map((r) => a[r]! - b[r]!))
+  }
+  const first = apart([0, 0, 0])
+  if (first > tolerance) found.push(`position: first voxels ${first.toPrecision(3)} mm apart`)
+  if (found.length > 0) return found
+  const [d, h, w] = image.shape
+  const ends = [0, w - 1].flatMap((x) => [0, h - 1].flatMap((y) => [0, d - 1].map((z): Triple => [x, y, z])))
+  const most = Math.max(...ends.map(apart))
+  return most > tolerance ? [`position: corners up to ${most.toPrecision(3)} mm apart`] : []
 }
 
 /**
  * Refuses a mask that lies on another grid than its image.
  *
- * @throws DataError naming both files, sizes and spacings
+ * @throws DataError naming both files, and in what they differ
  */
 export function assertSameGrid(image: Volume, mask: Volume): void {
-  if (sameGrid(image, mask)) return
-  const say = (v: Volume) =>
-    `${v.name ?? 'volume'} (${v.shape.join('×')} voxels of ${v.spacing.map((s) => +s.toPrecision(4)).join('×')} mm, D×H×W)`
+  const differences = gridDifferences(image, mask)
+  if (differences.length === 0) return
+  const [a, b] = [image.name ?? 'volume', mask.name ?? 'volume']
   throw new DataError(
-    `the mask ${say(mask)} lies on another grid than its image ${say(image)}; resample the mask to the image's grid`,
+    `the mask ${b} lies on another grid than its image ${a} (${differences.join('; ')}; D×H×W); ` +
+      "resample the mask to the image's grid",
   )
 }
 

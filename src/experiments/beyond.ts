@@ -28,7 +28,7 @@ const experiment = (
   figures: Experiment['figures'],
 ): Experiment => ({
   ...{ id, title, section: '7', data: [LESION], rows: rowsOf(method, lines) },
-  ...{ scores: ['dice', 'iou'], figures, full: FULL },
+  ...{ references: POLAR.map(([, arm]) => arm), scores: ['dice', 'iou'], figures, full: FULL },
 })
 
 const ORIGINS = ['learning-curves', 'spread', 'centre-error', 'overlays'] as const

@@ -84,6 +84,8 @@ export interface Experiment {
   readonly scores: readonly ScoreName[]
   /** The thesis scored polar predictions in polar space: ours beside them are polar, too. */
   readonly polarSpace?: boolean
+  /** Arms that stand beside the others for comparison alone: another experiment is about them. */
+  readonly references?: readonly string[]
   /** Its rows differ by size: a value of the thesis stands at its own size alone. */
   readonly bySize?: boolean
   readonly figures: readonly Figure[]

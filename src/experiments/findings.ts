@@ -12,6 +12,7 @@ const NONE = 0.005
 /** A row against its baseline, ours and the thesis's. */
 export interface Verdict {
   readonly label: string
+  readonly arm: string
   readonly against: string
   /** Names of the folders that were trained on, and scored where that is another one. */
   readonly folders: string
@@ -40,7 +41,13 @@ export function verdicts(
     if (!test || !base?.scores) return []
     const difference = row.scores![name].mean - base.scores[name].mean
     const [a, b] = [row.thesis[name]?.value, base.thesis[name]?.value]
-    const about = { label: labels[i]!, against: test.against, score: SCORE_TITLES[name], difference }
+    const about = {
+      label: labels[i]!,
+      arm: row.arm,
+      against: test.against,
+      score: SCORE_TITLES[name],
+      difference,
+    }
     const folders = [row.data, ...(row.on ? [row.on] : [])].map(folderOf).join(' → ')
     const tested = { ...about, folders, p: test.p, images: test.images, polarSpace }
     const thesis = a === undefined || b === undefined ? undefined : a - b
@@ -68,6 +75,8 @@ function outcomeOf({
   if (Math.sign(difference) !== sign)
     return `unclear: the test leans to ${sign > 0 ? 'a gain' : 'a loss'}, the mean the other way`
   if (thesis === undefined) return difference > 0 ? 'better' : 'worse'
+  if (Math.abs(thesis) < NONE)
+    return `${difference > 0 ? 'better' : 'worse'}, where the thesis has no difference`
   return difference > 0 === thesis > 0 ? 'held' : 'the opposite of the thesis'
 }
 

@@ -1,5 +1,6 @@
 import type { Sample } from '../data/dataset.ts'
 import { DataError } from '../gpu/errors.ts'
+import { summarizeSurfaces } from '../pipelines/surface.ts'
 import type { Scored } from '../runs/methods/method.ts'
 import { SCORE_TITLES, type ScoreName } from './experiment.ts'
 
@@ -12,6 +13,13 @@ export interface ArmResult {
   readonly ids: readonly string[]
   /** In the space of the images. */
   readonly scores: Readonly<Record<ScoreName, readonly number[]>>
+  /** Outlines in the same space; distances are null where one of the two masks is empty. Results of before lack them. */
+  readonly surface?: {
+    readonly unit: 'mm' | 'px'
+    readonly hausdorff95: readonly (number | null)[]
+    readonly meanSurfaceDistance: readonly (number | null)[]
+    readonly boundaryIou: readonly number[]
+  }
   /** DSC in polar space against the polar truth. */
   readonly polarDice?: readonly number[]
   /** Distance of the origin from the true centre, px of the networks' input. */
@@ -64,6 +72,8 @@ export async function armOf(
     pixels.measured.push(amounts ? amounts.measured[i]! : measured)
     pixels.truth.push(amounts ? amounts.truth[i]! : actual)
   }
+  const distances = (name: 'hausdorff95' | 'meanSurfaceDistance') =>
+    images.map(({ scores: { [name]: v } }) => (Number.isFinite(v) ? rounded(v) : null))
   const polar = images.flatMap((e) => (e.polarScores ? [rounded(e.polarScores.dice)] : []))
   const errors = images.flatMap((e) => (e.originError === undefined ? [] : [rounded(e.originError)]))
   return {
@@ -71,6 +81,12 @@ export async function armOf(
     label,
     ids: images.map((e) => e.id),
     scores,
+    surface: {
+      unit: summarizeSurfaces(images).unit,
+      hausdorff95: distances('hausdorff95'),
+      meanSurfaceDistance: distances('meanSurfaceDistance'),
+      boundaryIou: images.map((e) => rounded(e.scores.boundaryIou)),
+    },
     ...(polar.length > 0 ? { polarDice: polar } : {}),
     ...(errors.length > 0 ? { originError: errors } : {}),
     pixels,

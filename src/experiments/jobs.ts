@@ -19,6 +19,8 @@ export interface Scale {
   readonly folds: number
   /** Part of the patients or images that is used at all. */
   readonly subset: number
+  /** Part of them that is passed over first; left out: none. */
+  readonly skip?: number
   /** Left out: the rows' own. */
   readonly sizes?: readonly number[]
   /** Width of the heatmaps' Gaussians at 256 px, px; left out: the thesis's. */
@@ -84,7 +86,7 @@ const nameOf = (value: unknown): string => String(value).replace(/[^\w.-]/g, '')
 
 function jobOf(row: Row, scale: Scale, seed: number, fold?: number): Job {
   const { data, network, size, share = 1, variant = {} } = row
-  const { features, epochs, batch, lr, schedule, augment, folds, subset } = scale
+  const { features, epochs, batch, lr, schedule, augment, folds, subset, skip } = scale
   const sigma =
     scale.sigma !== undefined && row.method === 'centre-heatmap' ? { sigma: scale.sigma } : undefined
   const settings: Job['settings'] = {
@@ -94,6 +96,7 @@ function jobOf(row: Row, scale: Scale, seed: number, fold?: number): Job {
     ...{ depthChannel: false, validation: 0.1, test: 0.1, splitSeed: SPLIT_SEED },
     ...(fold === undefined ? {} : { fold: { index: fold - 1, of: folds } }),
     ...(subset < 1 ? { dataShare: subset } : {}),
+    ...(skip ? { dataSkip: skip } : {}),
     ...(scale.full && row.method === 'centre-heatmap' ? { stacks: 8 } : {}),
     ...(scale.full && row.method === 'end-to-end' ? { resolution: 1024 } : {}),
     ...variant,
@@ -103,6 +106,7 @@ function jobOf(row: Row, scale: Scale, seed: number, fold?: number): Job {
     ...[data, row.method, network, `${size}px`, `${features}f`, epochs === null ? 'auto' : `${epochs}e`],
     ...(share < 1 ? [`${100 * share}pc`] : []),
     ...(subset < 1 ? [`subset${subset}`] : []),
+    ...(skip ? [`skip${skip}`] : []),
     ...(augment === 'none' ? [] : [augment]),
     ...(scale.full ? ['full'] : []),
     ...Object.entries({ ...variant, ...sigma }).map(([name, value]) => `${name}-${nameOf(value)}`),

@@ -7,7 +7,16 @@ import type { Experiment } from './experiment.ts'
 import { agreements, centres, LEVEL, learning, sentenceOf, signed, thesisOf, verdicts } from './findings.ts'
 import { scaleText, sourcesOf, timeText } from './report.ts'
 import type { ExperimentResults } from './results.ts'
-import { across, comparison, missingOf, pValue, quartiles, shownRows, type TextTable } from './tables.ts'
+import {
+  across,
+  comparison,
+  missingOf,
+  outlines,
+  pValue,
+  quartiles,
+  shownRows,
+  type TextTable,
+} from './tables.ts'
 
 /**
  * Writes one page of Markdown from the JSON files of experiments.
@@ -102,10 +111,10 @@ function markdown({ columns, rows }: TextTable): string {
   return [line(columns), line(rule), ...rows.map(line)].join('\n')
 }
 
-/** Every effect that the thesis gives numbers for, in one table; of tables without such numbers every one. */
+/** Every effect that the thesis gives numbers for, in one table; of tables without such numbers every one that is theirs. */
 function summary(parts: readonly Part[]): string {
   const rows = parts.flatMap(({ experiment, run }) => {
-    const all = verdicts(experiment, run)
+    const all = verdicts(experiment, run).filter(({ arm }) => !experiment.references?.includes(arm))
     const known = all.filter(({ thesis }) => thesis !== undefined)
     const shown = known.length > 0 || experiment.id.startsWith('fig-') ? known : all
     return shown.map((verdict) => {
@@ -156,7 +165,7 @@ function tablesOf(experiment: Experiment, run: ExperimentResults, drawn: boolean
   const { figures, points } = experiment
   if (points) return [across(experiment, run, 'points')]
   if (figures.includes('share')) return [across(experiment, run, 'share')]
-  if (!drawn) return [comparison(experiment, run)]
+  if (!drawn) return [comparison(experiment, run), ...outlines(experiment, run)]
   return figures.flatMap((figure) => {
     if (figure === 'learning-curves') return [learning(run)]
     if (figure === 'centre-error') return [centres(run)]

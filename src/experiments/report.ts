@@ -8,7 +8,10 @@ import { lines, type Series, scatter, violins } from './charts.ts'
 import { type Experiment, SCORE_TITLES, type ScoreName } from './experiment.ts'
 import type { ExperimentResults, RowResult } from './results.ts'
 import { pictureFile } from './run.ts'
-import { comparison, labelsOf, missingOf, pValue, shownRows } from './tables.ts'
+import { comparison, labelsOf, missingOf, outlines, pValue, shownRows } from './tables.ts'
+
+const OUTLINES =
+  'Distances between the outlines of prediction and truth, in mm where the files tell a spacing, else in px of the scored images. An image in which one of the two masks is empty has none and is not in these means. Boundary IoU: of bands inside the masks along both outlines, 2 % of the diagonal wide.'
 
 const isDone = (row: RowResult): row is RowResult & Required<Pick<RowResult, 'images' | 'scores'>> =>
   row.images !== undefined
@@ -106,6 +109,7 @@ async function reportOf(out: string, experiment: Experiment, results: Experiment
               ? ' The thesis scored polar predictions in polar space against the polar truth: its numbers compare with the column of polar space; the Cartesian scores are those of the masks that a user gets.'
               : ''),
       },
+      ...outlines(experiment, shownRows(results)).map((t) => ({ ...t, note: OUTLINES })),
       ...(tests(results, labels).length > 0
         ? [
             {
@@ -186,14 +190,15 @@ function curvesOf({ curves }: ExperimentResults): NonNullable<Report['curves']> 
 export function scaleText({ scale, rows, data }: ExperimentResults): string {
   if (data.length === 0)
     return `Perceptrons of two hidden layers on ${rows[0]!.size}² points inside and outside a disc, ${scale.seeds.length} seeds.`
-  const { features, epochs, batch, lr, schedule, augment, seeds, folds, subset, networks, sigma } = scale
+  const { features, epochs, batch, lr, schedule, augment, seeds, folds, subset, skip, networks, sigma } =
+    scale
   if (rows.some((row) => row.time))
     return `Networks of ${features} features with random weights, an image at a time; a perfect rough mask decides on the crops.`
   const sizes = [...new Set(rows.filter((r) => !r.missing).map((row) => `${row.size}²`))].join(', ')
   return (
     `Run at ${sizes} px, ${features} features, ${epochs === null ? 'epochs by the number of images' : `${epochs} epochs`}, batch ${batch}, ` +
     `learning rate ${lr} (${schedule}), augmentation ${augment}, ${seeds.length === 1 ? `seed ${seeds[0]}` : `seeds ${seeds.join(', ')}`}, ` +
-    `${folds === 0 ? 'one split 80/10/10' : `${folds} folds`}${subset < 1 ? `, ${100 * subset} % of the data` : ''}${sigma ? `, heatmaps of σ ${sigma} px at 256` : ''}${networks ? `; of the networks ${networks.map((n) => kindOf(n).title).join(', ')} alone` : ''}.`
+    `${folds === 0 ? 'one split 80/10/10' : `${folds} folds`}${subset < 1 ? `, ${100 * subset} % of the data` : ''}${skip ? `, after the first ${100 * skip} %` : ''}${sigma ? `, heatmaps of σ ${sigma} px at 256` : ''}${networks ? `; of the networks ${networks.map((n) => kindOf(n).title).join(', ')} alone` : ''}.`
   )
 }
 

@@ -45,6 +45,15 @@ export interface RowResult {
     readonly means: Readonly<Record<ScoreName, number>>
   }[]
   readonly scores?: Readonly<Record<ScoreName, OverRuns>>
+  /** Of each run the means over the images that have a value, and those over runs. Results of before lack them. */
+  readonly surface?: {
+    readonly unit: 'mm' | 'px'
+    readonly hausdorff95?: OverRuns
+    readonly meanSurfaceDistance?: OverRuns
+    readonly boundaryIou: OverRuns
+    /** Images of all runs in which one of the two masks is empty: they have no distance. */
+    readonly withoutDistance: number
+  }
   /** DSC in polar space. */
   readonly polarDice?: OverRuns
   /** px of the networks' input. */
@@ -184,6 +193,7 @@ function rowOf(
       means: means[i]!,
     })),
     scores: scoresOverRuns(means),
+    ...surfaceOf(runs.map((r) => r.arm)),
     ...(polar.length > 0 ? { polarDice: overRuns(summarize(polar)) } : {}),
     ...(errors.length > 0 ? { originError: overRuns(summarize(errors)) } : {}),
     images: imagesOf(
@@ -196,6 +206,30 @@ function rowOf(
       precision: rounded(meanOf(runs.map((r) => r.arm.precisionRecall[i]!.precision))),
       recall: rounded(meanOf(runs.map((r) => r.arm.precisionRecall[i]!.recall))),
     })),
+  }
+}
+
+/** Outlines over runs, where all of them have some. */
+function surfaceOf(arms: readonly ArmResult[]): Pick<RowResult, 'surface'> {
+  const surfaces = arms.flatMap(({ surface }) => surface ?? [])
+  if (surfaces.length < arms.length) return {}
+  const over = (columns: readonly (readonly (number | null)[])[]): OverRuns | undefined => {
+    const means = columns.flatMap((column) => {
+      const there = column.filter((v) => v !== null)
+      return there.length > 0 ? [meanOf(there)] : []
+    })
+    return means.length > 0 ? overRuns(summarize(means)) : undefined
+  }
+  const hausdorff95 = over(surfaces.map((s) => s.hausdorff95))
+  const meanSurfaceDistance = over(surfaces.map((s) => s.meanSurfaceDistance))
+  return {
+    surface: {
+      unit: surfaces[0]!.unit,
+      ...(hausdorff95 ? { hausdorff95 } : {}),
+      ...(meanSurfaceDistance ? { meanSurfaceDistance } : {}),
+      boundaryIou: over(surfaces.map((s) => s.boundaryIou))!,
+      withoutDistance: surfaces.flatMap((s) => s.hausdorff95.filter((v) => v === null)).length,
+    },
   }
 }
 

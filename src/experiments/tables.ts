@@ -72,6 +72,33 @@ export function comparison(
   }
 }
 
+/** Distances between outlines, a line a row; a dash where a row was scored before there were any. None where all were. */
+export function outlines({ id }: Experiment, results: ExperimentResults): TextTable[] {
+  if (!results.rows.some((row) => row.surface)) return []
+  const labels = labelsOf(results.rows)
+  return [
+    {
+      title: `${id}: outlines in Cartesian space`,
+      columns: [
+        'row',
+        'Hausdorff 95 %',
+        'mean surface distance',
+        'unit',
+        'boundary IoU',
+        'images without distance',
+      ],
+      rows: results.rows.map(({ surface, runs }, i) => [
+        labels[i]!,
+        spread(surface?.hausdorff95, runs.length),
+        spread(surface?.meanSurfaceDistance, runs.length),
+        surface?.unit ?? '–',
+        spread(surface?.boundaryIou, runs.length),
+        surface ? String(surface.withoutDistance) : '–',
+      ]),
+    },
+  ]
+}
+
 /** Milliseconds of an image beside the thesis's. */
 function times({ id }: Experiment, results: ExperimentResults): TextTable {
   const labels = labelsOf(results.rows)

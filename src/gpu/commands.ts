@@ -60,7 +60,50 @@ export interface BoundClear {
   readonly bytes: number
 }
 
-export type BoundCommand = BoundDispatch | BoundCopy | BoundClear
+/**
+ * Neighbouring dispatches of a step that is replayed. By the time of a replay the caches hold none of them, so that each
+ * object looked into costs: what is handed to the driver lies in three arrays, made when it is first encoded.
+ */
+export interface BoundRun {
+  readonly kind: 'run'
+  readonly dispatches: readonly BoundDispatch[]
+  flat:
+    | {
+        /** Undefined where it is that of the dispatch before. */
+        readonly pipelines: readonly (GPUComputePipeline | undefined)[]
+        readonly groups: readonly GPUBindGroup[]
+        /** Workgroups, three numbers a dispatch. */
+        readonly sizes: Uint16Array
+      }
+    | undefined
+}
+
+export type BoundCommand = BoundDispatch | BoundCopy | BoundClear | BoundRun
+
+/** Lists of commands with what runs of dispatches hold in their place. */
+export const singly = (lists: readonly (readonly BoundCommand[])[]) =>
+  lists
+    .flat()
+    .flatMap((c): readonly Exclude<BoundCommand, BoundRun>[] => (c.kind === 'run' ? c.dispatches : [c]))
+
+/** Commands with neighbouring dispatches put into runs. */
+export function inRuns(commands: readonly BoundCommand[]): BoundCommand[] {
+  const result: BoundCommand[] = []
+  let run: BoundDispatch[] | undefined
+  for (const c of commands) {
+    if (c.kind !== 'dispatch') {
+      run = undefined
+      result.push(c)
+      continue
+    }
+    if (!run) {
+      run = []
+      result.push({ kind: 'run', dispatches: run, flat: undefined })
+    }
+    run.push(c)
+  }
+  return result
+}
 
 /** Storages that a command touches. */
 export function touched(command: Command): Storage[] {
@@ -135,6 +178,21 @@ export function bind(
   }
 }
 
+/** Every argument is converted on its way to the driver. */
+function dispatch(pass: GPUComputePassEncoder, x: number, y: number, z: number): void {
+  if (z > 1) pass.dispatchWorkgroups(x, y, z)
+  else if (y > 1) pass.dispatchWorkgroups(x, y)
+  else pass.dispatchWorkgroups(x)
+}
+
+const flatten = (dispatches: readonly BoundDispatch[]): NonNullable<BoundRun['flat']> => ({
+  pipelines: dispatches.map(({ pipeline }, i) =>
+    pipeline === dispatches[i - 1]?.pipeline ? undefined : pipeline.gpu,
+  ),
+  groups: dispatches.map(({ group }) => group),
+  sizes: Uint16Array.from(dispatches.flatMap(({ workgroups }) => workgroups)),
+})
+
 /** Where `encode` stands: dispatches of several lists share a compute pass, too. */
 export class Encoding {
   #pass: GPUComputePassEncoder | undefined
@@ -151,6 +209,7 @@ export class Encoding {
   add(commands: readonly BoundCommand[]): void {
     for (const command of commands) {
       if (command.kind === 'dispatch') this.#dispatch(command)
+      else if (command.kind === 'run') this.#run(command)
       else if (command.kind === 'copy') {
         this.end()
         const { from, to, bytes } = command
@@ -176,10 +235,26 @@ export class Encoding {
     }
     pass.setBindGroup(0, group)
     this.dispatches++
-    // Every argument is converted on its way to the driver.
-    if (workgroups[2] > 1) pass.dispatchWorkgroups(workgroups[0], workgroups[1], workgroups[2])
-    else if (workgroups[1] > 1) pass.dispatchWorkgroups(workgroups[0], workgroups[1])
-    else pass.dispatchWorkgroups(workgroups[0])
+    dispatch(pass, ...workgroups)
+  }
+
+  #run(run: BoundRun): void {
+    if (this.timer) {
+      for (const d of run.dispatches) this.#dispatch(d)
+      return
+    }
+    run.flat ??= flatten(run.dispatches)
+    const { pipelines, groups, sizes } = run.flat
+    this.#pass ??= this.encoder.beginComputePass()
+    this.#pipeline = undefined
+    const pass = this.#pass
+    for (let i = 0; i < groups.length; i++) {
+      const pipeline = pipelines[i]
+      if (pipeline) pass.setPipeline(pipeline)
+      pass.setBindGroup(0, groups[i]!)
+      dispatch(pass, sizes[3 * i]!, sizes[3 * i + 1]!, sizes[3 * i + 2]!)
+    }
+    this.dispatches += groups.length
   }
 
   /** Ends the open compute pass. */

@@ -4,6 +4,7 @@ import {
   bind,
   type Command,
   type Dispatch,
+  inRuns,
   touched,
   UNIFORM_SLOT,
   usesParams,
@@ -207,6 +208,7 @@ export class Program {
   readonly #written = new Set<Storage>()
   #disposed = false
   readonly memory: StepMemory
+  readonly dispatches: number
 
   constructor(
     device: GPUDevice,
@@ -240,7 +242,7 @@ export class Program {
       .map((dispatch, slot) => ({ dispatch, slot }))
     this.#dynamicData = new DataView(new ArrayBuffer(this.#dynamic.length * UNIFORM_SLOT))
     device.pushErrorScope('validation')
-    this.#commands = capture.commands.map((c) => {
+    const commands = capture.commands.map((c) => {
       const places = touched(c).map((s) => s.location())
       return bind(
         device,
@@ -251,6 +253,8 @@ export class Program {
         guardBytes,
       )
     })
+    this.#commands = inRuns(commands)
+    this.dispatches = commands.filter((c) => c.kind === 'dispatch').length
     stream.watch(
       device.popErrorScope().then((e) => (e ? new FoveaError(`capture of a step: ${e.message}`) : undefined)),
     )
@@ -260,10 +264,6 @@ export class Program {
     capture.retire()
     // Only the bound form is needed from here on.
     capture.commands.length = 0
-  }
-
-  get dispatches(): number {
-    return this.#commands.reduce((n, c) => n + (c.kind === 'dispatch' ? 1 : 0), 0)
   }
 
   /** Takes the buffers of the plan and makes those that are not there yet. */

@@ -3,6 +3,7 @@ import {
   bind,
   type Command,
   Encoding,
+  singly,
   touched,
   UNIFORM_SLOT,
   usesParams,
@@ -169,12 +170,12 @@ export class Stream {
     if (profiler) profiler.submissions++
     if (profiler?.clock === 'wall') {
       this.#popValidation(lists)
-      this.#chain = this.#chain.then(() => this.#runOneByOne(profiler, lists.flat(), before))
+      this.#chain = this.#chain.then(() => this.#runOneByOne(profiler, singly(lists), before))
       return
     }
     before()
     const encoder = this.device.createCommandEncoder()
-    const timing = profiler?.timestamps(lists.flat().filter((c) => c.kind === 'dispatch'))
+    const timing = profiler?.timestamps(singly(lists).filter((c) => c.kind === 'dispatch'))
     const encoding = new Encoding(encoder, timing?.timer)
     for (const list of lists) encoding.add(list)
     encoding.end()
@@ -199,7 +200,7 @@ export class Stream {
     this.watch(
       this.device.popErrorScope().then((error) => {
         if (!error) return undefined
-        const dispatches = lists.flat().filter((c) => c.kind === 'dispatch')
+        const dispatches = singly(lists).filter((c) => c.kind === 'dispatch')
         const ops = [...new Set(dispatches.map((d) => d.op))].sort((a, b) => b.length - a.length)
         const op = ops.find((name) => error.message.includes(`op ${name}"`)) ?? ops.join(', ')
         return new GpuValidationError(`${op}: the GPU refused the command: ${error.message}`, { op })

@@ -88,8 +88,14 @@ export async function openDataset(folder: string, options: OpenOptions = {}): Pr
     range: options.range && FAT.windowed,
   }
   const cache = sampleCache(options.cacheBytes ?? 512 * 2 ** 20)
+  // Distances in mm for all images or for none, so that their mean means something.
+  const inMm = sizes.every((size) => size.spacing)
   const samples = entries.map((entry, i): Sample => {
     const depth = options.depthChannel ? entry.depth : undefined
+    const read = async () => {
+      const raw = await readSample(entry)
+      return inMm ? raw : withoutSpacing(raw)
+    }
     return {
       id: entry.id,
       group: entry.group,
@@ -98,7 +104,7 @@ export async function openDataset(folder: string, options: OpenOptions = {}): Pr
       ...(entry.instances ? { instancesPath: entry.instances } : {}),
       ...(entry.depth === undefined ? {} : { depth: entry.depth }),
       originalSize: [sizes[i]!.height, sizes[i]!.width],
-      load: () => cache(entry.id, async () => prepareSample(await readSample(entry), { ...prepare, depth })),
+      load: () => cache(entry.id, async () => prepareSample(await read(), { ...prepare, depth })),
       original: () => readSample(entry),
     }
   })
@@ -158,7 +164,7 @@ async function openScans(
       const load = async () => {
         const { image, mask } = await slices.slice(k)
         const shape: [number, number, number] = [1, slices.height, slices.width]
-        const raw = { image: { data: image, shape, max: 1 }, mask }
+        const raw = { image: { data: image, shape, max: 1, spacing: slices.spacing }, mask }
         return prepareSample(raw, {
           channels: 1,
           normalize,
@@ -181,8 +187,13 @@ async function openScans(
   return { name: basename(resolve(folder)), layout, channels, samples, ...(size ? { size } : {}) }
 }
 
+function withoutSpacing(raw: RawSample): RawSample {
+  const { spacing: _, ...image } = raw.image
+  return { ...raw, image }
+}
+
 async function checkSizes(entries: readonly Entry[]) {
-  const sizes: { height: number; width: number; channels: number }[] = []
+  const sizes: Awaited<ReturnType<typeof readImageSize>>[] = []
   for (const entry of entries) {
     const truth = truthOf(entry)
     const [size, other] = await Promise.all([readImageSize(entry.image!), readImageSize(truth)])

@@ -61,6 +61,12 @@ export async function readRedMask(
   return { mask, height, width }
 }
 
+interface ImageSize extends Pick<Image, 'spacing'> {
+  readonly height: number
+  readonly width: number
+  readonly channels: number
+}
+
 /**
  * Reads only the header of an image file: quick enough to check a whole folder before training.
  *
@@ -69,16 +75,15 @@ export async function readRedMask(
  *   only the pixels can tell)
  * @throws DataError as `readImage` does, for what the header shows
  */
-export async function readImageSize(
-  path: string,
-): Promise<{ height: number; width: number; channels: number }> {
+export async function readImageSize(path: string): Promise<ImageSize> {
   const bytes = await readBytes(path, HEADER_BYTES)
   const format = imageFormat(bytes, path)
   try {
     if (format === 'bmp') return { ...bmpSize(bytes), channels: 0 }
     if (format === 'dicom') {
-      const { shape } = await decodeDicomFrame(await readBytes(path), path)
-      return { height: shape[1], width: shape[2], channels: shape[0] }
+      const { shape, spacing } = await decodeDicomFrame(await readBytes(path), path)
+      const size = { height: shape[1], width: shape[2], channels: shape[0] }
+      return spacing ? { ...size, spacing } : size
     }
     const sharp = await loadSharp()
     // A TIFF's directory may lie at its end, so sharp gets the path.
@@ -101,7 +106,7 @@ async function decode(bytes: Uint8Array, name: string): Promise<Image> {
 }
 
 async function decodeDicomFrame(bytes: Uint8Array, name: string): Promise<Image> {
-  const { frames, rows, columns, channels, max } = await decodeDicom(bytes, name)
+  const { frames, rows, columns, channels, max, pixelSpacing: spacing } = await decodeDicom(bytes, name)
   if (frames.length > 1) {
     throw new DataError(
       `${name}: it holds ${frames.length} frames, one image is wanted; read it with readVolume`,
@@ -112,7 +117,7 @@ async function decodeDicomFrame(bytes: Uint8Array, name: string): Promise<Image>
   for (let c = 0; c < channels; c++) {
     for (let i = 0; i < plane; i++) data[c * plane + i] = frames[0]![i * channels + c]!
   }
-  return { data, shape: [channels, rows, columns], max }
+  return { data, shape: [channels, rows, columns], max, ...(spacing ? { spacing } : {}) }
 }
 
 async function decodeWithSharp(bytes: Uint8Array): Promise<Image> {

@@ -62,7 +62,13 @@ export class RunFolder implements CheckpointStore {
   }
 
   async addMetrics(metrics: EpochMetrics): Promise<void> {
-    await appendFile(join(this.path, 'metrics.jsonl'), `${JSON.stringify(metrics)}\n`)
+    const file = join(this.path, 'metrics.jsonl')
+    await appendFile(file, `${JSON.stringify(metrics)}\n`).catch((cause: Error) => {
+      throw new DataError(
+        `cannot write ${file}: ${cause.message}; the checkpoint of the epoch before is whole, the same command goes on from it`,
+        { cause },
+      )
+    })
   }
 
   async keepMetrics(epochs: number): Promise<void> {

@@ -60,28 +60,3 @@ export function boxesOfLabels(labels: ArrayLike<number>, height: number, width: 
     .map(([x0, y0, x1, y1]): Box => [x0, y0, x1 - x0 + 1, y1 - y0 + 1])
     .filter(([, , w, h]) => w >= minSize && h >= minSize)
 }
-
-/** Labels the 4-connected components of a mask (H, W): 0 background, 1…n in raster order of their first pixels. */
-export function labelComponents(mask: ArrayLike<number>, height: number, width: number): Int32Array {
-  const labels = new Int32Array(height * width)
-  const stack: number[] = []
-  let count = 0
-  const visit = (i: number): void => {
-    if (mask[i]! <= 0.5 || labels[i] !== 0) return
-    labels[i] = count
-    stack.push(i)
-  }
-  for (let start = 0; start < labels.length; start++) {
-    if (mask[start]! <= 0.5 || labels[start] !== 0) continue
-    count++
-    visit(start)
-    for (let i = stack.pop(); i !== undefined; i = stack.pop()) {
-      const x = i % width
-      if (x > 0) visit(i - 1)
-      if (x < width - 1) visit(i + 1)
-      if (i >= width) visit(i - width)
-      if (i < labels.length - width) visit(i + width)
-    }
-  }
-  return labels
-}

@@ -8,9 +8,11 @@ import { BatchLoader } from '../data/loader.ts'
 import type { Module } from '../nn/module.ts'
 import type { EndToEndCrops } from './end-to-end.ts'
 import { type SweepPoint, sweepThresholds } from './fuse.ts'
+import { type SlidingWindowOptions, slidingWindow } from './inference.ts'
 import { segmentLocalised } from './localise.ts'
 import { stacksOf } from './losses.ts'
 import { inPrecision, type Precision } from './precision.ts'
+import { type MaskScores, scoreWhole } from './score-masks.ts'
 import { type Scores, scoreMask } from './scores.ts'
 import { type SegmentSeveralOptions, segmentSeveral } from './segment-several.ts'
 import { type SegmentThenSegmentOptions, segmentThenSegment } from './segment-then-segment.ts'
@@ -24,8 +26,10 @@ export interface Evaluated {
   readonly id: string
   /** Patient, where the data set has patients. */
   readonly group: string
-  /** Scores in the space of the images: what a user gets. */
-  readonly scores: Scores
+  /** Scores in the space of the images: what a user gets. Distances are in mm where there is a spacing, else in px. */
+  readonly scores: MaskScores
+  /** Distance between the pixels that were scored, mm. */
+  readonly spacing?: readonly [y: number, x: number]
   /** Scores in polar space against the polar truth, as the thesis's tables have them. Polar methods only. */
   readonly polarScores?: Scores
   /** Distance of the origin used from the truth's centre of mass, pixels. Polar methods only. */
@@ -52,6 +56,11 @@ export interface InferenceOptions {
   readonly precision?: Precision | undefined
 }
 
+export interface CartesianEvaluation extends InferenceOptions {
+  /** Images of any size go through in tiles, one after the other. Left out: whole, and all of one size. */
+  readonly slidingWindow?: SlidingWindowOptions | undefined
+}
+
 async function inBatches<R>(
   samples: readonly Sample[],
   size: number,
@@ -73,19 +82,21 @@ async function inBatches<R>(
 const row = (values: ArrayLike<number>, i: number, length: number): Float32Array =>
   Float32Array.from({ length }, (_, k) => values[i * length + k]!)
 
-/** Plain segmentation: the network on whole images of one size. */
+/** Plain segmentation: the network on images as they are, whole or in tiles. */
 export async function evaluateCartesian(
   device: Device,
   net: Module,
   samples: readonly Sample[],
-  { precision }: InferenceOptions = {},
+  { precision, slidingWindow: tiles }: CartesianEvaluation = {},
 ): Promise<Evaluated[]> {
   net.eval()
-  return inBatches(samples, BATCH, async (batch, data) => {
+  const whole = inference(net, precision)
+  const segment = tiles ? slidingWindow(whole, tiles) : whole
+  return inBatches(samples, tiles ? 1 : BATCH, async (batch, data) => {
     const p = device.noGrad(() =>
       device.scope(() => {
         const { x } = stackSamples(device, data)
-        return inference(net, precision)(x)
+        return segment(x)
       }),
     )
     const values = await p.data()
@@ -96,8 +107,10 @@ export async function evaluateCartesian(
 
 function evaluated(sample: Sample, data: SampleData, prediction: Float32Array): Evaluated {
   const { id, group } = sample
-  const { height, width, mask } = data
-  return { id, group, scores: scoreMask(prediction, mask), prediction, height, width }
+  const { height, width, mask, spacing } = data
+  const known = spacing ? { spacing } : {}
+  const scores = scoreWhole(prediction, mask, [height, width], known)
+  return { id, group, scores, ...known, prediction, height, width }
 }
 
 export interface PolarEvaluation extends PolarOptions, InferenceOptions {

@@ -1,6 +1,6 @@
 import type { Sample, SampleData } from '../data/dataset.ts'
 import { DataError } from '../gpu/errors.ts'
-import { labelComponents } from './boxes.ts'
+import { labelComponents } from './components.ts'
 
 /** Labels of masks, kept as long as the masks are. */
 const known = new WeakMap<Float32Array, Int32Array>()

@@ -1,10 +1,25 @@
 import { formatShape, sameShape, type Tensor } from '../autograd/tensor.ts'
 import { ShapeError } from '../gpu/errors.ts'
 import { type Scores, scoreMask } from './scores.ts'
-import { type SurfaceScores, surfaceScores } from './surface.ts'
+import { type SurfaceOptions, type SurfaceScores, surfaceScores } from './surface.ts'
 
-/** Scores of one image of a batch: overlap and outlines. */
+/** Scores of one image or scan: overlap and outlines. */
 export interface MaskScores extends Scores, SurfaceScores {}
+
+/**
+ * Every score of one mask: those of `scoreMask` and of `surfaceScores`, whose options it takes.
+ *
+ * @param shape [height, width], or [depth, height, width]
+ */
+export const scoreWhole = (
+  prediction: ArrayLike<number>,
+  truth: ArrayLike<number>,
+  shape: readonly number[],
+  options: SurfaceOptions = {},
+): MaskScores => ({
+  ...scoreMask(prediction, truth, options.threshold === undefined ? {} : { threshold: options.threshold }),
+  ...surfaceScores(prediction, truth, shape, options),
+})
 
 /** Options of `scoreMasks`. */
 export interface ScoreMasksOptions {
@@ -46,9 +61,6 @@ export async function scoreMasks(
       Float32Array,
       Float32Array,
     ]
-    return {
-      ...scoreMask(a, b, rest.threshold === undefined ? {} : { threshold: rest.threshold }),
-      ...surfaceScores(a, b, [h, w], { ...rest, spacing: pair }),
-    }
+    return scoreWhole(a, b, [h, w], { ...rest, spacing: pair })
   })
 }

@@ -1,4 +1,5 @@
 import { DataError } from '../gpu/errors.ts'
+import { type Summary, summarize } from './scores.ts'
 import { quantile } from './statistics.ts'
 
 /** Distances between the outlines of two masks, and how well the outlines overlap. */
@@ -12,6 +13,44 @@ export interface SurfaceScores {
   meanSurfaceDistance: number
   /** IoU of the bands along both outlines, inside the masks (Cheng et al., 2021). Both empty: 1, one empty: 0. */
   boundaryIou: number
+}
+
+/** Outlines over many images. */
+export interface SurfaceSummary {
+  /** Of the distances: mm where the images tell their spacing, else px of the images as they were scored. */
+  readonly unit: 'mm' | 'px'
+  /** Over images that have a distance: both masks are empty or neither is. null where none has. */
+  readonly hausdorff95: Summary | null
+  readonly meanSurfaceDistance: Summary | null
+  /** Over all images. */
+  readonly boundaryIou: Summary
+}
+
+/**
+ * Sums up outlines over many images.
+ *
+ * @param images at least one, all with a spacing in mm or all without
+ * @throws DataError when there is none, or only some have a spacing
+ */
+export function summarizeSurfaces(
+  images: readonly { readonly scores: SurfaceScores; readonly spacing?: readonly number[] }[],
+): SurfaceSummary {
+  const inMm = images.filter(({ spacing }) => spacing).length
+  if (inMm !== 0 && inMm !== images.length)
+    throw new DataError(
+      `summarizeSurfaces: ${inMm} of ${images.length} images have a spacing; distances in mm and in px have no mean: give all ` +
+        'or none',
+    )
+  const distances = (key: 'hausdorff95' | 'meanSurfaceDistance'): Summary | null => {
+    const finite = images.map(({ scores }) => scores[key]).filter(Number.isFinite)
+    return finite.length > 0 ? summarize(finite) : null
+  }
+  return {
+    unit: inMm > 0 ? 'mm' : 'px',
+    hausdorff95: distances('hausdorff95'),
+    meanSurfaceDistance: distances('meanSurfaceDistance'),
+    boundaryIou: summarize(images.map(({ scores }) => scores.boundaryIou)),
+  }
 }
 
 /** Options of `surfaceScores`. */

@@ -1,5 +1,6 @@
 import type { Sample, SampleData } from '../data/dataset.ts'
-import { type Box, boxesOfLabels, labelComponents } from '../pipelines/boxes.ts'
+import { type Box, boxesOfLabels } from '../pipelines/boxes.ts'
+import { labelComponents } from '../pipelines/components.ts'
 
 /** Crops of one image in validation. */
 const APART = 4

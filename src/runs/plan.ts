@@ -71,16 +71,22 @@ export async function planOne(
   const method = methodFor(whole, settings)
   const view = viewOf(method, settings)
   const dataset =
-    view.size === undefined ? whole : await open(folder, { ...view, channels: coloursOf(whole, settings) })
+    view.size === undefined && !view.range
+      ? whole
+      : await open(folder, { ...view, channels: coloursOf(whole, settings) })
   return { name, folder: resolve(folder), method, dataset, ...split(folder, dataset.samples, settings) }
 }
 
+/** The first part of the groups in the order that a seed gives them, and the rest. */
+const parted = (samples: readonly Sample[], part: number, seed: number) =>
+  splitDataset(samples, { fractions: { first: part, rest: 1 - part }, seed })
+
 function split(folder: string, all: readonly Sample[], settings: Settings) {
-  const { validation, test, fold, dataShare = 1, splitSeed: seed = settings.seed } = settings
-  const samples =
-    dataShare < 1
-      ? splitDataset(all, { fractions: { kept: dataShare, rest: 1 - dataShare }, seed }).kept
-      : all
+  const { validation, test, fold, dataShare = 1, dataSkip = 0, splitSeed: seed = settings.seed } = settings
+  // In two steps, so that what is passed over is, to the image, what a run of that share has used.
+  const left = dataSkip > 0 ? parted(all, dataSkip, seed).rest : all
+  const share = dataShare / (1 - dataSkip)
+  const samples = share < 1 - 1e-9 ? parted(left, share, seed).first : left
   const groups = new Set(samples.map((s) => s.group)).size
   const wanted = fold ? Math.max(3, fold.of) : 3
   if (groups < wanted) {

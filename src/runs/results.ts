@@ -1,5 +1,6 @@
 import { type Scores, type Summary, summarize, summarizeScores } from '../pipelines/scores.ts'
 import { blandAltman, pearson } from '../pipelines/statistics.ts'
+import { type SurfaceSummary, summarizeSurfaces } from '../pipelines/surface.ts'
 import type { Scored } from './methods/method.ts'
 import type { TrainedNetwork } from './networks.ts'
 import type { DataPlan } from './plan.ts'
@@ -18,6 +19,8 @@ export interface MethodSummary {
   readonly key: string
   readonly label: string
   readonly cartesian: Summaries
+  /** Outlines in the same space. */
+  readonly surface: SurfaceSummary
   readonly polar?: Summaries
   /** Distance of the origins from the true centres, px of the network's input. */
   readonly originError?: Summary
@@ -54,6 +57,7 @@ export function summaryOf({ key, label, images, amounts }: Scored): MethodSummar
     key,
     label,
     cartesian: summarizeScores(images.map((e) => e.scores)),
+    surface: summarizeSurfaces(images),
     ...(polar.length > 0 ? { polar: summarizeScores(polar) } : {}),
     ...(errors.length > 0 ? { originError: summarize(errors) } : {}),
     ...(amounts ? { agreement: agreementOf(amounts) } : {}),
@@ -99,6 +103,7 @@ export function scoreTables({ plan, scored }: Pick<DataResult, 'plan' | 'scored'
       note: 'Mean ± standard deviation over images, threshold 0.5. These are the scores of the masks that a user gets. Where truth and prediction are both empty, an image scores 1; where one of them is, 0.',
     },
   ]
+  tables.push(outlineTable(plan.name, lines))
   const polar = lines.flatMap((l) => (l.polar ? [[l.label, ...cells(l.polar)]] : []))
   if (polar.length > 0) {
     tables.push({
@@ -111,6 +116,29 @@ export function scoreTables({ plan, scored }: Pick<DataResult, 'plan' | 'scored'
   for (const { label, agreement } of lines)
     if (agreement) tables.push(agreementTable(plan.name, label, agreement))
   return tables
+}
+
+function outlineTable(name: string, lines: readonly MethodSummary[]): ScoreTable {
+  const { unit } = lines[0]!.surface
+  const distance = (s: Summary | null): string => (s ? `${s.mean.toFixed(2)} ± ${s.sd.toFixed(2)}` : '–')
+  return {
+    title: `${name}: outlines in Cartesian space, the same images`,
+    columns: [
+      'method',
+      `Hausdorff 95 %, ${unit}`,
+      `mean surface distance, ${unit}`,
+      'boundary IoU',
+      'images with distances',
+    ],
+    rows: lines.map(({ label, surface: { hausdorff95, meanSurfaceDistance, boundaryIou } }) => [
+      label,
+      distance(hausdorff95),
+      distance(meanSurfaceDistance),
+      spread(boundaryIou),
+      `${hausdorff95?.count ?? 0} of ${boundaryIou.count}`,
+    ]),
+    note: `Distances between the outlines of prediction and truth, in ${unit === 'mm' ? 'mm by the spacing that the files tell' : 'px of the scored images, as their files tell no spacing'}; Hausdorff 95 %: of each outline the 95th percentile, the larger of the two. An image has no distance where one of the two masks is empty. Boundary IoU: of bands inside the masks along both outlines, 2 % of the image's diagonal wide.`,
+  }
 }
 
 function agreementTable(name: string, label: string, { title, ...a }: Agreement): ScoreTable {
@@ -167,17 +195,30 @@ export function resultsJson(adapter: string, seconds: number, results: readonly 
 }
 
 const FIELDS = ['dice', 'iou', 'precision', 'recall', 'accuracy', 'thresholdedJaccard'] as const
+const SURFACES = ['hausdorff95', 'meanSurfaceDistance', 'boundaryIou'] as const
 const quoted = (text: string): string => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text)
 
-/** Scores of every image, a line each, as CSV. */
+/** Scores of every image, a line each, as CSV; no value where there is none. */
 export function scoresCsv(results: readonly DataResult[]): string {
-  const head = ['dataset', 'method', 'image', 'group', ...FIELDS, 'polarDice', 'originError']
+  const head = [
+    'dataset',
+    'method',
+    'image',
+    'group',
+    ...FIELDS,
+    ...SURFACES,
+    'distanceUnit',
+    'polarDice',
+    'originError',
+  ]
   const rows = results.flatMap(({ plan, scored }) =>
     scored.flatMap(({ label, images }) =>
       images.map((e) =>
         [
           ...[plan.name, label, e.id, e.group].map(quoted),
           ...FIELDS.map((f) => e.scores[f].toFixed(6)),
+          ...SURFACES.map((f) => (Number.isFinite(e.scores[f]) ? e.scores[f].toFixed(6) : '')),
+          e.spacing ? 'mm' : 'px',
           e.polarScores?.dice.toFixed(6) ?? '',
           e.originError?.toFixed(4) ?? '',
         ].join(','),

@@ -39,6 +39,8 @@ export interface Settings {
   readonly box?: 'soft'
   /** Left out: float32. */
   readonly precision?: Precision
+  /** Of scoring and predicting alone, never kept with a run: images go through in tiles of this side, px. */
+  readonly slidingWindow?: { readonly size: number; readonly overlap: number }
   /** Shares of the groups (patients or images) that are held out. */
   readonly validation: number
   readonly test: number
@@ -48,6 +50,8 @@ export interface Settings {
   readonly fold?: { readonly index: number; readonly of: number }
   /** Part of the data set's groups that is used at all, before it is split; left out: 1. */
   readonly dataShare?: number
+  /** Part of the groups that is passed over before `dataShare` is taken of all; left out: 0. */
+  readonly dataSkip?: number
   /** Left out: the thesis's 0.3. */
   readonly originProbability?: number
   /** several: t₁ and t₂ of the fusion; left out: 0 and 0.4. */

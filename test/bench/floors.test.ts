@@ -6,6 +6,7 @@ import { median } from '../../bench/measure.ts'
 /** 100 GFLOP/s, 10 GB/s from memory, 40 GB/s where a copy of 1 MB stays in a cache. */
 const ceiling: Ceiling = {
   gflops: 100,
+  gathers: 2,
   gbs: 10,
   copies: [
     { bytes: 2 ** 18, gbs: 20 },
@@ -31,6 +32,7 @@ test('bandwidth: the best of copies as large or larger; beyond the largest, that
 test('a floor is that of bytes or of operations, whichever takes longer', () => {
   expect(floorOf({ flops: 0, bytes: 100e6 }, ceiling)).toBeCloseTo(10)
   expect(floorOf({ flops: 2e9, bytes: 100e6 }, ceiling)).toBeCloseTo(20)
+  expect(floorOf({ flops: 2e9, bytes: 100e6, taps: 60e6 }, ceiling)).toBeCloseTo(30)
 })
 
 test('floors add up launch by launch, not over sums; most lost comes first; ops are sums of kernels', () => {

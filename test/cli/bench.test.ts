@@ -18,6 +18,10 @@ const REFUSED: readonly [line: string[], said: RegExp][] = [
   [['--objects', '--network', 'hourglass'], /hourglass gives no masks/],
   [['--peers', '--no-networks'], /leave out --no-networks/],
   [['--data', 'nuclei'], /add --objects/],
+  [['--objects', '--data', 'no/such/folder'], /no\/such\/folder: not a folder that can be read/],
+  [['--objects', '--profile'], /bench --profile --objects: each is in place of the rest/],
+  [['--start', '--peers'], /bench --start: .*leave out --peers/],
+  [['--no-kernels', '--no-networks'], /nothing is left to measure/],
 ]
 
 test.each(REFUSED)('bench %j: code 2 before anything is measured, and a sentence', async (line, said) => {

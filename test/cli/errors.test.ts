@@ -1,7 +1,8 @@
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { writeMask } from '../../src/node/png.ts'
+import { writeVolume } from '../../src/node/volume/nifti-write.ts'
 import { tempFolder } from '../data/temp.ts'
 import { discFolder, fovea } from './command.ts'
 
@@ -126,6 +127,102 @@ test('a folder named twice, shares that leave nothing, an image that is not ther
   ])
 })
 
+test('files of many that cannot be read: the others get their masks, code 2, and which they are', async () => {
+  const many = join(folder, 'many')
+  const data = await discFolder(join(folder, 'whole'), 11)
+  await mkdir(many)
+  for (let i = 0; i < 11; i++) await cp(join(data, `disc${i}_image.png`), join(many, `m${i}.png`))
+  await writeFile(join(many, 'm10.png'), 'no image')
+  const bytes = await readFile(join(many, 'm2.png'))
+  await writeFile(join(many, 'm2.png'), bytes.subarray(0, bytes.length / 2))
+  const run = join(folder, 'resumed-run')
+  const predict = (path: string, name: string) =>
+    fovea(['predict', path, '--run', run, '--out', join(folder, name), '--json'])
+  const { code, out, err } = await predict(many, 'masks')
+  expect(code).toBe(2)
+  expect(err).toMatch(
+    /fovea: 2 of 11 files cannot be read and have no mask; those of the others are in .*masks:\n {2}.*m2\.png: the PNG cannot be decoded .*\n {2}.*m10\.png: is no image/,
+  )
+  expect(JSON.parse(out).masks).toHaveLength(9)
+  expect(await readdir(join(folder, 'masks'))).toHaveLength(9)
+  const none = await predict(join(many, 'm10.png'), 'no-masks')
+  expect([none.code, sentence(none.err)]).toEqual([
+    2,
+    expect.stringMatching(/^fovea: .*m10\.png: is no image/),
+  ])
+
+  const scans = join(folder, 'scans')
+  await mkdir(scans)
+  await writeFile(join(scans, 'a.nii'), 'no scan')
+  const volume = { shape: [1, 8, 8], spacing: [1, 1, 1], data: new Float32Array(64) } as const
+  const affine = [0, 1, 2, 3].map((r) => [0, 1, 2, 3].map((c) => (r === c ? 1 : 0)))
+  await writeVolume(join(scans, 'b.nii'), { ...volume, affine })
+  const line = ['predict', scans, '--run', run, '--out', join(folder, 'scan-masks'), '--window=-9,9']
+  const some = await fovea(line)
+  expect([some.code, some.out]).toEqual([2, expect.stringMatching(/b_mask\.nii\.gz: 1×8×8 voxels/)])
+  expect(some.err).toMatch(/1 of 2 files cannot be read and have no mask.*\n {2}.*a\.nii: is no volume/)
+})
+
+describe('--out among images', async () => {
+  const data = await discFolder(join(folder, 'guarded', 'flat'), 5)
+  const patients = join(folder, 'guarded', 'patients')
+  for (const name of ['a', 'b', 'c']) await discFolder(join(patients, name), 1)
+  const other = await discFolder(join(folder, 'guarded-too'), 1)
+  const listing = async (path: string) => (await readdir(path, { recursive: true })).sort()
+
+  test.each([
+    ['the data folder', data, data, /--out .*flat is the data folder itself: .*choose another folder/],
+    ['one that holds it', data, join(folder, 'guarded'), /guarded holds the data folder .*flat: /],
+    [
+      'one inside it, by patient',
+      patients,
+      join(patients, 'run'),
+      /patients\/run lies in the data folder .*patients, whose subfolders are taken for data \(layout patients\)/,
+    ],
+    ['other images', data, other, /guarded-too holds images \(disc0_image\.png, 2 in all\) and is no run/],
+    ['other images, by patient', data, patients, /holds images \(layout patients, 3 in all\) and is no run/],
+    ['a file', data, join(other, 'disc0_image.png'), /disc0_image\.png is a file; name a folder/],
+  ])('%s: refused, and nothing is written', async (_, from, out, message) => {
+    const before = await listing(folder)
+    const { code, err } = await fovea([
+      'train',
+      '--data',
+      from,
+      '--out',
+      out,
+      '--method',
+      'cartesian',
+      ...small,
+    ])
+    expect(code).toBe(2)
+    expect(sentence(err)).toMatch(message)
+    const experiment = ['reproduce', 'table-4.1', '--data', `lesion=${from}`, '--out', out]
+    if (out !== join(other, 'disc0_image.png')) expect((await fovea(experiment)).code).toBe(2)
+    expect(await listing(folder)).toEqual(before)
+  })
+
+  test('a run inside a folder whose subfolders are no data, and the same command again', async () => {
+    const line = ['train', '--data', data, '--out', join(data, 'runs'), '--method', 'cartesian', ...small]
+    for (let i = 0; i < 2; i++) expect((await fovea(line)).code).toBe(0)
+    const before = await readFile(join(data, 'disc1_mask.png'))
+    const predict = (path: string, out: string) =>
+      fovea(['predict', path, '--run', join(data, 'runs'), '--out', out])
+    const whole = await predict(data, data)
+    expect([whole.code, sentence(whole.err)]).toEqual([
+      2,
+      expect.stringMatching(/flat is the folder of the images: their masks would be taken for the truth/),
+    ])
+    const one = await predict(join(data, 'disc1_image.png'), data)
+    expect([one.code, sentence(one.err)]).toEqual([
+      2,
+      expect.stringMatching(/disc1_mask\.png lies beside its image already and may be its truth/),
+    ])
+    expect(await readFile(join(data, 'disc1_mask.png'))).toEqual(before)
+    await cp(join(data, 'disc1_image.png'), join(data, 'runs', 'new.png'))
+    expect((await predict(join(data, 'runs', 'new.png'), join(data, 'runs'))).code).toBe(0)
+  })
+})
+
 test('devices with an adapter that is not there: code 1, the list, and the names to choose from', async () => {
   const { code, out, err } = await fovea(['devices', '--adapter', 'nosuch'])
   expect(code).toBe(1)
@@ -156,6 +253,8 @@ test('wrong usage: code 2; an adapter that is not there: code 1', async () => {
   ])
   expect(code).toBe(1)
   expect(sentence(err)).toMatch(/null backend/)
+  // Nor is a run begun whose settings would bind the next command.
+  await expect(readdir(join(folder, 'a'))).rejects.toThrow(/ENOENT/)
 })
 
 test('every command has help with examples', async () => {

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { beforeAll, expect, test } from 'vitest'
 import { writeVolume } from '../../src/node/volume/nifti-write.ts'
 import { readVolume } from '../../src/node/volume/read.ts'
+import { fillHolesInVolume, keepLargestInVolume } from '../../src/pipelines/components.ts'
 import { scoreMask } from '../../src/pipelines/scores.ts'
 import { surfaceScores } from '../../src/pipelines/surface.ts'
 import { tempFolder } from '../data/temp.ts'
@@ -72,6 +73,31 @@ test('a NIfTI file in, a mask on its own grid out, scored against a truth', asyn
   expect(made.millilitres).toBeCloseTo((made.voxels * 3) / 1000, 9)
 })
 
+test('holes and components in three dimensions, or slice by slice', async () => {
+  const predicted = async (name: string, ...more: string[]) => {
+    const to = join(folder, name)
+    const made = await fovea(['predict', scan, '--run', run, '--out', to, window, ...more])
+    expect(made.err).not.toMatch(/^fovea:/m)
+    return (await readVolume(join(to, 'scan_mask.nii.gz'))).data
+  }
+  const plain = await predicted('plain')
+  const shape = [depth, side, side] as const
+  const filled = fillHolesInVolume(plain, shape)
+  expect(await predicted('kept', '--keep-largest', '1', '--fill-holes')).toEqual(
+    keepLargestInVolume(filled, shape, { k: 1 }),
+  )
+  // Discs of neighbouring slices that do not meet are apart in three dimensions, but each is the largest of its slice.
+  const slices = await predicted('by-slice', '--keep-largest', '1', '--by-slice')
+  const plane = side * side
+  for (let z = 0; z < depth; z++)
+    expect(slices.subarray(z * plane, (z + 1) * plane).some((v) => v > 0)).toBe(
+      plain.subarray(z * plane, (z + 1) * plane).some((v) => v > 0),
+    )
+  expect(slices.reduce((a, b) => a + b)).toBeGreaterThan(
+    keepLargestInVolume(plain, shape).reduce((a, b) => a + b),
+  )
+})
+
 test('only some slices', async () => {
   const line = [
     'predict',
@@ -112,6 +138,8 @@ test('a DICOM series in, NIfTI out on its grid; a folder of scans', async () => 
   await mkdir(scans)
   await cp(scan, join(scans, 'a.nii.gz'))
   await cp(scan, join(scans, 'b.nii.gz'))
+  // Left out, as masks beside images are.
+  for (const mask of ['a_mask.nii.gz', 'segmentation-1.nii.gz']) await cp(truth, join(scans, mask))
   const both = await fovea(['predict', scans, '--run', run, '--out', out, window, '--json'])
   expect(JSON.parse(both.out).masks.map((m: { voxels: number }) => m.voxels)).toHaveLength(2)
 })
@@ -119,6 +147,19 @@ test('a DICOM series in, NIfTI out on its grid; a folder of scans', async () => 
 test('what cannot be is said', async () => {
   const line = (path: string, ...more: string[]) =>
     fovea(['predict', path, '--run', run, '--out', join(folder, 'none'), ...more])
+  expect((await line(scan, window, '--by-slice')).err).toMatch(
+    /--by-slice: it says how --keep-largest and --fill-holes work/,
+  )
+  const picture = join(folder, 'discs', 'disc0_image.png')
+  for (const [option, ...value] of [
+    ['--slices', '0,1'],
+    ['--by-slice'],
+    ['--truth', truth],
+    ['--series', '7'],
+  ])
+    expect((await line(picture, option!, ...value)).err).toMatch(
+      new RegExp(`${option}: it is for scans, and .*disc0_image\\.png is no scan`),
+    )
   const none = await line(scan)
   expect(none.code).toBe(2)
   expect(none.err).toMatch(/trained on images \(layout flat\).* pass --window LOW,HIGH/)

@@ -65,6 +65,19 @@ test('a table of the thesis: interrupted, continued, every seed a run, test imag
   expect(again.err).not.toContain('epoch')
   expect((await stat(file)).mtimeMs).toBe(before)
 
+  expect(rows[0].surface).toMatchObject({ unit: 'px', boundaryIou: { mean: expect.any(Number) } })
+  expect(report).toContain('table-4.1: outlines in Cartesian space')
+  expect(again.out).not.toContain('null')
+  // Results from before there were distances: a dash.
+  const kept = await readFile(file, 'utf8')
+  const old = JSON.parse(kept)
+  for (const arm of Object.values(old.scored).flat() as { key: string; surface?: unknown }[])
+    if (arm.key === 'cartesian') delete arm.surface
+  await writeFile(file, JSON.stringify(old))
+  const dashes = await fovea([...line, '--report-only'])
+  await writeFile(file, kept)
+  expect(dashes.out).toMatch(/outlines in Cartesian space\n.*\n.*\nlesion, U-Net, Cartesian +– +– +– +– +–\n/)
+
   // A run of an experiment is a run of fovea train.
   const evaluated = await fovea(['evaluate', '--run', join(runs, first!), '--json'])
   const { dice } = JSON.parse(evaluated.out).datasets[0].methods[0].cartesian
@@ -85,6 +98,9 @@ test('a folder that cannot be used, for training or for scoring, is refused befo
   const seeds = await fovea([...line, '--data', `dermis=${discs}`, '--seeds', '3', '1', '3'])
   expect(seeds.code).toBe(2)
   expect(seeds.err).toContain('--seeds 3 1 3: 3 is named twice')
+  const skip = await fovea([...line, '--data', `dermis=${discs}`, '--skip', '0.6', '--subset', '0.5'])
+  expect(skip.code).toBe(2)
+  expect(skip.err).toContain('--skip 0.6 and --subset 0.5 are more than the whole')
   const folds = await fovea([...line, '--data', `dermis=${discs}`, '--folds', '500'])
   expect(folds.code).toBe(2)
   expect(folds.err).toMatch(/12 images or patients leave a part of a 500-fold cross-validation empty/)

@@ -30,12 +30,25 @@ test('train scores every method of two folders and writes results, scores and on
   expect(first.methods[1].polar.dice.count).toBe(1)
   expect(first.methods[1].originError.mean).toBeLessThan(1e-3)
   expect(first.methods[0].polar).toBeUndefined()
+  for (const { surface } of [...first.methods, ...second.methods]) {
+    expect(surface.unit).toBe('px')
+    expect(surface.boundaryIou.count).toBe(1)
+    expect(surface.boundaryIou.mean).toBeGreaterThanOrEqual(0)
+    // Of an empty mask there is no distance, and no mean of them.
+    if (surface.hausdorff95)
+      expect(surface.hausdorff95.mean).toBeGreaterThanOrEqual(surface.meanSurfaceDistance.mean)
+  }
+  const [head, ...lines] = (await readFile(join(run, 'scores.csv'), 'utf8')).trim().split('\n')
+  expect(head).toContain(',hausdorff95,meanSurfaceDistance,boundaryIou,distanceUnit,')
+  for (const line of lines)
+    expect(line.replace(/"[^"]*"/g, '').split(',')).toHaveLength(head!.split(',').length)
   expect(second).toMatchObject({ name: 'cells', method: 'crops' })
   expect(second.networks.map((n: { epochs: number }) => n.epochs)).toEqual([3, 3])
   expect(JSON.parse(await readFile(join(run, 'results.json'), 'utf8'))).toEqual(results)
   expect((await readFile(join(run, 'scores.csv'), 'utf8')).trim().split('\n')).toHaveLength(1 + 3 + 2)
   const report = await readFile(join(run, 'report.html'), 'utf8')
   expect(report).toContain('Segment-then-segment')
+  expect(report).toContain('Hausdorff 95 %, px')
   expect(report.match(/data:image\/png/g)).toHaveLength(15)
   expect(report).not.toMatch(/<script|https?:\/\//)
 
@@ -48,6 +61,7 @@ test('train scores every method of two folders and writes results, scores and on
   const other = await fovea(['evaluate', '--run', run, '--dataset', 'cells', '--data', cells])
   expect(other.code).toBe(0)
   expect(other.out).toContain('8 held-out images')
+  expect(other.out).toMatch(/cells: outlines in Cartesian space, the same images\nmethod +Hausdorff 95 %, px/)
 
   const masks = join(folder, 'masks')
   const predicted = await fovea([

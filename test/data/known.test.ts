@@ -1,7 +1,7 @@
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdir, truncate, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { gzipSync } from 'node:zlib'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import type { Volume } from '../../src/data/volume.ts'
 import { openDataset } from '../../src/node/folders.ts'
 import { checkFolder } from '../../src/node/known/check.ts'
@@ -178,7 +178,12 @@ describe('scans', () => {
     expect(loaded.mask.reduce((a, b) => a + b)).toBe(8)
     const again = await openDataset(folder, options)
     expect(await again.samples[2]!.load()).toEqual(loaded)
-    expect((await openDataset(folder, { size: 2 })).samples[0]!.originalSize).toEqual([4, 4])
+    const halved = (await openDataset(folder, { size: 2 })).samples[0]!
+    expect(halved.originalSize).toEqual([4, 4])
+    expect([loaded.spacing, (await halved.load()).spacing]).toEqual([
+      [1, 1],
+      [2, 2],
+    ])
     const check = await checkFolder(folder)
     expect(check.scans).toBe(2)
     expect(check.sizes).toEqual([{ width: 4, height: 4, count: 2 }])
@@ -192,8 +197,69 @@ describe('scans', () => {
     await writeFile(join(folder, 'volume-12.nii'), 'no scan')
     await writeFile(join(folder, 'segmentation-12.nii'), 'no scan')
     const [smaller, damaged] = (await checkFolder(folder)).problems
-    expect(smaller).toMatch(/segmentation-11\.nii\.gz has 4×4×4 voxels, its image 4×4×5$/)
-    expect(damaged).toMatch(/volume-12\.nii: its header gives no sizes/)
+    expect(smaller).toMatch(
+      /segmentation-11\.nii\.gz lies on another grid than its image .*volume-11\.nii\.gz: sizes: 4×4×4 voxels, the image 5×4×4$/,
+    )
+    expect(damaged).toMatch(/volume-12\.nii: is no NIfTI file/)
+  })
+
+  test('check tells masks of another spacing, orientation or place, by their headers alone', async () => {
+    const folder = await tempFolder()
+    const { affine } = mask
+    const pairs: [change: (rows: number[][]) => number[][], problem: RegExp | undefined][] = [
+      // A hundredth of a voxel is the rounding of a header.
+      [(rows) => rows.map((row) => [row[0]!, row[1]!, row[2]!, row[3]! + 0.01]), undefined],
+      [
+        (rows) => rows.map((row) => [row[0]!, row[1]!, row[2]! * 1.25, row[3]!]),
+        /: spacing: 2\.5×1×1 mm, the image 2×1×1 mm$/,
+      ],
+      [
+        ([x, y, ...rest]) => {
+          const [c, s] = [Math.cos(0.1), Math.sin(0.1)]
+          return [x!.map((v, i) => c * v - s * y![i]!), x!.map((v, i) => s * v + c * y![i]!), ...rest]
+        },
+        /: orientation: axes turned by up to 5\.7°$/,
+      ],
+      [
+        (rows) => rows.map((row, r) => (r === 2 ? [...row.slice(0, 3), row[3]! + 4] : row)),
+        /: position: first voxels 4\.00 mm apart$/,
+      ],
+    ]
+    for (const [n, [change]] of pairs.entries()) {
+      const affineOf = (change(affine.slice(0, 3).map((row) => [...row])) as number[][]).concat([
+        [0, 0, 0, 1],
+      ])
+      await writeVolume(join(folder, `volume-${n}.nii.gz`), image)
+      await writeVolume(join(folder, `segmentation-${n}.nii.gz`), { ...mask, affine: affineOf })
+    }
+    const { problems } = await checkFolder(folder)
+    const of = (n: number) => problems.find((p) => p.includes(`segmentation-${n}.nii.gz`))
+    const short = join(folder, 'volume-9.nii')
+    await writeVolume(short, image)
+    await writeVolume(join(folder, 'segmentation-9.nii'), mask)
+    await truncate(short, 400)
+    expect((await checkFolder(folder)).problems.join()).toMatch(/volume-9\.nii: truncated: 4×4×5 voxels of/)
+    for (const [n, [, problem]] of pairs.entries())
+      if (problem) expect(of(n)).toMatch(problem)
+      else expect(of(n)).toBeUndefined()
+  })
+
+  test('axes that a file stores in another order are no other grid', async () => {
+    const folder = await tempFolder()
+    await writeVolume(join(folder, 'volume-1.nii'), image)
+    // z fastest and running down: the same voxels, other bytes.
+    const stored = { shape: [5, 4, 4], axes: [1, 2, 0], flips: [false, false, true] } as const
+    const [x, y, z] = [0, 1, 2].map((c) => mask.affine.map((row) => row[c]!)) as [
+      number[],
+      number[],
+      number[],
+    ]
+    const turned = mask.affine.map((row, r) =>
+      r === 3 ? [0, 0, 0, 1] : [-z[r]!, x[r]!, y[r]!, row[3]! + 4 * z[r]!],
+    )
+    await writeVolume(join(folder, 'segmentation-1.nii'), { ...mask, stored: { ...stored, affine: turned } })
+    expect((await checkFolder(folder)).problems).toEqual(['1 of 131 scans are there'])
+    expect((await readVolume(join(folder, 'segmentation-1.nii'))).data).toEqual(mask.data)
   })
 
   test('a segmentation on another grid, an empty one, one that stands alone', async () => {
@@ -222,7 +288,8 @@ describe('scans', () => {
   test('AVT: NRRD, raw and gzipped', async () => {
     process.env.FOVEA_CACHE = await tempFolder()
     const folder = await tempFolder()
-    await writeFile(join(folder, 'D1.nrrd'), nrrd(Int16Array.from(image.data), space))
+    const warned = vi.spyOn(console, 'warn')
+    await writeFile(join(folder, 'D1.nrrd'), nrrd(Int16Array.from(image.data), `${space}\nunknown field: 7`))
     await writeFile(join(folder, 'D1.seg.nrrd'), nrrd(Int16Array.from(mask.data), space, true))
     const volume = await readVolume(join(folder, 'D1.nrrd'))
     expect(volume.data).toEqual(image.data)
@@ -230,10 +297,31 @@ describe('scans', () => {
     const { samples, layout } = await openDataset(folder)
     expect([layout, samples.length, samples[0]!.group]).toEqual(['avt', 3, 'D1'])
     expect((await checkFolder(folder)).sizes).toEqual([{ width: 4, height: 4, count: 1 }])
-    await writeFile(join(folder, 'bad.nrrd'), nrrd(new Int16Array(3), space))
-    await expect(readVolume(join(folder, 'bad.nrrd'))).rejects.toThrow(
-      /bad\.nrrd: (truncated|its NRRD header cannot be read)/,
+    await writeFile(
+      join(folder, 'D1.seg.nrrd'),
+      nrrd(Int16Array.from(mask.data), space.replace('4 4 5', '4 4 4'), true),
     )
+    expect((await checkFolder(folder)).problems[0]).toMatch(
+      /D1\.seg\.nrrd lies on another grid .*: sizes: 4×4×4 voxels, the image 5×4×4$/,
+    )
+    expect(warned).not.toHaveBeenCalled()
+    warned.mockRestore()
+    const bad = async (bytes: Uint8Array | string, message: RegExp) => {
+      await writeFile(join(folder, 'bad.nrrd'), bytes)
+      await expect(readVolume(join(folder, 'bad.nrrd'))).rejects.toThrow(message)
+    }
+    const whole = nrrd(new Int16Array(80), space, true)
+    await bad(
+      nrrd(new Int16Array(3), space),
+      /bad\.nrrd: truncated: 4×4×5 samples of int16 need 160 bytes, it has 6$/,
+    )
+    await bad(whole.subarray(0, whole.length - 9), /bad\.nrrd: its data cannot be unpacked/)
+    await bad(
+      nrrd(new Int16Array(80), `${space}\nbyte skip: 8`),
+      /bad\.nrrd: an NRRD file with line skip or byte skip/,
+    )
+    await bad('NRRD0004\ntype: short\n\n', /bad\.nrrd: its NRRD header cannot be read \(Dimension missing/)
+    await bad(whole.toString().replace('gzip', 'bzip2'), /bad\.nrrd: NRRD encoding bzip2 is not read/)
     await writeFile(
       join(folder, 'four.nrrd'),
       nrrd(new Int16Array(3), 'sizes: 1 1 3 1').toString().replace('dimension: 3', 'dimension: 4'),

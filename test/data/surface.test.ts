@@ -1,9 +1,17 @@
+import { copyFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { UNet } from '../../src/nn/networks/unet.ts'
+import { openDataset } from '../../src/node/folders.ts'
+import { writeMask, writePng } from '../../src/node/png.ts'
+import { evaluateCartesian } from '../../src/pipelines/evaluate.ts'
 import { scoreMasks } from '../../src/pipelines/score-masks.ts'
-import { surfaceScores } from '../../src/pipelines/surface.ts'
+import { summarizeSurfaces, surfaceScores } from '../../src/pipelines/surface.ts'
 import { testDevice } from '../device.ts'
 import { referenceArrays, referenceTable } from '../reference.ts'
+import { tempFolder } from './temp.ts'
 
 interface Case {
   name: string
@@ -105,6 +113,27 @@ describe('surfaceScores', () => {
   })
 })
 
+describe('summarizeSurfaces', () => {
+  const image = (hausdorff95: number, boundaryIou: number, spacing?: [number, number]) => ({
+    scores: { hausdorff95, meanSurfaceDistance: hausdorff95 / 2, boundaryIou },
+    ...(spacing ? { spacing } : {}),
+  })
+
+  test('means over the images that have a distance, in their unit', () => {
+    const none = image(Number.POSITIVE_INFINITY, 0)
+    const summary = summarizeSurfaces([image(2, 0.5), none, image(4, 1)])
+    expect(summary).toMatchObject({
+      unit: 'px',
+      hausdorff95: { count: 2, mean: 3 },
+      meanSurfaceDistance: { mean: 1.5 },
+    })
+    expect(summary.boundaryIou).toMatchObject({ count: 3, mean: 0.5 })
+    expect(summarizeSurfaces([none])).toMatchObject({ hausdorff95: null, meanSurfaceDistance: null })
+    expect(summarizeSurfaces([image(2, 1, [1, 1])]).unit).toBe('mm')
+    expect(() => summarizeSurfaces([image(2, 1, [1, 1]), none])).toThrow(/1 of 2 images have a spacing/)
+  })
+})
+
 describe('scoreMasks', () => {
   test('an entry an image, from tensors', async () => {
     const device = await testDevice()
@@ -120,5 +149,39 @@ describe('scoreMasks', () => {
     })
     expect(second).toMatchObject({ dice: 1, iou: 1, hausdorff95: 0, meanSurfaceDistance: 0, boundaryIou: 1 })
     await expect(scoreMasks(truth, device.zeros([2, 1, 2, 3]))).rejects.toThrow(/one shape \(N, 1, H, W\)/)
+  })
+})
+
+describe('spacing of images', () => {
+  const dicom = fileURLToPath(new URL('../reference/volumes/series/IM0', import.meta.url))
+
+  test('DICOM images are scored in mm of their resized pixels; where one image tells no spacing, all are in px', async () => {
+    const folder = await tempFolder()
+    const [height, width] = [24, 20]
+    const mask = Float32Array.from({ length: height * width }, (_, i) => (i % 3 === 0 ? 1 : 0))
+    for (const name of ['a', 'b']) {
+      await copyFile(dicom, join(folder, `${name}.dcm`))
+      await writeMask(join(folder, `${name}_mask.png`), mask, { height, width })
+    }
+    const device = await testDevice()
+    const net = new UNet(device, { inChannels: 1, features: 2, seed: 1 })
+    const scored = async () =>
+      evaluateCartesian(device, net, (await openDataset(folder, { size: 32 })).samples)
+    const [first] = await scored()
+    // 0.7 mm between rows of 24, 0.6 between columns of 20.
+    const spacing = [(0.7 * 24) / 32, (0.6 * 20) / 32] as const
+    expect(first!.spacing![0]).toBeCloseTo(spacing[0], 9)
+    expect(first!.spacing![1]).toBeCloseTo(spacing[1], 9)
+    const truth = (await (await openDataset(folder, { size: 32 })).samples[0]!.load()).mask
+    const direct = surfaceScores(first!.prediction, truth, [32, 32], { spacing: first!.spacing! })
+    expect(first!.scores).toMatchObject(direct)
+    expect(summarizeSurfaces(await scored()).unit).toBe('mm')
+
+    await writePng(join(folder, 'c.png'), { data: mask, shape: [1, height, width] })
+    await writeMask(join(folder, 'c_mask.png'), mask, { height, width })
+    const mixed = await scored()
+    expect(mixed.map((e) => e.spacing)).toEqual([undefined, undefined, undefined])
+    expect(summarizeSurfaces(mixed).unit).toBe('px')
+    net.dispose()
   })
 })

@@ -322,7 +322,9 @@ describe('bad files', () => {
   test('a mask on another grid', async () => {
     const image = await readVolume(path('oblique.nii'))
     const mask = await readVolume(path('scaled.nii'))
-    expect(() => assertSameGrid(image, mask)).toThrow(/lies on another grid than its image .*oblique\.nii/)
+    expect(() => assertSameGrid(image, mask)).toThrow(
+      /scaled\.nii lies on another grid than its image .*oblique\.nii \(.*; D×H×W\)/,
+    )
   })
 
   test('several frames are no image', async () => {

@@ -6,7 +6,7 @@ import { openDataset } from '../../src/node/folders.ts'
 import { readImage } from '../../src/node/image.ts'
 import { writeMask, writePng } from '../../src/node/png.ts'
 import type { Evaluated } from '../../src/pipelines/evaluate.ts'
-import { scoreMask } from '../../src/pipelines/scores.ts'
+import { scoreWhole } from '../../src/pipelines/score-masks.ts'
 import { casesOf } from '../../src/runs/report.ts'
 import { tempFolder } from '../data/temp.ts'
 
@@ -23,7 +23,7 @@ const sampleOf = (id: string, mask: Float32Array): Sample => ({
 })
 const evaluatedOf = (id: string, prediction: Float32Array, truth: Float32Array): Evaluated => ({
   ...{ id, group: id, prediction, height: SIDE, width: SIDE },
-  scores: scoreMask(prediction, truth),
+  scores: scoreWhole(prediction, truth, [SIDE, SIDE]),
 })
 
 /** Pixels of the truth's green outline. */

@@ -1,6 +1,9 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { add } from '../../src/autograd/ops/add.ts'
 import { batchNorm, batchNormShape } from '../../src/autograd/ops/batch-norm.ts'
+import { mul } from '../../src/autograd/ops/mul.ts'
+import { sum } from '../../src/autograd/ops/sum.ts'
 import { ParameterBlock } from '../../src/autograd/parameters.ts'
 import type { Tensor } from '../../src/autograd/tensor.ts'
 import { inEveryForm, testDevice } from '../device.ts'
@@ -223,6 +226,42 @@ test('parameters in one block: gradients are added into theirs', async () => {
   await step('relu')
   expect((await mean.data()).every((v) => v !== 0)).toBe(true)
 })
+
+test.each([
+  [2, 16, 4, 8],
+  [2, 3, 5, 3],
+  [1, 16, 64, 64],
+])('where x has other consumers its gradient is added to theirs, %i×%i×%i×%i', (...shape) =>
+  inEveryForm(async () => {
+    const device = await testDevice()
+    const values = randomValues(shape)
+    const gradient = async (inner: boolean, consumers: readonly ('norm' | 'add')[]) => {
+      const leaf = device.parameter(values, shape)
+      const x = inner ? mul(leaf, 1) : leaf
+      const results = consumers.map((c) => (c === 'norm' ? mul(batchNorm(x, { training: true }), 1) : x))
+      const product = mul(
+        results.reduce((a, b) => add(a, b)),
+        device.tensor(randomValues(shape, 2), shape),
+      )
+      device.beginProfile()
+      sum(product).backward()
+      const profile = await device.finishProfile()
+      const data = await leaf.grad!.data()
+      leaf.dispose()
+      // The leaf's own, and what the tape had to add besides.
+      const added = profile!.kernels.filter((k) => k.op === 'backward: accumulate')
+      return { data, added: added.reduce((n, k) => n + k.launches, 0) }
+    }
+    const alone = await gradient(true, ['norm'])
+    const identity = await gradient(true, ['add'])
+    for (const inner of [true, false]) {
+      const both = await gradient(inner, ['norm', 'add'])
+      const want = alone.data.map((v, i) => v + identity.data[i]!)
+      expectClose(both.data, want, 1e-5, 1e-5, 'both')
+      if (inner) expect(both.added).toBe(alone.added)
+    }
+  }),
+)
 
 test('what does not fit is refused by a sentence', async () => {
   const device = await testDevice()

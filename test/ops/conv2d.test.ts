@@ -90,7 +90,9 @@ const withBias =
     op(x, w, { ...options, bias })
 
 const file = reference('ops')
-const tolerance = { rtol: 1e-5, atol: 2e-6, gradRtol: 2e-5, gradAtol: 1e-5 }
+// Gradients of weights of some hundred terms, by Winograd along the rows, are up to 2.4e-5 off; conv2d-kernels.test.ts holds them
+// to the size of their terms.
+const tolerance = { rtol: 1e-5, atol: 2e-6, gradRtol: 2e-5, gradAtol: 3e-5 }
 
 /** Images as channels of a larger array, which holds 0.5 elsewhere. */
 function around(images: Float64Array, size: number, { offset, gap }: { offset: number; gap: number }) {

@@ -1,4 +1,6 @@
 import { expect, test } from 'vitest'
+import { concat } from '../../src/autograd/ops/concat.ts'
+import { joinTiles, splitTiles, tileGrid } from '../../src/autograd/ops/join-tiles.ts'
 import { mul } from '../../src/autograd/ops/mul.ts'
 import { pow } from '../../src/autograd/ops/pow.ts'
 import type { Tensor } from '../../src/autograd/tensor.ts'
@@ -47,6 +49,34 @@ test('a sliding window over a network that sees pixels alone is the network', as
   expect(await slidingWindow((t) => pow(t, 2), { size: 16 })(small).data()).toEqual(
     values.slice(0, 12).map((v) => v * v),
   )
+})
+
+test('rows of tiles are joined as all tiles at once are, of several images and channels', async () => {
+  const device = await testDevice()
+  const [n, h, w] = [2, 21, 33]
+  const x = device.tensor(randomValues([n, 1, h, w], 6), [n, 1, h, w])
+  // A map that is another in every place of a tile, so that the weights count.
+  const slope = device.tensor(randomValues([1, 2, 8, 16], 7), [1, 2, 8, 16])
+  const segment = (t: Tensor) => mul(concat([t, t], { axis: 1 }), slope)
+  for (const overlap of [0, 0.3, 0.75]) {
+    const grid = tileGrid([h, w], { size: [8, 16], overlap })
+    const want = await joinTiles(segment(splitTiles(x, grid)), grid).data()
+    const got = await slidingWindow(segment, { size: [8, 16], overlap, batch: 3 })(x).data()
+    got.forEach((v, i) => {
+      expect(Math.abs(v - want[i]!)).toBeLessThan(1e-6)
+    })
+  }
+})
+
+test('more tiles than one tensor may hold', async () => {
+  const device = await testDevice()
+  // 241 rows of tiles of 64 px: 4 MB each, 240 MB of tiles in all.
+  const values = Float32Array.from({ length: 304 * 4096 }, (_, i) => Math.sin(i))
+  const x = device.tensor(values, [1, 1, 304, 4096])
+  const y = slidingWindow((t) => mul(t, 2), { size: [64, 4096], overlap: 0.99 })(x)
+  const got = (await y.data()) as Float32Array
+  const worst = got.reduce((most, v, i) => Math.max(most, Math.abs(v - 2 * values[i]!)), 0)
+  expect(worst).toBeLessThan(1e-5)
 })
 
 test('axes and batches that cannot be', () => {

@@ -262,8 +262,9 @@ test('the gradient of the mask loss in the origin, with a U-Net: its integral al
   const bias = localise.parameters().at(-1)!
   const base = await bias.data()
   // The loss has a kink wherever a sample crosses a pixel, thousands a px: no step is small enough for differences, but
-  // the mean of the gradient does not mind kinks.
-  const steps = 64
+  // the mean of the gradient does not mind kinks. 64 steps leave 1.4 % of the integral, 128 and 256 less than a half.
+  const steps = 256
+  const addGradients = device.compile((x: Tensor, y: Tensor) => diceLoss(net.forward(x), y).backward())
   for (const way of [
     [0.1, 0],
     [0, 0.1],
@@ -278,7 +279,7 @@ test('the gradient of the mask loss in the origin, with a U-Net: its integral al
     const before = sums
     for (let k = 0; k < steps; k++) {
       to((k + 0.5) / steps)
-      diceLoss(net.forward(x), y).backward()
+      addGradients(x, y)
       sums = await bias.grad!.data()
     }
     const integral = way.reduce((total, v, k) => total + (v * (sums[k]! - before[k]!)) / steps, 0)

@@ -29,6 +29,6 @@ export function biasGrad(s: ConvShape, { cpu }: ConvAdapter, epilogue: ConvEpilo
     s.cout,
     splits,
     epilogue,
-    'db',
+    { to: 'db' },
   )
 }

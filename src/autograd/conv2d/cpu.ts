@@ -6,6 +6,7 @@ import { isProduct, productForward, productInputGrad, productWeightGrad } from '
 import { tileForward, tileInputGrad, tileWeightGrad } from './tile.ts'
 import type { ConvAdapter, ConvEpilogue, ConvPart, ConvShape, ConvVariant, CpuPlans } from './variant.ts'
 import { forward3x3, inputGrad3x3 } from './window3x3.ts'
+import { winogradGradients } from './winograd-gradients.ts'
 
 type Form = (s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) => ConvVariant | undefined
 
@@ -43,4 +44,5 @@ export const cpuPlans: CpuPlans = {
     if (isProduct(s, adapter)) return 'product'
     return suitsPatches(part, s, adapter) ? 'patches' : undefined
   },
+  gradients: winogradGradients,
 }

@@ -49,8 +49,11 @@ export function lanes3x3(
   if (!c || !lanes(adapter)) return undefined
   const { n, h, cout, outH, outW, padH } = c.params
   const pair = padH === 1 && outH === h && h <= 4
-  const tiles = (pair ? Math.ceil(n / 2) : n * Math.ceil(outH / 8)) * Math.ceil(outW / 4)
-  return variant3x3('lanes', c, { PAIR: pair ? 1 : 0 }, tiles * Math.ceil(cout / 8), epilogue)
+  // Four columns more, or two images more, share the weights.
+  const SIDE = outW > 4 ? 1 : pair && n > 2 ? 2 : 0
+  const images = Math.ceil(n / ((pair ? 2 : 1) * (SIDE === 2 ? 2 : 1)))
+  const tiles = images * (pair ? 1 : Math.ceil(outH / 8)) * Math.ceil(outW / (SIDE === 1 ? 8 : 4))
+  return variant3x3('lanes', c, { PAIR: pair ? 1 : 0, SIDE }, tiles * Math.ceil(cout / 8), epilogue)
 }
 
 export function tile3x3(c: Conv3x3 | undefined, epilogue: ConvEpilogue): ConvVariant | undefined {
@@ -68,8 +71,14 @@ export function lanes3x3WeightGrad(
 ): ConvVariant | undefined {
   if (!lanes(adapter) || !forward3x3(s)) return undefined
   const { n, cin, h, w, cout, outH, outW, padH, padW } = s
-  const tiles = Math.ceil(cin / 8) * Math.ceil(cout / 4)
-  const { splits, rowsPerSplit: columnsPerSplit } = split(n * Math.ceil(outW / 4), tiles, 48)
+  const BLOCK = cout > 4 ? 8 : 4
+  const tiles = Math.ceil(cin / 8) * Math.ceil(cout / BLOCK)
+  const { splits, rowsPerSplit: columnsPerSplit } = split(
+    n * Math.ceil(outW / 4),
+    tiles,
+    48,
+    288 * BLOCK * outH,
+  )
   return splitSum(
     'lanes3x3',
     {
@@ -77,12 +86,13 @@ export function lanes3x3WeightGrad(
       entry: 'conv2d_3x3_weight_grad_lanes',
       bindings: { x: 'x', x4: 'x', dy: 'dy', dy4: 'dy' },
       params: { n, cin, h, w, cout, outH, outW, padH, padW, columnsPerSplit },
-      overrides: { VEC: padW === 1 && w % 4 === 0 ? 1 : 0 },
+      overrides: { VEC: padW === 1 && w % 4 === 0 ? 1 : 0, BLOCK },
       workgroups: spread(tiles * splits),
     },
     cout * cin * 9,
     splits,
     epilogue,
+    { sums: epilogue.sums === 'dy' ? cout : 0 },
   )
 }
 

@@ -64,7 +64,7 @@ export function lanesWeightGrad(
   const pointwise = s.kw === 1 && s.strideW === 1 && s.padW === 0
   const depth = (s.cin / s.groups) * s.kh * s.kw
   const tiles = s.groups * Math.ceil(depth / 32) * Math.ceil(s.cout / s.groups / 8)
-  const runs = split(s.n * s.outH, tiles, 48)
+  const runs = split(s.n * s.outH, tiles, 48, 256 * s.outW)
   return splitSum(
     'lanes',
     {
@@ -78,5 +78,6 @@ export function lanesWeightGrad(
     s.cout * depth,
     runs.splits,
     epilogue,
+    { sums: epilogue.sums === 'dy' ? s.cout : 0 },
   )
 }

@@ -49,7 +49,7 @@ export function suitsPatches(part: ConvPart, s: ConvShape, adapter: ConvAdapter)
   if (isStem(s)) return true
   const dense3x3 = s.kh * s.kw === 9 && s.strideH * s.strideW * s.dilationH * s.dilationW === 1
   const few = dense3x3 || s.kh * s.kw === 1 || part === 'inputGrad'
-  const pixels = dense3x3 ? (part === 'weightGrad' ? 16 : 4) : 64
+  const pixels = dense3x3 ? 4 : 64
   return s.outH * s.outW <= pixels && Math.min(s.cin, s.cout) >= (few ? 128 : 64)
 }
 
@@ -124,9 +124,15 @@ export function patchesWeightGrad(s: ConvShape, adapter: ConvAdapter, epilogue: 
   const [pixels, n] = [s.outH * s.outW, depth(s)]
   const operands = { a: 'dy', b: 'scratch:patches', y: 'dw' } as const
   const size = { m: s.cout, n, k: pixels, batch: 1, axes: oneAxis(1, 0, 0), transposeB: true, line: line(s) }
-  const sum = { images: s.n, stepA: s.cout * pixels, stepB: n * line(s), splits: runs(s.cout, n) }
+  const sum = {
+    images: s.n,
+    stepA: s.cout * pixels,
+    stepB: n * line(s),
+    splits: runs(s.cout, n, s.n * pixels),
+  }
+  const summed = epilogue.sums === 'dy' ? 0 : undefined
   return variant(
-    productVariant(operands, { ...size, ...sum }, adapter, ofPatches(epilogue)),
+    productVariant(operands, { ...size, ...sum, summed }, adapter, ofPatches(epilogue)),
     s.n * n * line(s),
     {
       before: [pack(s)],

@@ -25,8 +25,6 @@ import {
   suitsPlanesWeightGrad,
 } from './planes.ts'
 import type { ConvAdapter, ConvEpilogue, ConvPart, ConvShape, ConvVariant } from './variant.ts'
-import { forward3x3, inputGrad3x3 } from './window3x3.ts'
-import { suitedWinograd, winograd, winogradWeightGrad } from './winograd.ts'
 
 export interface ConvPlan {
   forward: ConvVariant[]
@@ -49,41 +47,40 @@ export function planConv2d(
   const inputGrad = epilogue.inputGrad ?? {}
   const weightGrad = epilogue.weightGrad ?? {}
   const onGpu = !adapter.cpu
-  const { matrices, cpuPlans } = adapter
-  const best = (part: ConvPart, winograd: string | undefined) =>
-    winograd ?? cpuPlans?.best(part, shape, adapter)
-  const [to3x3, from3x3] = [forward3x3(shape), inputGrad3x3(shape)]
+  const { matrices, cpuPlans, winograd } = adapter
+  const best = (part: ConvPart) =>
+    winograd?.best(part, shape, adapter) ?? cpuPlans?.best(part, shape, adapter)
   return {
     forward: ordered(
       matrices?.forward(shape, forward),
-      suitsPlanes(shape, shape.cout) ?? best('forward', suitedWinograd(to3x3, adapter)),
+      suitsPlanes(shape, shape.cout) ?? best('forward'),
       ...(onGpu ? gemmForward(shape, adapter, forward) : []),
       ...(cpuPlans?.variants('forward', shape, adapter, forward) ?? []),
       planes3x3Forward(shape, adapter, forward),
       planesForward(shape, adapter, forward),
-      ...winograd(to3x3, adapter, forward),
+      ...(winograd?.variants('forward', shape, adapter, forward) ?? []),
       directForward(shape, forward),
       ...(onGpu ? [] : gemmForward(shape, adapter, forward).filter((v) => v.name === 'gemm')),
     ),
     inputGrad: ordered(
       matrices?.inputGrad(shape, inputGrad),
-      suitsPlanes(shape, shape.cin) ?? best('inputGrad', suitedWinograd(from3x3, adapter)),
+      suitsPlanes(shape, shape.cin) ?? best('inputGrad'),
       ...(onGpu ? gemmInputGrad(shape, adapter, inputGrad) : []),
       ...(cpuPlans?.variants('inputGrad', shape, adapter, inputGrad) ?? []),
       planes3x3InputGrad(shape, adapter, inputGrad),
       planesInputGrad(shape, adapter, inputGrad),
-      ...winograd(from3x3, adapter, inputGrad),
+      ...(winograd?.variants('inputGrad', shape, adapter, inputGrad) ?? []),
       directInputGrad(shape, inputGrad),
       ...(onGpu ? [] : gemmInputGrad(shape, adapter, inputGrad).filter((v) => v.name === 'gemm')),
     ),
     weightGrad: ordered(
       matrices?.weightGrad(shape, weightGrad),
-      suitsPlanesWeightGrad(shape, adapter) ?? best('weightGrad', suitedWinograd(to3x3, adapter)),
+      suitsPlanesWeightGrad(shape, adapter) ?? best('weightGrad'),
       ...(onGpu ? gemmWeightGrad(shape, adapter, weightGrad) : []),
       ...(cpuPlans?.variants('weightGrad', shape, adapter, weightGrad) ?? []),
       planes3x3WeightGrad(shape, adapter, weightGrad),
       onGpu ? undefined : planesWeightGrad(shape, adapter, weightGrad),
-      ...winogradWeightGrad(shape, adapter, weightGrad),
+      ...(winograd?.variants('weightGrad', shape, adapter, weightGrad) ?? []),
       directWeightGrad(shape, adapter, weightGrad),
       // Pages on a GPU load it for the tuner alone.
       onGpu ? planesWeightGrad(shape, adapter, weightGrad) : undefined,

@@ -7,7 +7,7 @@
  */
 import { isPointwise } from './correlation.ts'
 import { lanesProduct, oneAxis, type Product } from './product.ts'
-import { reduce } from './split.ts'
+import { mostRuns, reduce, withSums } from './split.ts'
 import {
   biasBinding,
   type ConvAdapter,
@@ -24,8 +24,9 @@ import {
 const fits = (s: ConvShape, adapter: ConvAdapter): boolean =>
   lanes(adapter) && isPointwise(s) && s.groups === 1 && Math.min(s.cin, s.cout) >= 12
 
-/** Runs of a weight gradient's sum, so that there are some tiles a core. */
-export const runs = (m: number, n: number): number => Math.ceil(48 / (Math.ceil(m / 32) * Math.ceil(n / 32)))
+/** Runs of a weight gradient's sum over k, so that there are some tiles a core. */
+export const runs = (m: number, n: number, k: number): number =>
+  Math.min(mostRuns(32 * Math.min(m, 32) * k), Math.ceil(48 / (Math.ceil(m / 32) * Math.ceil(n / 32))))
 
 interface Operands {
   readonly a: ConvBuffer
@@ -33,7 +34,7 @@ interface Operands {
   readonly y: ConvBuffer
 }
 
-/** The product and, where its sum is split, the addition of its parts. */
+/** The product and, where its sum is split, the addition of its parts; with `summed` the gradient of a bias of its own. */
 export function productVariant(
   { a, b, y }: Operands,
   product: Product,
@@ -43,7 +44,7 @@ export function productVariant(
   const split = lanesProduct(product).splits > 1
   const { entry, result, params, overrides, workgroups, splits } = lanesProduct({
     ...{ ...product, ...sourceParams(epilogue) },
-    ...(split ? {} : epilogue),
+    ...(split ? {} : { ...epilogue, addSums: epilogue.accumulate }),
   })
   // Weights and their gradients are float32 beside activations in halves, and so is all scratch.
   const inFull = (buffer: ConvBuffer) => /^(weight|dw|scratch)/.test(buffer)
@@ -61,12 +62,14 @@ export function productVariant(
     },
     ...{ params, overrides, workgroups },
   }
-  if (!split) return { name: 'product', scratch: {}, dispatches: [main] }
-  const count = product.m * product.n
+  const { m, n, windowsWidth } = product
+  const sums = product.summed === undefined ? 0 : windowsWidth ? n / 4 : m
+  const first = sums > 0 ? withSums(main, splits) : main
+  if (!split) return { name: 'product', scratch: {}, dispatches: [first] }
   return {
     name: 'product',
-    scratch: { partial: splits * count },
-    dispatches: [main, reduce('scratch:partial', y, count, splits, epilogue)],
+    scratch: { partial: splits * m * n, ...(sums > 0 ? { sums: splits * sums } : {}) },
+    dispatches: [first, reduce('scratch:partial', y, m * n, splits, epilogue, sums)],
   }
 }
 
@@ -108,7 +111,13 @@ export function productWeightGrad(s: ConvShape, adapter: ConvAdapter, epilogue: 
   if (!isProduct(s, adapter)) return undefined
   const [pixels, n] = [s.outH * s.outW, windows ? 4 * s.cin : s.cin]
   const size = { m: s.cout, n, k: pixels, batch: 1, axes: oneAxis(1, 0, 0), transposeB: true }
-  const sum = { images: s.n, stepA: s.cout * pixels, stepB: n * pixels, splits: runs(s.cout, n) }
-  const product = { ...size, ...sum, ...(windows ? { windowsWidth: s.outW } : {}) }
+  const sum = {
+    images: s.n,
+    stepA: s.cout * pixels,
+    stepB: n * pixels,
+    splits: runs(s.cout, n, s.n * pixels),
+  }
+  const summed = epilogue.sums === (windows ? 'x' : 'dy') ? 0 : undefined
+  const product = { ...size, ...sum, summed, ...(windows ? { windowsWidth: s.outW } : {}) }
   return productVariant({ a: 'dy', b: 'x', y: 'dw' }, product, adapter, epilogue)
 }

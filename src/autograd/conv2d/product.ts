@@ -30,6 +30,9 @@ export interface Product {
   readonly bias?: boolean
   readonly relu?: boolean
   readonly accumulate?: boolean
+  /** Of this product of the batch rows of A are summed up over k, with windows of B each channel's columns. */
+  readonly summed?: number | undefined
+  readonly addSums?: boolean | undefined
 }
 
 export interface ProductLaunch {
@@ -79,6 +82,7 @@ export function lanesProduct(p: Product): ProductLaunch {
       relu: flag(p.relu),
       ...{ offset, gap },
       ...{ sourceOffset, sourceGap },
+      ...{ summed: p.summed ?? 0, addSums: flag(p.addSums) },
     },
     overrides: {
       TRANSPOSE_A: flag(p.transposeA),

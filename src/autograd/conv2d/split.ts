@@ -10,13 +10,23 @@ import {
   WORKGROUP,
 } from './variant.ts'
 
-/** Runs of rows for a sum over `rows`, so that about `wanted` invocations share `outputs` sums. */
+/** Multiply-adds that take a core of lavapipe 0.08 ms, as long as the launch that adds up runs: a run has no fewer. */
+const LEAST_RUN = 2 ** 20
+
+/** At most so many runs for a sum of so many multiply-adds. */
+export const mostRuns = (work: number): number => Math.max(1, Math.floor(work / LEAST_RUN))
+
+/**
+ * Runs of rows for a sum over `rows`, so that about `wanted` invocations share `outputs` sums. `work`: the multiply-adds
+ * that a row is to an invocation.
+ */
 export function split(
   rows: number,
   outputs: number,
   wanted: number,
+  work = LEAST_RUN,
 ): { splits: number; rowsPerSplit: number } {
-  const aim = Math.min(rows, Math.max(1, Math.ceil(wanted / outputs)))
+  const aim = Math.min(mostRuns(rows * work), rows, Math.max(1, Math.ceil(wanted / outputs)))
   const rowsPerSplit = Math.ceil(rows / aim)
   return { splits: Math.ceil(rows / rowsPerSplit), rowsPerSplit }
 }
@@ -27,13 +37,18 @@ export function reduce(
   count: number,
   splits: number,
   { accumulate }: ConvEpilogue,
+  sums = 0,
 ): ConvDispatch {
   const image = { hasBias: 0, relu: 0, cout: 0, plane: 0, offset: 0, gap: 0 }
+  const both = sums > 0
   return {
     file: 'conv2d_reduce',
-    entry: 'conv2d_reduce',
-    bindings: { partial: from, result: to },
-    params: { count, splits, accumulate: accumulate ? 1 : 0, ...image },
+    entry: both ? 'conv2d_reduce_both' : 'conv2d_reduce',
+    bindings: {
+      ...{ partial: from, result: to },
+      ...(both ? { partial_dbias: 'scratch:sums', dbias: 'db' } : {}),
+    },
+    params: { count, splits, accumulate: accumulate ? 1 : 0, ...image, sums },
     overrides: { WG: WORKGROUP },
     workgroups: invocations(count),
   }
@@ -52,31 +67,45 @@ export function reduceImage(
     file: 'conv2d_reduce',
     entry: 'conv2d_reduce_image',
     bindings: { partial: from, bias: biasBinding(epilogue), y: to },
-    params: { count, splits, ...image, ...epilogueParams(epilogue) },
+    params: { count, splits, ...image, ...epilogueParams(epilogue), sums: 0 },
     overrides: { WG: WORKGROUP },
     workgroups: invocations(count),
   }
 }
 
-/** The dispatches of a split sum; a single run goes straight to its place. */
+/** Where a kernel writes the gradient of a bias beside its own result. */
+export function withSums(dispatch: ConvDispatch, splits: number): ConvDispatch {
+  const { entry, bindings, overrides } = dispatch
+  return {
+    ...dispatch,
+    entry: `${entry}_sums`,
+    bindings: { ...bindings, dbias: splits === 1 ? 'db' : 'scratch:sums' },
+    overrides: { ...overrides, SUMS: 1 },
+  }
+}
+
+/**
+ * The dispatches of a split sum; a single run goes straight to its place. The same entry point with `_sums` behind its
+ * name writes `sums` values beside it, the gradient of a bias.
+ */
 export function splitSum(
   name: string,
   dispatch: ConvDispatch,
   weights: number,
   splits: number,
   epilogue: ConvEpilogue,
-  to: 'dw' | 'db' = 'dw',
+  { to = 'dw', sums = 0 }: { to?: 'dw' | 'db'; sums?: number } = {},
 ): ConvVariant {
   const partial: ConvBuffer = splits === 1 ? to : 'scratch:partial'
   const first = {
-    ...dispatch,
-    bindings: { ...dispatch.bindings, partial },
+    ...(sums > 0 ? withSums(dispatch, splits) : dispatch),
     params: { ...dispatch.params, splits, accumulate: splits === 1 && epilogue.accumulate ? 1 : 0 },
   }
+  first.bindings = { ...first.bindings, partial }
   if (splits === 1) return { name, scratch: {}, dispatches: [first] }
   return {
     name,
-    scratch: { partial: splits * weights },
-    dispatches: [first, reduce('scratch:partial', to, weights, splits, epilogue)],
+    scratch: { partial: splits * weights, ...(sums > 0 ? { sums: splits * sums } : {}) },
+    dispatches: [first, reduce('scratch:partial', to, weights, splits, epilogue, sums)],
   }
 }

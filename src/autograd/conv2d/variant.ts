@@ -31,15 +31,16 @@ export interface ConvAdapter {
   half?: boolean
   /** Plans by subgroup matrices, where the device was opened with them and has them for the tensors' type. */
   matrices?: MatrixPlans | undefined
-  /** Plans by the kernels for CPU drivers, where they are loaded. */
-  cpuPlans?: CpuPlans | undefined
+  /** Plans by kernels that are not always loaded: those for CPU drivers, and Winograd's. */
+  cpuPlans?: CpuPlans
+  winograd?: LoadedPlans
 }
 
 /** A convolution and its two transposes. */
 export type ConvPart = 'forward' | 'inputGrad' | 'weightGrad'
 
-/** Plans by the kernels for CPU drivers; which is the default, if not the first. */
-export interface CpuPlans {
+/** Plans that are loaded with their kernels; which is the default, if one is. */
+export interface LoadedPlans {
   variants(
     part: ConvPart,
     s: ConvShape,
@@ -47,6 +48,17 @@ export interface CpuPlans {
     epilogue: ConvEpilogue,
   ): (ConvVariant | undefined)[]
   best(part: ConvPart, s: ConvShape, adapter: ConvAdapter): string | undefined
+}
+
+/** Those by the kernels for CPU drivers. */
+export interface CpuPlans extends LoadedPlans {
+  /** Both gradients together, if there is such a form of the variants of these names: of inputGrad and weightGrad. */
+  gradients(
+    s: ConvShape,
+    adapter: ConvAdapter,
+    names: readonly [string, string],
+    epilogues: { readonly inputGrad: ConvEpilogue; readonly weightGrad: ConvEpilogue },
+  ): ConvVariant | undefined
 }
 
 /** Plans by subgroup matrices; undefined for what does not suit them. */
@@ -68,6 +80,11 @@ export interface ConvEpilogue {
   bias?: boolean
   relu?: boolean
   accumulate?: boolean
+  /**
+   * weightGrad also writes db: dy, or x of a transposed convolution, summed up for each channel. A variant that binds no
+   * db does not.
+   */
+  sums?: 'dy' | 'x' | undefined
   /** Of y or dx that are channels of a larger array: image n lies offset + n·gap elements further than in a dense one. */
   offset?: number
   gap?: number

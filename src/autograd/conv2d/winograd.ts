@@ -3,42 +3,59 @@
  * transform back. A quarter or 4/9 of the multiplications; rounding errors some times those of the direct sum
  * (docs/kernels-convolution.md), so that it is no default where the direct kernels are as fast.
  */
-import { lanesProduct, oneAxis } from './product.ts'
+import { lanesProduct, oneAxis, type Product } from './product.ts'
+import { withSums } from './split.ts'
 import {
   biasBinding,
   type ConvAdapter,
   type ConvBuffer,
   type ConvDispatch,
   type ConvEpilogue,
+  type ConvPart,
   type ConvShape,
   type ConvVariant,
+  type LoadedPlans,
   lanes,
   placeParams,
   spread,
   tileWorkgroup,
   WORKGROUP,
 } from './variant.ts'
-import { type Conv3x3, forward3x3 } from './window3x3.ts'
+import { type Conv3x3, forward3x3, inputGrad3x3 } from './window3x3.ts'
 
 /**
  * A tile is 4×4 pixels, for F(2×2) four tiles of 2×2 that share what is loaded: places of a transformed one, and the
- * columns that a tile has in the products.
+ * columns that a tile has in the products. `whole`: the place that holds the sum of a tile of dy, where 1 is a point.
  */
-const F4 = { name: 'winograd', places: 36, columns: 1, SMALL: 0 }
-const F2 = { name: 'winograd2x2', places: 16, columns: 4, SMALL: 1 }
-type Form = typeof F4
+export const F4 = { name: 'winograd', places: 36, columns: 1, SMALL: 0, whole: undefined }
+export const F2 = { name: 'winograd2x2', places: 16, columns: 4, SMALL: 1, whole: 5 }
+type Form = typeof F4 | typeof F2
+
+/** With lanes B may begin at `sourceOffset` of its array and m at `offset`, and rows of A be summed up at one place. */
+type Products = Pick<
+  Product,
+  'm' | 'n' | 'k' | 'transposeB' | 'summed' | 'addSums' | 'sourceOffset' | 'offset'
+> & {
+  readonly places: number
+}
 
 /** A batch of products, one a place: `a` (m, k) · `b` (k, n), or (n, k) where it is transposed, gives scratch m. */
-function products(
+export function products(
   [a, b]: readonly [ConvBuffer, ConvBuffer],
-  { places, ...size }: { m: number; n: number; k: number; transposeB?: boolean; places: number },
+  { places, ...size }: Products,
   adapter: ConvAdapter,
 ): ConvDispatch {
   const bindings: Record<string, ConvBuffer> = { a, wide_a: a, b, wide_b: b }
   const axes = oneAxis(places, 1, 1)
   if (lanes(adapter)) {
-    const { result, ...launch } = lanesProduct({ ...size, batch: places, axes })
-    return { file: 'matmul_lanes', bindings: { ...bindings, bias: a, [result]: 'scratch:m' }, ...launch }
+    const { entry, result, params, overrides, workgroups } = lanesProduct({ ...size, batch: places, axes })
+    const dispatch = {
+      file: 'matmul_lanes',
+      entry,
+      bindings: { ...bindings, bias: a, [result]: 'scratch:m' as const },
+      ...{ params, overrides, workgroups },
+    }
+    return size.summed === undefined ? dispatch : withSums(dispatch, 1)
   }
   const { m, n, k, transposeB } = size
   return {
@@ -51,13 +68,13 @@ function products(
   }
 }
 
-const flag = (on: boolean | undefined) => (on ? 1 : 0)
+export const flag = (on: boolean | undefined) => (on ? 1 : 0)
 
 type Numbers = Record<string, number>
 
 /** So many invocations, and behind them in workgroups of their own those that transform weights. */
-function transform(
-  what: 'factors' | 'output' | 'both' | 'window',
+export function transform(
+  what: 'factors' | 'output' | 'both' | 'window' | 'backward' | 'gradients',
   count: number,
   bindings: Record<string, ConvBuffer>,
   params: Numbers,
@@ -71,7 +88,7 @@ function transform(
     file: 'conv2d_winograd',
     entry: `conv2d_winograd_transform_${what}`,
     bindings,
-    params: { ...params, weights: before },
+    params: { behind: 0, ...params, weights: before },
     overrides: { ...overrides, WG },
     workgroups: spread(before + Math.ceil(weights / WG)),
   }
@@ -79,7 +96,7 @@ function transform(
 
 type Sizes = Record<'n' | 'cin' | 'cout' | 'outH' | 'outW', number>
 
-function tilesOf({ n, outH, outW }: Sizes) {
+export function tilesOf({ n, outH, outW }: Sizes) {
   const [tilesH, tilesW] = [Math.ceil(outH / 4), Math.ceil(outW / 4)]
   return { tilesH, tilesW, tiles: n * tilesH * tilesW }
 }
@@ -93,27 +110,15 @@ const fits = (c: Sizes, adapter: ConvAdapter, form: Form) =>
   Math.min(c.cin, c.cout) >= 16 && (!adapter.cpu || lanes(adapter)) && largest(c, form) <= 2 ** 25
 
 /**
- * Where it was measured to be faster than the direct kernels, on lavapipe, and takes at most 64 MB an array. With
- * few tiles the transform of the weights outweighs what they are used for.
+ * Where F(4×4) was measured to be faster than the direct kernels, on lavapipe, and takes at most 64 MB an array: with
+ * few channels the transforms weigh too much, with few tiles that of the weights.
  */
-const pays = (c: Sizes, adapter: ConvAdapter, channels: number, tiles: number) =>
+const suited = (c: Sizes, adapter: ConvAdapter) =>
   lanes(adapter) &&
-  Math.min(c.cin, c.cout) >= channels &&
-  tilesOf(c).tiles >= tiles &&
+  Math.min(c.cin, c.cout) >= 64 &&
+  tilesOf(c).tiles >= 32 &&
+  c.cin * c.cout * tilesOf(c).tiles >= 2 ** 19 &&
   largest(c, F4) <= 2 ** 24
-
-/** F(2×2) gains with few tiles of many channels: it has fewer weights to transform. */
-const paysSmall = (c: Sizes, adapter: ConvAdapter) =>
-  pays(c, adapter, 128, 16) && Math.max(c.cin, c.cout) >= 256 && tilesOf(c).tiles < 32
-
-function suited(c: Sizes, adapter: ConvAdapter): string | undefined {
-  if (pays(c, adapter, 32, 64) || pays(c, adapter, 64, 32)) return F4.name
-  return paysSmall(c, adapter) ? F2.name : undefined
-}
-
-/** The form that is faster than the direct kernels, if one is. */
-export const suitedWinograd = (c: Conv3x3 | undefined, adapter: ConvAdapter): string | undefined =>
-  c && suited(c.params, adapter)
 
 /** Padding 1 and rows of whole vec4fs. */
 const inVectors = ({ padW, w }: { padW: number; w: number }) => flag(padW === 1 && w % 4 === 0)
@@ -165,6 +170,16 @@ function variant(
   }
 }
 
+/** dw in the transformed places; that of the sums of whole tiles, if there is one, gives the gradient of a bias. */
+export const weightProducts = (
+  { places, columns, whole }: Form,
+  s: Pick<ConvShape, 'cin' | 'cout'> & Sizes,
+  { sums, accumulate }: ConvEpilogue,
+): Products => ({
+  ...{ m: s.cout, n: s.cin, k: columns * tilesOf(s).tiles, transposeB: true, places },
+  ...(sums === 'dy' && whole !== undefined ? { summed: whole, addSums: accumulate } : {}),
+})
+
 function weightGradVariant(
   form: Form,
   s: ConvShape,
@@ -181,7 +196,7 @@ function weightGradVariant(
   const upstream = { dy: 'dy', dy4: 'dy', upstream: 'scratch:d' } as const
   const vectors = { VEC: inVectors(s), DYVEC: flag(s.outW % 4 === 0) }
   const window = { products: 'scratch:m', transformed: 'dw' } as const
-  const last = { SMALL, ACCUMULATE: flag(epilogue.accumulate) }
+  const last = { SMALL, ADD_WEIGHTS: flag(epilogue.accumulate) }
   const k = columns * tiles
   return {
     name,
@@ -195,15 +210,25 @@ function weightGradVariant(
         { SMALL, ...vectors },
         adapter,
       ),
-      products(['scratch:d', 'scratch:v'], { m: cout, n: cin, k, transposeB: true, places }, adapter),
+      products(['scratch:d', 'scratch:v'], weightProducts(form, s, epilogue), adapter),
       transform('window', cout * cin, window, params, last, adapter),
     ],
   }
 }
 
-/** F(4×4) and F(2×2), where they fit. */
-export const winograd = (c: Conv3x3 | undefined, adapter: ConvAdapter, epilogue: ConvEpilogue) =>
-  [F4, F2].map((form) => variant(form, c, adapter, epilogue))
+/** The convolution that gives y, or dx, if it is one of 3×3. */
+const convolution = (part: ConvPart, s: ConvShape) => (part === 'inputGrad' ? inputGrad3x3(s) : forward3x3(s))
 
-export const winogradWeightGrad = (s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) =>
-  [F4, F2].map((form) => weightGradVariant(form, s, adapter, epilogue))
+/** F(4×4) and F(2×2) where they fit, and which is faster than the direct kernels, if one is. */
+export const winogradPlans: LoadedPlans = {
+  variants: (part, s, adapter, epilogue) =>
+    [F4, F2].map((form) =>
+      part === 'weightGrad'
+        ? weightGradVariant(form, s, adapter, epilogue)
+        : variant(form, convolution(part, s), adapter, epilogue),
+    ),
+  best(part, s, adapter) {
+    const c = convolution(part, s)
+    return c && suited(c.params, adapter) ? F4.name : undefined
+  },
+}

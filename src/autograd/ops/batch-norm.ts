@@ -121,6 +121,7 @@ function layout(run: Run, x: Shape, attrs: Attrs, whole: boolean) {
       running: attrs.training && attrs.runningMean && !run.device.recomputation.again ? 1 : 0,
       add_weight: 0,
       add_bias: 0,
+      add_input: 0,
     },
     /** Entry point and bindings of a launch over all elements. */
     every: (entry: string, arrays: Readonly<Record<string, Tensor>>) => ({
@@ -219,7 +220,7 @@ const apply = defineUnaryResult<Attrs>({
     })
     return y
   },
-  backward(run, { inputs, saved: [saved], grads: [dy], needs, sink, attrs }) {
+  backward(run, { inputs, saved: [saved], grads: [dy], needs, sink, partial, attrs }) {
     const [x] = inputs
     const weightAt = attrs.hasWeight ? 1 : -1
     const biasAt = attrs.hasBias ? (attrs.hasWeight ? 2 : 1) : -1
@@ -229,7 +230,10 @@ const apply = defineUnaryResult<Attrs>({
     const intoBias = wantsBias ? sink(biasAt) : undefined
     const dweight = run.empty([x!.shape[1]!])
     const dbias = run.empty([x!.shape[1]!])
-    const dx = needs[0] ? run.empty(x!.shape, x!.dtype) : undefined
+    const left = needs[0] ? partial(0) : undefined
+    // The kernels write a dense array.
+    const known = left?.channels ? undefined : left
+    const dx = needs[0] ? (known ?? run.empty(x!.shape, x!.dtype)) : undefined
     const summed = attrs.training || wantsWeight || wantsBias
     const whole = summed && dx !== undefined && suitsWorkgroup(run, x!.shape)
     const l = layout(run, x!.shape, attrs, whole)
@@ -257,6 +261,7 @@ const apply = defineUnaryResult<Attrs>({
           partials,
           add_weight: intoWeight ? 1 : 0,
           add_bias: intoBias ? 1 : 0,
+          add_input: known ? 1 : 0,
         },
       }
       const bindings = {
@@ -281,7 +286,7 @@ const apply = defineUnaryResult<Attrs>({
       for (const t of [intoWeight ? undefined : dweight, intoBias ? undefined : dbias])
         if (t) run.device.clear(run.op, t.storage)
     }
-    const result: (Tensor | undefined)[] = [dx]
+    const result: (Tensor | undefined)[] = [known ? undefined : dx]
     if (weightAt > 0) result.push(wantsWeight && !intoWeight ? dweight : undefined)
     if (biasAt > 0) result.push(wantsBias && !intoBias ? dbias : undefined)
     return result

@@ -5,6 +5,7 @@ import { checkOptions } from '../options.ts'
 import type { Slot } from '../slots.ts'
 import { formatShape, type Shape, type Tensor } from '../tensor.ts'
 import { type Conv2dOptions, checkBias } from './conv2d.ts'
+import { runWeightGrads } from './conv2d_gradients.ts'
 import { runConv } from './conv2d_run.ts'
 import { checkActivation, reluGrad } from './fused-relu.ts'
 import { fourSizes, imageShape, type Pair, pair } from './window.ts'
@@ -87,8 +88,10 @@ const apply = defineUnaryResult<Attrs>({
     runConv(run, 'inputGrad', shape, { bias: bias !== undefined, relu }, buffers)
     return y
   },
-  backward(run, { inputs, outputs, grads, needs, sink, partial, attrs: { shape, relu } }) {
-    const [x, weight, bias] = inputs
+  backward(run, at) {
+    const { inputs, outputs, grads, needs, partial } = at
+    const { shape, relu } = at.attrs
+    const [x, weight] = inputs
     const dy = relu ? reluGrad(run, outputs[0]!, grads[0]!) : grads[0]!
     let dx: Tensor | undefined
     if (needs[0]) {
@@ -97,27 +100,8 @@ const apply = defineUnaryResult<Attrs>({
       const accumulate = known !== undefined
       runConv(run, 'forward', shape, { accumulate }, { x: dy, weight: weight!, y: known ?? dx! })
     }
-    let dw: Tensor | undefined
-    if (needs[1]) {
-      const into = sink(1)
-      if (!into) dw = run.empty(weight!.shape)
-      runConv(
-        run,
-        'weightGrad',
-        shape,
-        { accumulate: into !== undefined },
-        { x: dy, dy: x!, dw: into ?? dw! },
-      )
-    }
-    let db: Tensor | undefined
-    if (bias && needs[2]) {
-      const into = sink(2)
-      if (!into) db = run.empty(bias.shape)
-      // The bias belongs to our result, which is the convolution's x.
-      const summed = { ...shape, cout: shape.cin, outH: shape.h, outW: shape.w }
-      runConv(run, 'biasGrad', summed, { accumulate: into !== undefined }, { dy, db: into ?? db! })
-    }
-    return [dx, dw, db]
+    // The bias belongs to our result, which is the convolution's x.
+    return [dx, ...runWeightGrads(run, shape, { x: dy, dy: x! }, 'x', at)]
   },
 })
 

@@ -4,6 +4,7 @@ import { defineUnaryResult } from '../op.ts'
 import { checkOptions } from '../options.ts'
 import type { Slot } from '../slots.ts'
 import { formatShape, type Shape, type Tensor } from '../tensor.ts'
+import { runGradients } from './conv2d_gradients.ts'
 import { runConv } from './conv2d_run.ts'
 import { checkActivation, reluGrad } from './fused-relu.ts'
 import { fourSizes, imageShape, type Pair, pair } from './window.ts'
@@ -100,29 +101,10 @@ const apply = defineUnaryResult<Attrs>({
     runConv(run, 'forward', shape, { bias: bias !== undefined, relu }, buffers)
     return y
   },
-  backward(run, { inputs, outputs, grads, needs, sink, partial, attrs: { shape, relu } }) {
-    const [x, weight, bias] = inputs
-    const dy = relu ? reluGrad(run, outputs[0]!, grads[0]!) : grads[0]!
-    let dx: Tensor | undefined
-    if (needs[0]) {
-      const known = partial(0)
-      if (!known) dx = run.empty(x!.shape, x!.dtype)
-      const accumulate = known !== undefined
-      runConv(run, 'inputGrad', shape, { accumulate }, { dy, weight: weight!, dx: known ?? dx! })
-    }
-    let dw: Tensor | undefined
-    if (needs[1]) {
-      const into = sink(1)
-      if (!into) dw = run.empty(weight!.shape)
-      runConv(run, 'weightGrad', shape, { accumulate: into !== undefined }, { x: x!, dy, dw: into ?? dw! })
-    }
-    let db: Tensor | undefined
-    if (bias && needs[2]) {
-      const into = sink(2)
-      if (!into) db = run.empty(bias.shape)
-      runConv(run, 'biasGrad', shape, { accumulate: into !== undefined }, { dy, db: into ?? db! })
-    }
-    return [dx, dw, db]
+  backward(run, at) {
+    const { shape, relu } = at.attrs
+    const dy = relu ? reluGrad(run, at.outputs[0]!, at.grads[0]!) : at.grads[0]!
+    return runGradients(run, shape, dy, at)
   },
 })
 

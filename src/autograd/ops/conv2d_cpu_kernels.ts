@@ -10,7 +10,7 @@ import weightGradTile from '../../../kernels/conv2d_weight_grad_tile.wgsl'
 import product from '../../../kernels/matmul_lanes.wgsl'
 import { inFull } from '../../gpu/kernel.ts'
 import { cpuPlans } from '../conv2d/cpu.ts'
-import { addConvKernels, addCpuPlans } from './conv2d_kernels.ts'
+import { addConvKernels, loadedPlans } from './conv2d_kernels.ts'
 
 const FULL = { a: ['elemA', 'elemA4'], b: ['elemB', 'elemB4'], y: ['elemY', 'elemY4'] } as const
 
@@ -27,7 +27,7 @@ const productForms = Object.fromEntries(
  * `_tile` or `_patches`. `openDevice` asks for them on such an adapter, so that a page on a GPU does not load them.
  */
 export function addCpuConvKernels(): void {
-  addCpuPlans(cpuPlans)
+  loadedPlans.cpuPlans = cpuPlans
   addConvKernels({
     conv2d_3x3_lanes: lanes3x3,
     conv2d_3x3_tile: tile3x3,

@@ -10,7 +10,7 @@ import reduce from '../../../kernels/conv2d_reduce.wgsl'
 import weightGradDirect from '../../../kernels/conv2d_weight_grad_direct.wgsl'
 import weightGradGemm from '../../../kernels/conv2d_weight_grad_gemm.wgsl'
 import { inFull, type Kernel, kernel } from '../../gpu/kernel.ts'
-import type { CpuPlans } from '../conv2d/variant.ts'
+import type { ConvAdapter } from '../conv2d/variant.ts'
 
 /**
  * The kernel files that plans of `planConv2d` name, but for those of conv2d_cpu_kernels.ts and conv2d_tuned_kernels.ts,
@@ -42,11 +42,5 @@ export function addConvKernels(texts: Readonly<Record<string, string>>): void {
 
 addConvKernels(sources)
 
-let plans: CpuPlans | undefined
-
-/** Plans by the kernels for CPU drivers, loaded with them. */
-export const cpuPlans = (): CpuPlans | undefined => plans
-
-export function addCpuPlans(added: CpuPlans): void {
-  plans = added
-}
+/** Plans that were loaded with their kernels. */
+export const loadedPlans: Pick<ConvAdapter, 'cpuPlans' | 'winograd'> = {}

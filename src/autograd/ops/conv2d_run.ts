@@ -16,7 +16,7 @@ import type { Device } from '../device.ts'
 import { copyTensor } from '../move.ts'
 import { Run } from '../op.ts'
 import { type Span, Tensor } from '../tensor.ts'
-import { convKernels, cpuPlans } from './conv2d_kernels.ts'
+import { convKernels, loadedPlans } from './conv2d_kernels.ts'
 
 export type ConvBuffers = Partial<Record<ConvBuffer, Tensor | Storage>>
 
@@ -33,7 +33,7 @@ export function convAdapter({ adapter, native, matrices }: Device, half = false)
     half,
     ...(smallest ? { subgroupSize: smallest } : {}),
     matrices: matrices?.[half ? 'float16' : 'float32'],
-    cpuPlans: cpuPlans(),
+    ...loadedPlans,
   }
 }
 
@@ -93,23 +93,32 @@ function rehearse(device: Device, shape: ConvShape, half: boolean): Rehearsal<Co
   }
 }
 
-/** Plans one part of a convolution and runs the variant that the tuner chose. */
+const inHalf = (buffers: ConvBuffers): boolean =>
+  Object.values(buffers).some((b) => b instanceof Tensor && b.dtype === 'float16')
+
+/** The variant that the tuner chose. */
+function choose({ device, op }: Run, request: ConvRequest): ConvVariant {
+  const { part, shape, half } = request
+  return tunerOf(device).choose<ConvVariant>({
+    key: convKey(part, shape, half),
+    candidates: planOf(device, request),
+    kernelsOf: ({ dispatches }) => dispatches.map((d) => kernelOf(op, d.file)),
+    rehearse: () => rehearse(device, shape, half),
+  })
+}
+
+/** Plans one part of a convolution and runs the variant that the tuner chose, which is returned. */
 export function runConv(
   run: Run,
   part: keyof ConvPlan,
   shape: ConvShape,
   epilogue: ConvEpilogue,
   buffers: ConvBuffers,
-): void {
+): ConvVariant {
   const { device } = run
-  const half = Object.values(buffers).some((b) => b instanceof Tensor && b.dtype === 'float16')
+  const half = inHalf(buffers)
   const request = { part, shape, epilogue, half }
-  const chosen = tunerOf(device).choose<ConvVariant>({
-    key: convKey(part, shape, half),
-    candidates: planOf(device, request),
-    kernelsOf: ({ dispatches }) => dispatches.map((d) => kernelOf(run.op, d.file)),
-    rehearse: () => rehearse(device, shape, half),
-  })
+  const chosen = choose(run, request)
   const flops = part === 'biasGrad' ? shape.n * shape.cout * shape.outH * shape.outW : convFlops(shape)
   const [from, to] = ENDS[part]
   const output = buffers[to]
@@ -124,12 +133,33 @@ export function runConv(
     planOf(device, { ...request, epilogue }).find((v) => v.name === chosen.name)!
   if (written || !(output instanceof Tensor && output.channels)) {
     runConvVariant(run, read || written ? replanned(placed) : chosen, buffers, flops)
-    return
+    return chosen
   }
   const dense = run.empty(output.shape, output.dtype)
   runConvVariant(run, replanned({ ...placed, accumulate: false }), { ...buffers, [to]: dense }, flops)
   if (epilogue.accumulate) addInto(output, dense)
   else copyTensor(run, dense, output)
+  return chosen
+}
+
+/** Runs both gradients in the launches that they share, where the variants that the tuner chose have such a form. */
+export function runTogether(
+  run: Run,
+  shape: ConvShape,
+  { inputGrad, weightGrad }: { inputGrad: ConvEpilogue; weightGrad: ConvEpilogue },
+  buffers: ConvBuffers,
+): ConvVariant | undefined {
+  const { device } = run
+  const { dx } = buffers
+  const half = inHalf(buffers)
+  const nameOf = (part: 'inputGrad' | 'weightGrad', epilogue: ConvEpilogue) =>
+    choose(run, { part, shape, epilogue, half }).name
+  const names = [nameOf('inputGrad', inputGrad), nameOf('weightGrad', weightGrad)] as const
+  const { offset, gap } = dx instanceof Tensor ? dx.span : { offset: 0, gap: 0 }
+  const epilogues = { inputGrad: { ...inputGrad, offset, gap }, weightGrad }
+  const variant = loadedPlans.cpuPlans?.gradients(shape, convAdapter(device, half), names, epilogues)
+  if (variant) runConvVariant(run, variant, buffers, convFlops(shape))
+  return variant
 }
 
 /** What a part reads that may be channels of a larger array, and what it writes. */
@@ -163,7 +193,7 @@ function kernelOf(op: string, file: string): Kernel {
   return known
 }
 
-/** Launches a variant's dispatches; `flops` are credited to its busiest one. */
+/** Launches a variant's dispatches; `flops` are credited to each that multiplies: not what rearranges or adds up. */
 export function runConvVariant(run: Run, variant: ConvVariant, buffers: ConvBuffers, flops: number): void {
   const scratch = new Map<string, Tensor>()
   for (const [name, floats] of Object.entries(variant.scratch)) {
@@ -174,8 +204,7 @@ export function runConvVariant(run: Run, variant: ConvVariant, buffers: ConvBuff
     if (!found) throw new FoveaError(`${run.op}: variant ${variant.name} wants an unknown buffer '${buffer}'`)
     return found
   }
-  const main = mainDispatch(variant)
-  variant.dispatches.forEach(({ file, entry, bindings, params, overrides, workgroups }, i) => {
+  variant.dispatches.forEach(({ file, entry, bindings, params, overrides, workgroups }) => {
     run.launch({
       kernel: kernelOf(run.op, file),
       entry,
@@ -184,7 +213,7 @@ export function runConvVariant(run: Run, variant: ConvVariant, buffers: ConvBuff
       params,
       overrides,
       workgroups,
-      flops: i === main ? flops : 0,
+      flops: /transform|patches|reduce/.test(entry) ? 0 : flops,
     })
   })
 }
@@ -201,10 +230,4 @@ function isInPlace(
   if (buffer === 'y' || buffer === 'dx') return true
   const source = Object.values(bindings).includes('x') ? 'x' : 'dy'
   return buffer === source && 'sourceOffset' in params
-}
-
-/** The dispatch that multiplies: not one of those that rearrange before it or add up behind it. */
-function mainDispatch({ dispatches }: ConvVariant): number {
-  const i = dispatches.findIndex((d) => !/transform|pack|reduce/.test(d.entry))
-  return Math.max(0, i)
 }

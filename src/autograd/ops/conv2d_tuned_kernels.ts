@@ -1,11 +1,14 @@
 import weightGradPlanes from '../../../kernels/conv2d_weight_grad_planes.wgsl'
 import winograd from '../../../kernels/conv2d_winograd.wgsl'
 import product from '../../../kernels/matmul.wgsl'
-import { addConvKernels } from './conv2d_kernels.ts'
+import { winogradPlans } from '../conv2d/winograd.ts'
+import { addConvKernels, loadedPlans } from './conv2d_kernels.ts'
 
 /**
  * The convolution kernels that GPUs take only where a tuner has measured them to be faster. `openDevice` asks for them
  * where it may choose what was measured, and on CPU drivers, for which some of them are defaults.
  */
-export const addTunedConvKernels = (): void =>
+export function addTunedConvKernels(): void {
+  loadedPlans.winograd = winogradPlans
   addConvKernels({ conv2d_weight_grad_planes: weightGradPlanes, conv2d_winograd: winograd, matmul: product })
+}

@@ -16,8 +16,8 @@ export interface HysteresisOptions {
 const apply = defineUnaryResult<Required<HysteresisOptions>>({
   name: 'hysteresisThreshold',
   forward(run, [x], { low, high, connectivity }) {
-    const forest = new Forest(run, x!, { threshold: low, connectivity })
-    forest.markAbove(high)
+    const forest = new Forest(run, x!, { threshold: low, high, connectivity })
+    forest.markStrong()
     return forest.marked()
   },
   nonDifferentiable: 'a pixel is kept or not: the result is a step function of x',

@@ -112,13 +112,17 @@ const apply = defineUnaryResult<Attrs>({
   backward(run, { inputs: [x], grads: [dy], attrs: { n, c, params } }) {
     const { h, w } = params as { h: number; w: number }
     const dx = run.empty(x!.shape, x!.dtype)
+    const { cpu } = run.device.adapter
+    const rows = cpu ? ROWS_ON_CPU : 1
     run.launch({
       kernel: resize,
       entry: 'interpolate_grad',
       bindings: { dy: dy!, dx },
       inPlace: ['dy'],
       params: { ...params, ...places(dy!.span, dx.span) },
-      threads: pixelThreads(run.device.adapter.cpu, h, w, Math.ceil((n * c) / 4)),
+      // Sources lie a/d apart, and those less than 1 away count.
+      overrides: { ROWS: rows, FEW: params.dW! <= 2 * params.aW! ? 1 : 0 },
+      threads: pixelThreads(cpu, Math.ceil(h / rows), w, Math.ceil((n * c) / 4)),
       flops: params.nearest ? 0 : 8 * dy!.size,
     })
     return [dx]

@@ -45,7 +45,7 @@ export function tileGrid(
 }
 
 /** Where tile k of `count` starts. */
-const startOf = (k: number, count: number, step: number, tile: number, length: number): number =>
+export const startOf = (k: number, count: number, step: number, tile: number, length: number): number =>
   k + 1 === count ? length - tile : k * step
 
 /** The tiles of (N, C, H, W), (N·rows·columns, C, h, w): image by image, row by row. Differentiable. */

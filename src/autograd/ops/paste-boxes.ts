@@ -73,21 +73,26 @@ function paste(run: Run, [crops, boxes, index]: readonly Tensor[], a: Attrs, win
   const bins = binsOf(run, boxes!, index, a, options)
   const y = run.empty(pasted(crops!, a))
   const { cpu } = run.device.adapter
-  const rows = cpu && winners ? ROWS_ON_CPU : 1
+  const wide = cpu && winners && a.width % 4 === 0
+  const rows = wide ? ROWS_ON_CPU : 1
   run.launch({
     ...options,
-    overrides: { ...options.overrides, BINNED: bins ? 1 : 0, ...(rows > 1 && { ROWS: rows }) },
-    entry: winners ? (cpu ? 'paste_rows' : 'paste') : 'paste_any',
+    overrides: { ...options.overrides, BINNED: bins ? 1 : 0, ROWS: rows },
+    entry: wide ? 'paste_wide' : winners ? 'paste' : 'paste_any',
     bindings: {
       crops: crops!,
       boxes: boxes!,
       index: index ?? boxes!,
       spans: index ? spansOf(run, index, a.images) : boxes!,
       bins: bins ?? boxes!,
-      y,
-      ...(winners && { winners }),
+      ...(wide ? { y4: y, winners4: winners } : { y, ...(winners && { winners }) }),
     },
-    threads: pixelThreads(cpu, Math.ceil(a.height / rows), a.width, a.images * crops!.shape[1]!),
+    threads: pixelThreads(
+      cpu,
+      Math.ceil(a.height / rows),
+      wide ? a.width / 4 : a.width,
+      a.images * crops!.shape[1]!,
+    ),
   })
   return y
 }

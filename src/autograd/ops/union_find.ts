@@ -13,7 +13,7 @@ import { formatShape, type Shape, type Tensor } from '../tensor.ts'
  * Elements are runs of foreground inside 32-pixel words of a row; a run is a bit pattern, so a word finds the
  * runs that it touches by a few bit operations. Four launches, whatever the image:
  *
- *   threshold  one bit a pixel
+ *   threshold  one bit a pixel (of hysteresis two: foreground and strong)
  *   plant      a run takes over the parent of a run above it in its strip, or is its own
  *   connect    joins the runs that touch and are not joined yet (Rem's algorithm)
  *   flatten    every run's parent becomes its root
@@ -52,9 +52,10 @@ export type Connectivity = 4 | 8
 const MAX_SIDE = 2 ** 24
 /** Rows that one invocation of `plant` and `measure` takes. */
 const STRIP = 8
-/** Values a group of the prefix sum, and the most that one invocation scans by itself. */
+/** Values a group of the prefix sum. */
 const RADIX = 64
-const MAX_ALONE = 128
+/** The most values that one invocation scans by itself; on the processor two more launches cost more than 2048. */
+const maxAlone = ({ adapter }: Device): number => (adapter.cpu ? 2048 : 128)
 
 const kernels = kernel('components', source)
 const scans = kernel('scan', scanSource)
@@ -125,6 +126,8 @@ export class Forest {
   readonly #bands: readonly Band[]
   /** One bit a pixel, in words of 32 pixels of a row. */
   readonly #bits: Tensor
+  /** The same of strong pixels. */
+  readonly #strong: Tensor | undefined
   readonly #parents: Tensor
   /** Roots in each word; after `number` the roots before it. */
   readonly #found: Tensor
@@ -135,7 +138,13 @@ export class Forest {
   constructor(
     private readonly run: Run,
     private readonly x: Tensor,
-    options: { readonly threshold: number; readonly connectivity: Connectivity; readonly slots?: number },
+    options: {
+      readonly threshold: number
+      /** For `markStrong`: pixels above it are strong. */
+      readonly high?: number
+      readonly connectivity: Connectivity
+      readonly slots?: number
+    },
   ) {
     const [images, height, width] = checkPlane(run.op, 'mask', x)
     const rowWords = Math.ceil(width / 32)
@@ -155,12 +164,16 @@ export class Forest {
       diagonal: options.connectivity === 8 ? 1 : 0,
       slots: options.slots ?? 0,
       threshold: options.threshold,
+      high: options.high ?? options.threshold,
     }
     this.#bands = bands(images * height, width, bindable(run.device))
     this.#parents = run.empty([images, height, rowNodes], 'uint32')
     this.#found = run.empty([images, height * rowWords], 'uint32')
     this.#rootStarts = run.empty([images, height, rowWords], 'uint32')
-    this.#bits = this.#pack(options.threshold)
+    const packed = [images, height, rowWords] as const
+    this.#bits = run.empty(packed, 'uint32')
+    this.#strong = options.high === undefined ? undefined : run.empty(packed, 'uint32')
+    this.#pack()
     const forest = { bits: this.#bits, parents: this.#parents }
     this.#launch('plant', forest, this.#pieces)
     this.#launch('connect', forest)
@@ -178,13 +191,7 @@ export class Forest {
   }
 
   /** One launch a band of a full-size tensor, `whole`, bound under `name`: one invocation a word. */
-  #launchBands(
-    entry: string,
-    name: string,
-    whole: Tensor,
-    bindings: Readonly<Record<string, Tensor>>,
-    threshold = this.#params.threshold!,
-  ): void {
+  #launchBands(entry: string, name: string, whole: Tensor, bindings: Readonly<Record<string, Tensor>>): void {
     const perRow = this.#params.row_words!
     for (const { firstRow, endRow, skipped, count } of this.#bands) {
       const [first, end] = [firstRow * perRow, endRow * perRow]
@@ -193,7 +200,7 @@ export class Forest {
         kernel: kernels,
         entry,
         bindings: { ...bindings, [name]: part },
-        params: { ...this.#params, first, end, skipped, threshold },
+        params: { ...this.#params, first, end, skipped },
         threads: end - first,
       })
       part.release('its launch was recorded')
@@ -205,13 +212,12 @@ export class Forest {
     return this.#params.width! % 4 === 0
   }
 
-  /** One bit a pixel: x > threshold. */
-  #pack(threshold: number): Tensor {
-    const { images, height, row_words } = this.#params as Record<string, number>
-    const packing = this.run.empty([images!, height!, row_words!], 'uint32')
-    if (this.#wide) this.#launchBands('threshold_wide', 'wide_x', this.x, { packing }, threshold)
-    else this.#launchBands('threshold', 'x', this.x, { packing }, threshold)
-    return packing
+  /** One bit a pixel: x > threshold, and x > high where that is asked for. */
+  #pack(): void {
+    const entry = this.#strong ? 'thresholds' : 'threshold'
+    const packing = { packing: this.#bits, ...(this.#strong && { strong_packing: this.#strong }) }
+    if (this.#wide) this.#launchBands(`${entry}_wide`, 'wide_x', this.x, packing)
+    else this.#launchBands(entry, 'x', this.x, packing)
   }
 
   /** Numbers the components of each image in raster order of their first pixels; returns how many there are. */
@@ -247,9 +253,8 @@ export class Forest {
   }
 
   /** Marks the components that hold a value above `high`. */
-  markAbove(high: number): void {
-    const strong = this.#pack(high)
-    this.#launch('mark_strong', { strong, bits: this.#bits, parents: this.#parents })
+  markStrong(): void {
+    this.#launch('mark_strong', { strong: this.#strong!, bits: this.#bits, parents: this.#parents })
   }
 
   /** Marks the component under each image's point. */
@@ -285,7 +290,7 @@ export class Forest {
  */
 export function exclusiveScan(run: Run, values: Tensor, totals: Tensor): void {
   const [segments, fine] = values.shape as [number, number]
-  if (fine <= MAX_ALONE) {
+  if (fine <= maxAlone(run.device)) {
     run.launch({
       kernel: scans,
       entry: 'scan_segments',

@@ -20,12 +20,16 @@ import { imageShape, pixelThreads } from './window.ts'
 const warping = kernel('warp', source)
 
 /**
- * Pixels below each other that an invocation takes on CPU drivers: each invocation costs as much there as several
- * loads, and what a column shares is found once.
+ * Pixels of a line that an invocation takes on CPU drivers: each invocation costs as much there as several
+ * loads, and what a line shares is found once.
  */
-const ROWS_ON_CPU = 16
+const RUN_ON_CPU = 16
+/** Invocations of a workgroup there, side by side. */
+const WIDTH_ON_CPU = 64
 
-const columnsOf = (cpu: boolean): Record<string, number> => (cpu ? { ROWS: ROWS_ON_CPU, WX: 64, WY: 1 } : {})
+/** Overrides of an entry point whose invocations take runs of `lines` lines. */
+const runsOf = (cpu: boolean, lines: number): Record<string, number> =>
+  cpu ? { ROWS: RUN_ON_CPU, WX: WIDTH_ON_CPU, WY: 1, EVEN: lines % WIDTH_ON_CPU === 0 ? 1 : 0 } : {}
 
 /** Codes of kernels/parts/warp_maps.wgsl. */
 const MAPS = {
@@ -80,6 +84,9 @@ function channelGroups(x: Tensor, a: WarpAttrs): number {
   return Math.min(x.shape[1]!, most)
 }
 
+/** Channels of an invocation up to which the kernel is compiled for their number. */
+const UNROLLED = 4
+
 /** Launch options that the entry points share. */
 function options(x: Tensor, index: Tensor | undefined, a: WarpAttrs) {
   const [n, c, h, w] = x.shape as [number, number, number, number]
@@ -114,6 +121,15 @@ function options(x: Tensor, index: Tensor | undefined, a: WarpAttrs) {
       grid_w: a.control?.[1] ?? 1,
     },
   }
+}
+
+/**
+ * Lines of an output and their length. Lines are columns; on CPU drivers those of a polar image are its angles, whose
+ * direction is found once. (On GPUs neighbours store side by side.)
+ */
+function linesOf(cpu: boolean, { map, size: [h, w] }: WarpAttrs) {
+  const across = cpu && map === 'polar'
+  return { overrides: { ACROSS: across ? 1 : 0 }, lines: across ? h : w, length: across ? w : h }
 }
 
 /** One invocation an output pixel and plane. */
@@ -155,9 +171,9 @@ function gatherGradient(
   run.launch({
     ...common,
     entry: 'gather',
-    overrides: { ...common.overrides, ...columnsOf(cpu) },
+    overrides: { ...common.overrides, ...runsOf(cpu, w) },
     bindings: { theta, index: index ?? theta, spans: spansIn(run, index, theta, n, a), dy, y: dx },
-    threads: pixelThreads(cpu, Math.ceil(h / (cpu ? ROWS_ON_CPU : 1)), w, n * c),
+    threads: pixelThreads(cpu, Math.ceil(h / (cpu ? RUN_ON_CPU : 1)), w, n * c),
   })
   return dx
 }
@@ -209,6 +225,7 @@ function scatterGradient(
     run.launch({
       ...common,
       params,
+      overrides: { ...common.overrides, ...linesOf(cpu, a).overrides },
       entry: 'scatter_alone',
       bindings: { ...bindings, spans: spansIn(run, index, theta, n, a), own_sums: sums },
       threads: n * c * copies,
@@ -225,9 +242,10 @@ function scatterGradient(
   run.launch({
     kernel: warping,
     params,
+    overrides: { ALONE: copies > 0 ? 1 : 0 },
     entry: 'finish',
     bindings: { y: dx, found_sums: sums, found_peak: peak },
-    threads: Math.ceil(dx.size / (cpu ? ROWS_ON_CPU : 1)),
+    threads: Math.ceil(dx.size / (cpu ? RUN_ON_CPU : 1)),
   })
   return dx
 }
@@ -273,13 +291,31 @@ function sample(run: Run, x: Tensor, theta: Tensor, index: Tensor | undefined, a
   const y = run.empty([a.outputs, x.shape[1]!, ...a.size])
   const common = options(x, index, a)
   const { cpu } = run.device.adapter
-  const rows = cpu ? ROWS_ON_CPU : 1
+  const [h, w] = a.size
+  if (cpu && a.map === 'crop' && w % 4 === 0) {
+    run.launch({
+      ...common,
+      entry: 'crop',
+      bindings: { x, theta, index: index ?? theta, y4: y },
+      overrides: { ...common.overrides, ...runsOf(cpu, w / 4) },
+      threads: pixelThreads(cpu, Math.ceil(h / RUN_ON_CPU), w / 4, a.outputs * x.shape[1]!),
+    })
+    return y
+  }
+  const { lines, length, overrides } = linesOf(cpu, a)
+  const { groups } = common.params
+  const each = x.shape[1]! / groups
   run.launch({
     ...common,
     entry: 'warp',
     bindings: { x, theta, index: index ?? theta, y },
-    overrides: { ...common.overrides, ...columnsOf(cpu) },
-    threads: pixelThreads(cpu, Math.ceil(a.size[0] / rows), a.size[1], a.outputs * common.params.groups),
+    overrides: {
+      ...common.overrides,
+      ...overrides,
+      ...runsOf(cpu, lines),
+      CHANNELS: each <= UNROLLED && x.shape[1]! % groups === 0 ? each : 0,
+    },
+    threads: pixelThreads(cpu, Math.ceil(length / (cpu ? RUN_ON_CPU : 1)), lines, a.outputs * groups),
   })
   return y
 }

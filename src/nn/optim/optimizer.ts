@@ -117,12 +117,13 @@ export abstract class Optimizer {
       if (m) bindings.m = m
       if (v) bindings.v = v
       if (scaler) bindings.progress = this.#progress
+      const count = Math.ceil(group.length / 4)
       this.device.launch(`${this.name} step`, {
         kernel: kernels,
         entry: scaler ? `${this.entry}_scaled` : this.entry,
         bindings,
-        params: () => ({ ...UNUSED, count: group.length, lr: this.lr, ...this.uniforms() }),
-        threads: group.length,
+        params: () => ({ ...UNUSED, count, lr: this.lr, ...this.uniforms() }),
+        threads: count,
       })
     }
   }

@@ -1,7 +1,8 @@
+import { type Grid, gridDifferences } from '../../data/volume.ts'
 import type { DataError } from '../../gpu/errors.ts'
 import { readImageSize } from '../image.ts'
 import { type Entry, findEntries } from '../layouts.ts'
-import { readVolumeSize } from '../volume/header.ts'
+import { readVolumeGrid } from '../volume/header.ts'
 import { recognise } from './index.ts'
 import type { Scan } from './known.ts'
 
@@ -43,6 +44,10 @@ export async function checkFolder(folder: string): Promise<FolderCheck> {
   })
 }
 
+/** Width and height of a scan's slices, as stored. */
+const slicesOf = ({ stored, shape }: Grid): string =>
+  (stored?.shape ?? [shape[2], shape[1]]).slice(0, 2).join('×')
+
 async function describe(
   layout: string,
   title: string,
@@ -72,12 +77,12 @@ async function describe(
   }
   for (const { image, mask } of more.scans ?? []) {
     try {
-      const [size, other] = [await readVolumeSize(image), await readVolumeSize(mask)]
-      const [width, height] = size
-      const text = `${width}×${height ?? 1}`
+      const [grid, other] = [await readVolumeGrid(image), await readVolumeGrid(mask)]
+      const text = slicesOf(grid)
       sizes.set(text, (sizes.get(text) ?? 0) + 1)
-      if (other.join() !== size.join())
-        problems.push(`${mask} has ${other.join('×')} voxels, its image ${size.join('×')}`)
+      const differences = gridDifferences(grid, other)
+      if (differences.length > 0)
+        problems.push(`${mask} lies on another grid than its image ${image}: ${differences.join('; ')}`)
     } catch (error) {
       problems.push((error as DataError).message)
     }

@@ -19,12 +19,14 @@ export interface ScanSlices {
   readonly width: number
   /** Size of the scan's own slices, px. */
   readonly originalSize: readonly [number, number]
+  /** Distance between the pixel centres of these slices, mm. */
+  readonly spacing: readonly [y: number, x: number]
   /** HU (height, width), and 0 or 1, of the k-th of them. */
   slice(k: number): Promise<{ image: Float32Array; mask: Float32Array }>
 }
 
 /** Raise it when the content of the files changes. */
-const VERSION = 1
+const VERSION = 2
 
 /**
  * Cuts a scan into the slices that hold the object, at the size that is wanted, once: they are kept in fovea's cache
@@ -58,6 +60,8 @@ export async function cutScan(scan: Scan, size: readonly [number, number] | unde
   }
   const shape = [indices.length, height, width]
   const float32 = 'float32' as const
+  const [, dy, dx] = image.spacing
+  const [spacingY, spacingX] = [(dy * h) / height, (dx * w) / width].map(String) as [string, string]
   await writeFileAtomic(
     path,
     formatSafetensors(
@@ -66,7 +70,7 @@ export async function cutScan(scan: Scan, size: readonly [number, number] | unde
         ['mask', { dtype: float32, shape, data: masks }],
         ['index', { dtype: 'int32' as const, shape: [indices.length], data: Int32Array.from(indices) }],
       ]),
-      { depth: String(depth), originalHeight: String(h), originalWidth: String(w) },
+      { depth: String(depth), originalHeight: String(h), originalWidth: String(w), spacingY, spacingX },
     ),
   )
   const made = await load(path)
@@ -97,6 +101,7 @@ async function load(path: string): Promise<ScanSlices | undefined> {
     height,
     width,
     originalSize: [number('originalHeight'), number('originalWidth')],
+    spacing: [number('spacingY'), number('spacingX')],
     async slice(k) {
       const file = await open(path)
       try {

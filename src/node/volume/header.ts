@@ -1,57 +1,42 @@
 import { open } from 'node:fs/promises'
 import { constants, gunzipSync } from 'node:zlib'
+import type { Grid } from '../../data/volume.ts'
 import { DataError } from '../../gpu/errors.ts'
+import { niftiGrid } from './nifti.ts'
+import { isNrrd, nrrdGrid } from './nrrd.ts'
 
 /** Bytes that hold any header. */
 const HEAD = 65536
 
 /**
- * Voxels of a NIfTI or NRRD file along the axes as it stores them, from its header alone.
+ * The grid of a NIfTI or NRRD file from its header alone, parsed by the libraries that read the file.
  *
- * @throws DataError naming the file when it cannot be read or its header gives no sizes
+ * @throws DataError naming the file when it cannot be read, its header tells no volume of three axes, or a file that is not
+ *   packed is shorter than its header says
  */
-export async function readVolumeSize(path: string): Promise<number[]> {
-  const bytes = await headOf(path)
-  const sizes = bytes.toString('latin1', 0, 4) === 'NRRD' ? nrrdSizes(bytes) : niftiSizes(bytes)
-  if (sizes.length === 0 || sizes.some((n) => !(n >= 1)))
-    throw new DataError(`${path}: its header gives no sizes; the file is damaged, copy it again`)
-  return sizes
+export async function readVolumeGrid(path: string): Promise<Grid> {
+  const { head, length, packed } = await headOf(path)
+  return isNrrd(head) ? nrrdGrid(head, path, length) : niftiGrid(head, path, packed ? undefined : length)
 }
 
-async function headOf(path: string): Promise<Buffer> {
+/** The beginning of a file, unpacked. */
+async function headOf(path: string): Promise<{ head: Buffer; length: number; packed: boolean }> {
   try {
     const file = await open(path)
     try {
+      const { size: length } = await file.stat()
       const { buffer, bytesRead } = await file.read(Buffer.alloc(HEAD), 0, HEAD, 0)
       const head = buffer.subarray(0, bytesRead)
+      if (head[0] !== 0x1f || head[1] !== 0x8b) return { head, length, packed: false }
       // What was read of a gzip stream ends anywhere.
-      return head[0] === 0x1f && head[1] === 0x8b
-        ? gunzipSync(head, { finishFlush: constants.Z_SYNC_FLUSH })
-        : head
+      return { head: gunzipSync(head, { finishFlush: constants.Z_SYNC_FLUSH }), length, packed: true }
     } finally {
       await file.close()
     }
   } catch (cause) {
-    throw new DataError(`${path}: cannot be read (${(cause as Error).message})`, { cause })
+    throw new DataError(
+      `${path}: cannot be read (${(cause as Error).message}); copy it again from its source`,
+      { cause },
+    )
   }
-}
-
-function nrrdSizes(bytes: Buffer): number[] {
-  const line = /^sizes: *([\d ]+)\r?$/m.exec(bytes.toString('latin1'))
-  return line ? line[1]!.trim().split(/ +/).map(Number) : []
-}
-
-/** `dim` of NIfTI-1 (int16 from byte 40 on) and NIfTI-2 (int64 from byte 16 on), either byte order. */
-function niftiSizes(bytes: Buffer): number[] {
-  if (bytes.length < 348) return []
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
-  const little = [348, 540].includes(view.getInt32(0, true))
-  const version = view.getInt32(0, little)
-  const dim =
-    version === 348
-      ? (i: number) => view.getInt16(40 + 2 * i, little)
-      : version === 540
-        ? (i: number) => Number(view.getBigInt64(16 + 8 * i, little))
-        : () => 0
-  return Array.from({ length: Math.min(7, Math.max(0, dim(0))) }, (_, i) => dim(i + 1))
 }

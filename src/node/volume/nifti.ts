@@ -1,6 +1,6 @@
 import { promisify } from 'node:util'
 import { gunzip } from 'node:zlib'
-import { type Affine, orientVolume, type Volume } from '../../data/volume.ts'
+import { type Affine, type Grid, orientGrid, orientVolume, type Volume } from '../../data/volume.ts'
 import { DataError } from '../../gpu/errors.ts'
 
 /** What is read of a header; nifti-reader-js parses the bytes. */
@@ -65,22 +65,10 @@ export async function readNifti(bytes: Uint8Array, name: string): Promise<Volume
   const file = await inflate(bytes, name)
   const header = await readHeader(file, name)
   const shape = shapeOf(header, name)
-  const type = TYPES[header.datatypeCode]
-  if (!type) {
-    const what = TYPE_NAMES[header.datatypeCode] ?? `code ${header.datatypeCode}`
-    throw new DataError(
-      `${name}: voxels of NIfTI type ${what} are not read; save it with an integer or float type of up to 64 bits`,
-    )
-  }
-  const offset = header.vox_offset
+  const type = typeOf(header, name)
+  refuseTruncated(header, shape, file.byteLength, name)
   const count = shape[0] * shape[1] * shape[2]
-  if (!(offset >= 0) || offset + count * type.bytes > file.byteLength) {
-    throw new DataError(
-      `${name}: truncated: ${shape.join('×')} voxels of ${type.bytes} bytes from byte ${offset} on need ` +
-        `${offset + count * type.bytes} bytes, the file has ${file.byteLength}; copy it again from its source`,
-    )
-  }
-  const view = new DataView(file, offset)
+  const view = new DataView(file, header.vox_offset)
   // A slope of 0 means: no scaling. So say the standard, and files with NaN there.
   const scaled = Number.isFinite(header.scl_slope) && header.scl_slope !== 0
   const slope = scaled ? header.scl_slope : 1
@@ -89,6 +77,41 @@ export async function readNifti(bytes: Uint8Array, name: string): Promise<Volume
   for (let i = 0; i < count; i++)
     values[i] = type.read(view, i * type.bytes, header.littleEndian) * slope + inter
   return orientVolume(values, shape, affineOf(header, sformRows(file, header.littleEndian)), name)
+}
+
+function typeOf({ datatypeCode }: Header, name: string): (typeof TYPES)[number] {
+  const type = TYPES[datatypeCode]
+  if (type) return type
+  throw new DataError(
+    `${name}: voxels of NIfTI type ${TYPE_NAMES[datatypeCode] ?? `code ${datatypeCode}`} are not read; ` +
+      'save it with an integer or float type of up to 64 bits',
+  )
+}
+
+function refuseTruncated(header: Header, shape: readonly number[], length: number, name: string): void {
+  const { vox_offset: offset } = header
+  const { bytes } = typeOf(header, name)
+  const wanted = offset + shape.reduce((n, size) => n * size, bytes)
+  if (offset >= 0 && wanted <= length) return
+  throw new DataError(
+    `${name}: truncated: ${shape.join('×')} voxels of ${bytes} bytes from byte ${offset} on need ` +
+      `${wanted} bytes, the file has ${length}; copy it again from its source`,
+  )
+}
+
+/**
+ * The grid of a NIfTI file from its beginning.
+ *
+ * @param head unpacked, the header at least
+ * @param length bytes of the whole file, where it is not packed
+ * @throws DataError as `readNifti`
+ */
+export async function niftiGrid(head: Uint8Array, name: string, length?: number): Promise<Grid> {
+  const file = ownBuffer(head)
+  const header = await readHeader(file, name)
+  const shape = shapeOf(header, name)
+  if (length !== undefined) refuseTruncated(header, shape, length, name)
+  return orientGrid(shape, affineOf(header, sformRows(file, header.littleEndian)), name)
 }
 
 function shapeOf({ dims }: Header, name: string): [number, number, number] {
@@ -148,7 +171,10 @@ async function readHeader(file: ArrayBuffer, name: string): Promise<Header> {
     throw new DataError(`${name}: ${why}`)
   }
   try {
-    return nifti.readHeader(file) as unknown as Header
+    // The header alone: of the extensions behind it nothing is used, and a damaged one would end the reading.
+    const view = new DataView(file)
+    const second = [view.getInt32(0, true), view.getInt32(0)].includes(540)
+    return nifti.readHeader(file.slice(0, second ? 544 : 352)) as unknown as Header
   } catch (cause) {
     throw new DataError(
       `${name}: its NIfTI header cannot be read (${(cause as Error).message}); the file is damaged`,
@@ -159,11 +185,13 @@ async function readHeader(file: ArrayBuffer, name: string): Promise<Header> {
   }
 }
 
+const ownBuffer = (b: Uint8Array): ArrayBuffer =>
+  b.buffer.slice(b.byteOffset, b.byteOffset + b.byteLength) as ArrayBuffer
+
 async function inflate(bytes: Uint8Array, name: string): Promise<ArrayBuffer> {
-  const own = (b: Uint8Array) => b.buffer.slice(b.byteOffset, b.byteOffset + b.byteLength) as ArrayBuffer
-  if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return own(bytes)
+  if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return ownBuffer(bytes)
   try {
-    return own(await promisify(gunzip)(bytes))
+    return ownBuffer(await promisify(gunzip)(bytes))
   } catch (cause) {
     throw new DataError(
       `${name}: the gzip stream cannot be unpacked (${(cause as Error).message}); copy the file again from its source`,

@@ -17,17 +17,18 @@ export const scoreCartesian = async (
   device: Device,
   nets: Networks,
   samples: readonly Sample[],
-  { precision }: Settings,
+  { precision, slidingWindow }: Settings,
 ): Promise<Scored> => ({
   key: 'cartesian',
   label: 'Cartesian (baseline)',
-  images: await evaluateCartesian(device, nets.cartesian!, samples, { precision }),
+  images: await evaluateCartesian(device, nets.cartesian!, samples, { precision, slidingWindow }),
 })
 
 /** One network on images as they are. */
 export const cartesian: Method = {
   title: 'the baseline alone: a network on images as they are',
   arms: ['cartesian'],
+  tiled: true,
   networks: (settings) => [cartesianNetwork(settings)],
   score: async (...args) => [await scoreCartesian(...args)],
 }

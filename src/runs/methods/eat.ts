@@ -1,7 +1,7 @@
 import type { Sample } from '../../data/dataset.ts'
 import { DataError } from '../../gpu/errors.ts'
 import type { Evaluated } from '../../pipelines/evaluate.ts'
-import { scoreMask } from '../../pipelines/scores.ts'
+import { scoreWhole } from '../../pipelines/score-masks.ts'
 import { kindOf } from '../network-kinds.ts'
 import { cartesianNetwork, scoreCartesian } from './cartesian.ts'
 import type { Method, Scored } from './method.ts'
@@ -16,8 +16,10 @@ async function fatInside(
   const prediction = inside.prediction.map((v, i) => v * inRange[i]!)
   const truth = mask.map((v, i) => v * inRange[i]!)
   const count = (values: Float32Array) => values.reduce((n, v) => n + (v > 0.5 ? 1 : 0), 0)
+  const { height, width, spacing } = inside
+  const scores = scoreWhole(prediction, truth, [height, width], spacing ? { spacing } : {})
   return {
-    evaluated: { ...inside, prediction, truth, scores: scoreMask(prediction, truth) },
+    evaluated: { ...inside, prediction, truth, scores },
     measured: count(prediction),
     truth: count(truth),
   }
@@ -28,6 +30,7 @@ export const eat: Method = {
   title: 'trains a network for the pericardium; epicardial fat is what inside it is in −200…−30 HU',
   arms: ['pericardium', 'eat'],
   range: 'fat',
+  tiled: true,
   networks: (settings) => [
     {
       ...cartesianNetwork(settings),

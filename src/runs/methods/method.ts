@@ -79,6 +79,8 @@ export interface Method {
   readonly arms: readonly string[]
   /** It sees images in the size of their files; others see them resized to the network's input. */
   readonly fullSize?: boolean
+  /** Its networks see images as they are, so that these can go through in tiles; others transform a whole image. */
+  readonly tiled?: true
   /** Origins that masks for a user are made with, where the method asks the settings; left out: ['cartesian']. */
   readonly userOrigins?: readonly OriginName[]
   /** Side of the images that it sees, px, where that is not the side of the networks' input. */
@@ -98,5 +100,7 @@ export interface Method {
 
 /** Side of the images that a method sees, px; undefined where each keeps its own size. */
 export function imageSizeOf(method: Method, settings: Settings): number | undefined {
-  return method.fullSize ? undefined : (method.imageSize?.(settings) ?? settings.size)
+  return method.fullSize || settings.slidingWindow
+    ? undefined
+    : (method.imageSize?.(settings) ?? settings.size)
 }
