@@ -196,7 +196,10 @@ async function checkSizes(entries: readonly Entry[]) {
   const sizes: Awaited<ReturnType<typeof readImageSize>>[] = []
   for (const entry of entries) {
     const truth = truthOf(entry)
-    const [size, other] = await Promise.all([readImageSize(entry.image!), readImageSize(truth)])
+    const both = [readImageSize(entry.image!), readImageSize(truth)] as const
+    // Where both are damaged, the image is told, whichever was read sooner.
+    await Promise.allSettled(both)
+    const [size, other] = [await both[0], await both[1]]
     refuseOtherSize(entry, size, other)
     sizes.push(size)
   }
