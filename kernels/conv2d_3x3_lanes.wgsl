@@ -33,27 +33,10 @@ override PAIR: bool = false;
 override TURN: bool = false;
 override SIDE: i32 = 0;
 
-// include: parts/winograd_points.wgsl
+// include: parts/winograd_rows.wgsl
 
 // The nine weights of a channel, a row each.
 struct Taps { a: vec3f, b: vec3f, c: vec3f }
-
-// Six neighbours of a row: one on the left, four, one on the right.
-struct Row { left: f32, middle: vec4f, right: f32 }
-
-// A row transformed, or the sums of one: its polynomial's value at 0, ±NEAR, ±FAR, ∞.
-struct Six { a: f32, b: f32, c: f32, d: f32, e: f32, f: f32 }
-
-fn forth(r: Row) -> Six {
-  let m = r.middle;
-  let even1 = m.w - 2.0 * m.y;
-  let odd1 = NEAR * (m.z - 2.0 * m.x);
-  let even2 = m.w - 0.5 * m.y;
-  let odd2 = FAR * (m.z - 0.5 * m.x);
-  return Six(
-    r.left - 2.5 * m.y + m.w, even1 + odd1, even1 - odd1, even2 + odd2, even2 - odd2,
-    m.x - 2.5 * m.z + r.right);
-}
 
 fn taps(sum: vec4f, w: vec3f, s0: vec4f, s1: vec4f, s2: vec4f) -> vec4f {
   return sum + w.x * s0 + w.y * s1 + w.z * s2;
@@ -101,23 +84,6 @@ fn add_channel(sums: ptr<function, array<vec4f, 24>>, w: Taps, r1: Row, o1: Six,
   if (SIDE > 0) { add_place(sums, 22u, vec3f(a.f, b.f, c.f), t.f, o2.f, channel); }
 }
 
-fn at(index: i32, inside: bool) -> f32 { return select(0.0, f32(x[select(0, index, inside)]), inside); }
-
-// The six values from (row, ix) on, where `start` is the index of that first one; zero outside the image.
-fn load(start: i32, ix: i32, inRow: bool) -> Row {
-  var row: Row;
-  row.left = at(start, inRow && ix >= 0 && ix < params.w);
-  if (VEC) {
-    row.middle = select(vec4f(), vec4f(x4[select(0, (start + 1) / 4, inRow)]), inRow);
-  } else {
-    row.middle = vec4f(
-      at(start + 1, inRow && ix + 1 >= 0 && ix + 1 < params.w), at(start + 2, inRow && ix + 2 < params.w),
-      at(start + 3, inRow && ix + 3 < params.w), at(start + 4, inRow && ix + 4 < params.w));
-  }
-  row.right = at(start + 5, inRow && ix + 5 < params.w);
-  return row;
-}
-
 struct Two { a: Row, b: Row }
 
 // The rows of both half tiles; side by side they share the columns between them.
@@ -126,20 +92,8 @@ fn load_two(start: i32, next: i32, ix: i32, inRow: bool, inNext: bool) -> Two {
   if (SIDE == 0) { return Two(load(start, ix, inRow), Row()); }
   let left = at(start, inRow && ix >= 0 && ix < params.w);
   let right = at(start + 9, inRow && ix + 9 < params.w);
-  var m1: vec4f;
-  var m2: vec4f;
-  if (VEC) {
-    m1 = select(vec4f(), vec4f(x4[select(0, (start + 1) / 4, inRow)]), inRow);
-    let inside = inRow & (ix + 5 < params.w);
-    m2 = select(vec4f(), vec4f(x4[select(0, (start + 5) / 4, inside)]), inside);
-  } else {
-    m1 = vec4f(
-      at(start + 1, inRow && ix + 1 >= 0 && ix + 1 < params.w), at(start + 2, inRow && ix + 2 < params.w),
-      at(start + 3, inRow && ix + 3 < params.w), at(start + 4, inRow && ix + 4 < params.w));
-    m2 = vec4f(
-      at(start + 5, inRow && ix + 5 < params.w), at(start + 6, inRow && ix + 6 < params.w),
-      at(start + 7, inRow && ix + 7 < params.w), at(start + 8, inRow && ix + 8 < params.w));
-  }
+  let m1 = middle(start + 1, ix + 1, inRow);
+  let m2 = middle(start + 5, ix + 5, inRow & (ix + 5 < params.w));
   return Two(Row(left, m1, m2.x), Row(m1.w, m2, right));
 }
 

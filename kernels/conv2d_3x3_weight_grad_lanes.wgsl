@@ -36,26 +36,7 @@ override SUMS: bool = false;
 // Of what a lane loaded, of the first four output channels and of the next four.
 var<private> loaded: array<vec4f, 2>;
 
-// include: parts/winograd_points.wgsl
-
-struct Row { left: f32, middle: vec4f, right: f32 }
-
-fn at(index: i32, inside: bool) -> f32 { return select(0.0, f32(x[select(0, index, inside)]), inside); }
-
-// The six values from (row, ix) on, where `start` is the index of that first one; zero outside the image.
-fn load(start: i32, ix: i32, inRow: bool) -> Row {
-  var row: Row;
-  row.left = at(start, inRow && ix >= 0 && ix < params.w);
-  if (VEC) {
-    row.middle = select(vec4f(), vec4f(x4[select(0, (start + 1) / 4, inRow)]), inRow);
-  } else {
-    row.middle = vec4f(
-      at(start + 1, inRow && ix + 1 >= 0 && ix + 1 < params.w), at(start + 2, inRow && ix + 2 < params.w),
-      at(start + 3, inRow && ix + 3 < params.w), at(start + 4, inRow && ix + 4 < params.w));
-  }
-  row.right = at(start + 5, inRow && ix + 5 < params.w);
-  return row;
-}
+// include: parts/winograd_rows.wgsl
 
 fn dy_at(index: i32, inside: bool) -> f32 { return select(0.0, f32(dy[select(0, index, inside)]), inside); }
 
@@ -64,20 +45,6 @@ fn load_dy(start: i32, ox: i32, inside: bool) -> vec4f {
   return vec4f(
     dy_at(start, inside), dy_at(start + 1, inside && ox + 1 < params.outW),
     dy_at(start + 2, inside && ox + 2 < params.outW), dy_at(start + 3, inside && ox + 3 < params.outW));
-}
-
-// A row transformed, or the sums of one: its polynomial's value at 0, ±NEAR, ±FAR, ∞.
-struct Six { a: f32, b: f32, c: f32, d: f32, e: f32, f: f32 }
-
-fn forth(r: Row) -> Six {
-  let m = r.middle;
-  let even1 = m.w - 2.0 * m.y;
-  let odd1 = NEAR * (m.z - 2.0 * m.x);
-  let even2 = m.w - 0.5 * m.y;
-  let odd2 = FAR * (m.z - 0.5 * m.x);
-  return Six(
-    r.left - 2.5 * m.y + m.w, even1 + odd1, even1 - odd1, even2 + odd2, even2 - odd2,
-    m.x - 2.5 * m.z + r.right);
 }
 
 // The transform of a run of dy but for the factors −2/3 and 1/6, which the sums take at the end.

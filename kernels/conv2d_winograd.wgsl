@@ -1,5 +1,5 @@
 // Transforms of Winograd's convolution 3×3, stride 1, F(4×4) (Lavin and Gray 2016, arXiv:1509.09308), at the points
-// 0, ±1/√2, ±√2, ∞ rather than 0, ±1, ±2, ∞: as many operations, and less than half the rounding error.
+// 0, ±1/√2, ±√2, ∞ rather than 0, ±1, ±2, ∞: as many operations, and smaller rounding errors.
 //   y = Aᵀ [ Σ_i (G w Gᵀ) ⊙ (Bᵀ x B) ] A      for each tile of 4×4 pixels of y, 6×6 of x
 // The sum over channels is a matrix product for each of the 36 places of a transformed tile, a quarter of the
 // multiplications of the direct sum:  M[f] (cout, tiles) = U[f] (cout, cin) · V[f] (cin, tiles).

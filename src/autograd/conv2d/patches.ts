@@ -5,7 +5,7 @@
  *   y[n] = weight · patch[n]      dx[n] = Σ over taps of weightᵀ · dy[n]      dw = Σ_n dy[n] · patch[n]ᵀ
  */
 import { isPointwise } from './correlation.ts'
-import { columns, isProduct, productVariant, runs } from './pointwise.ts'
+import { columns, isProduct, overImages, productVariant } from './pointwise.ts'
 import { oneAxis } from './product.ts'
 import {
   biasBinding,
@@ -124,12 +124,7 @@ export function patchesWeightGrad(s: ConvShape, adapter: ConvAdapter, epilogue: 
   const [pixels, n] = [s.outH * s.outW, depth(s)]
   const operands = { a: 'dy', b: 'scratch:patches', y: 'dw' } as const
   const size = { m: s.cout, n, k: pixels, batch: 1, axes: oneAxis(1, 0, 0), transposeB: true, line: line(s) }
-  const sum = {
-    images: s.n,
-    stepA: s.cout * pixels,
-    stepB: n * line(s),
-    splits: runs(s.cout, n, s.n * pixels),
-  }
+  const sum = overImages(s, n, line(s))
   const summed = epilogue.sums === 'dy' ? 0 : undefined
   return variant(
     productVariant(operands, { ...size, ...sum, summed }, adapter, ofPatches(epilogue)),

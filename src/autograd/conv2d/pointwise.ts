@@ -25,8 +25,15 @@ const fits = (s: ConvShape, adapter: ConvAdapter): boolean =>
   lanes(adapter) && isPointwise(s) && s.groups === 1 && Math.min(s.cin, s.cout) >= 12
 
 /** Runs of a weight gradient's sum over k, so that there are some tiles a core. */
-export const runs = (m: number, n: number, k: number): number =>
+const runs = (m: number, n: number, k: number): number =>
   Math.min(mostRuns(32 * Math.min(m, 32) * k), Math.ceil(48 / (Math.ceil(m / 32) * Math.ceil(n / 32))))
+
+/** The sum over images of a weight's gradient: dy by n rows of B, `line` elements apart. */
+export function overImages(s: ConvShape, n: number, line: number) {
+  const pixels = s.outH * s.outW
+  const splits = runs(s.cout, n, s.n * pixels)
+  return { images: s.n, stepA: s.cout * pixels, stepB: n * line, splits }
+}
 
 interface Operands {
   readonly a: ConvBuffer
@@ -111,13 +118,12 @@ export function productWeightGrad(s: ConvShape, adapter: ConvAdapter, epilogue: 
   if (!isProduct(s, adapter)) return undefined
   const [pixels, n] = [s.outH * s.outW, windows ? 4 * s.cin : s.cin]
   const size = { m: s.cout, n, k: pixels, batch: 1, axes: oneAxis(1, 0, 0), transposeB: true }
-  const sum = {
-    images: s.n,
-    stepA: s.cout * pixels,
-    stepB: n * pixels,
-    splits: runs(s.cout, n, s.n * pixels),
-  }
   const summed = epilogue.sums === (windows ? 'x' : 'dy') ? 0 : undefined
-  const product = { ...size, ...sum, summed, ...(windows ? { windowsWidth: s.outW } : {}) }
+  const product = {
+    ...size,
+    ...overImages(s, n, pixels),
+    summed,
+    ...(windows ? { windowsWidth: s.outW } : {}),
+  }
   return productVariant({ a: 'dy', b: 'x', y: 'dw' }, product, adapter, epilogue)
 }

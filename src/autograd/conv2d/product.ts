@@ -1,3 +1,5 @@
+import { flag } from './variant.ts'
+
 /** One launch of kernels/matmul_lanes.wgsl: y = A B for a batch of matrices, or their sum over `images`. */
 export interface Product {
   readonly m: number
@@ -69,7 +71,6 @@ export function lanesProduct(p: Product): ProductLaunch {
   const splits = Math.ceil(total / perSplit)
   const { offset = 0, gap = 0 } = p
   const wide = p.tiledWidth === undefined && [plane, offset, gap].every((v) => v % 4 === 0)
-  const flag = (on: boolean | undefined) => (on ? 1 : 0)
   return {
     splits,
     entry: wide ? 'matmul_lanes_wide' : 'matmul_lanes',

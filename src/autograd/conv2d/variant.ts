@@ -114,6 +114,9 @@ export interface ConvVariant {
 
 export const WORKGROUP = 64
 
+/** A condition as kernels take it. */
+export const flag = (on: boolean | undefined) => (on ? 1 : 0)
+
 /** Invocations of a workgroup: fewer where that many workgroups would not keep a few cores busy. */
 export const tileWorkgroup = (count: number) => (count >= 2048 ? 64 : count >= 512 ? 16 : 8)
 

@@ -8,11 +8,12 @@ import {
   type ConvEpilogue,
   type ConvShape,
   type ConvVariant,
+  flag,
   lanes,
   placeParams,
 } from './variant.ts'
 import { forward3x3, inputGrad3x3 } from './window3x3.ts'
-import { F2, F4, flag, products, tilesOf, transform, weightProducts } from './winograd.ts'
+import { F2, F4, products, tilesOf, transform, weightProducts } from './winograd.ts'
 
 /** Floats of the largest array that is worth it. */
 const LARGEST = 2 ** 20

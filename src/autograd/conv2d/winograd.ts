@@ -14,6 +14,7 @@ import {
   type ConvPart,
   type ConvShape,
   type ConvVariant,
+  flag,
   type LoadedPlans,
   lanes,
   placeParams,
@@ -67,8 +68,6 @@ export function products(
     workgroups: [Math.ceil(n / 64), Math.ceil(m / 64), places],
   }
 }
-
-export const flag = (on: boolean | undefined) => (on ? 1 : 0)
 
 type Numbers = Record<string, number>
 
