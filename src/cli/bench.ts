@@ -66,7 +66,10 @@ export function benchCommand(program: Command, io: Io): void {
       'methods that take an image apart by its 154 objects, by parts; in place of the rest',
     )
     .option('--data <folder>', '--objects: also those of a real image, the first with 100 or more')
-    .option('--peers', 'run tfjs, jax-js, ONNX Runtime and PyTorch (on the processor) on the same work (npm ci --prefix bench/peers)')
+    .option(
+      '--peers',
+      'run tfjs, jax-js, ONNX Runtime and PyTorch (on the processor) on the same work (npm ci --prefix bench/peers)',
+    )
     .option('--tune', 'measure every variant of every op first and take the fastest')
     .option('--large', 'convolutions large enough for a graphics processor, too')
     .option('--network <names>', `of ${Object.keys(NETWORKS).join(', ')}`, networks, ['unet'])
