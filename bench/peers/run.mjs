@@ -1,18 +1,18 @@
 /**
  * Runs the peers one after another, each in a process of its own, and gathers what they measured.
  *
- *     node bench/peers/run.mjs [--json] [--quick] [--only tfjs,jaxjs,ort] [--adapter FILE]
+ *     node bench/peers/run.mjs [--json] [--quick] [--only tfjs,jaxjs,ort,pytorch] [--adapter FILE]
  *
- * Installs nothing: `npm ci --prefix bench/peers` does.
+ * Installs nothing: `npm ci --prefix bench/peers` does, and PyTorch is whichever a python3 here has.
  */
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { ITEMS } from './workload.mjs'
 
-/** The peers by the name of their file. */
-export const PEERS = ['tfjs', 'jaxjs', 'ort']
+/** The peers by the name of their file. PyTorch runs on the processor, the others on the adapter. */
+export const PEERS = ['tfjs', 'jaxjs', 'ort', 'pytorch']
 export { ITEMS }
 
 export const INSTALL = 'npm ci --prefix bench/peers'
@@ -66,8 +66,11 @@ export async function runPeers({ only = PEERS, adapter, env = {}, quick = false,
 async function runPeer(peer, env, quick) {
   const failed = (error) => ({ peer, results: [], error })
   if (!PEERS.includes(peer)) return failed(`no such peer; there are ${PEERS.join(', ')}`)
-  if (!existsSync(`${HERE}node_modules`)) return failed(`not installed: run ${INSTALL}`)
-  const { stdout, stderr, code, signal, late } = await run(peer, env, quick)
+  const python = peer === 'pytorch' ? pythonWithTorch() : undefined
+  if (peer === 'pytorch' && !python) return failed('no python3 here has torch (Debian: python3-torch)')
+  if (!python && !existsSync(`${HERE}node_modules`)) return failed(`not installed: run ${INSTALL}`)
+  const program = python ? [python, `${HERE}${peer}.py`] : [process.execPath, `${HERE}${peer}.mjs`]
+  const { stdout, stderr, code, signal, late } = await run(program, env, quick)
   const report = lastReport(stdout)
   if (report && code === 0) return report
   const how = late ? `stopped after ${late} s` : signal ? `ended by ${signal}` : `exit code ${code}`
@@ -75,9 +78,15 @@ async function runPeer(peer, env, quick) {
   return report ? { ...report, error } : failed(error)
 }
 
-function run(peer, env, quick) {
+/** The first Python of the path, or the system's own, that imports PyTorch. */
+function pythonWithTorch() {
+  const imports = (python) => spawnSync(python, ['-c', 'import torch'], { stdio: 'ignore' }).status === 0
+  return ['python3', '/usr/bin/python3'].find(imports)
+}
+
+function run([command, ...args], env, quick) {
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, [`${HERE}${peer}.mjs`, ...(quick ? ['--quick'] : [])], {
+    const child = spawn(command, [...args, ...(quick ? ['--quick'] : [])], {
       env,
       stdio: ['ignore', 'pipe', 'pipe'],
     })

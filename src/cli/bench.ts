@@ -66,7 +66,10 @@ export function benchCommand(program: Command, io: Io): void {
       'methods that take an image apart by its 154 objects, by parts; in place of the rest',
     )
     .option('--data <folder>', '--objects: also those of a real image, the first with 100 or more')
-    .option('--peers', 'run tfjs, jax-js and ONNX Runtime on the same work (npm ci --prefix bench/peers)')
+    .option(
+      '--peers',
+      'run tfjs, jax-js, ONNX Runtime and PyTorch (on the processor) on the same work (npm ci --prefix bench/peers)',
+    )
     .option('--tune', 'measure every variant of every op first and take the fastest')
     .option('--large', 'convolutions large enough for a graphics processor, too')
     .option('--network <names>', `of ${Object.keys(NETWORKS).join(', ')}`, networks, ['unet'])
@@ -84,7 +87,7 @@ Times are medians and least values of several runs, in milliseconds. Lists have 
 Examples:
   fovea bench                                  every kernel and the U-Net
   fovea bench --only conv2d --no-networks      convolutions alone
-  fovea bench --no-kernels --peers             the U-Net beside tfjs, jax-js and ONNX Runtime
+  fovea bench --no-kernels --peers             the U-Net beside tfjs, jax-js, ONNX Runtime and PyTorch
   fovea bench --profile --size 64,128,256      by kernel against its floor, and time a pixel
   fovea bench --input --size 256 --features 8  what training waits for images
   fovea bench --objects --features 8 --batch 1 crops and polar images of many objects
