@@ -17,7 +17,9 @@ export interface Verdict {
   /** Names of the folders that were trained on, and scored where that is another one. */
   readonly folders: string
   readonly score: string
+  /** Of the means. */
   readonly difference: number
+  readonly medianDifference: number
   readonly p: number
   readonly images: number
   /** Where it gives both values. */
@@ -51,20 +53,21 @@ export function verdicts(
     const [a, b] = [row.thesis[name]?.value, base.thesis[name]?.value]
     const thesis = a === undefined || b === undefined ? undefined : a - b
     const scored: Verdict = {
-      ...{ ...about, score: SCORE_TITLES[name], difference, p: test.p, images: test.images, polarSpace },
+      ...{ ...about, score: SCORE_TITLES[name], difference, polarSpace },
+      ...{ medianDifference: test.medianDifference, p: test.p, images: test.images },
       ...(thesis === undefined ? {} : { thesis }),
       outcome: outcomeOf({ difference, thesis, p: test.p, sign: test.sign }),
     }
     const origins = originTest(row, base)
     if (!origins) return [scored]
-    const { sign, p } = origins
-    const outcome = outcomeOf({ difference: -origins.difference, thesis: undefined, p, sign: -sign })
-    return [scored, { ...about, ...origins, score: 'px of origin error', polarSpace: false, outcome }]
+    const { sign, ...errors } = origins
+    const outcome = outcomeOf({ difference: -errors.difference, thesis: undefined, p: errors.p, sign: -sign })
+    return [scored, { ...about, ...errors, score: 'px of origin error', polarSpace: false, outcome }]
   })
 }
 
 /** Wilcoxon's test of the errors of two rows' origins, px of the input, paired by image; none of origins from the truth. */
-export function originTest(row: RowResult, base: RowResult) {
+function originTest(row: RowResult, base: RowResult) {
   if ([row, base].some(({ arm }) => arm.endsWith('truth'))) return undefined
   const pairs = pairsOf(row, base, 'originError')
   if (pairs.length === 0) return undefined

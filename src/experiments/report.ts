@@ -6,6 +6,7 @@ import type { Report } from '../report/report.ts'
 import { kindOf } from '../runs/network-kinds.ts'
 import { lines, type Series, scatter, violins } from './charts.ts'
 import { type Experiment, SCORE_TITLES, type ScoreName } from './experiment.ts'
+import { signed, verdicts } from './findings.ts'
 import type { ExperimentResults, RowResult } from './results.ts'
 import { pictureFile } from './run.ts'
 import { comparison, labelsOf, missingOf, outlines, pValue, shownRows } from './tables.ts'
@@ -110,15 +111,7 @@ async function reportOf(out: string, experiment: Experiment, results: Experiment
               : ''),
       },
       ...outlines(experiment, shownRows(results)).map((t) => ({ ...t, note: OUTLINES })),
-      ...(tests(results, labels).length > 0
-        ? [
-            {
-              title: `Paired tests by image (Wilcoxon's signed-rank, two-sided)`,
-              columns: ['row', 'against', 'images', `median difference, ${first}`, 'p'],
-              rows: tests(results, labels),
-            },
-          ]
-        : []),
+      ...testTables(experiment, shownRows(results)),
     ],
     ...(has('learning-curves') ? { curves: curvesOf(results) } : {}),
     ...(has('spread')
@@ -170,10 +163,23 @@ const centreSeries = (
     return [{ name: row.label, points: errors.map((x, i) => ({ x, y: row.images.dice[i]! })) }]
   })
 
-const tests = ({ rows }: ExperimentResults, labels: readonly string[]): (string | number)[][] =>
-  rows.flatMap(({ test }, i) =>
-    test ? [[labels[i]!, test.against, test.images, test.medianDifference, pValue(test.p)]] : [],
-  )
+/** A line a test: those of the first score, and those of the errors of origins. */
+function testTables(
+  experiment: Experiment,
+  results: ExperimentResults,
+): NonNullable<Report['tables']>[number][] {
+  const all = verdicts(experiment, results)
+  return [...new Set(all.map(({ score }) => score))].map((score) => ({
+    title: `Paired tests by image, ${score} (Wilcoxon's signed-rank, two-sided)`,
+    columns: ['row', 'against', 'images', 'difference of means', 'median difference', 'p'],
+    rows: all
+      .filter((verdict) => verdict.score === score)
+      .map(({ label, against, images, difference, medianDifference, p }) => [
+        ...[label, against, String(images)],
+        ...[signed(difference), signed(medianDifference), pValue(p)],
+      ]),
+  }))
+}
 
 /** Learning curves of the first run, by data set and size. */
 function curvesOf({ curves }: ExperimentResults): NonNullable<Report['curves']> {
