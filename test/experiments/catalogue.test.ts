@@ -1,7 +1,10 @@
+import { readdir, readFile } from 'node:fs/promises'
 import { isDeepStrictEqual } from 'node:util'
+import { Command } from 'commander'
 import { expect, test } from 'vitest'
+import { addReproduceOptions, type ReproduceArguments, scaleOf } from '../../src/cli/reproduce-options.ts'
 import { EXPERIMENTS, unavailable } from '../../src/experiments/catalogue.ts'
-import { planExperiment, rowsAt, type Scale, sharing } from '../../src/experiments/jobs.ts'
+import { commandOf, planExperiment, rowsAt, type Scale, sharing } from '../../src/experiments/jobs.ts'
 import { resultsOf, withoutPatients } from '../../src/experiments/results.ts'
 import type { JobResult } from '../../src/experiments/run.ts'
 
@@ -199,4 +202,21 @@ test('approach B with both networks of heatmaps: one run gives A, a U-Net’s ro
     [labels[3], 0.105],
     [labels[0], 0.245],
   ])
+})
+
+test('the command that the page names is the one that was run: it parses to the same scale, of all published results', async () => {
+  const parse = (line: string): Scale => {
+    const [, , id, ...rest] = line.split(' ')
+    const command = addReproduceOptions(new Command()).exitOverride()
+    command.parse([id!, ...rest], { from: 'user' })
+    return scaleOf(command.opts<ReproduceArguments>(), named(id!))
+  }
+  const folder = new URL('../../docs/results/', import.meta.url)
+  for (const name of await readdir(folder)) {
+    const results = JSON.parse(await readFile(new URL(name, folder), 'utf8'))
+    const line = commandOf(named(results.experiment), results.scale, [])
+    expect(parse(line), line).toEqual(results.scale)
+  }
+  const full = 'fovea reproduce table-5.5 --data dermis=a --full --lr 0.01 --seeds 1 2'
+  expect(commandOf(named('table-5.5'), parse(full), [['dermis', 'a']])).toBe(full)
 })
