@@ -6,7 +6,7 @@ import { EXPERIMENTS } from './catalogue.ts'
 import type { Experiment } from './experiment.ts'
 import { agreements, centres, LEVEL, learning, sentenceOf, signed, thesisOf, verdicts } from './findings.ts'
 import { commandOf } from './jobs.ts'
-import { scaleText, sourcesOf, timeText } from './report.ts'
+import { foldersIn, scaleText, sourcesOf, timeText } from './report.ts'
 import type { ExperimentResults } from './results.ts'
 import {
   across,
@@ -154,10 +154,9 @@ function section({ experiment, results, run, of }: Part): string {
     of && !experiment.figures.includes('share') ? [] : verdicts(experiment, run).map(sentenceOf)
   const missing = of ? [] : missingOf(results).map((text) => `Not run: ${text}.`)
   const notes = [...sentences, ...missing].map((text) => `- ${text}`)
-  const folders = results.data.flatMap(({ key, folder }) =>
-    folder === undefined ? [] : [[key, folder] as const],
-  )
-  const command = of ? '' : `\n\`\`\`sh\n${commandOf(experiment, results.scale, folders)}\n\`\`\`\n`
+  const command = of
+    ? ''
+    : `\n\`\`\`sh\n${commandOf(experiment, results.scale, foldersIn(results))}\n\`\`\`\n`
   return `## ${heading(experiment)}
 
 ${about.join('\n').replace('\n- ', '\n\n- ')}

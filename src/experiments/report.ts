@@ -7,6 +7,7 @@ import { kindOf } from '../runs/network-kinds.ts'
 import { lines, type Series, scatter, violins } from './charts.ts'
 import { type Experiment, SCORE_TITLES, type ScoreName } from './experiment.ts'
 import { signed, verdicts } from './findings.ts'
+import { commandOf } from './jobs.ts'
 import type { ExperimentResults, RowResult } from './results.ts'
 import { pictureFile } from './run.ts'
 import { comparison, labelsOf, missingOf, outlines, pValue, shownRows } from './tables.ts'
@@ -99,7 +100,7 @@ async function reportOf(out: string, experiment: Experiment, results: Experiment
     title: `${results.experiment}: ${results.title}`,
     summary: `Section ${results.section} of the thesis. ${scaleText(results)}`,
     adapter: results.adapter,
-    facts: [...factsOf(results), ...missing.map((text): [string, string] => ['Not run', text])],
+    facts: [...factsOf(experiment, results), ...missing.map((text): [string, string] => ['Not run', text])],
     tables: [
       {
         ...table,
@@ -226,7 +227,12 @@ export const sourcesOf = ({ data }: ExperimentResults): [key: string, text: stri
     return scored === undefined ? [] : [[key, `${taken}; ${scored} images, none of them trained on`]]
   })
 
-const factsOf = (results: ExperimentResults): [string, string][] => [
+/** Data sets that there were folders for, and the folders' names. */
+export const foldersIn = ({ data }: ExperimentResults): (readonly [key: string, folder: string])[] =>
+  data.flatMap(({ key, folder }) => (folder === undefined ? [] : [[key, folder] as const]))
+
+const factsOf = (experiment: Experiment, results: ExperimentResults): [string, string][] => [
+  ['Command', commandOf(experiment, results.scale, foldersIn(results))],
   ...sourcesOf(results),
   ...(results.note ? [['Note', results.note] as [string, string]] : []),
   ['Time', timeText(results.seconds)],

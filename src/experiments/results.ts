@@ -308,17 +308,18 @@ export function pairsOf(
   return own!.ids.flatMap((id, n) => (place.has(id) ? [[a[n]!, b[place.get(id)!]!] as const] : []))
 }
 
-/** Of each data set and size, the networks of the first job that trained all of the set. */
+/** Of each data set and size, the networks of the first job that trained all of the set; of later ones what is new. */
 function curvesOf({ jobs }: Plan, byKey: ReadonlyMap<string, JobResult>): ExperimentResults['curves'] {
   const seen = new Set<string>()
   return jobs.flatMap(({ key, data, settings }) => {
     const { size, share, network = 'unet', method } = settings
-    const group = [data, size, network, method].join()
-    if (share < 1 || seen.has(group)) return []
-    seen.add(group)
-    return byKey
-      .get(key)!
-      .networks.map(({ name: _, bestEpoch: __, seconds: ___, ...curves }) => ({ data, size, ...curves }))
+    if (share < 1) return []
+    return byKey.get(key)!.networks.flatMap(({ name: _, bestEpoch: __, seconds: ___, ...curves }) => {
+      const group = [data, size, network, method, curves.title].join()
+      if (seen.has(group)) return []
+      seen.add(group)
+      return [{ data, size, ...curves }]
+    })
   })
 }
 
