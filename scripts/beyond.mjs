@@ -1,6 +1,6 @@
 // Writes the tables of docs/beyond.md.
 //
-//   node scripts/beyond.mjs           the table of proposals, from docs/results/beyond-*.json of `fovea reproduce`
+//   node scripts/beyond.mjs           the tables of proposals and heatmaps, from docs/results/beyond-*.json of `fovea reproduce`
 //   node scripts/beyond.mjs FOLDER    that of end-to-end crops, too, from results of `fovea train --json`
 //
 // FOLDER holds highres-{hard,soft}-{32,64}.json; the page says which commands make them.
@@ -39,7 +39,7 @@ function endToEnd() {
   return tableOf(['S', 'coarse net alone', 'hard box', 'soft box'], rows)
 }
 
-/** Rows of all four experiments; the baselines, which they share, once. */
+/** Rows of four experiments; the baselines, which they share, once. */
 function proposals() {
   const rows = new Map()
   for (const id of ['origin', 'weak', 'head', 'deformation'])
@@ -58,5 +58,23 @@ function proposals() {
   )
 }
 
+/** Approach B by the network of its heatmaps. */
+function heatmaps() {
+  const { rows } = read(join(results, 'beyond-heatmap.json'))
+  return tableOf(
+    ['', 'DSC', 'DSC in polar space', 'origin off by, px', 'DSC of each run'],
+    rows.map(({ label, arm, scores, polarDice, originError, runs }) => [
+      label,
+      spread(scores.dice),
+      polarDice ? spread(polarDice) : '–',
+      originError && arm !== 'polar-truth'
+        ? `${originError.mean.toFixed(2)} ± ${originError.sd.toFixed(2)}`
+        : '–',
+      runs.map((run) => run.means.dice.toFixed(3)).join(', '),
+    ]),
+  )
+}
+
 fill('proposals', proposals())
+fill('heatmaps', heatmaps())
 if (folder) fill('end-to-end', endToEnd())

@@ -1,7 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { EXPERIMENTS } from '../experiments/catalogue.ts'
 import type { Experiment } from '../experiments/experiment.ts'
-import type { Scale } from '../experiments/jobs.ts'
+import { type Scale, SMALL, usualScale } from '../experiments/jobs.ts'
 import { DataError } from '../gpu/errors.ts'
 import { NETWORK_KINDS, type NetworkName } from '../runs/network-kinds.ts'
 import { adapterOption, count, positive, seed, shareOfAll, shareOrNone, tuneOption } from './options.ts'
@@ -35,9 +35,6 @@ export interface ReproduceArguments {
   readonly tune?: 'off' | 'cached' | 'measure'
   readonly json?: boolean
 }
-
-/** What a small run has where nothing is said. */
-const SMALL = { features: 8, batch: 4, lr: 2e-3, schedule: 'cosine', augment: 'none' } as const
 
 const several =
   <T>(one: (text: string) => T) =>
@@ -119,9 +116,9 @@ export function experimentNamed(id: string): Experiment {
 }
 
 /** How an experiment is run, from the command line. */
-export function scaleOf(args: ReproduceArguments, { full, folds, bySize }: Experiment): Scale {
-  const base = args.full ? { ...full, schedule: 'constant' as const } : { ...SMALL, epochs: null }
-  const { seeds = [42] } = args
+export function scaleOf(args: ReproduceArguments, experiment: Experiment): Scale {
+  const usual = usualScale(experiment, args.full ?? false)
+  const { seeds = usual.seeds } = args
   const twice = seeds.find((seed, i) => seeds.indexOf(seed) < i)
   if (twice !== undefined)
     throw new DataError(
@@ -131,16 +128,16 @@ export function scaleOf(args: ReproduceArguments, { full, folds, bySize }: Exper
     throw new DataError(
       `--skip ${args.skip} and --subset ${args.subset} are more than the whole; together they may be 1 at most`,
     )
-  const sizes = args.sizes ?? (args.full || bySize ? undefined : [64])
+  const sizes = args.sizes ?? usual.sizes
   return {
-    features: args.features ?? base.features,
-    epochs: args.epochs ?? base.epochs,
-    batch: args.batch ?? base.batch,
-    lr: args.lr ?? base.lr,
-    schedule: args.schedule ?? base.schedule,
-    augment: args.augment ?? base.augment,
+    features: args.features ?? usual.features,
+    epochs: args.epochs ?? usual.epochs,
+    batch: args.batch ?? usual.batch,
+    lr: args.lr ?? usual.lr,
+    schedule: args.schedule ?? usual.schedule,
+    augment: args.augment ?? usual.augment,
     seeds,
-    folds: args.folds ?? (args.full ? (folds ?? 0) : 0),
+    folds: args.folds ?? usual.folds,
     subset: args.subset,
     ...(args.skip === 0 ? {} : { skip: args.skip }),
     ...(args.full ? { full: true as const } : {}),

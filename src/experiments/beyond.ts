@@ -3,6 +3,8 @@ import { DATA, POLAR as FULL } from './thesis.ts'
 
 const LESION = DATA.lesion
 
+const ORIGINS = ['learning-curves', 'spread', 'centre-error', 'overlays'] as const
+
 /** A U-Net's row on skin lesions: its label, the arm and what it is tested against. */
 type Line = readonly [label: string, arm: string, against?: string]
 
@@ -31,9 +33,35 @@ const experiment = (
   ...{ references: POLAR.map(([, arm]) => arm), scores: ['dice', 'iou'], figures, full: FULL },
 })
 
-const ORIGINS = ['learning-curves', 'spread', 'centre-error', 'overlays'] as const
+const CARTESIAN = { method: 'polar', arm: 'cartesian', variant: undefined } as const
+const APPROACH_A = { ...CARTESIAN, arm: 'polar-a' } as const
 
-/** What the thesis's last chapter proposes, each against what the thesis does: it has no numbers of these. */
+/** Approach B as in the thesis and with a U-Net, whose heatmaps are as large as its input. */
+const heatmapRow = (title: string, rest: Partial<Row>): Row => ({
+  label: `polar, heatmaps of ${title} (B)`,
+  ...{ data: LESION.key, method: 'centre-heatmap', arm: 'polar-b', network: 'unet', size: 256, thesis: {} },
+  ...{ baseline: APPROACH_A, ...rest },
+})
+
+const HEATMAPS: Experiment = {
+  ...{ id: 'beyond-heatmap', title: 'Beyond the thesis: a U-Net as the network of heatmaps', section: '4.3' },
+  ...{ data: [LESION], references: POLAR.map(([, arm]) => arm), scores: ['dice', 'iou'], polarSpace: true },
+  rows: [
+    ...rowsOf('polar', POLAR),
+    heatmapRow('an hourglass', { baselines: [CARTESIAN] }),
+    heatmapRow('a U-Net', {
+      variant: { heatmapNetwork: 'unet' },
+      baselines: [{ variant: undefined }, CARTESIAN],
+    }),
+  ],
+  figures: ORIGINS,
+  full: FULL,
+}
+
+/**
+ * What the thesis's last chapter proposes, and approach B with another network, each against what the thesis does: it has
+ * no numbers of these.
+ */
 export const BEYOND: readonly Experiment[] = [
   experiment(
     'beyond-origin',
@@ -65,6 +93,7 @@ export const BEYOND: readonly Experiment[] = [
     [...POLAR, ['origins of a regression head', 'head', 'polar-a']],
     ORIGINS,
   ),
+  HEATMAPS,
   experiment(
     'beyond-deformation',
     'Beyond the thesis: a learned deformation of the image',

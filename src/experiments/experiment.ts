@@ -51,8 +51,13 @@ export interface Row {
   /** Milliseconds an image, in a table of times. */
   readonly thesisMs?: number
   /** The row that this one is tested against: the one that differs in this alone. */
-  readonly baseline?: Partial<Pick<Row, 'method' | 'arm' | 'variant'>>
+  readonly baseline?: Baseline
+  /** More rows that it is tested against, named alike. */
+  readonly baselines?: readonly Baseline[]
 }
+
+/** In what a row's baseline differs from it. */
+export type Baseline = Partial<Pick<Row, 'method' | 'arm' | 'variant'>>
 
 export type Figure =
   | 'learning-curves'

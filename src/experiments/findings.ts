@@ -1,6 +1,6 @@
-import { blandAltman, meanOf, pearson } from '../pipelines/statistics.ts'
+import { blandAltman, meanOf, pearson, wilcoxonSignedRank } from '../pipelines/statistics.ts'
 import { type Experiment, SCORE_TITLES } from './experiment.ts'
-import type { ExperimentResults, RowResult } from './results.ts'
+import { type ExperimentResults, pairsOf, type RowResult, type RowTest } from './results.ts'
 import { labelsOf, pValue, type TextTable } from './tables.ts'
 
 /** Differences at this level are called differences. */
@@ -17,7 +17,9 @@ export interface Verdict {
   /** Names of the folders that were trained on, and scored where that is another one. */
   readonly folders: string
   readonly score: string
+  /** Of the means. */
   readonly difference: number
+  readonly medianDifference: number
   readonly p: number
   readonly images: number
   /** Where it gives both values. */
@@ -27,7 +29,10 @@ export interface Verdict {
   readonly outcome: string
 }
 
-/** What held and what did not, one a tested row. */
+/**
+ * What held and what did not, one a test: of the first score, then, where networks found both rows' origins, of the
+ * origins' errors, which are better where they are less.
+ */
 export function verdicts(
   { scores, polarSpace = false }: Experiment,
   { rows, data }: ExperimentResults,
@@ -35,25 +40,40 @@ export function verdicts(
   const labels = labelsOf(rows)
   const folderOf = (key: string): string => data.find((used) => used.key === key)?.folder ?? key
   const name = scores[0]!
-  return rows.flatMap((row, i) => {
-    const { test } = row
-    const base = test && baselineOf(rows, row)
-    if (!test || !base?.scores) return []
-    const difference = row.scores![name].mean - base.scores[name].mean
-    const [a, b] = [row.thesis[name]?.value, base.thesis[name]?.value]
-    const about = {
-      label: labels[i]!,
-      arm: row.arm,
-      against: test.against,
-      score: SCORE_TITLES[name],
-      difference,
-    }
+  const pairs = rows.flatMap((row, i) =>
+    [...(row.test ? [row.test] : []), ...(row.furtherTests ?? [])].flatMap((test) => {
+      const base = baselineOf(rows, row, test)
+      return base?.scores ? [{ row, label: labels[i]!, test, base }] : []
+    }),
+  )
+  return pairs.flatMap(({ row, label, test, base }) => {
     const folders = [row.data, ...(row.on ? [row.on] : [])].map(folderOf).join(' → ')
-    const tested = { ...about, folders, p: test.p, images: test.images, polarSpace }
+    const about = { label, arm: row.arm, against: test.against, folders }
+    const difference = row.scores![name].mean - base.scores![name].mean
+    const [a, b] = [row.thesis[name]?.value, base.thesis[name]?.value]
     const thesis = a === undefined || b === undefined ? undefined : a - b
-    const outcome = outcomeOf({ difference, thesis, p: test.p, sign: test.sign })
-    return [{ ...tested, ...(thesis === undefined ? {} : { thesis }), outcome }]
+    const scored: Verdict = {
+      ...{ ...about, score: SCORE_TITLES[name], difference, polarSpace },
+      ...{ medianDifference: test.medianDifference, p: test.p, images: test.images },
+      ...(thesis === undefined ? {} : { thesis }),
+      outcome: outcomeOf({ difference, thesis, p: test.p, sign: test.sign }),
+    }
+    const origins = originTest(row, base)
+    if (!origins) return [scored]
+    const { sign, ...errors } = origins
+    const outcome = outcomeOf({ difference: -errors.difference, thesis: undefined, p: errors.p, sign: -sign })
+    return [scored, { ...about, ...errors, score: 'px of origin error', polarSpace: false, outcome }]
   })
+}
+
+/** Wilcoxon's test of the errors of two rows' origins, px of the input, paired by image; none of origins from the truth. */
+function originTest(row: RowResult, base: RowResult) {
+  if ([row, base].some(({ arm }) => arm.endsWith('truth'))) return undefined
+  const pairs = pairsOf(row, base, 'originError')
+  if (pairs.length === 0) return undefined
+  const [own, other] = [pairs.map(([a]) => a), pairs.map(([, b]) => b)]
+  const { medianDifference, sign, p } = wilcoxonSignedRank(own, other)
+  return { difference: meanOf(own) - meanOf(other), images: pairs.length, medianDifference, sign, p }
 }
 
 /** In words. A mean that a few images pull the other way than the test leans is neither better nor worse. */
@@ -94,10 +114,14 @@ export const thesisOf = ({ thesis, score, polarSpace }: Verdict): string =>
   thesis === undefined ? '–' : `${signed(thesis)} ${score}${polarSpace ? ' in polar space' : ''}`
 
 /** The row that a test names, of the same data, network, size and share. */
-const baselineOf = (rows: readonly RowResult[], { test, data, on, network, size, share }: RowResult) =>
+const baselineOf = (
+  rows: readonly RowResult[],
+  { data, on, network, size, share }: RowResult,
+  { against }: RowTest,
+): RowResult | undefined =>
   rows.find(
     (r) =>
-      r.label === test!.against &&
+      r.label === against &&
       r.data === data &&
       r.on === on &&
       r.network === network &&

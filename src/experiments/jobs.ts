@@ -31,6 +31,58 @@ export interface Scale {
   readonly full?: true
 }
 
+/** What a small run has where nothing is said. */
+export const SMALL = { features: 8, batch: 4, lr: 2e-3, schedule: 'cosine', augment: 'none' } as const
+
+/** How an experiment is run where no option says otherwise: small, or with the thesis's settings. */
+export function usualScale({ full, folds = 0, bySize }: Experiment, asInThesis: boolean): Scale {
+  const common = { seeds: [42], subset: 1 }
+  return asInThesis
+    ? { ...common, ...full, schedule: 'constant', folds, full: true }
+    : { ...common, ...SMALL, epochs: null, folds: 0, ...(bySize ? {} : { sizes: [64] }) }
+}
+
+/**
+ * The command that runs an experiment at a scale: the options of `fovea reproduce` that are not as usual.
+ *
+ * @param folders data sets and their folders
+ */
+export function commandOf(
+  experiment: Experiment,
+  scale: Scale,
+  folders: readonly (readonly [key: string, folder: string])[],
+): string {
+  const usual = usualScale(experiment, scale.full ?? false)
+  const { features, epochs, batch, lr, schedule, augment, networks, sizes, shares, sigma } = scale
+  const { skip, subset, folds, seeds } = scale
+  const options = {
+    networks,
+    sizes,
+    shares,
+    features,
+    epochs,
+    batch,
+    lr,
+    schedule,
+    augment,
+    sigma,
+    skip,
+    subset,
+  }
+  const changed = Object.entries({ ...options, folds, seeds }).filter(
+    ([name, value]) =>
+      value !== undefined &&
+      value !== null &&
+      JSON.stringify(value) !== JSON.stringify(usual[name as keyof Scale]),
+  )
+  return [
+    `fovea reproduce ${experiment.id}`,
+    ...(folders.length > 0 ? [`--data ${folders.map(([key, folder]) => `${key}=${folder}`).join(' ')}`] : []),
+    ...(scale.full ? ['--full'] : []),
+    ...changed.map(([name, value]) => `--${name} ${[value].flat().join(' ')}`),
+  ].join(' ')
+}
+
 /** The split does not move with the seed of weights and order, so that runs of several seeds score the same images. */
 export const SPLIT_SEED = 42
 

@@ -5,7 +5,8 @@ import { writeFileAtomic } from '../node/atomic.ts'
 import { EXPERIMENTS } from './catalogue.ts'
 import type { Experiment } from './experiment.ts'
 import { agreements, centres, LEVEL, learning, sentenceOf, signed, thesisOf, verdicts } from './findings.ts'
-import { scaleText, sourcesOf, timeText } from './report.ts'
+import { commandOf } from './jobs.ts'
+import { foldersIn, scaleText, sourcesOf, timeText } from './report.ts'
 import type { ExperimentResults } from './results.ts'
 import {
   across,
@@ -83,6 +84,7 @@ function pageOf(all: readonly ExperimentResults[]): string {
 
 The thesis's experiments at small size, on images that stand in for its own where a section says so: small networks, small
 inputs, minutes where it took hours. They say whether its **effects** show at this size, not whether its **values** are met.
+Each section has its command; \`lesion\` and the like are names of folders, what lies in them is said there.
 [Experiments](experiments.md) tells how to run them on your folders, and at full size.
 
 - Adapter: ${adapters}. ${timeText(seconds)} of training and scoring in all.
@@ -91,6 +93,9 @@ inputs, minutes where it took hours. They say whether its **effects** show at th
   its last chapter proposes; it has no numbers of them.
 - ± is the standard deviation over runs (seeds or folds). Held-out images were scored once,
   after all trainings, unless a section says otherwise.
+- "Origin error": the distance of the polar origin from the truth's centre of mass, in px of the networks' input. Distances between outlines
+  are in px of the images as they were scored, in chapter 4 as large as that input.
+- p in a table is that of the row's test against the row that the first line about it, below the table, names.
 - "Held": the difference has the thesis's sign and p < ${LEVEL} by Wilcoxon's signed-rank test, paired by image (of several seeds,
   an image's mean). "Not shown": p is larger. Slices of one patient and images of one microscope are not independent, so p is
   a guide and no more. Nothing is corrected for the number of tests.
@@ -141,7 +146,7 @@ function section({ experiment, results, run, of }: Part): string {
   const about = of
     ? [`From the runs of ${of}.`]
     : [
-        `${scaleText(results)} ${timeText(results.seconds)}.`,
+        `${scaleText(results)} It took ${timeText(results.seconds)}.`,
         ...sourcesOf(results).map(([key, text]) => `- ${key}: ${text}`),
         ...(results.note ? [`- ${results.note}`] : []),
       ]
@@ -149,16 +154,23 @@ function section({ experiment, results, run, of }: Part): string {
     of && !experiment.figures.includes('share') ? [] : verdicts(experiment, run).map(sentenceOf)
   const missing = of ? [] : missingOf(results).map((text) => `Not run: ${text}.`)
   const notes = [...sentences, ...missing].map((text) => `- ${text}`)
+  const command = of
+    ? ''
+    : `\n\`\`\`sh\n${commandOf(experiment, results.scale, foldersIn(results))}\n\`\`\`\n`
   return `## ${heading(experiment)}
 
 ${about.join('\n').replace('\n- ', '\n\n- ')}
-
+${command}
 ${tablesOf(experiment, run, of !== undefined)
   .filter(({ rows }) => rows.length > 0)
-  .map((table, i) => (i === 0 ? markdown(table) : `${table.title}:\n\n${markdown(table)}`))
+  .map((table, i) => (i === 0 && !of ? markdown(table) : `${bare(table.title)}:\n\n${markdown(table)}`))
   .join('\n\n')}
 ${notes.length > 0 ? `\n${notes.join('\n')}\n` : ''}`
 }
+
+/** A title below the heading that names the experiment already. */
+const bare = (title: string): string =>
+  title.replace(/^[\w.-]+: /, '').replace(/^[a-z]/, (letter) => letter.toUpperCase())
 
 /** A table in full; of a figure what it shows, as numbers. */
 function tablesOf(experiment: Experiment, run: ExperimentResults, drawn: boolean): TextTable[] {

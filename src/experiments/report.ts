@@ -6,6 +6,8 @@ import type { Report } from '../report/report.ts'
 import { kindOf } from '../runs/network-kinds.ts'
 import { lines, type Series, scatter, violins } from './charts.ts'
 import { type Experiment, SCORE_TITLES, type ScoreName } from './experiment.ts'
+import { signed, verdicts } from './findings.ts'
+import { commandOf } from './jobs.ts'
 import type { ExperimentResults, RowResult } from './results.ts'
 import { pictureFile } from './run.ts'
 import { comparison, labelsOf, missingOf, outlines, pValue, shownRows } from './tables.ts'
@@ -98,7 +100,7 @@ async function reportOf(out: string, experiment: Experiment, results: Experiment
     title: `${results.experiment}: ${results.title}`,
     summary: `Section ${results.section} of the thesis. ${scaleText(results)}`,
     adapter: results.adapter,
-    facts: [...factsOf(results), ...missing.map((text): [string, string] => ['Not run', text])],
+    facts: [...factsOf(experiment, results), ...missing.map((text): [string, string] => ['Not run', text])],
     tables: [
       {
         ...table,
@@ -110,15 +112,7 @@ async function reportOf(out: string, experiment: Experiment, results: Experiment
               : ''),
       },
       ...outlines(experiment, shownRows(results)).map((t) => ({ ...t, note: OUTLINES })),
-      ...(tests(results, labels).length > 0
-        ? [
-            {
-              title: `Paired tests by image (Wilcoxon's signed-rank, two-sided)`,
-              columns: ['row', 'against', 'images', `median difference, ${first}`, 'p'],
-              rows: tests(results, labels),
-            },
-          ]
-        : []),
+      ...testTables(experiment, shownRows(results)),
     ],
     ...(has('learning-curves') ? { curves: curvesOf(results) } : {}),
     ...(has('spread')
@@ -170,10 +164,23 @@ const centreSeries = (
     return [{ name: row.label, points: errors.map((x, i) => ({ x, y: row.images.dice[i]! })) }]
   })
 
-const tests = ({ rows }: ExperimentResults, labels: readonly string[]): (string | number)[][] =>
-  rows.flatMap(({ test }, i) =>
-    test ? [[labels[i]!, test.against, test.images, test.medianDifference, pValue(test.p)]] : [],
-  )
+/** A line a test: those of the first score, and those of the errors of origins. */
+function testTables(
+  experiment: Experiment,
+  results: ExperimentResults,
+): NonNullable<Report['tables']>[number][] {
+  const all = verdicts(experiment, results)
+  return [...new Set(all.map(({ score }) => score))].map((score) => ({
+    title: `Paired tests by image, ${score} (Wilcoxon's signed-rank, two-sided)`,
+    columns: ['row', 'against', 'images', 'difference of means', 'median difference', 'p'],
+    rows: all
+      .filter((verdict) => verdict.score === score)
+      .map(({ label, against, images, difference, medianDifference, p }) => [
+        ...[label, against, String(images)],
+        ...[signed(difference), signed(medianDifference), pValue(p)],
+      ]),
+  }))
+}
 
 /** Learning curves of the first run, by data set and size. */
 function curvesOf({ curves }: ExperimentResults): NonNullable<Report['curves']> {
@@ -197,7 +204,7 @@ export function scaleText({ scale, rows, data }: ExperimentResults): string {
   const sizes = [...new Set(rows.filter((r) => !r.missing).map((row) => `${row.size}²`))].join(', ')
   return (
     `Run at ${sizes} px, ${features} features, ${epochs === null ? 'epochs by the number of images' : `${epochs} epochs`}, batch ${batch}, ` +
-    `learning rate ${lr} (${schedule}), augmentation ${augment}, ${seeds.length === 1 ? `seed ${seeds[0]}` : `seeds ${seeds.join(', ')}`}, ` +
+    `learning rate ${lr} (${schedule}), augmentation ${augment}, ${seeds.length === 1 ? `seed ${seeds[0]}` : `seeds ${seeds.slice(0, -1).join(', ')} and ${seeds.at(-1)}`}, ` +
     `${folds === 0 ? 'one split 80/10/10' : `${folds} folds`}${subset < 1 ? `, ${100 * subset} % of the data` : ''}${skip ? `, after the first ${100 * skip} %` : ''}${sigma ? `, heatmaps of σ ${sigma} px at 256` : ''}${networks ? `; of the networks ${networks.map((n) => kindOf(n).title).join(', ')} alone` : ''}.`
   )
 }
@@ -220,7 +227,12 @@ export const sourcesOf = ({ data }: ExperimentResults): [key: string, text: stri
     return scored === undefined ? [] : [[key, `${taken}; ${scored} images, none of them trained on`]]
   })
 
-const factsOf = (results: ExperimentResults): [string, string][] => [
+/** Data sets that there were folders for, and the folders' names. */
+export const foldersIn = ({ data }: ExperimentResults): (readonly [key: string, folder: string])[] =>
+  data.flatMap(({ key, folder }) => (folder === undefined ? [] : [[key, folder] as const]))
+
+const factsOf = (experiment: Experiment, results: ExperimentResults): [string, string][] => [
+  ['Command', commandOf(experiment, results.scale, foldersIn(results))],
   ...sourcesOf(results),
   ...(results.note ? [['Note', results.note] as [string, string]] : []),
   ['Time', timeText(results.seconds)],

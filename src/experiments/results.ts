@@ -1,7 +1,7 @@
 import { basename, resolve } from 'node:path'
 import { type Summary, summarize } from '../pipelines/scores.ts'
 import { meanOf, wilcoxonSignedRank } from '../pipelines/statistics.ts'
-import type { DataSlot, Experiment, Row, ScoreName } from './experiment.ts'
+import type { Baseline, DataSlot, Experiment, Row, ScoreName } from './experiment.ts'
 import { type ArmResult, rounded, SCORE_NAMES } from './image-scores.ts'
 import type { Plan, PlannedRow, Scale } from './jobs.ts'
 import type { JobResult } from './run.ts'
@@ -21,6 +21,16 @@ export interface RowTime {
   /** That were cropped, an image. */
   readonly objects: number
   readonly images: number
+}
+
+/** A row against another by the experiment's first score, over images (each its mean over seeds). */
+export interface RowTest {
+  readonly against: string
+  readonly images: number
+  readonly medianDifference: number
+  /** Which way the test leans; the mean may lean the other way, by a few images. */
+  readonly sign: -1 | 0 | 1
+  readonly p: number
 }
 
 /** One row of an experiment's results. */
@@ -58,15 +68,9 @@ export interface RowResult {
   readonly polarDice?: OverRuns
   /** px of the networks' input. */
   readonly originError?: OverRuns
-  /** Against which row, by the experiment's first score, over images (each its mean over seeds). */
-  readonly test?: {
-    readonly against: string
-    readonly images: number
-    readonly medianDifference: number
-    /** Which way the test leans; the mean may lean the other way, by a few images. */
-    readonly sign: -1 | 0 | 1
-    readonly p: number
-  }
+  readonly test?: RowTest
+  /** Against more rows. */
+  readonly furtherTests?: readonly RowTest[]
   /** A line an image; of several seeds, their mean. */
   readonly images?: {
     readonly ids: readonly string[]
@@ -266,45 +270,56 @@ function imagesOf(arms: readonly ArmResult[], score: ScoreName): NonNullable<Row
   }
 }
 
-/** Wilcoxon's test against the row that differs in this one's `baseline` alone. */
-function tested(plan: readonly PlannedRow[], rows: readonly RowResult[], i: number): Pick<RowResult, 'test'> {
+/** Wilcoxon's tests against the rows that differ in a row's baselines alone. */
+function tested(
+  plan: readonly PlannedRow[],
+  rows: readonly RowResult[],
+  i: number,
+): Pick<RowResult, 'test' | 'furtherTests'> {
   const { row } = plan[i]!
-  const own = rows[i]!.images
-  if (!row.baseline || !own) return {}
   const identity = ({ data, on, method, arm, network, size, share, variant }: Row): string =>
     JSON.stringify([data, on, method, arm, network, size, share, variant])
-  const wanted = identity({ ...row, ...row.baseline } as Row)
-  const k = plan.findIndex((p) => identity(p.row) === wanted)
-  const other = rows[k]?.images
-  if (!other) return {}
-  const place = new Map(other.ids.map((id, n) => [id, n]))
-  const both = own.ids.flatMap((id, n) =>
-    place.has(id) ? [[own.score[n]!, other.score[place.get(id)!]!] as const] : [],
-  )
-  if (both.length === 0) return {}
-  const { medianDifference, sign, p } = wilcoxonSignedRank(
-    both.map(([a]) => a),
-    both.map(([, b]) => b),
-  )
-  return {
-    test: {
-      ...{ against: rows[k]!.label, images: both.length },
-      ...{ medianDifference: rounded(medianDifference), sign, p },
-    },
+  const against = (baseline: Baseline): RowTest[] => {
+    const wanted = identity({ ...row, ...baseline } as Row)
+    const other = rows[plan.findIndex((p) => identity(p.row) === wanted)]
+    const both = other ? pairsOf(rows[i]!, other, 'score') : []
+    if (both.length === 0) return []
+    const { medianDifference, sign, p } = wilcoxonSignedRank(
+      both.map(([a]) => a),
+      both.map(([, b]) => b),
+    )
+    const test = { against: other!.label, images: both.length }
+    return [{ ...test, medianDifference: rounded(medianDifference), sign, p }]
   }
+  const test = row.baseline ? against(row.baseline)[0] : undefined
+  const furtherTests = (row.baselines ?? []).flatMap(against)
+  return { ...(test ? { test } : {}), ...(furtherTests.length > 0 ? { furtherTests } : {}) }
 }
 
-/** Of each data set and size, the networks of the first job that trained all of the set. */
+/** A column of two rows, image by image, of those images that both have; none where a row lacks the column. */
+export function pairsOf(
+  { images: own }: RowResult,
+  { images: other }: RowResult,
+  column: 'score' | 'originError',
+): (readonly [own: number, other: number])[] {
+  const [a, b] = [own?.[column], other?.[column]]
+  if (!a || !b) return []
+  const place = new Map(other!.ids.map((id, n) => [id, n]))
+  return own!.ids.flatMap((id, n) => (place.has(id) ? [[a[n]!, b[place.get(id)!]!] as const] : []))
+}
+
+/** Of each data set and size, the networks of the first job that trained all of the set; of later ones what is new. */
 function curvesOf({ jobs }: Plan, byKey: ReadonlyMap<string, JobResult>): ExperimentResults['curves'] {
   const seen = new Set<string>()
   return jobs.flatMap(({ key, data, settings }) => {
     const { size, share, network = 'unet', method } = settings
-    const group = [data, size, network, method].join()
-    if (share < 1 || seen.has(group)) return []
-    seen.add(group)
-    return byKey
-      .get(key)!
-      .networks.map(({ name: _, bestEpoch: __, seconds: ___, ...curves }) => ({ data, size, ...curves }))
+    if (share < 1) return []
+    return byKey.get(key)!.networks.flatMap(({ name: _, bestEpoch: __, seconds: ___, ...curves }) => {
+      const group = [data, size, network, method, curves.title].join()
+      if (seen.has(group)) return []
+      seen.add(group)
+      return [{ data, size, ...curves }]
+    })
   })
 }
 

@@ -91,9 +91,9 @@ function table({ title, columns, rows, note }: ReportTable): string {
 ${note ? `<p class="note">${text(note)}</p>` : ''}</section>`
 }
 
-/** A number, or a text that begins with one (`0.912 ± 0.034`), or a dash for none. */
+/** A number, or a text that begins with one (`0.912 ± 0.034`, `+0.05`, `< 0.001`), or a dash for none. */
 function isNumeric(value: string | number | undefined): boolean {
-  return typeof value === 'number' || (value !== undefined && /^([−-]?\d|[–—-]?$)/.test(value))
+  return typeof value === 'number' || (value !== undefined && /^([−+<-]? ?\d|[–—-]?$)/.test(value))
 }
 
 function decimalsOf(column: readonly (string | number | undefined)[]): number {

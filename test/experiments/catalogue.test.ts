@@ -1,6 +1,10 @@
+import { readdir, readFile } from 'node:fs/promises'
+import { isDeepStrictEqual } from 'node:util'
+import { Command } from 'commander'
 import { expect, test } from 'vitest'
+import { addReproduceOptions, type ReproduceArguments, scaleOf } from '../../src/cli/reproduce-options.ts'
 import { EXPERIMENTS, unavailable } from '../../src/experiments/catalogue.ts'
-import { planExperiment, rowsAt, type Scale, sharing } from '../../src/experiments/jobs.ts'
+import { commandOf, planExperiment, rowsAt, type Scale, sharing } from '../../src/experiments/jobs.ts'
 import { resultsOf, withoutPatients } from '../../src/experiments/results.ts'
 import type { JobResult } from '../../src/experiments/run.ts'
 
@@ -26,16 +30,15 @@ test('every row names a data set of its experiment, and every baseline is a row 
       expect(keys, id).toContain(row.data)
       if (row.on) expect(keys, id).toContain(row.on)
       for (const { value } of Object.values(row.thesis)) expect(value > 0 && value < 1, row.label).toBe(true)
-      if (!row.baseline) continue
-      const { label: _, thesis: __, baseline, ...rest } = row
-      const wanted = JSON.parse(JSON.stringify({ ...rest, ...baseline }))
-      expect(
-        rows.some((r) => {
-          const { label: _, thesis: __, baseline: ___, ...other } = r
-          return expect.objectContaining(wanted).asymmetricMatch(other)
-        }),
-        `${id}: ${row.label}`,
-      ).toBe(true)
+      const { label: _, thesis: __, baseline, baselines = [], ...rest } = row
+      for (const other of [...(baseline ? [baseline] : []), ...baselines]) {
+        const wanted = JSON.parse(JSON.stringify({ ...rest, ...other }))
+        const found = rows.filter((r) => {
+          const { label: _, thesis: __, baseline: ___, baselines: ____, ...known } = r
+          return isDeepStrictEqual(JSON.parse(JSON.stringify(known)), wanted)
+        })
+        expect(found, `${id}: ${row.label}`).toHaveLength(1)
+      }
     }
   }
 })
@@ -159,4 +162,61 @@ test('results: means over runs, images averaged over seeds, tests paired by imag
   const hidden = withoutPatients({ ...whole, rows: byPatient, data }).rows.filter((r) => r.images)
   for (const { images } of hidden)
     expect(images!.ids).toEqual(['patient 1/1', 'patient 1/2', 'patient 2/1', 'patient 1/3'])
+})
+
+test('approach B with both networks of heatmaps: one run gives A, a U-Net’s row is tested against three', () => {
+  const experiment = named('beyond-heatmap')
+  const at = { ...scale, sizes: [64], seeds: [1], sigma: 32 }
+  const plan = sharing(planExperiment(experiment, at, new Set(['lesion'])))
+  expect(plan.jobs.map(({ settings }) => [settings.heatmapNetwork, settings.sigma])).toEqual([
+    [undefined, 32],
+    ['unet', 32],
+  ])
+  const errors = [1, 2, 3, 4, 5, 6]
+  const arm = (key: string, by: number) => {
+    const values = errors.map((e) => 1 - (by * e) / 10)
+    const scores = {
+      dice: values,
+      iou: values,
+      precision: values,
+      recall: values,
+      thresholdedJaccard: values,
+    }
+    return {
+      ...{ key, label: key, ids: errors.map(String), scores, pixels: { measured: values, truth: values } },
+      ...{ precisionRecall: [], originError: errors.map((e) => by * e) },
+    }
+  }
+  const jobs = plan.jobs.map(({ key, seed, settings }): JobResult => {
+    const own = arm('polar-b', settings.heatmapNetwork ? 0.5 : 0.8)
+    return {
+      ...{ key, adapter: 'test', seed, images: { train: 8, validation: 1, test: 6 }, layout: 'flat' },
+      ...{ networks: [], scoringSeconds: 1 },
+      scored: { lesion: [arm('cartesian', 1.2), arm('polar-truth', 0), arm('polar-a', 1), own] },
+    }
+  })
+  const row = resultsOf(experiment, at, plan, jobs).rows.at(-1)!
+  const labels = experiment.rows.map(({ label }) => label)
+  expect(row.test).toMatchObject({ against: labels[2], images: 6, sign: 1, p: 2 / 64 })
+  expect(row.furtherTests!.map(({ against, medianDifference }) => [against, medianDifference])).toEqual([
+    [labels[3], 0.105],
+    [labels[0], 0.245],
+  ])
+})
+
+test('the command that the page names is the one that was run: it parses to the same scale, of all published results', async () => {
+  const parse = (line: string): Scale => {
+    const [, , id, ...rest] = line.split(' ')
+    const command = addReproduceOptions(new Command()).exitOverride()
+    command.parse([id!, ...rest], { from: 'user' })
+    return scaleOf(command.opts<ReproduceArguments>(), named(id!))
+  }
+  const folder = new URL('../../docs/results/', import.meta.url)
+  for (const name of await readdir(folder)) {
+    const results = JSON.parse(await readFile(new URL(name, folder), 'utf8'))
+    const line = commandOf(named(results.experiment), results.scale, [])
+    expect(parse(line), line).toEqual(results.scale)
+  }
+  const full = 'fovea reproduce table-5.5 --data dermis=a --full --lr 0.01 --seeds 1 2'
+  expect(commandOf(named('table-5.5'), parse(full), [['dermis', 'a']])).toBe(full)
 })

@@ -52,6 +52,34 @@ test('verdicts: held, the opposite, not shown, and unclear where mean and test l
   )
 })
 
+test('several tests a row, and errors of origins beside the score: less is better, none of origins from the truth', () => {
+  const ids = Array.from({ length: 8 }, (_, i) => `i${i}`)
+  const images = (errors: number[]) => ({
+    ...{ ids, score: errors, dice: errors, measured: errors, truth: errors, originError: errors },
+  })
+  const errors = [1, 2, 3, 4, 5, 6, 7, 8]
+  const far = rowOf('A', 0.6, { arm: 'polar-a', images: images(errors) })
+  const truth = rowOf('GT', 0.9, { arm: 'polar-truth', images: images(errors.map(() => 0)) })
+  const near = rowOf('B', 0.7, {
+    arm: 'polar-b',
+    // In another order; each 0.1 to 0.8 px nearer.
+    images: {
+      ...images(errors.map((e) => 0.9 * e).reverse()),
+      ids: [...ids].reverse(),
+    },
+    test: { ...testOf(0.2, 1), against: 'A' },
+    furtherTests: [{ ...testOf(0.01, -1), against: 'GT' }],
+  })
+  const found = verdicts(experiment, resultsOf([far, truth, near]))
+  expect(found.map(sentenceOf)).toEqual([
+    'B: +0.100 DSC against A (p = 0.200, 9 images); no difference shown',
+    // Eight of eight nearer: 2 / 2⁸.
+    'B: −0.450 px of origin error against A (p = 0.008, 8 images); better',
+    'B: −0.200 DSC against GT (p = 0.010, 9 images); worse',
+  ])
+  expect(found[1]).toMatchObject({ medianDifference: expect.closeTo(-0.45), arm: 'polar-b' })
+})
+
 test('tables of figures: sizes across, quartiles between values, halves of images by the error of their origin', () => {
   const images = (score: number[], originError?: number[]) => ({
     ...{ ids: score.map(String), score, dice: score, measured: score, truth: score },

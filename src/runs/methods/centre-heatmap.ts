@@ -6,13 +6,18 @@ import type { Settings } from '../settings.ts'
 import type { Measure, Method, NetworkPlan } from './method.ts'
 import { polar, polarArm } from './polar.ts'
 
-/** Heatmaps against Gaussians: mean over the stacks of their mean squared errors, best where centres are nearest. */
-const MEASURE: Measure = {
+/**
+ * Heatmaps against Gaussians: mean over the stacks of their mean squared errors, best where centres are nearest.
+ *
+ * @param stride pixels of the input a pixel of the heatmap, in which the score is
+ */
+const measureAt = (stride: number): Measure => ({
   loss: meanOverStacks(),
   score: centreScore,
   lossName: 'mean squared error of heatmaps',
-  scoreName: 'centre score (−px)',
-}
+  scoreName:
+    stride === 1 ? 'centre score (−px)' : `centre score (−px of the heatmap, ${stride} of the input)`,
+})
 
 function heatmapNetwork(settings: Settings): NetworkPlan {
   const { augment, sigma } = settings
@@ -22,7 +27,7 @@ function heatmapNetwork(settings: Settings): NetworkPlan {
     augment: augment === 'thesis' ? CENTRE_AUGMENTATION : NO_AUGMENTATION,
     ...(sigma === undefined ? {} : { sigma }),
   })
-  return { name: 'heatmap', title: `heatmap ${kind.title}`, task, kind, measure: MEASURE }
+  return { name: 'heatmap', title: `heatmap ${kind.title}`, task, kind, measure: measureAt(kind.stride) }
 }
 
 /** Segmentation in polar coordinates about centres that a network of heatmaps finds (thesis 4.3, approach B). */
