@@ -74,7 +74,7 @@ async function runReproduction(id: string | undefined, args: ReproduceArguments,
   )
   if (experiment.points) {
     const { results, pictures } = await onDevice(args, io, (device) =>
-      device.run((gpu) => runBoundaries(gpu, experiment, scale)),
+      device.run((gpu) => runBoundaries(gpu, experiment, scale, io.signal)),
     )
     return finish(experiment, results, args, io, pictures)
   }

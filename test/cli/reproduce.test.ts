@@ -215,6 +215,10 @@ test('figure 4.4: polar coordinates about the centre take fewer units than Carte
   expect(dsc('polar, origin 0 radii from the centre')).toBeGreaterThan(dsc('Cartesian'))
   const report = await readFile(join(out, 'fig-4.4.html'), 'utf8')
   expect(report.match(/data:image\/png/g)).toHaveLength(18)
+
+  const stopped = await fovea(['reproduce', 'fig-4.4', '--out', out], { stopAt: 'adapter' })
+  expect(stopped.code).toBe(130)
+  expect(stopped.err).toContain('stopped; the same command begins anew')
 }, 60_000)
 
 test('--list names the experiments; wrong use is a sentence', async () => {

@@ -59,13 +59,13 @@ export const endToEnd: Method = {
       },
     ]
   },
-  async score(device, nets, samples, settings) {
+  async score(device, nets, samples, settings, signal) {
     const { coarse, mask } = await evaluateEndToEnd(
       device,
       nets.coarse!,
       nets['end-to-end'] as EndToEndCrops,
       samples,
-      settings,
+      { ...settings, signal },
     )
     return [
       { key: 'coarse', label: 'Uniform (coarse net alone)', images: coarse },
