@@ -2,7 +2,7 @@ import { DataError } from '../gpu/errors.ts'
 import { type MethodName, methodOf } from '../runs/methods/index.ts'
 import { kindOf, type NetworkName } from '../runs/network-kinds.ts'
 import type { Settings } from '../runs/settings.ts'
-import { unavailable } from './catalogue.ts'
+import { EXPERIMENTS, unavailable } from './catalogue.ts'
 import type { Experiment, Row } from './experiment.ts'
 
 /** How an experiment is run. */
@@ -156,10 +156,20 @@ export const withoutFolder = (
   return lacking === undefined ? undefined : `no folder for ${lacking} was given`
 }
 
+/** The jobs of the thesis's experiments at a scale that are not of the plan: what another command may have run. */
+export function jobsOfOthers(plan: Plan, scale: Scale, folders: ReadonlySet<string>): Job[] {
+  const own = new Set(plan.jobs.map(({ key }) => key))
+  const networks = [...new Set(plan.rows.map(({ row }) => row.network))]
+  const others = EXPERIMENTS.filter(({ timed, references }) => !timed && !references).flatMap(
+    (experiment) => planExperiment(experiment, { ...scale, networks }, folders).jobs,
+  )
+  return [...new Map(others.map((job) => [job.key, job])).values()].filter(({ key }) => !own.has(key))
+}
+
 /** The plan without jobs whose every arm another job gives with the same settings: approach B trains all of approach A. */
 export function sharing({ rows, jobs }: Plan): Plan {
-  // The width of heatmaps is nothing to networks that make none.
-  const rest = ({ settings: { method: _, sigma: __, ...settings }, data, on }: Job) =>
+  // The width of heatmaps and the stacks that make them are nothing to networks that make none.
+  const rest = ({ settings: { method: _, sigma: __, stacks: ___, ...settings }, data, on }: Job) =>
     JSON.stringify([settings, data, on])
   const covers = (a: Job, b: Job): boolean =>
     a !== b &&
@@ -173,8 +183,10 @@ export function sharing({ rows, jobs }: Plan): Plan {
       const other = group.find((candidate) => covers(candidate, job))
       if (other) instead.set(job.key, other.key)
     }
-  return {
-    jobs: jobs.filter(({ key }) => !instead.has(key)),
-    rows: rows.map((planned) => ({ ...planned, jobs: planned.jobs.map((key) => instead.get(key) ?? key) })),
-  }
+  const shared = rows.map((planned) => ({
+    ...planned,
+    jobs: planned.jobs.map((key) => instead.get(key) ?? key),
+  }))
+  const used = new Set(shared.flatMap((planned) => planned.jobs))
+  return { jobs: jobs.filter(({ key }) => used.has(key)), rows: shared }
 }

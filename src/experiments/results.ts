@@ -1,6 +1,7 @@
 import { basename, resolve } from 'node:path'
 import { type Summary, summarize } from '../pipelines/scores.ts'
 import { meanOf, wilcoxonSignedRank } from '../pipelines/statistics.ts'
+import { type MethodName, methodOf } from '../runs/methods/index.ts'
 import type { DataSlot, Experiment, Row, ScoreName } from './experiment.ts'
 import { type ArmResult, rounded, SCORE_NAMES } from './image-scores.ts'
 import type { Plan, PlannedRow, Scale } from './jobs.ts'
@@ -295,16 +296,24 @@ function tested(plan: readonly PlannedRow[], rows: readonly RowResult[], i: numb
 }
 
 /** Of each data set and size, the networks of the first job that trained all of the set. */
-function curvesOf({ jobs }: Plan, byKey: ReadonlyMap<string, JobResult>): ExperimentResults['curves'] {
+function curvesOf({ jobs, rows }: Plan, byKey: ReadonlyMap<string, JobResult>): ExperimentResults['curves'] {
   const seen = new Set<string>()
   return jobs.flatMap(({ key, data, settings }) => {
     const { size, share, network = 'unet', method } = settings
     const group = [data, size, network, method].join()
     if (share < 1 || seen.has(group)) return []
     seen.add(group)
+    // A run that serves several experiments may have trained more than this one's rows are about.
+    const wanted = new Set(
+      rows
+        .filter((planned) => planned.jobs.includes(key))
+        .flatMap(({ row }) => methodOf(row.method as MethodName).networks(settings))
+        .map(({ name }) => name),
+    )
     return byKey
       .get(key)!
-      .networks.map(({ name: _, bestEpoch: __, seconds: ___, ...curves }) => ({ data, size, ...curves }))
+      .networks.filter(({ name }) => wanted.has(name))
+      .map(({ name: _, bestEpoch: __, seconds: ___, ...curves }) => ({ data, size, ...curves }))
   })
 }
 

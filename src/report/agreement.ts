@@ -15,6 +15,7 @@ export async function agreementChart(
   unit: string,
 ) {
   const { bias, limits, points } = blandAltman(measured, truth)
+  const text = (v: number): string => v.toFixed(1).replace('-', '−')
   const level = (y: number, name: string, dash: number[]) => ({
     data: { values: [{ y, name }] },
     layer: [
@@ -43,14 +44,14 @@ export async function agreementChart(
           y: { field: 'difference', type: 'quantitative', title: `prediction − truth, ${unit}` },
         },
       },
-      level(bias, `bias ${bias.toFixed(1)}`, []),
-      level(limits[0], `−1.96 SD ${limits[0].toFixed(1)}`, [5, 4]),
-      level(limits[1], `+1.96 SD ${limits[1].toFixed(1)}`, [5, 4]),
+      level(bias, `bias ${text(bias)}`, []),
+      level(limits[0], `−1.96 SD: ${text(limits[0])}`, [5, 4]),
+      level(limits[1], `+1.96 SD: ${text(limits[1])}`, [5, 4]),
     ],
   } as TopLevelSpec)
   const r = pearson(measured, truth)
   const caption =
-    `Bias ${bias.toFixed(1)}, limits of agreement ${limits[0].toFixed(1)} to ${limits[1].toFixed(1)} ${unit}; ` +
+    `Bias ${text(bias)}, limits of agreement ${text(limits[0])} to ${text(limits[1])} ${unit}; ` +
     `Pearson's r ${Number.isNaN(r) ? '–' : r.toFixed(3)} over ${points.length} images`
   return { title, svg, caption }
 }

@@ -55,7 +55,7 @@ test('--method eat: pericardium, fat inside it by range, counts a slice; two fol
   const report = await readFile(join(folder, '1-2', 'report.html'), 'utf8')
   expect(report).toMatch(/Epicardial fat, agreement/)
   expect(report).toMatch(
-    /Bias -?[\d.]+, limits of agreement -?[\d.]+ to -?[\d.]+ EAT pixels a slice; Pearson/,
+    /Bias [−]?[\d.]+, limits of agreement [−]?[\d.]+ to [−]?[\d.]+ EAT pixels a slice; Pearson/,
   )
   const table = await fovea(['evaluate', '--run', join(folder, '1-2')])
   expect(table.out).toMatch(/Epicardial fat, EAT pixels a slice/)

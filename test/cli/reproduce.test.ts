@@ -65,6 +65,15 @@ test('a table of the thesis: interrupted, continued, every seed a run, test imag
   expect(again.err).not.toContain('epoch')
   expect((await stat(file)).mtimeMs).toBe(before)
 
+  // Figure 4.11 is drawn from the same runs, and of their networks shows its own.
+  const figure = await fovea(['reproduce', 'fig-4.11', ...line.slice(2), '--json'])
+  expect([figure.code, figure.err.includes('epoch')]).toEqual([0, false])
+  const drawn = JSON.parse(figure.out)
+  const own = drawn.rows.filter((r: { data: string }) => r.data === 'lesion')
+  expect(own.map((r: { scores: unknown }) => r.scores)).toEqual([rows[0].scores, rows[1].scores])
+  expect(drawn.curves.map((c: { title: string }) => c.title)).toEqual(['Cartesian U-Net', 'polar U-Net'])
+  expect(results.curves).toHaveLength(3)
+
   expect(rows[0].surface).toMatchObject({ unit: 'px', boundaryIou: { mean: expect.any(Number) } })
   expect(report).toContain('table-4.1: outlines in Cartesian space')
   expect(again.out).not.toContain('null')

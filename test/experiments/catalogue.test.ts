@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { EXPERIMENTS, unavailable } from '../../src/experiments/catalogue.ts'
-import { planExperiment, rowsAt, type Scale, sharing } from '../../src/experiments/jobs.ts'
+import { jobsOfOthers, planExperiment, rowsAt, type Scale, sharing } from '../../src/experiments/jobs.ts'
 import { resultsOf, withoutPatients } from '../../src/experiments/results.ts'
 import type { JobResult } from '../../src/experiments/run.ts'
 
@@ -94,6 +94,15 @@ test('rows without a folder or a method say so; the others share their runs', ()
     [2, 2, 1],
     [2, 3, 2],
   ])
+  // Also where the thesis's eight stacks make the heatmaps.
+  const full = { ...scale, full: true, folds: 3 } as const
+  expect(sharing(planExperiment(named('fig-4.12'), full, new Set(['lesion']))).jobs).toHaveLength(2 * 3)
+  // A figure without approach B takes the runs that a table with it left; without any, its own.
+  const polar = planExperiment(named('fig-4.11'), { ...scale, sizes: [64], folds: 3 }, new Set(['lesion']))
+  const others = jobsOfOthers(polar, { ...scale, sizes: [64], folds: 3 }, new Set(['lesion']))
+  const taken = sharing({ ...polar, jobs: [...polar.jobs, ...others] })
+  expect(taken.jobs).toEqual(jobs)
+  expect(sharing(polar)).toEqual(polar)
   expect(new Set(jobs.map((j) => j.settings.splitSeed))).toEqual(new Set([42]))
   for (const { rows } of EXPERIMENTS) for (const row of rows) expect(unavailable(row)).toBeUndefined()
   expect(unavailable({ method: 'astrology', arm: 'stars' })).toBe('method astrology is not available')
