@@ -22,7 +22,7 @@ export function lines(series: readonly Series[], xLabel: string, yLabel: string)
     field: 'x',
     type: 'quantitative' as const,
     title: xLabel,
-    axis: { values: xs, grid: false },
+    axis: { values: xs, grid: false, format: '~g' },
     scale: { zero: false },
   }
   return renderPlot({

@@ -3,7 +3,7 @@ import { type MethodName, methodOf } from '../runs/methods/index.ts'
 import { kindOf, type NetworkName } from '../runs/network-kinds.ts'
 import type { Settings } from '../runs/settings.ts'
 import { EXPERIMENTS, unavailable } from './catalogue.ts'
-import type { Experiment, Row } from './experiment.ts'
+import type { Experiment, FullSettings, Row, TrainingOf } from './experiment.ts'
 
 /** How an experiment is run. */
 export interface Scale {
@@ -27,6 +27,11 @@ export interface Scale {
   readonly sigma?: number
   readonly networks?: readonly NetworkName[]
   readonly shares?: readonly number[]
+  /** Epochs without a better validation score after which the learning rate falls to a tenth; left out: it stays. */
+  readonly plateau?: number
+  /** What differs by data set, and the batch at some sizes, in the thesis. */
+  readonly sets?: TrainingOf
+  readonly batchAt?: FullSettings['batchAt']
   /** The thesis's own: eight stacks of hourglasses, crops from images of 1,024 px. */
   readonly full?: true
 }
@@ -86,19 +91,21 @@ const nameOf = (value: unknown): string => String(value).replace(/[^\w.-]/g, '')
 
 function jobOf(row: Row, scale: Scale, seed: number, fold?: number): Job {
   const { data, network, size, share = 1, variant = {} } = row
-  const { features, epochs, batch, lr, schedule, augment, folds, subset, skip } = scale
+  const { features, schedule, augment, folds, subset, skip, plateau = null } = scale
+  const { epochs, lr, ...own } = { ...scale, ...scale.sets?.[data] }
+  const batch = scale.batchAt?.[size] ?? own.batch
   const sigma =
     scale.sigma !== undefined && row.method === 'centre-heatmap' ? { sigma: scale.sigma } : undefined
   const settings: Job['settings'] = {
     ...{ method: row.method as MethodName, size, features, epochs, batch, lr, weightDecay: 0, seed, share },
     ...(network === 'unet' ? {} : { network }),
-    ...{ patience: null, plateau: null, schedule, augment, origins: ['truth', 'cartesian'], transfer: null },
+    ...{ patience: null, plateau, schedule, augment, origins: ['truth', 'cartesian'], transfer: null },
     ...{ depthChannel: false, validation: 0.1, test: 0.1, splitSeed: SPLIT_SEED },
     ...(fold === undefined ? {} : { fold: { index: fold - 1, of: folds } }),
     ...(subset < 1 ? { dataShare: subset } : {}),
     ...(skip ? { dataSkip: skip } : {}),
     ...(scale.full && row.method === 'centre-heatmap' ? { stacks: 8 } : {}),
-    ...(scale.full && row.method === 'end-to-end' ? { resolution: 1024 } : {}),
+    ...(scale.full && row.method === 'end-to-end' ? { resolution: 1024, jointRate: 1 } : {}),
     ...variant,
     ...sigma,
   }

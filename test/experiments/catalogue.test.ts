@@ -1,8 +1,10 @@
 import { expect, test } from 'vitest'
+import { type ReproduceArguments, scaleOf } from '../../src/cli/reproduce-options.ts'
 import { EXPERIMENTS, unavailable } from '../../src/experiments/catalogue.ts'
 import { jobsOfOthers, planExperiment, rowsAt, type Scale, sharing } from '../../src/experiments/jobs.ts'
 import { resultsOf, withoutPatients } from '../../src/experiments/results.ts'
 import type { JobResult } from '../../src/experiments/run.ts'
+import { endToEnd } from '../../src/runs/methods/end-to-end.ts'
 
 const scale: Scale = {
   features: 8,
@@ -73,6 +75,31 @@ test('a size stands in for the thesis’s; where rows differ by size, a value st
     [64, 'rough', 0.757],
     [64, 'crops', 0.8428],
   ])
+})
+
+test('--full trains each data set as the thesis says (table 5.1; 5.2.2; 6.4.2), unless an option says otherwise', () => {
+  const args = { full: true, out: '', adapter: '', subset: 1, skip: 0, seeds: [42] } as ReproduceArguments
+  const trained = (id: string, data: string, size: number, more: Partial<ReproduceArguments> = {}) => {
+    const experiment = named(id)
+    const scale = scaleOf({ ...args, ...more }, experiment)
+    const { jobs } = planExperiment(experiment, scale, new Set([data]))
+    const { settings } = jobs.find((job) => job.settings.size === size)!
+    const { features, epochs, batch, lr, schedule, plateau } = settings
+    return { settings, values: [features, epochs, batch, lr, schedule, plateau] }
+  }
+  expect(trained('table-5.2', 'cells', 64).values).toEqual([32, 100, 16, 5e-4, 'constant', null])
+  expect(trained('table-5.2', 'kvasir', 64).values).toEqual([32, 175, 8, 1e-3, 'constant', null])
+  expect(trained('table-5.2', 'aorta', 128).values).toEqual([32, 100, 8, 1e-3, 'constant', null])
+  expect(trained('table-4.4', 'aorta', 256).values).toEqual([32, 60, 8, 1e-3, 'constant', null])
+  expect(trained('table-6.1', 'pericardium', 128).values).toEqual([32, 200, 8, 1e-3, 'constant', null])
+  const dermis = trained('table-5.5', 'dermis', 64)
+  expect(dermis.values).toEqual([32, 100, 16, 1e-4, 'constant', 10])
+  // The same rate for pretraining and for both networks together.
+  expect(endToEnd.networks(dermis.settings).map((n) => n.learningRate ?? 1)).toEqual([1, 1])
+  expect(trained('table-5.5', 'dermis', 512).values[2]).toBe(4)
+  expect(trained('table-5.5', 'dermis', 512, { batch: 2 }).values[2]).toBe(2)
+  const other = trained('table-5.2', 'cells', 64, { epochs: 3, lr: 1e-2 })
+  expect(other.values).toEqual([32, 3, 16, 1e-2, 'constant', null])
 })
 
 test('rows without a folder or a method say so; the others share their runs', () => {

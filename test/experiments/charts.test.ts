@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { violins } from '../../src/experiments/charts.ts'
+import { lines, violins } from '../../src/experiments/charts.ts'
 
 test('a violin is as wide as its values are spread, with a line at their median', async () => {
   const svg = await violins(
@@ -19,4 +19,10 @@ test('a violin is as wide as its values are spread, with a line at their median'
   expect(Math.max(...spans[1]!)).toBeGreaterThan(380)
   const medians = [...svg.matchAll(/aria-roledescription="rule mark" transform="translate\(([\d.]+),/g)]
   expect(medians.map(([, x]) => Number(x))).toEqual([0, 240])
+})
+
+test('a line over one share or size has that number on its axis, without decimals', async () => {
+  const svg = await lines([{ name: 'a', points: [{ x: 100, y: 0.5, sd: 0.1 }] }], 'share, %', 'DSC')
+  expect(svg).toMatch(/>100</)
+  expect(svg).not.toMatch(/100\.0/)
 })
