@@ -2,7 +2,7 @@ import { METHODS } from '../runs/methods/index.ts'
 import type { NetworkName } from '../runs/network-kinds.ts'
 import { BEYOND } from './beyond.ts'
 import type { Experiment, Row, ScoreName, ThesisValue } from './experiment.ts'
-import { AORTA, CROPS, DATA, DEPTH, END_TO_END, POLAR, SHARES } from './thesis.ts'
+import { AORTA, CROPS, DATA, END_TO_END, POLAR, SHARES } from './thesis.ts'
 
 const NETWORKS: readonly { readonly network: NetworkName; readonly title: string }[] = [
   { network: 'unet', title: 'U-Net' },
@@ -468,7 +468,7 @@ export const EXPERIMENTS: readonly Experiment[] = [
     scores: ALL_SCORES,
     figures: ['spread', 'bland-altman', 'overlays'],
     folds: 2,
-    full: DEPTH,
+    full: POLAR,
   },
   {
     id: 'fig-6.6',
@@ -480,7 +480,7 @@ export const EXPERIMENTS: readonly Experiment[] = [
     scores: ['dice'],
     figures: ['bland-altman'],
     folds: 2,
-    full: DEPTH,
+    full: POLAR,
   },
   ...BEYOND,
 ]
