@@ -190,7 +190,7 @@ function curvesOf({ curves }: ExperimentResults): NonNullable<Report['curves']> 
 /** What was run, in a sentence. */
 export function scaleText({ scale, rows, data }: ExperimentResults): string {
   if (data.length === 0)
-    return `Perceptrons of two hidden layers on ${rows[0]!.size}² points inside and outside a disc, ${scale.seeds.length} seeds.`
+    return `Perceptrons of two hidden layers on ${rows[0]!.size}² points inside and outside a disc, ${scale.seeds.length} ${scale.seeds.length === 1 ? 'seed' : 'seeds'}.`
   const {
     features,
     epochs,
