@@ -104,7 +104,7 @@ export { fillHoles, keepLargest } from './pipelines/postprocess.ts'
 export type { Precision } from './pipelines/precision.ts'
 export { type PredictorLossOptions, predictorLoss } from './pipelines/predictor.ts'
 export { type MaskScores, type ScoreMasksOptions, scoreMasks } from './pipelines/score-masks.ts'
-export { type Scores, scoreMask, summarize, summarizeScores } from './pipelines/scores.ts'
+export { centreMse, type Scores, scoreMask, summarize, summarizeScores } from './pipelines/scores.ts'
 export {
   type SegmentSeveralOptions,
   type SegmentSeveralResult,

@@ -56,9 +56,11 @@ async function runEvaluation(args: EvaluateArguments, io: Io): Promise<void> {
     const results: DataResult[] = []
     for (const { entry, plan, settings } of plans) {
       const context: RunContext = { host: runHost(io), out: args.run, settings, device }
-      const scored = await withNetworks(context, entry, (gpu, nets) =>
-        methodOf(entry.method).score(gpu, nets, plan.test, settings),
-      )
+      const scored = await withNetworks(context, entry, (gpu, nets) => {
+        const { length } = plan.test
+        io.err(`${plan.name}: scoring ${length} ${length === 1 ? 'image' : 'images'}\n`)
+        return methodOf(entry.method).score(gpu, nets, plan.test, settings, io.signal)
+      })
       results.push({ plan, networks: [], scored })
     }
     const seconds = (performance.now() - started) / 1000

@@ -1,9 +1,11 @@
 import { extname, join } from 'node:path'
 import type { Command } from 'commander'
 import { DataError } from '../gpu/errors.ts'
+import type { Module } from '../nn/module.ts'
 import { safetensorsFrom } from '../nn/state.ts'
 import { writeFileAtomic } from '../node/atomic.ts'
 import { exportOnnx } from '../onnx/export.ts'
+import { JointNetwork } from '../pipelines/joint-network.ts'
 import { methodOf } from '../runs/methods/index.ts'
 import { type RunContext, withNetworks } from '../runs/networks.ts'
 import { networkFolder } from '../runs/plan.ts'
@@ -32,7 +34,7 @@ export function exportCommand(program: Command, io: Io): void {
     .option('--dataset <name>', "which of the run's data sets, where there are several")
     .option(
       '--network <name>',
-      "which of its networks: cartesian, polar, heatmap, rough or fine (default: the method's last)",
+      "which of its networks: cartesian, polar, heatmap, rough, fine, or NAME.PART of one that is several, such as end-to-end.fine (default: the method's last)",
     )
     .option('--no-fold-batch-norm', 'ONNX: keep batch norms as operators of their own')
     .addOption(adapterOption())
@@ -49,6 +51,32 @@ Examples:
     .action((args: ExportArguments) => runExport(args, io))
 }
 
+/** The network itself, or the part of it that is wanted. */
+function chosen(
+  net: Module,
+  { run, name, wanted, format }: { run: string; name: string; wanted: string; format: string },
+): Module {
+  const parts: Readonly<Record<string, Module>> = net instanceof JointNetwork ? net.networks : {}
+  const names = Object.keys(parts).map((part) => `${name}.${part}`)
+  if (wanted !== name) {
+    const part = parts[wanted.slice(name.length + 1)]
+    if (part) return part
+    throw new DataError(
+      `${run} has no network ${wanted}; of ${name} it has ${names.join(', ') || 'no parts'}`,
+    )
+  }
+  if (format === '.onnx' && names.length > 0)
+    throw new DataError(
+      `${name} is several networks with a transform between them, which ONNX has no operators for; export them one by one ` +
+        `(--network ${names.join(', --network ')}), or all its weights as .safetensors`,
+    )
+  return net
+}
+
+/** Channels that the first convolution takes: a part may see more than the images have. */
+const inputChannels = (net: Module): number =>
+  net.namedParameters().find(([, { rank }]) => rank === 4)![1].shape[1]!
+
 async function runExport(args: ExportArguments, io: Io): Promise<void> {
   const format = extname(args.out)
   if (format !== '.onnx' && format !== '.safetensors')
@@ -58,19 +86,21 @@ async function runExport(args: ExportArguments, io: Io): Promise<void> {
   const names = methodOf(entry.method)
     .networks(run.settings)
     .map((n) => n.name)
-  const name = args.network ?? names.at(-1)!
-  if (!names.includes(name))
-    throw new DataError(`${args.run} has no network ${name} for ${entry.name}; it has ${names.join(', ')}`)
+  const wanted = args.network ?? names.at(-1)!
+  const name = names.find((n) => wanted === n || wanted.startsWith(`${n}.`))
+  if (!name)
+    throw new DataError(`${args.run} has no network ${wanted} for ${entry.name}; it has ${names.join(', ')}`)
   const device = recoveringDevice(args.adapter, io)
   try {
     const context: RunContext = { host: runHost(io), out: args.run, settings: run.settings, device }
     const { size } = run.settings
     const bytes = await withNetworks(context, entry, async (_, nets) => {
-      const net = nets[name]!
+      const net = chosen(nets[name]!, { run: args.run, name, wanted, format })
       if (format === '.safetensors')
         return safetensorsFrom(net.stateDict(), { network: net.constructor.name })
       const { foldBatchNorm } = args
-      return exportOnnx(net, { channels: entry.channels, height: size, width: size, foldBatchNorm })
+      const channels = net === nets[name] ? entry.channels : inputChannels(net)
+      return exportOnnx(net, { channels, height: size, width: size, foldBatchNorm })
     })
     await writeFileAtomic(args.out, bytes)
     io.err(`${join(networkFolder(args.run, entry.name, name), 'best.safetensors')} as ${args.out}\n`)

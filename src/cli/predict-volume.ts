@@ -65,7 +65,8 @@ const VOLUME = /\.(nii(\.gz)?|nrrd|dcm)$/i
 export async function findVolumes(path: string): Promise<string[]> {
   const info = await stat(path).catch(() => undefined)
   if (!info) return []
-  if (info.isFile()) return VOLUME.test(path) ? [path] : []
+  // Files of a DICOM series may have any name, as below.
+  if (info.isFile()) return VOLUME.test(path) || (await holdsDicom([path])) ? [path] : []
   const { files, others } = await listFolder(path)
   const volumes = others.filter((file) => VOLUME.test(file))
   const scans = volumes.filter((file) => !MASK.test(file)).map((file) => join(path, file))

@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { EXPERIMENTS } from '../experiments/catalogue.ts'
-import type { Experiment } from '../experiments/experiment.ts'
+import type { Experiment, TrainingOf } from '../experiments/experiment.ts'
 import { type Scale, SMALL, usualScale } from '../experiments/jobs.ts'
 import { DataError } from '../gpu/errors.ts'
 import { NETWORK_KINDS, type NetworkName } from '../runs/network-kinds.ts'
@@ -128,6 +128,7 @@ export function scaleOf(args: ReproduceArguments, experiment: Experiment): Scale
     throw new DataError(
       `--skip ${args.skip} and --subset ${args.subset} are more than the whole; together they may be 1 at most`,
     )
+  const { sets, batchAt, plateau } = usual
   const sizes = args.sizes ?? usual.sizes
   return {
     features: args.features ?? usual.features,
@@ -141,11 +142,25 @@ export function scaleOf(args: ReproduceArguments, experiment: Experiment): Scale
     subset: args.subset,
     ...(args.skip === 0 ? {} : { skip: args.skip }),
     ...(args.full ? { full: true as const } : {}),
+    ...(plateau === undefined ? {} : { plateau }),
+    ...(sets ? { sets: withoutGiven(sets, args) } : {}),
+    ...(batchAt && args.batch === undefined ? { batchAt } : {}),
     ...(sizes ? { sizes } : {}),
     ...(args.sigma === undefined ? {} : { sigma: args.sigma }),
     ...(args.networks ? { networks: args.networks } : {}),
     ...(args.shares ? { shares: args.shares } : {}),
   }
+}
+
+/** What the thesis has by data set, less what the command line gives for all. */
+const withoutGiven = (sets: TrainingOf, { epochs, batch, lr }: ReproduceArguments): TrainingOf => {
+  const given = Object.entries({ epochs, batch, lr }).flatMap(([name, v]) => (v === undefined ? [] : [name]))
+  return Object.fromEntries(
+    Object.entries(sets).map(([data, own]) => [
+      data,
+      Object.fromEntries(Object.entries(own!).filter(([name]) => !given.includes(name))),
+    ]),
+  )
 }
 
 /** Folders by the name of the data set. Throws a DataError where a name is none of the experiment's. */

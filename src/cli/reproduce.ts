@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import { runBoundaries } from '../experiments/boundaries.ts'
 import { EXPERIMENTS, unavailable } from '../experiments/catalogue.ts'
 import type { Experiment } from '../experiments/experiment.ts'
-import { type Plan, planExperiment, sharing } from '../experiments/jobs.ts'
+import { type Job, jobsOfOthers, type Plan, planExperiment, sharing } from '../experiments/jobs.ts'
 import { writeResultsPage } from '../experiments/page.ts'
 import { writeExperimentReport } from '../experiments/report.ts'
 import {
@@ -74,7 +74,7 @@ async function runReproduction(id: string | undefined, args: ReproduceArguments,
   )
   if (experiment.points) {
     const { results, pictures } = await onDevice(args, io, (device) =>
-      device.run((gpu) => runBoundaries(gpu, experiment, scale)),
+      device.run((gpu) => runBoundaries(gpu, experiment, scale, io.signal)),
     )
     return finish(experiment, results, args, io, pictures)
   }
@@ -98,9 +98,14 @@ async function runReproduction(id: string | undefined, args: ReproduceArguments,
   for (const line of missingLines(plan)) io.err(`${line}\n`)
   if (plan.jobs.length === 0)
     throw new DataError(`${id}: nothing of it can be run; ${needs(experiment, plan)}`)
+  // Runs that other experiments left in the same folder serve, too: those of approach B have all of approach A.
+  const others: Job[] = []
+  for (const job of jobsOfOthers(plan, scale, new Set(folders.keys())))
+    if (await readResult(args, job.key)) others.push(job)
+  const whole = { ...plan, jobs: [...plan.jobs, ...others] }
   const done = args.reportOnly
-    ? await finished(args.out, plan)
-    : await trainAndScore(experiment, sharing(plan), folders, args, io)
+    ? await finished(args.out, whole)
+    : await trainAndScore(experiment, sharing(whole), folders, args, io)
   const results = withoutPatients(resultsOf(experiment, scale, done.plan, done.jobs))
   await finish(experiment, withSources(results, sources), args, io)
 }

@@ -97,7 +97,7 @@ async function runData(context: RunContext, plan: DataPlan): Promise<DataResult>
   }
   const { name, method } = plan
   const scored = await withNetworks(context, { name, method, channels: dataset.channels }, (device, nets) =>
-    methodOf(method).score(device, nets, test, settings),
+    methodOf(method).score(device, nets, test, settings, host.signal),
   )
   return { plan, networks, scored }
 }

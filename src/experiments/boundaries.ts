@@ -9,6 +9,7 @@ import { Adam } from '../nn/optim/adam.ts'
 import { overlayPng } from '../node/report.ts'
 import { scoreMask } from '../pipelines/scores.ts'
 import type { Report } from '../report/report.ts'
+import { Interrupted } from '../runs/host.ts'
 import type { Experiment } from './experiment.ts'
 import type { Scale } from './jobs.ts'
 import { type ExperimentResults, type RowResult, scoresOverRuns } from './results.ts'
@@ -112,7 +113,12 @@ const COORDINATES = [undefined, 0, 0.25, 0.5, 1, 1.5]
 const PICTURE = 320
 
 /** Results as those of any experiment, a run a seed, and pictures of the first seed's maps. */
-export async function runBoundaries(device: Device, experiment: Experiment, scale: Scale) {
+export async function runBoundaries(
+  device: Device,
+  experiment: Experiment,
+  scale: Scale,
+  signal?: AbortSignal,
+) {
   const started = performance.now()
   const rows: RowResult[] = []
   const pictures: NonNullable<Report['overlays']>[number][] = []
@@ -124,6 +130,7 @@ export async function runBoundaries(device: Device, experiment: Experiment, scal
       const name = away === undefined ? 'Cartesian' : `polar, origin ${away} radii from the centre`
       const runs: RowResult['runs'][number][] = []
       for (const seed of scale.seeds) {
+        if (signal?.aborted) throw new Interrupted('stopped; the same command begins anew')
         const map = await boundary(device, { input, width, seed })
         const { accuracy: _, ...means } = scoreMask(map, truth)
         runs.push({ key: `${width}-${away}-${seed}`, seed, means })

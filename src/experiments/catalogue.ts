@@ -468,7 +468,7 @@ export const EXPERIMENTS: readonly Experiment[] = [
     scores: ALL_SCORES,
     figures: ['spread', 'bland-altman', 'overlays'],
     folds: 2,
-    full: CROPS,
+    full: POLAR,
   },
   {
     id: 'fig-6.6',
@@ -480,7 +480,7 @@ export const EXPERIMENTS: readonly Experiment[] = [
     scores: ['dice'],
     figures: ['bland-altman'],
     folds: 2,
-    full: CROPS,
+    full: POLAR,
   },
   ...BEYOND,
 ]

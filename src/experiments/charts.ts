@@ -1,4 +1,6 @@
 import type { TopLevelSpec } from 'vega-lite'
+import { summarize } from '../pipelines/scores.ts'
+import { kernelDensity, quantile } from '../pipelines/statistics.ts'
 import { coloursOf, renderPlot } from '../report/plots.ts'
 
 /** Points of one method in a chart of one number against another. */
@@ -20,7 +22,7 @@ export function lines(series: readonly Series[], xLabel: string, yLabel: string)
     field: 'x',
     type: 'quantitative' as const,
     title: xLabel,
-    axis: { values: xs, grid: false },
+    axis: { values: xs, grid: false, format: '~g' },
     scale: { zero: false },
   }
   return renderPlot({
@@ -60,15 +62,33 @@ export function scatter(series: readonly Series[], xLabel: string, yLabel: strin
   } satisfies TopLevelSpec)
 }
 
+/** Silverman's rule of thumb, at least a hundredth: of values that are all alike the band is a spike. */
+function bandwidthOf(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b)
+  const spread = Math.min(summarize(values).sd, (quantile(sorted, 0.75) - quantile(sorted, 0.25)) / 1.34)
+  return Math.max(0.01, 0.9 * spread * values.length ** -0.2)
+}
+
 /** Violins: the density of a score over images, a band a method, mirrored; its median a line. */
 export function violins(
   groups: readonly { name: string; values: readonly number[] }[],
   xLabel: string,
 ): Promise<string> {
   const names = groups.map((g) => g.name)
-  const values = groups.flatMap(({ name, values }) => values.map((value) => ({ name, value })))
+  const places = Array.from({ length: 201 }, (_, i) => i / 200)
+  const bands = groups.map(({ name, values }) => {
+    const density = kernelDensity(values, places, bandwidthOf(values))
+    // As wide as its row at its densest, whatever the others are.
+    const most = Math.max(...density)
+    return { name, median: summarize(values).median, half: density.map((d) => d / most) }
+  })
   return renderPlot({
-    data: { values },
+    data: {
+      values: bands.flatMap(({ name, median, half }) => [
+        ...places.map((value, i) => ({ name, value, low: -half[i]!, high: half[i]! })),
+        { name, median },
+      ]),
+    },
     config: { facet: { spacing: 2 } },
     facet: {
       row: {
@@ -88,14 +108,23 @@ export function violins(
     },
     spec: {
       ...{ width: 400, height: 46 },
-      transform: [{ density: 'value', groupby: ['name'], extent: [0, 1], as: ['value', 'density'] }],
-      mark: { type: 'area', orient: 'vertical', opacity: 0.65 },
-      encoding: {
-        x: { field: 'value', type: 'quantitative', title: xLabel, scale: { domain: [0, 1] } },
-        y: { field: 'density', type: 'quantitative', stack: 'center', axis: null, impute: null },
-        color: { ...coloursOf(names), legend: null },
-      },
+      layer: [
+        {
+          transform: [{ filter: 'isValid(datum.value)' }],
+          mark: { type: 'area', orient: 'vertical', opacity: 0.65 },
+          encoding: {
+            x: { field: 'value', type: 'quantitative', title: xLabel, scale: { domain: [0, 1] } },
+            y: { field: 'low', type: 'quantitative', axis: null, scale: { domain: [-1, 1] } },
+            y2: { field: 'high' },
+            color: { ...coloursOf(names), legend: null },
+          },
+        },
+        {
+          transform: [{ filter: 'isValid(datum.median)' }],
+          mark: { type: 'rule', color: 'currentColor', strokeWidth: 2 },
+          encoding: { x: { field: 'median', type: 'quantitative' } },
+        },
+      ],
     },
-    resolve: { scale: { y: 'independent' } },
   } satisfies TopLevelSpec)
 }

@@ -73,7 +73,18 @@ export type Figure =
 /** The settings with which the thesis ran it: `--full`. */
 export type FullSettings = Pick<Settings, 'features' | 'batch' | 'lr' | 'augment'> & {
   readonly epochs: number
+  /** Epochs without a better validation score after which the learning rate falls to a tenth; left out: it stays. */
+  readonly plateau?: number
+  /** Where a data set was trained otherwise. */
+  readonly sets?: TrainingOf
+  /** Images a step at inputs of this side, px, where memory allowed no more. */
+  readonly batchAt?: Readonly<Record<number, number>>
 }
+
+/** What differs by data set, by its key. */
+export type TrainingOf = Readonly<
+  Record<string, Partial<Pick<FullSettings, 'epochs' | 'batch' | 'lr'>> | undefined>
+>
 
 /** A table or a figure of the thesis. */
 export interface Experiment {

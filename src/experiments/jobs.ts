@@ -2,8 +2,8 @@ import { DataError } from '../gpu/errors.ts'
 import { type MethodName, methodOf } from '../runs/methods/index.ts'
 import { kindOf, type NetworkName } from '../runs/network-kinds.ts'
 import type { Settings } from '../runs/settings.ts'
-import { unavailable } from './catalogue.ts'
-import type { Experiment, Row } from './experiment.ts'
+import { EXPERIMENTS, unavailable } from './catalogue.ts'
+import type { Experiment, FullSettings, Row, TrainingOf } from './experiment.ts'
 
 /** How an experiment is run. */
 export interface Scale {
@@ -27,6 +27,11 @@ export interface Scale {
   readonly sigma?: number
   readonly networks?: readonly NetworkName[]
   readonly shares?: readonly number[]
+  /** Epochs without a better validation score after which the learning rate falls to a tenth; left out: it stays. */
+  readonly plateau?: number
+  /** What differs by data set, and the batch at some sizes, in the thesis. */
+  readonly sets?: TrainingOf
+  readonly batchAt?: FullSettings['batchAt']
   /** The thesis's own: eight stacks of hourglasses, crops from images of 1,024 px. */
   readonly full?: true
 }
@@ -138,19 +143,21 @@ const nameOf = (value: unknown): string => String(value).replace(/[^\w.-]/g, '')
 
 function jobOf(row: Row, scale: Scale, seed: number, fold?: number): Job {
   const { data, network, size, share = 1, variant = {} } = row
-  const { features, epochs, batch, lr, schedule, augment, folds, subset, skip } = scale
+  const { features, schedule, augment, folds, subset, skip, plateau = null } = scale
+  const { epochs, lr, ...own } = { ...scale, ...scale.sets?.[data] }
+  const batch = scale.batchAt?.[size] ?? own.batch
   const sigma =
     scale.sigma !== undefined && row.method === 'centre-heatmap' ? { sigma: scale.sigma } : undefined
   const settings: Job['settings'] = {
     ...{ method: row.method as MethodName, size, features, epochs, batch, lr, weightDecay: 0, seed, share },
     ...(network === 'unet' ? {} : { network }),
-    ...{ patience: null, plateau: null, schedule, augment, origins: ['truth', 'cartesian'], transfer: null },
+    ...{ patience: null, plateau, schedule, augment, origins: ['truth', 'cartesian'], transfer: null },
     ...{ depthChannel: false, validation: 0.1, test: 0.1, splitSeed: SPLIT_SEED },
     ...(fold === undefined ? {} : { fold: { index: fold - 1, of: folds } }),
     ...(subset < 1 ? { dataShare: subset } : {}),
     ...(skip ? { dataSkip: skip } : {}),
     ...(scale.full && row.method === 'centre-heatmap' ? { stacks: 8 } : {}),
-    ...(scale.full && row.method === 'end-to-end' ? { resolution: 1024 } : {}),
+    ...(scale.full && row.method === 'end-to-end' ? { resolution: 1024, jointRate: 1 } : {}),
     ...variant,
     ...sigma,
   }
@@ -208,10 +215,20 @@ export const withoutFolder = (
   return lacking === undefined ? undefined : `no folder for ${lacking} was given`
 }
 
+/** The jobs of the thesis's experiments at a scale that are not of the plan: what another command may have run. */
+export function jobsOfOthers(plan: Plan, scale: Scale, folders: ReadonlySet<string>): Job[] {
+  const own = new Set(plan.jobs.map(({ key }) => key))
+  const networks = [...new Set(plan.rows.map(({ row }) => row.network))]
+  const others = EXPERIMENTS.filter(({ timed, references }) => !timed && !references).flatMap(
+    (experiment) => planExperiment(experiment, { ...scale, networks }, folders).jobs,
+  )
+  return [...new Map(others.map((job) => [job.key, job])).values()].filter(({ key }) => !own.has(key))
+}
+
 /** The plan without jobs whose every arm another job gives with the same settings: approach B trains all of approach A. */
 export function sharing({ rows, jobs }: Plan): Plan {
-  // The width of heatmaps is nothing to networks that make none.
-  const rest = ({ settings: { method: _, sigma: __, ...settings }, data, on }: Job) =>
+  // The width of heatmaps and the stacks that make them are nothing to networks that make none.
+  const rest = ({ settings: { method: _, sigma: __, stacks: ___, ...settings }, data, on }: Job) =>
     JSON.stringify([settings, data, on])
   const covers = (a: Job, b: Job): boolean =>
     a !== b &&
@@ -225,8 +242,10 @@ export function sharing({ rows, jobs }: Plan): Plan {
       const other = group.find((candidate) => covers(candidate, job))
       if (other) instead.set(job.key, other.key)
     }
-  return {
-    jobs: jobs.filter(({ key }) => !instead.has(key)),
-    rows: rows.map((planned) => ({ ...planned, jobs: planned.jobs.map((key) => instead.get(key) ?? key) })),
-  }
+  const shared = rows.map((planned) => ({
+    ...planned,
+    jobs: planned.jobs.map((key) => instead.get(key) ?? key),
+  }))
+  const used = new Set(shared.flatMap((planned) => planned.jobs))
+  return { jobs: jobs.filter(({ key }) => used.has(key)), rows: shared }
 }

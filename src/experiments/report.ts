@@ -7,7 +7,7 @@ import { kindOf } from '../runs/network-kinds.ts'
 import { lines, type Series, scatter, violins } from './charts.ts'
 import { type Experiment, SCORE_TITLES, type ScoreName } from './experiment.ts'
 import { signed, verdicts } from './findings.ts'
-import { commandOf } from './jobs.ts'
+import { commandOf, type Scale } from './jobs.ts'
 import type { ExperimentResults, RowResult } from './results.ts'
 import { pictureFile } from './run.ts'
 import { comparison, labelsOf, missingOf, outlines, pValue, shownRows } from './tables.ts'
@@ -196,17 +196,47 @@ function curvesOf({ curves }: ExperimentResults): NonNullable<Report['curves']> 
 /** What was run, in a sentence. */
 export function scaleText({ scale, rows, data }: ExperimentResults): string {
   if (data.length === 0)
-    return `Perceptrons of two hidden layers on ${rows[0]!.size}² points inside and outside a disc, ${scale.seeds.length} seeds.`
-  const { features, epochs, batch, lr, schedule, augment, seeds, folds, subset, skip, networks, sigma } =
-    scale
+    return `Perceptrons of two hidden layers on ${rows[0]!.size}² points inside and outside a disc, ${scale.seeds.length} ${scale.seeds.length === 1 ? 'seed' : 'seeds'}.`
+  const {
+    features,
+    epochs,
+    batch,
+    lr,
+    schedule,
+    augment,
+    seeds,
+    folds,
+    subset,
+    skip,
+    networks,
+    sigma,
+    plateau,
+    sets,
+    batchAt,
+  } = scale
   if (rows.some((row) => row.time))
     return `Networks of ${features} features with random weights, an image at a time; a perfect rough mask decides on the crops.`
   const sizes = [...new Set(rows.filter((r) => !r.missing).map((row) => `${row.size}²`))].join(', ')
   return (
     `Run at ${sizes} px, ${features} features, ${epochs === null ? 'epochs by the number of images' : `${epochs} epochs`}, batch ${batch}, ` +
-    `learning rate ${lr} (${schedule}), augmentation ${augment}, ${seeds.length === 1 ? `seed ${seeds[0]}` : `seeds ${seeds.slice(0, -1).join(', ')} and ${seeds.at(-1)}`}, ` +
+    `learning rate ${lr} (${plateau ? `a tenth after ${plateau} epochs without a better one` : schedule}), ${othersText(sets, batchAt)}augmentation ${augment}, ${seeds.length === 1 ? `seed ${seeds[0]}` : `seeds ${seeds.slice(0, -1).join(', ')} and ${seeds.at(-1)}`}, ` +
     `${folds === 0 ? 'one split 80/10/10' : `${folds} folds`}${subset < 1 ? `, ${100 * subset} % of the data` : ''}${skip ? `, after the first ${100 * skip} %` : ''}${sigma ? `, heatmaps of σ ${sigma} px at 256` : ''}${networks ? `; of the networks ${networks.map((n) => kindOf(n).title).join(', ')} alone` : ''}.`
   )
+}
+
+/** Where data sets or sizes were trained otherwise. */
+function othersText(sets: Scale['sets'] = {}, batchAt: Scale['batchAt'] = {}): string {
+  const of = ({ epochs, batch, lr }: NonNullable<NonNullable<Scale['sets']>[string]>) =>
+    [
+      ...(epochs === undefined ? [] : [`${epochs} epochs`]),
+      ...(batch === undefined ? [] : [`batch ${batch}`]),
+      ...(lr === undefined ? [] : [`learning rate ${lr}`]),
+    ].join(' and ')
+  const texts = [
+    ...Object.entries(sets).flatMap(([data, own]) => (own && of(own) ? [`of ${data} ${of(own)}`] : [])),
+    ...Object.entries(batchAt).map(([size, batch]) => `at ${size}² batch ${batch}`),
+  ]
+  return texts.map((text) => `${text}, `).join('')
 }
 
 /** Seconds under two minutes, else minutes. */

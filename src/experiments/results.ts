@@ -1,6 +1,7 @@
 import { basename, resolve } from 'node:path'
 import { type Summary, summarize } from '../pipelines/scores.ts'
 import { meanOf, wilcoxonSignedRank } from '../pipelines/statistics.ts'
+import { type MethodName, methodOf } from '../runs/methods/index.ts'
 import type { Baseline, DataSlot, Experiment, Row, ScoreName } from './experiment.ts'
 import { type ArmResult, rounded, SCORE_NAMES } from './image-scores.ts'
 import type { Plan, PlannedRow, Scale } from './jobs.ts'
@@ -309,12 +310,20 @@ export function pairsOf(
 }
 
 /** Of each data set and size, the networks of the first job that trained all of the set; of later ones what is new. */
-function curvesOf({ jobs }: Plan, byKey: ReadonlyMap<string, JobResult>): ExperimentResults['curves'] {
+function curvesOf({ jobs, rows }: Plan, byKey: ReadonlyMap<string, JobResult>): ExperimentResults['curves'] {
   const seen = new Set<string>()
   return jobs.flatMap(({ key, data, settings }) => {
     const { size, share, network = 'unet', method } = settings
     if (share < 1) return []
-    return byKey.get(key)!.networks.flatMap(({ name: _, bestEpoch: __, seconds: ___, ...curves }) => {
+    // A run that serves several experiments may have trained more than this one's rows are about.
+    const wanted = new Set(
+      rows
+        .filter((planned) => planned.jobs.includes(key))
+        .flatMap(({ row }) => methodOf(row.method as MethodName).networks(settings))
+        .map(({ name }) => name),
+    )
+    const networks = byKey.get(key)!.networks.filter(({ name }) => wanted.has(name))
+    return networks.flatMap(({ name: _, bestEpoch: __, seconds: ___, ...curves }) => {
       const group = [data, size, network, method, curves.title].join()
       if (seen.has(group)) return []
       seen.add(group)

@@ -173,7 +173,7 @@ async function scoreJob(
         ? plan
         : { ...(await planWhole(work.folders.get(name)!, entry, settings, openerOf(work, name))), name }
     const arms = await withNetworks(context, entry, (device, nets) =>
-      methodOf(plan.method).score(device, nets, held.test, settings),
+      methodOf(plan.method).score(device, nets, held.test, settings, work.host.signal),
     )
     const results: ArmResult[] = []
     for (const arm of arms) {

@@ -54,6 +54,8 @@ const inference =
 export interface InferenceOptions {
   /** 'mixed' runs the networks in float16, if the adapter has it. Default 'float32'. */
   readonly precision?: Precision | undefined
+  /** Ends it before the next batch of images, by throwing the signal's reason. */
+  readonly signal?: AbortSignal | undefined
 }
 
 export interface CartesianEvaluation extends InferenceOptions {
@@ -63,7 +65,7 @@ export interface CartesianEvaluation extends InferenceOptions {
 
 async function inBatches<R>(
   samples: readonly Sample[],
-  size: number,
+  { size = BATCH, signal }: { readonly size?: number; readonly signal: AbortSignal | undefined },
   f: (batch: readonly Sample[], data: readonly SampleData[]) => Promise<R[]>,
 ): Promise<R[]> {
   const batches = Array.from({ length: Math.ceil(samples.length / size) }, (_, i) =>
@@ -72,7 +74,11 @@ async function inBatches<R>(
   const loader = new BatchLoader(batches)
   try {
     const results: R[] = []
-    for (const batch of batches) results.push(...(await f(batch, (await loader.next())!)))
+    for (const batch of batches) {
+      const data = (await loader.next())!
+      signal?.throwIfAborted()
+      results.push(...(await f(batch, data)))
+    }
     return results
   } finally {
     await loader.close()
@@ -87,12 +93,12 @@ export async function evaluateCartesian(
   device: Device,
   net: Module,
   samples: readonly Sample[],
-  { precision, slidingWindow: tiles }: CartesianEvaluation = {},
+  { precision, signal, slidingWindow: tiles }: CartesianEvaluation = {},
 ): Promise<Evaluated[]> {
   net.eval()
   const whole = inference(net, precision)
   const segment = tiles ? slidingWindow(whole, tiles) : whole
-  return inBatches(samples, tiles ? 1 : BATCH, async (batch, data) => {
+  return inBatches(samples, { size: tiles ? 1 : BATCH, signal }, async (batch, data) => {
     const p = device.noGrad(() =>
       device.scope(() => {
         const { x } = stackSamples(device, data)
@@ -144,10 +150,10 @@ export async function evaluatePolar(
   samples: readonly Sample[],
   options: PolarEvaluation,
 ): Promise<Evaluated[]> {
-  const { origins, precision, ...polar } = options
+  const { origins, precision, signal, ...polar } = options
   net.eval()
   const { localise, parameters: at } = localiserOf(origins, precision)
-  return inBatches(samples, BATCH, async (batch, data) => {
+  return inBatches(samples, { signal }, async (batch, data) => {
     const made = device.noGrad(() =>
       device.scope(() => {
         const { x, y } = stackSamples(device, data)
@@ -193,11 +199,11 @@ export async function evaluateSeveral(
   samples: readonly Sample[],
   options: SeveralEvaluation,
 ): Promise<{ images: Evaluated[]; points?: SweepPoint[] }> {
-  const { origins, precision, sweep, ...rest } = options
+  const { origins, precision, signal, sweep, ...rest } = options
   net.eval()
   const localise = origins === 'truth' ? undefined : inference(origins.cartesian.eval(), precision)
   const swept: SweepPoint[][] = []
-  const images = await inBatches(samples, BATCH, async (batch, data) => {
+  const images = await inBatches(samples, { signal }, async (batch, data) => {
     const { x, y } = stackSamples(device, data)
     const fine = inference(net, precision)
     const result = await segmentSeveral(device, x, { ...rest, rough: localise ?? (() => y), fine })
@@ -228,11 +234,11 @@ export async function evaluateCrops(
   rough: Module,
   fine: Module,
   samples: readonly Sample[],
-  { precision, ...options }: Omit<SegmentThenSegmentOptions, 'rough' | 'fine'> & InferenceOptions,
+  { precision, signal, ...options }: Omit<SegmentThenSegmentOptions, 'rough' | 'fine'> & InferenceOptions,
 ): Promise<{ rough: Evaluated[]; fine: Evaluated[] }> {
   rough.eval()
   fine.eval()
-  const pairs = await inBatches(samples, BATCH, async (batch, data) => {
+  const pairs = await inBatches(samples, { signal }, async (batch, data) => {
     const groups = bySize(data)
     const images = groups.map((group) =>
       stackImages(
@@ -270,12 +276,12 @@ export async function evaluateEndToEnd(
   coarse: Module,
   net: EndToEndCrops,
   samples: readonly Sample[],
-  { precision = 'float32' }: InferenceOptions = {},
+  { precision = 'float32', signal }: InferenceOptions = {},
 ): Promise<{ coarse: Evaluated[]; mask: Evaluated[] }> {
   coarse.eval()
   net.eval()
   const { size } = net.options
-  const pairs = await inBatches(samples, BATCH, async (batch, data) => {
+  const pairs = await inBatches(samples, { signal }, async (batch, data) => {
     const made = device.noGrad(() =>
       device.scope(() => {
         const x = stackImages(device, data)

@@ -156,3 +156,15 @@ export function quantile(sorted: ArrayLike<number>, share: number): number {
   const high = Math.min(sorted.length - 1, low + 1)
   return sorted[low]! + (at - low) * (sorted[high]! - sorted[low]!)
 }
+
+/** Density of values at some places, by Gaussians of this standard deviation about each of them. */
+export function kernelDensity(
+  values: readonly number[],
+  places: readonly number[],
+  bandwidth: number,
+): number[] {
+  const height = 1 / (values.length * bandwidth * Math.sqrt(2 * Math.PI))
+  return places.map(
+    (at) => height * values.reduce((sum, v) => sum + Math.exp(-0.5 * ((at - v) / bandwidth) ** 2), 0),
+  )
+}

@@ -15,7 +15,7 @@ export async function agreementChart(
   unit: string,
 ) {
   const { bias, limits, points } = blandAltman(measured, truth)
-  const one = (v: number): string => v.toFixed(1).replace('-', '−')
+  const text = (v: number): string => v.toFixed(1).replace('-', '−')
   const level = (y: number, name: string, dash: number[]) => ({
     data: { values: [{ y, name }] },
     layer: [
@@ -44,14 +44,14 @@ export async function agreementChart(
           y: { field: 'difference', type: 'quantitative', title: `prediction − truth, ${unit}` },
         },
       },
-      level(bias, `bias ${one(bias)}`, []),
-      level(limits[0], `−1.96 SD ${one(limits[0])}`, [5, 4]),
-      level(limits[1], `+1.96 SD ${one(limits[1])}`, [5, 4]),
+      level(bias, `bias ${text(bias)}`, []),
+      level(limits[0], `−1.96 SD: ${text(limits[0])}`, [5, 4]),
+      level(limits[1], `+1.96 SD: ${text(limits[1])}`, [5, 4]),
     ],
   } as TopLevelSpec)
   const r = pearson(measured, truth)
   const caption =
-    `Bias ${one(bias)}, limits of agreement ${one(limits[0])} to ${one(limits[1])} ${unit}; ` +
+    `Bias ${text(bias)}, limits of agreement ${text(limits[0])} to ${text(limits[1])} ${unit}; ` +
     `Pearson's r ${Number.isNaN(r) ? '–' : r.toFixed(3)} over ${points.length} images`
   return { title, svg, caption }
 }

@@ -112,8 +112,18 @@ export function precisionRecall(series: readonly PrecisionRecall[]): Promise<str
     data: { values: series.flatMap(({ name, points }) => points.map((p, step) => ({ name, step, ...p }))) },
     mark: { type: 'line', strokeWidth: 2, point: { size: 24 } },
     encoding: {
-      x: { field: 'recall', type: 'quantitative', scale: { zero: false, nice: true } },
-      y: { field: 'precision', type: 'quantitative', scale: { zero: false, nice: true } },
+      x: {
+        field: 'recall',
+        type: 'quantitative',
+        scale: { zero: false, nice: true },
+        axis: { format: '~g' },
+      },
+      y: {
+        field: 'precision',
+        type: 'quantitative',
+        scale: { zero: false, nice: true },
+        axis: { format: '~g' },
+      },
       order: { field: 'step', type: 'quantitative' },
       color: coloursOf(names),
     },

@@ -16,12 +16,13 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; ma
 dt { color: var(--soft) }
 dd { margin: 0; overflow-wrap: anywhere }
 .wide { overflow-x: auto; margin: 0 -1.25rem; padding: 0 1.25rem }
-table { border-collapse: collapse; font-size: .9375rem; font-variant-numeric: tabular-nums; min-width: 60% }
+table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; min-width: 60% }
 th { text-align: left; font-weight: 600; font-size: .8125rem; color: var(--soft); vertical-align: bottom }
-th, td { padding: .45rem 1.5rem .45rem 0; border-bottom: 1px solid var(--line) }
+th, td { padding: .45rem 1rem .45rem 0; border-bottom: 1px solid var(--line) }
 th:last-child, td:last-child { padding-right: 0 }
-th.number, td.number { text-align: right; white-space: nowrap }
-tbody td:first-child { min-width: 13rem }
+th.number, td.number { text-align: right }
+td.number { white-space: nowrap }
+tbody td:first-child { min-width: 11rem }
 tbody tr:last-child td { border-bottom-color: var(--soft) }
 .grid { display: grid; gap: 1.75rem; grid-template-columns: repeat(auto-fit, minmax(min(21rem, 100%), 1fr)) }
 .images { display: grid; gap: 1.25rem; grid-template-columns: repeat(auto-fill, minmax(min(15rem, 100%), 1fr)) }

@@ -219,6 +219,9 @@ export function withNetworks<R>(
         nets[name].eval()
       }
       return await use(device, nets)
+    } catch (error) {
+      if (!host.signal.aborted || error !== host.signal.reason) throw error
+      throw new Interrupted('stopped while scoring; every checkpoint is whole, the same command scores again')
     } finally {
       if (!device.lost) for (const net of Object.values(nets)) net.dispose()
     }

@@ -1,5 +1,5 @@
 import { type Scores, type Summary, summarize, summarizeScores } from '../pipelines/scores.ts'
-import { blandAltman, pearson } from '../pipelines/statistics.ts'
+import { blandAltman, meanOf, pearson } from '../pipelines/statistics.ts'
 import { type SurfaceSummary, summarizeSurfaces } from '../pipelines/surface.ts'
 import type { Scored } from './methods/method.ts'
 import type { TrainedNetwork } from './networks.ts'
@@ -19,11 +19,15 @@ export interface MethodSummary {
   readonly key: string
   readonly label: string
   readonly cartesian: Summaries
+  /** The same over patients or scans, each the mean over its slices; where images are slices of them. */
+  readonly byPatient?: Summaries
   /** Outlines in the same space. */
   readonly surface: SurfaceSummary
   readonly polar?: Summaries
   /** Distance of the origins from the true centres, px of the network's input. */
   readonly originError?: Summary
+  /** Mean of its squares, px². */
+  readonly originMse?: number
   /** What was counted in each image against the truth. */
   readonly agreement?: Agreement
 }
@@ -50,6 +54,18 @@ function agreementOf({ title, measured, truth }: NonNullable<Scored['amounts']>)
   return { title, pearson: Number.isNaN(r) ? null : r, bias, limits, measured, truth }
 }
 
+/** Means over the images of each group, summed up over the groups; nothing where every image stands alone. */
+function byPatient(images: Scored['images']): Pick<MethodSummary, 'byPatient'> {
+  const groups = new Map<string, Scores[]>()
+  for (const { group, scores } of images) groups.set(group, [...(groups.get(group) ?? []), scores])
+  if (groups.size === images.length) return {}
+  const means = [...groups.values()].map((scores) => {
+    const of = summarizeScores(scores)
+    return Object.fromEntries(Object.entries(of).map(([name, { mean }]) => [name, mean])) as unknown as Scores
+  })
+  return { byPatient: summarizeScores(means) }
+}
+
 export function summaryOf({ key, label, images, amounts }: Scored): MethodSummary {
   const polar = images.flatMap((e) => e.polarScores ?? [])
   const errors = images.flatMap((e) => e.originError ?? [])
@@ -58,8 +74,11 @@ export function summaryOf({ key, label, images, amounts }: Scored): MethodSummar
     label,
     cartesian: summarizeScores(images.map((e) => e.scores)),
     surface: summarizeSurfaces(images),
+    ...byPatient(images),
     ...(polar.length > 0 ? { polar: summarizeScores(polar) } : {}),
-    ...(errors.length > 0 ? { originError: summarize(errors) } : {}),
+    ...(errors.length > 0
+      ? { originError: summarize(errors), originMse: meanOf(errors.map((e) => e ** 2)) }
+      : {}),
     ...(amounts ? { agreement: agreementOf(amounts) } : {}),
   }
 }
@@ -103,6 +122,14 @@ export function scoreTables({ plan, scored }: Pick<DataResult, 'plan' | 'scored'
       note: 'Mean ± standard deviation over images, threshold 0.5. These are the scores of the masks that a user gets. Where truth and prediction are both empty, an image scores 1; where one of them is, 0.',
     },
   ]
+  const patients = lines.flatMap((l) => (l.byPatient ? [[l.label, ...cells(l.byPatient)]] : []))
+  if (patients.length > 0)
+    tables.push({
+      title: `${plan.name}: the same by patient or scan, ${lines[0]!.byPatient!.dice.count} of them`,
+      columns: ['method', ...SCORES],
+      rows: patients,
+      note: 'Mean over the slices of each, then mean ± standard deviation over patients or scans: slices of one are not independent.',
+    })
   tables.push(outlineTable(plan.name, lines))
   const polar = lines.flatMap((l) => (l.polar ? [[l.label, ...cells(l.polar)]] : []))
   if (polar.length > 0) {

@@ -35,6 +35,8 @@ export interface Settings {
   readonly depthChannel: boolean
   /** end-to-end: side of the images that crops are cut from, px; left out: 4 times the networks' input. */
   readonly resolution?: number
+  /** end-to-end: part of the learning rate with which both networks are trained together; left out: a tenth. */
+  readonly jointRate?: number
   /** end-to-end: left out, 'hard'. */
   readonly box?: 'soft'
   /** Left out: float32. */

@@ -41,6 +41,9 @@ test('--method eat: pericardium, fat inside it by range, counts a slice; two fol
     const [pericardium, eat] = JSON.parse(out).datasets[0].methods
     expect([pericardium.key, eat.key]).toEqual(['pericardium', 'eat'])
     expect(eat.cartesian.dice.count).toBe(12)
+    // As many slices a patient: the mean over patients is that over slices.
+    expect(eat.byPatient.dice.count).toBe(3)
+    expect(eat.byPatient.dice.mean).toBeCloseTo(eat.cartesian.dice.mean, 10)
     const { truth, measured, pearson: r, bias, limits } = eat.agreement
     held.push(...truth)
     expect(r ?? Number.NaN).toBeCloseTo(pearson(measured, truth), 10)
@@ -59,6 +62,7 @@ test('--method eat: pericardium, fat inside it by range, counts a slice; two fol
   )
   const table = await fovea(['evaluate', '--run', join(folder, '1-2')])
   expect(table.out).toMatch(/Epicardial fat, EAT pixels a slice/)
+  expect(table.out).toMatch(/the same by patient or scan, 3 of them/)
   const wrong = await fovea(['train', '--data', data, '--fold', '3/2'])
   expect(wrong.err).toMatch(/must be k\/n, such as 1\/2/)
 })

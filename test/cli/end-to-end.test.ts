@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { InferenceSession, Tensor } from 'onnxruntime-node'
 import { expect, test } from 'vitest'
 import { readImage } from '../../src/node/image.ts'
 import { tempFolder } from '../data/temp.ts'
@@ -22,6 +23,29 @@ test('train, evaluate and predict end-to-end crops; the fine part begins as the 
   expect(JSON.parse(again.out).datasets[0].methods).toEqual(data.methods)
   const table = await fovea(['evaluate', '--run', run, '--data', discs])
   expect(table.out).toContain('10 held-out images, at 32×32 px')
+
+  // ONNX has no operators for the crop between its networks; they go out one by one, the fine one with the mask's channel.
+  const exported = (network: string[], file: string) =>
+    fovea(['export', '--run', run, ...network, '--out', join(run, file)])
+  const whole = await exported([], 'net.onnx')
+  expect([whole.code, whole.err]).toEqual([
+    2,
+    expect.stringContaining(
+      '(--network end-to-end.coarse, --network end-to-end.fine), or all its weights as',
+    ),
+  ])
+  expect((await exported([], 'net.safetensors')).code).toBe(0)
+  const { code: unknown, err: why } = await exported(['--network', 'end-to-end.middle'], 'net.onnx')
+  expect([unknown, why]).toEqual([2, expect.stringContaining('it has end-to-end.coarse, end-to-end.fine')])
+  for (const [part, channels] of [
+    ['coarse', 1],
+    ['fine', 2],
+  ] as const) {
+    expect((await exported(['--network', `end-to-end.${part}`], `${part}.onnx`)).code).toBe(0)
+    const session = await InferenceSession.create(join(run, `${part}.onnx`))
+    const input = new Tensor('float32', new Float32Array(channels * 32 * 16), [1, channels, 32, 16])
+    expect((await session.run({ input })).output!.dims).toEqual([1, 1, 32, 16])
+  }
 
   const masks = join(folder, 'masks')
   const predicted = await fovea(['predict', join(discs, 'disc1_image.png'), '--run', run, '--out', masks])

@@ -65,6 +65,15 @@ test('a table of the thesis: interrupted, continued, every seed a run, test imag
   expect(again.err).not.toContain('epoch')
   expect((await stat(file)).mtimeMs).toBe(before)
 
+  // Figure 4.11 is drawn from the same runs, and of their networks shows its own.
+  const figure = await fovea(['reproduce', 'fig-4.11', ...line.slice(2), '--json'])
+  expect([figure.code, figure.err.includes('epoch')]).toEqual([0, false])
+  const drawn = JSON.parse(figure.out)
+  const own = drawn.rows.filter((r: { data: string }) => r.data === 'lesion')
+  expect(own.map((r: { scores: unknown }) => r.scores)).toEqual([rows[0].scores, rows[1].scores])
+  expect(drawn.curves.map((c: { title: string }) => c.title)).toEqual(['Cartesian U-Net', 'polar U-Net'])
+  expect(results.curves).toHaveLength(3)
+
   expect(rows[0].surface).toMatchObject({ unit: 'px', boundaryIou: { mean: expect.any(Number) } })
   expect(report).toContain('table-4.1: outlines in Cartesian space')
   expect(again.out).not.toContain('null')
@@ -215,6 +224,10 @@ test('figure 4.4: polar coordinates about the centre take fewer units than Carte
   expect(dsc('polar, origin 0 radii from the centre')).toBeGreaterThan(dsc('Cartesian'))
   const report = await readFile(join(out, 'fig-4.4.html'), 'utf8')
   expect(report.match(/data:image\/png/g)).toHaveLength(18)
+
+  const stopped = await fovea(['reproduce', 'fig-4.4', '--out', out], { stopAt: 'adapter' })
+  expect(stopped.code).toBe(130)
+  expect(stopped.err).toContain('stopped; the same command begins anew')
 }, 60_000)
 
 test('--list names the experiments; wrong use is a sentence', async () => {

@@ -52,6 +52,9 @@ test('train scores every method of two folders and writes results, scores and on
   expect(report.match(/data:image\/png/g)).toHaveLength(15)
   expect(report).not.toMatch(/<script|https?:\/\//)
 
+  const stopped = await fovea(['evaluate', '--run', run], { stopAt: 'scoring' })
+  expect(stopped).toMatchObject({ code: 130, out: '' })
+  expect(stopped.err).toContain('stopped while scoring; every checkpoint is whole')
   const again = await fovea(['evaluate', '--run', run, '--json'])
   expect(again.code).toBe(0)
   JSON.parse(again.out).datasets.forEach((d: { methods: unknown }, i: number) => {

@@ -8,6 +8,7 @@ import { checkFolder } from '../../src/node/known/check.ts'
 import { encodePng } from '../../src/node/png.ts'
 import { writeVolume } from '../../src/node/volume/nifti-write.ts'
 import { readVolume } from '../../src/node/volume/read.ts'
+import { fovea } from '../cli/command.ts'
 import { bmp } from './files.ts'
 import { tempFolder } from './temp.ts'
 
@@ -79,7 +80,8 @@ describe('image sets as they are distributed', () => {
     expect(check.layout).toBe(layout)
     expect(check.images).toBe(ids.length)
     expect(check.sizes).toEqual([{ width: 8, height: 8, count: ids.length }])
-    expect(check.problems).toEqual([expect.stringMatching(/ of \d+ (images|patients) are there/)])
+    expect(check.problems).toEqual([])
+    expect(check.missing).toBe(check.full!.count - (check.full!.of === 'patients' ? 1 : ids.length))
   })
 
   test('2018 Data Science Bowl: the masks of an image become its objects', async () => {
@@ -131,6 +133,59 @@ describe('image sets as they are distributed', () => {
     const flat = await tree(['a.png', 'a_mask.png', 'b.png'])
     expect((await checkFolder(flat)).problems).toEqual([expect.stringMatching(/b\.png has no mask/)])
     await expect(checkFolder(await tempFolder())).rejects.toThrow(/no pairs/)
+  })
+
+  test('Cardiac Fat: a patient without labels, or without images, is told and refused', async () => {
+    const folder = await tree(['input/P1/1.png', 'label/P1/1.png', 'input/P2/1.png', 'label/P3/1.png'])
+    const { problems } = await checkFolder(folder)
+    expect(problems).toEqual([
+      expect.stringMatching(/input\/P2\/1\.png has no mask/),
+      expect.stringMatching(/label\/P3\/1\.png has no image/),
+    ])
+    await expect(openDataset(folder)).rejects.toThrow(/1 images have no mask: .*P2/)
+  })
+
+  test('2018 Data Science Bowl: an image that is missing is told; a plain data set in a subfolder is none of it', async () => {
+    const folder = await tree([
+      'stage1_train/a/images/a.png',
+      'stage1_train/a/masks/m.png',
+      'stage1_train/b/masks/m.png',
+      'stage1_train/c/images/c.png',
+      'stage1_train/junk/x.png',
+    ])
+    for (const root of [folder, join(folder, 'stage1_train')])
+      expect(await checkFolder(root)).toMatchObject({
+        layout: 'dsb-2018',
+        problems: [
+          expect.stringMatching(/b\/masks\/m\.png has no image/),
+          expect.stringMatching(/c\.png has no mask/),
+        ],
+      })
+    const plain = await tree([
+      'mine/images/1.png',
+      'mine/images/2.png',
+      'mine/masks/1.png',
+      'mine/masks/2.png',
+    ])
+    await expect(openDataset(plain)).rejects.toThrow(/no pairs of image and mask .* 1 subfolders/)
+  })
+
+  test('the command: counts, what is missing, and code 2 where there are problems', async () => {
+    const part = await tree(['Original/1.tif', 'Ground Truth/1.tif'])
+    const good = await fovea(['data', 'check', part])
+    expect(good.code).toBe(0)
+    expect(good.out).toBe(
+      'CVC-ClinicDB (polyps) (layout cvc-clinicdb)\nimages    1\nsizes     8×8 (1) px, width×height\n' +
+        'missing   611 of the 612 images as published\nproblems  none\n',
+    )
+    const bad = await tree(['a.png', 'a_mask.png', 'b.png'])
+    for (const json of [[], ['--json']]) {
+      const told = await fovea(['data', 'check', bad, ...json])
+      expect(told.code).toBe(2)
+      expect(told.out).toMatch(/b\.png has no mask/)
+      expect(told.err).toMatch(/^fovea: .*: 1 problem; fovea train refuses the folder until mended\n$/)
+    }
+    expect((await fovea(['train', '--data', bad, '--out', join(bad, 'none')])).code).toBe(2)
   })
 })
 
@@ -187,7 +242,7 @@ describe('scans', () => {
     const check = await checkFolder(folder)
     expect(check.scans).toBe(2)
     expect(check.sizes).toEqual([{ width: 4, height: 4, count: 2 }])
-    expect(check.problems).toEqual(['2 of 131 scans are there'])
+    expect([check.missing, check.problems]).toEqual([129, []])
     await writeVolume(join(folder, 'segmentation-11.nii.gz'), {
       ...mask,
       shape: [4, 4, 4],
@@ -258,7 +313,7 @@ describe('scans', () => {
       r === 3 ? [0, 0, 0, 1] : [-z[r]!, x[r]!, y[r]!, row[3]! + 4 * z[r]!],
     )
     await writeVolume(join(folder, 'segmentation-1.nii'), { ...mask, stored: { ...stored, affine: turned } })
-    expect((await checkFolder(folder)).problems).toEqual(['1 of 131 scans are there'])
+    expect((await checkFolder(folder)).problems).toEqual([])
     expect((await readVolume(join(folder, 'segmentation-1.nii'))).data).toEqual(mask.data)
   })
 

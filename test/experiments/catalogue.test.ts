@@ -4,9 +4,17 @@ import { Command } from 'commander'
 import { expect, test } from 'vitest'
 import { addReproduceOptions, type ReproduceArguments, scaleOf } from '../../src/cli/reproduce-options.ts'
 import { EXPERIMENTS, unavailable } from '../../src/experiments/catalogue.ts'
-import { commandOf, planExperiment, rowsAt, type Scale, sharing } from '../../src/experiments/jobs.ts'
+import {
+  commandOf,
+  jobsOfOthers,
+  planExperiment,
+  rowsAt,
+  type Scale,
+  sharing,
+} from '../../src/experiments/jobs.ts'
 import { resultsOf, withoutPatients } from '../../src/experiments/results.ts'
 import type { JobResult } from '../../src/experiments/run.ts'
+import { endToEnd } from '../../src/runs/methods/end-to-end.ts'
 
 const scale: Scale = {
   features: 8,
@@ -78,6 +86,31 @@ test('a size stands in for the thesis’s; where rows differ by size, a value st
   ])
 })
 
+test('--full trains each data set as the thesis says (table 5.1; 5.2.2; 6.4.2), unless an option says otherwise', () => {
+  const args = { full: true, out: '', adapter: '', subset: 1, skip: 0, seeds: [42] } as ReproduceArguments
+  const trained = (id: string, data: string, size: number, more: Partial<ReproduceArguments> = {}) => {
+    const experiment = named(id)
+    const scale = scaleOf({ ...args, ...more }, experiment)
+    const { jobs } = planExperiment(experiment, scale, new Set([data]))
+    const { settings } = jobs.find((job) => job.settings.size === size)!
+    const { features, epochs, batch, lr, schedule, plateau } = settings
+    return { settings, values: [features, epochs, batch, lr, schedule, plateau] }
+  }
+  expect(trained('table-5.2', 'cells', 64).values).toEqual([32, 100, 16, 5e-4, 'constant', null])
+  expect(trained('table-5.2', 'kvasir', 64).values).toEqual([32, 175, 8, 1e-3, 'constant', null])
+  expect(trained('table-5.2', 'aorta', 128).values).toEqual([32, 100, 8, 1e-3, 'constant', null])
+  expect(trained('table-4.4', 'aorta', 256).values).toEqual([32, 60, 8, 1e-3, 'constant', null])
+  expect(trained('table-6.1', 'pericardium', 128).values).toEqual([32, 200, 8, 1e-3, 'constant', null])
+  const dermis = trained('table-5.5', 'dermis', 64)
+  expect(dermis.values).toEqual([32, 100, 16, 1e-4, 'constant', 10])
+  // The same rate for pretraining and for both networks together.
+  expect(endToEnd.networks(dermis.settings).map((n) => n.learningRate ?? 1)).toEqual([1, 1])
+  expect(trained('table-5.5', 'dermis', 512).values[2]).toBe(4)
+  expect(trained('table-5.5', 'dermis', 512, { batch: 2 }).values[2]).toBe(2)
+  const other = trained('table-5.2', 'cells', 64, { epochs: 3, lr: 1e-2 })
+  expect(other.values).toEqual([32, 3, 16, 1e-2, 'constant', null])
+})
+
 test('rows without a folder or a method say so; the others share their runs', () => {
   const own = planExperiment(named('fig-4.12'), { ...scale, sizes: [64], folds: 3 }, new Set(['lesion']))
   const { rows, jobs } = sharing(own)
@@ -97,6 +130,15 @@ test('rows without a folder or a method say so; the others share their runs', ()
     [2, 2, 1],
     [2, 3, 2],
   ])
+  // Also where the thesis's eight stacks make the heatmaps.
+  const full = { ...scale, full: true, folds: 3 } as const
+  expect(sharing(planExperiment(named('fig-4.12'), full, new Set(['lesion']))).jobs).toHaveLength(2 * 3)
+  // A figure without approach B takes the runs that a table with it left; without any, its own.
+  const polar = planExperiment(named('fig-4.11'), { ...scale, sizes: [64], folds: 3 }, new Set(['lesion']))
+  const others = jobsOfOthers(polar, { ...scale, sizes: [64], folds: 3 }, new Set(['lesion']))
+  const taken = sharing({ ...polar, jobs: [...polar.jobs, ...others] })
+  expect(taken.jobs).toEqual(jobs)
+  expect(sharing(polar)).toEqual(polar)
   expect(new Set(jobs.map((j) => j.settings.splitSeed))).toEqual(new Set([42]))
   for (const { rows } of EXPERIMENTS) for (const row of rows) expect(unavailable(row)).toBeUndefined()
   expect(unavailable({ method: 'astrology', arm: 'stars' })).toBe('method astrology is not available')

@@ -1,6 +1,12 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { blandAltman, normalBelow, pearson, wilcoxonSignedRank } from '../../src/pipelines/statistics.ts'
+import {
+  blandAltman,
+  kernelDensity,
+  normalBelow,
+  pearson,
+  wilcoxonSignedRank,
+} from '../../src/pipelines/statistics.ts'
 import { referenceTable } from '../reference.ts'
 
 const cases = referenceTable<{ a: number[]; b: number[]; p: number; r: number }[]>('statistics')
@@ -9,6 +15,17 @@ describe('as SciPy', () => {
   test.each(cases.map((c) => [c.a.length, c] as const))('%d pairs', (_, { a, b, p, r }) => {
     expect(wilcoxonSignedRank(a, b).p).toBeCloseTo(p, 9)
     expect(pearson(a, b)).toBeCloseTo(r, 10)
+  })
+
+  test('the density of values', () => {
+    const values = [0.1, 0.5, 0.55, 0.6, 0.72, 0.8, 0.81, 0.9]
+    // scipy.stats.gaussian_kde(v, bw_method=0.05 / v.std(ddof=1))([0, 0.3, 0.58, 0.8, 1])
+    const known = [
+      0.13497741628297014, 0.0006728831173188625, 2.05091528322432, 2.3875802464767353, 0.13604201372738614,
+    ]
+    kernelDensity(values, [0, 0.3, 0.58, 0.8, 1], 0.05).forEach(
+      (d, i) => void expect(d).toBeCloseTo(known[i]!, 10),
+    )
   })
 
   test('the normal distribution', () => {

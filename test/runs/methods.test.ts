@@ -9,6 +9,7 @@ import { perObject } from '../../src/pipelines/per-object.ts'
 import { cartesianTask, cropTask, type TrainingTask } from '../../src/pipelines/tasks.ts'
 import { centreHeatmap } from '../../src/runs/methods/centre-heatmap.ts'
 import { crops } from '../../src/runs/methods/crops.ts'
+import { METHODS, type MethodName } from '../../src/runs/methods/index.ts'
 import { several } from '../../src/runs/methods/several.ts'
 import { ObjectBoxes } from '../../src/runs/object-boxes.ts'
 import type { Settings } from '../../src/runs/settings.ts'
@@ -63,12 +64,8 @@ test('several: the polar network is trained and validated on a sample an object,
 
 test('several: t₁ and t₂ are those of the settings', async () => {
   const device = await testDevice()
-  class Bright extends Module {
-    forward = (x: Tensor) => gt(x, 0)
-  }
-  const nets = { cartesian: new Bright(), polar: new Bright() }
   const dice = async (more: Partial<Settings>) => {
-    const arms = await several.score(device, nets, discs(2, { size: 32 }), {
+    const arms = await several.score(device, BRIGHT, discs(2, { size: 32 }), {
       ...settings,
       origins: [],
       ...more,
@@ -79,6 +76,45 @@ test('several: t₁ and t₂ are those of the settings', async () => {
   // Nothing is above 1.
   expect(await dice({ hysteresis: { low: 0, high: 1 } })).toEqual([0, 0])
 })
+
+/** A bright pixel is the object: stands in for any network, alone or as the parts of a joint one. */
+class Bright extends Module {
+  readonly options = { size: 32 }
+  forward = (x: Tensor) => gt(x, 0)
+  get networks() {
+    return { localise: new Bright(), segment: new Bright() }
+  }
+}
+const BRIGHT = new Proxy({}, { get: () => new Bright() }) as Record<string, Module>
+
+test.each(Object.keys(METHODS) as MethodName[])(
+  '%s: a signal ends the scoring before the next batch',
+  async (name) => {
+    const device = await testDevice()
+    const reason = new Error('enough')
+    const scored = METHODS[name].score(
+      device,
+      BRIGHT,
+      discs(2, { size: 32 }),
+      settings,
+      AbortSignal.abort(reason),
+    )
+    await expect(scored).rejects.toBe(reason)
+  },
+)
+
+test.each(['polar', 'centre-heatmap', 'several', 'weak-origin', 'learned-origin'] as const)(
+  '%s: every arm heeds the signal, in every batch',
+  async (name) => {
+    const device = await testDevice()
+    let asked = 0
+    const signal = { throwIfAborted: () => void asked++ } as AbortSignal
+    // Ten images are two batches.
+    const arms = await METHODS[name].score(device, BRIGHT, discs(10, { size: 32 }), settings, signal)
+    expect(arms.map(({ key }) => key)).toEqual(METHODS[name].arms)
+    expect(asked).toBe(2 * arms.length)
+  },
+)
 
 test('crops: the fine network begins from the rough one and sees boxes moved by up to S/8 px, 16 at most', async () => {
   const [rough, fine] = crops.networks(settings)

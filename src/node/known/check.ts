@@ -21,7 +21,9 @@ export interface FolderCheck {
   readonly collections: Readonly<Record<string, number>>
   /** How many the whole data set has, as published. */
   readonly full: { readonly count: number; readonly of: 'images' | 'scans' | 'patients' } | undefined
-  /** One sentence for each thing that is missing or cannot be used. */
+  /** Of those, how many are not here: a part of a data set can be trained on all the same. */
+  readonly missing: number
+  /** One sentence for each thing that lacks its other half or cannot be used: `openDataset` refuses such a folder. */
   readonly problems: readonly string[]
 }
 
@@ -91,7 +93,6 @@ async function describe(
   const { full } = more
   const scans = more.scans?.length
   const have = full?.of === 'scans' ? (scans ?? 0) : full?.of === 'patients' ? groups : images
-  if (full && have < full.count) problems.push(`${have} of ${full.count} ${full.of} are there`)
   const collections: Record<string, number> = {}
   for (const { collection } of entries)
     if (collection) collections[collection] = (collections[collection] ?? 0) + 1
@@ -109,6 +110,7 @@ async function describe(
       .sort((a, b) => b.count - a.count || a.width - b.width),
     collections,
     full,
+    missing: full ? Math.max(0, full.count - have) : 0,
     problems,
   }
 }

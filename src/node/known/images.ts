@@ -72,13 +72,20 @@ const dataScienceBowl: KnownDataset = {
   async find(folder) {
     const [stage] = await foldersNamed(folder, /^stage1_train$/i, 1)
     const root = stage ?? folder
+    const named = /^stage1_train$/i.test(basename(root))
     const { folders } = await listFolder(root)
     const entries: Entry[] = []
     for (const id of folders) {
       const inside = new Set((await listFolder(join(root, id))).folders)
-      if (!inside.has('images')) return undefined
-      const image = (await listFolder(join(root, id, 'images'))).files[0]
-      const masks = inside.has('masks') ? (await listFolder(join(root, id, 'masks'))).files : []
+      const filesOf = async (name: string) =>
+        inside.has(name) ? (await listFolder(join(root, id, name))).files : []
+      // Known by its name, the folder may lack some; another one is taken for it only if all look so.
+      if (!inside.has('images') && !named) return undefined
+      const [image, ...others] = await filesOf('images')
+      // A plain data set of many images lies there.
+      if (others.length > 0) return undefined
+      const masks = await filesOf('masks')
+      if (!image && masks.length === 0) continue
       entries.push({
         key: id,
         id,
@@ -134,10 +141,13 @@ const cardiacFat: KnownDataset = {
     const [images] = await foldersNamed(folder, /^(inputs?|images?|originals?|dicom)$/i, 1)
     const [labels] = await foldersNamed(folder, /^(labels?|ground[ _-]?truth|gt|masks?)$/i, 1)
     if (!images || !labels) return undefined
-    const patients = (await listFolder(images)).folders
+    const [own, painted] = [(await listFolder(images)).folders, (await listFolder(labels)).folders]
     const entries: Entry[] = []
-    for (const patient of patients) {
-      const slices = await pairsOf(join(images, patient), join(labels, patient)).catch(() => [])
+    for (const patient of new Set([...own, ...painted])) {
+      const sideOf = (root: string, there: readonly string[]) =>
+        there.includes(patient) ? side(join(root, patient)) : { folder: join(root, patient), files: [] }
+      const pairs = pairByFolder(await sideOf(images, own), await sideOf(labels, painted))
+      const slices = pairs.map((p) => ({ ...p, id: p.key, group: p.key }))
       slices.forEach((slice, i) => {
         entries.push({
           ...slice,

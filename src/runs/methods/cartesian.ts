@@ -18,10 +18,11 @@ export const scoreCartesian = async (
   nets: Networks,
   samples: readonly Sample[],
   { precision, slidingWindow }: Settings,
+  signal?: AbortSignal,
 ): Promise<Scored> => ({
   key: 'cartesian',
   label: 'Cartesian (baseline)',
-  images: await evaluateCartesian(device, nets.cartesian!, samples, { precision, slidingWindow }),
+  images: await evaluateCartesian(device, nets.cartesian!, samples, { precision, slidingWindow, signal }),
 })
 
 /** One network on images as they are. */

@@ -36,10 +36,10 @@ export const centreHeatmap: Method = {
   arms: [...polar.arms, 'polar-b'],
   userOrigins: [],
   networks: (settings) => [...polar.networks(settings), heatmapNetwork(settings)],
-  async score(device, nets, samples, settings) {
-    const others = await polar.score(device, nets, samples, settings)
+  async score(device, nets, samples, settings, signal) {
+    const others = await polar.score(device, nets, samples, settings, signal)
     const name = ['polar-b', 'Polar, heatmap origins (B)'] as const
     const origins = { heatmap: nets.heatmap! }
-    return [...others, await polarArm(name, device, nets.polar!, samples, settings, origins)]
+    return [...others, await polarArm(name, device, nets.polar!, samples, settings, origins, signal)]
   },
 }

@@ -25,8 +25,9 @@ export const crops: Method = {
       { name: 'fine', title: `fine ${title}`, task: crops, validationOf, ...from },
     ]
   },
-  async score(device, nets, samples, settings) {
-    const { rough, fine } = await evaluateCrops(device, nets.rough!, nets.fine!, samples, settings)
+  async score(device, nets, samples, settings, signal) {
+    const options = { ...settings, signal }
+    const { rough, fine } = await evaluateCrops(device, nets.rough!, nets.fine!, samples, options)
     return [
       { key: 'rough', label: 'Uniform (rough net alone)', images: rough },
       { key: 'crops', label: 'Segment-then-segment', images: fine },

@@ -58,11 +58,11 @@ export const deformation: Method = {
       },
     ]
   },
-  async score(device, nets, samples, settings) {
+  async score(device, nets, samples, settings, signal) {
     const { precision } = settings
-    const images = await evaluateCartesian(device, nets.deformation!, samples, { precision })
+    const images = await evaluateCartesian(device, nets.deformation!, samples, { precision, signal })
     return [
-      await scoreCartesian(device, nets, samples, settings),
+      await scoreCartesian(device, nets, samples, settings, signal),
       { key: 'deformation', label: 'Behind a learned deformation', images },
     ]
   },

@@ -38,8 +38,8 @@ export const eat: Method = {
       title: `pericardium ${kindOf(settings.network).title}`,
     },
   ],
-  async score(device, nets, samples, settings) {
-    const found = await scoreCartesian(device, { cartesian: nets.pericardium! }, samples, settings)
+  async score(device, nets, samples, settings, signal) {
+    const found = await scoreCartesian(device, { cartesian: nets.pericardium! }, samples, settings, signal)
     const fat = await Promise.all(found.images.map((e, i) => fatInside(samples[i]!, e)))
     const result: Scored = {
       key: 'eat',

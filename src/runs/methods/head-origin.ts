@@ -41,10 +41,10 @@ export const headOrigin: Method = {
   arms: [...polar.arms, 'head'],
   userOrigins: [],
   networks: (settings) => [...polar.networks(settings), headNetwork(settings)],
-  async score(device, nets, samples, settings) {
-    const others = await polar.score(device, nets, samples, settings)
+  async score(device, nets, samples, settings, signal) {
+    const others = await polar.score(device, nets, samples, settings, signal)
     const name = ['head', 'Polar, regressed origins'] as const
     const origins = { network: nets.head!, at: (phi: Tensor) => phi }
-    return [...others, await polarArm(name, device, nets.polar!, samples, settings, origins)]
+    return [...others, await polarArm(name, device, nets.polar!, samples, settings, origins, signal)]
   },
 }

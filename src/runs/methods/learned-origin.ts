@@ -63,12 +63,12 @@ export const learnedOrigin: Method = {
       { ...plan('tuned', soft), ...TUNED },
     ]
   },
-  async score(device, nets, samples, settings) {
-    const scored = await polar.score(device, nets, samples, settings)
+  async score(device, nets, samples, settings, signal) {
+    const scored = await polar.score(device, nets, samples, settings, signal)
     for (const { key, label } of ARMS) {
       const { localise, segment } = (nets[key] as LocalisedNetwork).networks
       const origins = { network: localise, at: softCentreOfMap() }
-      scored.push(await polarArm([key, label], device, segment, samples, settings, origins))
+      scored.push(await polarArm([key, label], device, segment, samples, settings, origins, signal))
     }
     return scored
   },

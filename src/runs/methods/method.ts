@@ -89,12 +89,13 @@ export interface Method {
   readonly range?: 'fat'
   /** The networks that it trains, in order. */
   readonly networks: (settings: Settings) => NetworkPlan[]
-  /** Scores it on held-out images: first its baseline, last what a user gets. */
+  /** Scores it on held-out images: first its baseline, last what a user gets. The signal ends it by its reason. */
   readonly score: (
     device: Device,
     nets: Networks,
     samples: readonly Sample[],
     settings: Settings,
+    signal?: AbortSignal,
   ) => Promise<Scored[]>
 }
 

@@ -16,8 +16,9 @@ export async function polarArm(
   samples: readonly Sample[],
   { precision }: Settings,
   origins: PolarEvaluation['origins'],
+  signal?: AbortSignal,
 ): Promise<Scored> {
-  return { key, label, images: await evaluatePolar(device, net, samples, { origins, precision }) }
+  return { key, label, images: await evaluatePolar(device, net, samples, { origins, precision, signal }) }
 }
 
 /** Segmentation in polar coordinates; origins from the ground truth or from the Cartesian network (thesis 4.3, A). */
@@ -34,10 +35,10 @@ export const polar: Method = {
     const title = `polar ${kindOf(settings.network).title}`
     return [cartesianNetwork(settings), { name: 'polar', title, task, ...from }]
   },
-  async score(device, nets, samples, settings) {
+  async score(device, nets, samples, settings, signal) {
     const arm = (name: readonly [string, string], origins: PolarEvaluation['origins']) =>
-      polarArm(name, device, nets.polar!, samples, settings, origins)
-    const scored = [await scoreCartesian(device, nets, samples, settings)]
+      polarArm(name, device, nets.polar!, samples, settings, origins, signal)
+    const scored = [await scoreCartesian(device, nets, samples, settings, signal)]
     if (settings.origins.includes('truth'))
       scored.push(await arm(['polar-truth', 'Polar, ground-truth origins'], 'truth'))
     if (settings.origins.includes('cartesian'))

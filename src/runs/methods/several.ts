@@ -33,11 +33,11 @@ export const several: Method = {
     const title = `polar ${kindOf(settings.network).title}, an image an object`
     return [cartesianNetwork(settings), { name: 'polar', title, task, ...objects, ...from }]
   },
-  async score(device, nets, samples, settings) {
+  async score(device, nets, samples, settings, signal) {
     const { precision, hysteresis, origins } = settings
     const [rough, fine] = [nets.cartesian!, nets.polar!]
-    const scored: Scored[] = [await scoreCartesian(device, nets, samples, settings)]
-    const options = { precision, ...hysteresis }
+    const scored: Scored[] = [await scoreCartesian(device, nets, samples, settings, signal)]
+    const options = { precision, signal, ...hysteresis }
     if (origins.includes('truth')) {
       const { images } = await evaluateSeveral(device, fine, samples, { ...options, origins: 'truth' })
       scored.push({ key: 'several-truth', label: 'Polar by object, true origins', images })

@@ -24,13 +24,13 @@ export const weakOrigin: Method = {
       task: weakTask({ label, augment: augmentationOf(settings) }),
     })),
   ],
-  async score(device, nets, samples, settings) {
-    const scored = await polar.score(device, nets, samples, settings)
+  async score(device, nets, samples, settings, signal) {
+    const scored = await polar.score(device, nets, samples, settings, signal)
     for (const { label, title } of LABELS) {
       const key = `weak-${label}`
       const name = [key, `Polar, origins learned from ${title}`] as const
       const origins = { cartesian: nets[key]! }
-      scored.push(await polarArm(name, device, nets.polar!, samples, settings, origins))
+      scored.push(await polarArm(name, device, nets.polar!, samples, settings, origins, signal))
     }
     return scored
   },
