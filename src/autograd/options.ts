@@ -1,5 +1,13 @@
 import { ShapeError } from '../gpu/errors.ts'
 
+/** A value as errors show what was given; JSON would make null of NaN. */
+export const shown = (value: unknown): string =>
+  Array.isArray(value)
+    ? `[${value.slice(0, 8).map(shown).join(', ')}]`
+    : typeof value === 'string'
+      ? `'${value}'`
+      : String(value).slice(0, 60)
+
 /**
  * Holds an op's options to what it knows, for callers without a type checker: a forgotten or misspelt option
  * is refused by the op's name instead of being passed over.

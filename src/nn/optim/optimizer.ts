@@ -1,7 +1,8 @@
 import source from '../../../kernels/optimizer.wgsl'
 import type { Device } from '../../autograd/device.ts'
+import { shown } from '../../autograd/options.ts'
 import { BYTES_PER_ELEMENT, type Tensor } from '../../autograd/tensor.ts'
-import { CheckpointError } from '../../gpu/errors.ts'
+import { CheckpointError, FoveaError } from '../../gpu/errors.ts'
 import { kernel } from '../../gpu/kernel.ts'
 import type { Storage } from '../../gpu/storage.ts'
 import type { GradScaler } from './grad-scaler.ts'
@@ -41,6 +42,13 @@ export interface StepOptions {
   readonly scaler?: GradScaler
 }
 
+/** Refuses rates that are no numbers of at least 0, for callers without a type checker and for what a schedule gives. */
+export function checkRates(name: string, rates: Readonly<Record<string, number>>): void {
+  for (const [rate, value] of Object.entries(rates))
+    if (!(value >= 0 && value < Infinity))
+      throw new FoveaError(`${name}: ${rate} must be a number of at least 0, got ${shown(value)}`)
+}
+
 /** Floats of what the GPU knows of an optimiser's steps: kernels/grad_scaler.wgsl. */
 const PROGRESS = 5
 
@@ -51,8 +59,7 @@ interface Moments {
 
 /** What all optimisers share: groups of parameters, moments beside them, one launch a group. */
 export abstract class Optimizer {
-  /** Learning rate; schedulers change it, also between replays of a compiled step. */
-  lr: number
+  #lr = 0
   readonly device: Device
   protected steps = 0
   readonly #moments: readonly Moments[]
@@ -83,6 +90,16 @@ export abstract class Optimizer {
         ),
       ),
     }))
+  }
+
+  /** Learning rate, at least 0; schedulers change it, also between replays of a compiled step. */
+  get lr(): number {
+    return this.#lr
+  }
+
+  set lr(value: number) {
+    checkRates(this.name, { lr: value })
+    this.#lr = value
   }
 
   /** Uniforms of the step that `steps` counts already. */
