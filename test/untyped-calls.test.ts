@@ -111,9 +111,13 @@ test.each([
     () => ops.interpolate(image(1, 1, 8, 8), { size: [4, Number.NaN] }),
     /size .*got \[4, NaN\]/,
   ],
-  ['eps that is NaN', () => ops.batchNorm(image(2, 1, 8, 8), { training: true, eps: Number.NaN }), /eps NaN/],
-  ['eps below 0', () => ops.batchNorm(image(2, 1, 8, 8), { training: true, eps: -1 }), /eps -1/],
-  ['momentum above 1', () => ops.batchNorm(image(2, 1, 8, 8), { training: true, momentum: 2 }), /momentum 2/],
+  [
+    'eps that is NaN',
+    () => ops.batchNorm(image(2, 1, 8, 8), { training: true, eps: Number.NaN }),
+    /eps .*got NaN/,
+  ],
+  ['eps below 0', () => ops.batchNorm(image(2, 1, 8, 8), { training: true, eps: -1 }), /eps .*got -1/],
+  ['momentum below 0', () => ops.batchNorm(image(2, 1, 8, 8), { training: true, momentum: 2 }), /momentum 2/],
   [
     'a smoothing that is NaN',
     () => ops.diceLoss(image(2), image(2), { smooth: Number.NaN }),

@@ -32,3 +32,10 @@ export function checkOptions(
     }
   }
 }
+
+/** Refuses what is no number of at least 0, also where a schedule gives it. */
+export function checkRates(op: string, rates: Readonly<Record<string, number>>): void {
+  for (const [name, value] of Object.entries(rates))
+    if (!(value >= 0 && value < Infinity))
+      throw new ShapeError(op, `${name} is a number of at least 0, got ${shown(value)}`)
+}

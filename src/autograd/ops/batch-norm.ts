@@ -2,7 +2,7 @@ import source from '../../../kernels/batch_norm.wgsl'
 import { ShapeError } from '../../gpu/errors.ts'
 import { summing } from '../../gpu/summing.ts'
 import { defineUnaryResult, type OpLaunch, type Run } from '../op.ts'
-import { checkOptions } from '../options.ts'
+import { checkOptions, checkRates } from '../options.ts'
 import type { Slot } from '../slots.ts'
 import { formatShape, type Shape, type Span, type Tensor } from '../tensor.ts'
 import { checkActivation } from './fused-relu.ts'
@@ -331,12 +331,7 @@ export function batchNorm(x: Tensor, options: BatchNormOptions = {}): Tensor {
   checkOptions('batchNorm', options, [], OPTIONS)
   const [, c] = imageShape('batchNorm', 'x', x)
   batchNormShape(x.shape, training)
-  if (!(eps >= 0 && eps < Infinity && momentum >= 0 && momentum <= 1)) {
-    throw new ShapeError(
-      'batchNorm',
-      `eps is a number of at least 0, momentum one from 0 to 1; got eps ${eps}, momentum ${momentum}`,
-    )
-  }
+  checkRates('batchNorm', { eps, momentum })
   checkChannels('weight', weight, c)
   checkChannels('bias', bias, c)
   checkChannels('runningMean', runningMean, c)

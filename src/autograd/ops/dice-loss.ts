@@ -1,9 +1,8 @@
 import source from '../../../kernels/dice_loss.wgsl'
-import { ShapeError } from '../../gpu/errors.ts'
 import { summing } from '../../gpu/summing.ts'
 import { lossGroups } from '../loss.ts'
 import { defineUnaryResult, type Run } from '../op.ts'
-import { checkOptions } from '../options.ts'
+import { checkOptions, checkRates } from '../options.ts'
 import { requireFloat, requireSameShape } from '../shape.ts'
 import type { Tensor } from '../tensor.ts'
 
@@ -62,7 +61,6 @@ const apply = defineUnaryResult<{ smooth: number }>({
 export function diceLoss(p: Tensor, y: Tensor, options: { smooth?: number } = {}): Tensor {
   checkOptions('diceLoss', options, [], ['smooth'])
   const { smooth = 1 } = options
-  if (!(smooth >= 0 && smooth < Infinity))
-    throw new ShapeError('diceLoss', `smooth is a number of at least 0, got ${smooth}`)
+  checkRates('diceLoss', { smooth })
   return apply([p, y], { smooth })
 }

@@ -1,7 +1,7 @@
-import { checkOptions, shown } from '../../autograd/options.ts'
+import { checkOptions, checkRates, shown } from '../../autograd/options.ts'
 import type { Tensor } from '../../autograd/tensor.ts'
 import { FoveaError } from '../../gpu/errors.ts'
-import { checkRates, Optimizer } from './optimizer.ts'
+import { Optimizer } from './optimizer.ts'
 
 export interface AdamOptions {
   readonly lr?: number

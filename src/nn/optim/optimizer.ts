@@ -1,8 +1,8 @@
 import source from '../../../kernels/optimizer.wgsl'
 import type { Device } from '../../autograd/device.ts'
-import { shown } from '../../autograd/options.ts'
+import { checkRates } from '../../autograd/options.ts'
 import { BYTES_PER_ELEMENT, type Tensor } from '../../autograd/tensor.ts'
-import { CheckpointError, FoveaError } from '../../gpu/errors.ts'
+import { CheckpointError } from '../../gpu/errors.ts'
 import { kernel } from '../../gpu/kernel.ts'
 import type { Storage } from '../../gpu/storage.ts'
 import type { GradScaler } from './grad-scaler.ts'
@@ -40,13 +40,6 @@ export interface OptimizerState {
 export interface StepOptions {
   /** Divides the gradients by its scale, and leaves everything as it is where they are not finite. */
   readonly scaler?: GradScaler
-}
-
-/** Refuses rates that are no numbers of at least 0, for callers without a type checker and for what a schedule gives. */
-export function checkRates(name: string, rates: Readonly<Record<string, number>>): void {
-  for (const [rate, value] of Object.entries(rates))
-    if (!(value >= 0 && value < Infinity))
-      throw new FoveaError(`${name}: ${rate} must be a number of at least 0, got ${shown(value)}`)
 }
 
 /** Floats of what the GPU knows of an optimiser's steps: kernels/grad_scaler.wgsl. */

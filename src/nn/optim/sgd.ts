@@ -1,7 +1,7 @@
-import { checkOptions } from '../../autograd/options.ts'
+import { checkOptions, checkRates } from '../../autograd/options.ts'
 import type { Tensor } from '../../autograd/tensor.ts'
 import { FoveaError } from '../../gpu/errors.ts'
-import { checkRates, Optimizer } from './optimizer.ts'
+import { Optimizer } from './optimizer.ts'
 
 export interface SgdOptions {
   readonly lr?: number
