@@ -1,4 +1,5 @@
 import { Device } from './autograd/device.ts'
+import { checkOptions, shown } from './autograd/options.ts'
 import { setSubgroupReduction } from './autograd/reduction.ts'
 import { ChoiceDatabase } from './choice-database.ts'
 import { AdapterError, FoveaError } from './gpu/errors.ts'
@@ -39,6 +40,8 @@ export interface OpenOptions {
   readonly selfCheck?: boolean
 }
 
+const OPTIONS = ['adapter', 'tune', 'debug', 'memoryLimit', 'subgroupMatrices', 'selfCheck']
+
 /**
  * Opens a device on an adapter that was found already and holds it to the start-up check. `choices` gives the
  * place where measured choices of kernels are kept.
@@ -49,7 +52,10 @@ export async function openOn(
   options: OpenOptions,
   choices: () => ChoiceStore,
 ): Promise<Device> {
-  const tune = options.tune ?? 'defaults'
+  checkOptions('openDevice', options, [], OPTIONS)
+  const { memoryLimit = Infinity, tune = 'defaults' } = options
+  if (!(typeof memoryLimit === 'number' && memoryLimit > 0))
+    throw new FoveaError(`openDevice: memoryLimit is a number of bytes above 0, got ${shown(memoryLimit)}`)
   if (!TUNE_MODES.includes(tune))
     throw new FoveaError(`openDevice: tune '${tune}' is none of ${TUNE_MODES.join(', ')}`)
 
@@ -70,7 +76,7 @@ export async function openOn(
     : undefined
   const native = await requestDevice(adapter, matrices && [matrices.feature])
   if (options.selfCheck ?? true) await selfCheck(native, name)
-  const opened = new Device(adapter, native, options.debug, options.memoryLimit)
+  const opened = new Device(adapter, native, options.debug, memoryLimit)
   opened.matrices = matrices?.plans
   const { cpu, subgroups } = opened.adapter
   // All at once: a page fetches each from its server.

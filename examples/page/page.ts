@@ -9,8 +9,19 @@ import { loadSamples, type Sample } from './samples.ts'
 const query = new URLSearchParams(location.search)
 const setting = (name: string, otherwise: number): number => Number(query.get(name) ?? otherwise)
 const size = setting('size', 64)
+const features = setting('features', 8)
 const batch = setting('batch', 4)
 const lastStep = setting('steps', Number.POSITIVE_INFINITY)
+
+function checkSettings(): void {
+  for (const [name, value] of Object.entries({ size, features, batch, steps: lastStep })) {
+    const fits = (Number.isInteger(value) && value >= 1) || (name === 'steps' && value === Infinity)
+    if (!fits || (name === 'size' && value % 16 !== 0))
+      throw new Error(
+        `${name}=${query.get(name)} in the address: give a whole number of at least 1, for size a multiple of 16`,
+      )
+  }
+}
 
 const element = <T extends HTMLElement>(id: string): T => document.getElementById(id) as T
 const status = element('status')
@@ -48,10 +59,11 @@ async function predict(
 }
 
 async function main(): Promise<void> {
+  checkSettings()
   const device = await openDevice()
   status.textContent = `${device.adapter.name}: loading images …`
   const { train, held } = await loadSamples(size)
-  const net = new UNet(device, { inChannels: 3, features: setting('features', 8), seed: 42 })
+  const net = new UNet(device, { inChannels: 3, features, seed: 42 })
   const opt = new Adam(net.parameters(), { lr: 2e-3 })
   const step = device.compile((x: Tensor, y: Tensor) => {
     opt.zeroGrad()

@@ -2,6 +2,7 @@ import source from '../../kernels/argmax.wgsl'
 import { ShapeError } from '../gpu/errors.ts'
 import { kernel } from '../gpu/kernel.ts'
 import { defineUnaryResult, type Run } from './op.ts'
+import { checkOptions } from './options.ts'
 import { normalizeAxis, reducedShape, requireFloat } from './shape.ts'
 import { elements, formatShape, type Shape, type Tensor } from './tensor.ts'
 
@@ -92,5 +93,8 @@ export function defineArgument(name: 'argmax' | 'argmin'): (x: Tensor, options: 
     },
     nonDifferentiable: 'an index is a whole number',
   })
-  return (x, options) => apply([x], options)
+  return (x, options) => {
+    checkOptions(name, options, [], ['axis', 'keepDims'])
+    return apply([x], options)
+  }
 }

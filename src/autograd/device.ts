@@ -5,8 +5,10 @@ import type { Place, Storage } from '../gpu/storage.ts'
 import { measureOpen } from '../gpu/tune.ts'
 import { tunerOf } from '../gpu/tuner.ts'
 import type { MatrixPlans } from './conv2d/variant.ts'
+import { DTYPES } from './dtype.ts'
 import { copyBox } from './move.ts'
 import type { Applied } from './op.ts'
+import { shown } from './options.ts'
 import type { ParameterBlock } from './parameters.ts'
 import { Recomputation } from './recomputation.ts'
 import { stridesOf } from './shape.ts'
@@ -39,6 +41,13 @@ export function tensorsIn(tree: unknown): Tensor[] {
   if (Array.isArray(tree)) return tree.flatMap(tensorsIn)
   if (tree && typeof tree === 'object') return Object.values(tree).flatMap(tensorsIn)
   return []
+}
+
+/** Numbers given one by one; of anything else Float32Array.from would make NaN. */
+function fromNumbers(data: number | readonly number[]): Float32Array {
+  const all = Array.isArray(data) ? data : [data]
+  if (all.every((v) => typeof v === 'number')) return Float32Array.from(all)
+  throw new ShapeError('tensor', `data must be numbers, got ${shown(data)}`)
 }
 
 function mapTensors(tree: unknown, f: (t: Tensor) => Tensor): unknown {
@@ -127,12 +136,7 @@ export class Device extends Gpu {
    * of values does not fit the shape. Inside a compiled step it is a constant of the step.
    */
   tensor(data: TypedArray | readonly number[] | number, shape?: Shape, options: TensorOptions = {}): Tensor {
-    const values =
-      typeof data === 'number'
-        ? Float32Array.of(data)
-        : ArrayBuffer.isView(data)
-          ? data
-          : Float32Array.from(data)
+    const values = ArrayBuffer.isView(data) ? data : fromNumbers(data)
     const found = dtypeOf('tensor', values)
     const dtype = options.dtype ?? found
     if (dtype !== found && !(isFloat(dtype) && isFloat(found)))
@@ -159,6 +163,8 @@ export class Device extends Gpu {
   /** Leaves hold float32, also where they are computed with in half precision: their updates are too small for it. */
   #checkType(op: string, dtype: DType, { requiresGrad }: TensorOptions): void {
     if (dtype === 'float16') this.assertHalf(op)
+    if (!DTYPES.includes(dtype))
+      throw new ShapeError(op, `dtype is one of ${DTYPES.join(', ')}, got ${shown(dtype)}`)
     if (!requiresGrad || dtype === 'float32') return
     const advice = dtype === 'float16' ? '; make it float32 and cast it' : ''
     throw new GradientError(`${op}: only float32 tensors can want a gradient, this one is ${dtype}${advice}`)
@@ -182,7 +188,7 @@ export class Device extends Gpu {
   /** A tensor with one value everywhere, of float32 unless options say float16. */
   full(shape: Shape, value: number, options: TensorOptions = {}): Tensor {
     checkShape('full', shape)
-    return this.tensor(new Float32Array(elements(shape)).fill(value), shape, options)
+    return this.tensor(new Float32Array(elements(shape)).fill(fromNumbers(value)[0]!), shape, options)
   }
 
   ones(shape: Shape, options: TensorOptions = {}): Tensor {
@@ -372,6 +378,9 @@ export class Device extends Gpu {
   compile<A extends readonly unknown[], R>(fn: (...args: A) => R): CompiledStep<A, R> {
     const entries: Captured[] = []
     const entryOf = (args: A): Captured => {
+      for (const a of args)
+        if (a instanceof Tensor && a.device !== this)
+          throw new FoveaError(`compiled step: its argument ${a} lives on another device`)
       const known = entries.find(({ pattern }) => fits(pattern, args))
       if (known) return known
       const entry = this.#capture(fn, args)

@@ -1,6 +1,8 @@
 /** `float16` where the adapter has `shader-f16`: intermediates of half precision. The host sees float32. */
 export type DType = 'float32' | 'float16' | 'int32' | 'uint32'
 
+export const DTYPES: readonly DType[] = ['float32', 'float16', 'int32', 'uint32']
+
 /** The dtypes that gradients flow through. */
 export type FloatType = 'float32' | 'float16'
 

@@ -1,6 +1,7 @@
 import { ShapeError } from '../gpu/errors.ts'
 import { launchBinary } from './binary.ts'
 import { defineUnaryResult } from './op.ts'
+import { checkOptions } from './options.ts'
 import { launchReduction } from './reduction.ts'
 import { normalizeAxes, reducedShape, requireFloat } from './shape.ts'
 import { elements, formatShape, type Tensor } from './tensor.ts'
@@ -37,5 +38,8 @@ export function defineExtremum(name: 'max' | 'min'): (x: Tensor, options: Option
       return [launchBinary(run, 'mul', mask, share)]
     },
   })
-  return (x, options) => apply([x], options)
+  return (x, options) => {
+    checkOptions(name, options, [], ['axes', 'keepDims'])
+    return apply([x], options)
+  }
 }

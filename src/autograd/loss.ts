@@ -1,7 +1,9 @@
 import source from '../../kernels/loss.wgsl'
+import { ShapeError } from '../gpu/errors.ts'
 import { summing } from '../gpu/summing.ts'
 import type { Device } from './device.ts'
 import { defineUnaryResult } from './op.ts'
+import { checkOptions, shown } from './options.ts'
 import { requireFloat, requireSameShape } from './shape.ts'
 import type { Tensor } from './tensor.ts'
 
@@ -74,5 +76,11 @@ export function defineLoss(
       return [dx, exchange ? gradient(targetNumber, t!, x!) : gradient(targetNumber, x!, t!)]
     },
   })
-  return (x, target, options) => apply([x, target], options)
+  return (x, target, options) => {
+    checkOptions(name, options, [], ['reduction'])
+    const { reduction = 'mean' } = options
+    if (reduction !== 'mean' && reduction !== 'sum')
+      throw new ShapeError(name, `reduction is 'mean' or 'sum', got ${shown(reduction)}`)
+    return apply([x, target], { reduction })
+  }
 }

@@ -1,5 +1,13 @@
 import { ShapeError } from '../gpu/errors.ts'
 
+/** A value as errors show what was given; JSON would make null of NaN. */
+export const shown = (value: unknown): string =>
+  Array.isArray(value)
+    ? `[${value.slice(0, 8).map(shown).join(', ')}]`
+    : typeof value === 'string'
+      ? `'${value}'`
+      : String(value).slice(0, 60)
+
 /**
  * Holds an op's options to what it knows, for callers without a type checker: a forgotten or misspelt option
  * is refused by the op's name instead of being passed over.
@@ -23,4 +31,11 @@ export function checkOptions(
       throw new ShapeError(op, `option '${name}' is missing; it knows ${known.join(', ')}`)
     }
   }
+}
+
+/** Refuses what is no number of at least 0, also where a schedule gives it. */
+export function checkRates(op: string, rates: Readonly<Record<string, number>>): void {
+  for (const [name, value] of Object.entries(rates))
+    if (!(value >= 0 && value < Infinity))
+      throw new ShapeError(op, `${name} is a number of at least 0, got ${shown(value)}`)
 }

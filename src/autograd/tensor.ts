@@ -3,6 +3,7 @@ import type { Storage } from '../gpu/storage.ts'
 import type { Device } from './device.ts'
 import { bytesOf, type DType } from './dtype.ts'
 import { fromHalves, toHalves } from './float16.ts'
+import { shown } from './options.ts'
 import type { Slot } from './slots.ts'
 import type { Node } from './tape.ts'
 import { backward } from './tape.ts'
@@ -28,8 +29,8 @@ export const sameShape = (a: Shape, b: Shape): boolean =>
 
 /** Rejects sizes that are no whole numbers ≥ 0. */
 export function checkShape(op: string, shape: Shape): void {
-  if (shape.every((d) => Number.isInteger(d) && d >= 0)) return
-  throw new ShapeError(op, `a shape holds whole numbers of at least 0, got ${formatShape(shape)}`)
+  if (Array.isArray(shape) && shape.every((d) => Number.isInteger(d) && d >= 0)) return
+  throw new ShapeError(op, `a shape is an array of whole numbers of at least 0, got ${shown(shape)}`)
 }
 
 /** Float32Array, Int32Array or Uint32Array to its dtype. */
@@ -261,10 +262,16 @@ export class Tensor {
   }
 }
 
+/** Refuses what is no tensor, for callers without a type checker. */
+export function checkTensor(op: string, name: string, value: unknown): void {
+  if (!(value instanceof Tensor))
+    throw new ShapeError(op, `${name} must be a tensor, got ${shown(value)}; device.tensor makes one`)
+}
+
 /** The device that all of `tensors` live on. */
 export function deviceOf(op: string, tensors: readonly Tensor[]): Device {
   tensors.forEach((t, i) => {
-    if (!(t instanceof Tensor)) throw new ShapeError(op, `input ${i + 1} is no tensor`)
+    checkTensor(op, `input ${i + 1}`, t)
   })
   const device = tensors[0]?.device
   if (!device) throw new FoveaError(`${op}: needs at least one tensor`, { op })

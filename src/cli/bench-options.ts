@@ -32,6 +32,7 @@ export interface BenchOptions extends CaseOptions {
   readonly peers?: boolean
   readonly tune?: boolean
   readonly large?: boolean
+  readonly subgroupMatrices?: boolean
   readonly json?: boolean
 }
 
@@ -102,6 +103,12 @@ export function casesOf(
 
 /** What is measured in place of the rest. */
 const INSTEAD = ['profile', 'start', 'input', 'objects'] as const
+
+/** The device that is measured. */
+export const deviceOptions = ({ adapter, subgroupMatrices }: BenchOptions) => ({
+  adapter,
+  ...(subgroupMatrices ? { subgroupMatrices: 'required' as const } : {}),
+})
 
 /** Refuses options that do not go together, before anything is measured. */
 export function checkTogether(options: BenchOptions): void {

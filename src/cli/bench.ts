@@ -22,6 +22,7 @@ import {
   checkTogether,
   count,
   counts,
+  deviceOptions,
   kernelPart,
   networks,
 } from './bench-options.ts'
@@ -38,7 +39,7 @@ import {
   workLine,
 } from './bench-tables.ts'
 import type { Io } from './io.ts'
-import { adapterOption, precisionOption } from './options.ts'
+import { adapterOption, matricesOption, precisionOption } from './options.ts'
 
 /** `fovea bench`: kernels and networks against the adapter's ceiling and, in the same run, against peers. */
 export function benchCommand(program: Command, io: Io): void {
@@ -78,6 +79,7 @@ export function benchCommand(program: Command, io: Io): void {
     .option('--batch <n,…>', 'images a batch', counts, [4])
     .option('--size <px,…>', 'sides of the images, pixels', counts, [64])
     .addOption(precisionOption('arithmetic of the networks').default('float32'))
+    .addOption(matricesOption())
     .option('--json', 'print JSON on standard output')
     .addHelpText(
       'after',
@@ -104,7 +106,7 @@ async function runBench(options: BenchOptions, io: Io): Promise<void> {
   const say = (line: string) => {
     if (!options.json && !options.firstSteps) io.out(`${line}\n`)
   }
-  const device = await openDevice({ adapter: options.adapter })
+  const device = await openDevice(deviceOptions(options))
   try {
     if (options.firstSteps) {
       io.out(`${JSON.stringify(await firstSteps(device, cases[0]!))}\n`)
@@ -204,7 +206,7 @@ async function profileAll(
   let ceiling = first
   const taken: RawProfile[] = []
   for (const each of cases) {
-    const own = await openDevice({ adapter: options.adapter })
+    const own = await openDevice(deviceOptions(options))
     try {
       if (options.tune) await tuneAll(own, [each], say)
       taken.push(...(await profileNetwork(own, each, { onRow: (r) => say(workLine(r)) })))

@@ -22,6 +22,7 @@ export interface TrainArguments
   /** Most bytes on the GPU. */
   readonly memory?: number
   readonly checkpointActivations?: boolean
+  readonly subgroupMatrices?: boolean
   readonly json?: boolean
   /** Thresholds of the fusion. */
   readonly t1: number
@@ -74,6 +75,12 @@ export const precisionOption = (what: string): Option =>
     '--precision <name>',
     `${what}: float32, or mixed: activations in float16, for adapters with shader-f16`,
   ).choices(['float32', 'mixed'])
+
+export const matricesOption = (): Option =>
+  new Option(
+    '--subgroup-matrices',
+    "multiply by the adapter's subgroup matrices (experimental; an error where it offers none)",
+  )
 
 /** Adds the options of sliding-window inference. */
 export const addWindowOptions = (command: Command): Command =>
@@ -181,6 +188,7 @@ export function addTrainOptions(command: Command): Command {
     .option('--fold <k/n>', 'instead: the k-th of n parts of the groups, such as 1/2', fold)
     .addOption(adapterOption())
     .addOption(tuneOption())
+    .addOption(matricesOption())
     .option(
       '--memory <size>',
       'most that training may take on the GPU, such as 8GB (default: no limit)',

@@ -7,12 +7,21 @@ import type { Io } from './io.ts'
 export function recoveringDevice(
   adapter: string,
   io: Io,
-  { tune, memoryLimit }: { tune?: TuneMode | undefined; memoryLimit?: number | undefined } = {},
+  {
+    tune,
+    memoryLimit,
+    subgroupMatrices,
+  }: {
+    tune?: TuneMode | undefined
+    memoryLimit?: number | undefined
+    subgroupMatrices?: boolean | undefined
+  } = {},
 ): RecoveringDevice {
   const options = {
     adapter,
     ...(tune ? { tune } : {}),
     ...(memoryLimit === undefined ? {} : { memoryLimit }),
+    ...(subgroupMatrices ? { subgroupMatrices: 'required' as const } : {}),
   }
   return new RecoveringDevice(() => openDevice(options), {
     retries: 3,

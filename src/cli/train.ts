@@ -58,7 +58,11 @@ async function runTraining(args: TrainArguments, io: Io): Promise<void> {
   )
   // Weights and adapter before the run folder keeps the settings: with others of these the same command shall go on.
   if (settings.pretrained) parseSafetensors(await readWeights(settings.pretrained), settings.pretrained)
-  const device = recoveringDevice(args.adapter, io, { tune: args.tune, memoryLimit: args.memory })
+  const device = recoveringDevice(args.adapter, io, {
+    tune: args.tune,
+    memoryLimit: args.memory,
+    subgroupMatrices: args.subgroupMatrices,
+  })
   try {
     const activationCheckpointing = args.checkpointActivations ?? false
     const context: RunContext = { host: runHost(io), out, settings, device, activationCheckpointing }

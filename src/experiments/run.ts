@@ -1,7 +1,7 @@
-import { mkdir, readFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DataError } from '../gpu/errors.ts'
-import { writeFileAtomic } from '../node/atomic.ts'
+import { makeFolder, writeFileAtomic } from '../node/atomic.ts'
 import { openDataset } from '../node/folders.ts'
 import { RunFolder } from '../node/run-folder.ts'
 import type { RecoveringDevice } from '../pipelines/recover.ts'
@@ -210,7 +210,7 @@ async function keepPictures(
   arm: Scored,
 ): Promise<void> {
   if (!work.experiment.figures.includes('overlays')) return
-  await mkdir(join(folderOf(work, job), 'overlays'), { recursive: true })
+  await makeFolder(join(folderOf(work, job), 'overlays'))
   const { figures } = await casesOf(result, arm)
   for (const { which, png } of figures)
     await writeFileAtomic(pictureFile(work.out, job.key, on, arm.key, which), png)

@@ -136,7 +136,7 @@ export class Allocator {
     if (this.#held + size > this.limits.total) this.trim()
     if (this.#held + size > this.limits.total) {
       throw new GpuOutOfMemoryError(
-        `${op}: ${formatBytes(size)} are wanted beside ${formatBytes(this.#held)} that are held, the memory limit is ${formatBytes(this.limits.total)}; use a smaller batch or image`,
+        `${op}: ${formatBytes(size)} are wanted beside ${formatBytes(this.#held)} that are held, the memory limit is ${formatBytes(this.limits.total)}; use a smaller batch, image or network`,
         { op, room: this.limits.total },
       )
     }

@@ -348,8 +348,10 @@ export class Gpu {
       await this.stream.chained()
       await staging.buffer.mapAsync(MAP_MODE_READ, 0, size)
     } catch (cause) {
-      // The device was lost, or the submission was invalid: the reason is in the scopes.
-      await new Promise((r) => setTimeout(r, 0))
+      // The device was lost, or the submission was invalid: the reason is in the scopes. A page hears of a loss only some
+      // time behind the mapping that it aborts.
+      const patience = (cause as Error).name === 'AbortError' ? 1000 : 0
+      await Promise.race([this.native.lost, new Promise((r) => setTimeout(r, patience))])
       await this.stream.settled()
       throw new GpuValidationError(`data(): the read-back failed: ${String(cause)}`, { cause })
     }

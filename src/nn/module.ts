@@ -1,3 +1,4 @@
+import { shown } from '../autograd/options.ts'
 import { ParameterBlock } from '../autograd/parameters.ts'
 import { recompute } from '../autograd/recompute.ts'
 import { formatShape, sameShape, type Tensor } from '../autograd/tensor.ts'
@@ -82,6 +83,9 @@ export abstract class Module {
     tensors: Readonly<Record<string, Tensor>>,
     { strict = true } = {},
   ): { loaded: string[]; skipped: string[] } {
+    const owner = this.constructor.name
+    if (!tensors || typeof tensors !== 'object' || tensors instanceof Promise)
+      throw new FoveaError(`${owner}: pass tensors by name, got ${shown(tensors)}`)
     const own = this.stateDict()
     const loaded: string[] = []
     const skipped: string[] = []
@@ -90,14 +94,19 @@ export abstract class Module {
       if (!from) skipped.push(`${name}: missing`)
       else if (!sameShape(from.shape, t.shape))
         skipped.push(`${name}: ${formatShape(from.shape)} instead of ${formatShape(t.shape)}`)
-      else loaded.push(name)
+      else if (from.dtype !== t.dtype) skipped.push(`${name}: ${from.dtype} instead of ${t.dtype}`)
+      else if (from.device !== t.device) skipped.push(`${name}: on another device`)
+      else {
+        from.assertAlive('loadStateDict')
+        loaded.push(name)
+      }
     }
     for (const name of Object.keys(tensors)) {
       if (!(name in own) && !name.endsWith('num_batches_tracked'))
         skipped.push(`${name}: unknown to this network`)
     }
     if (strict && skipped.length > 0) {
-      throw new WeightsMismatchError(this.constructor.name, skipped)
+      throw new WeightsMismatchError(owner, skipped)
     }
     for (const name of loaded) {
       const [from, to] = [tensors[name]!, own[name]!]

@@ -1,8 +1,27 @@
-import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { DataError } from '../gpu/errors.ts'
 
 let serial = 0
+
+const isFolder = (path: string): Promise<boolean> =>
+  stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  )
+
+/**
+ * Makes a folder and its missing parents. Node's own `recursive` does not return where a parent exists and refuses, as
+ * /proc does (Node 20).
+ */
+export async function makeFolder(path: string): Promise<void> {
+  if (await isFolder(path)) return
+  if (dirname(path) !== path) await makeFolder(dirname(path))
+  await mkdir(path).catch(async (cause: Error) => {
+    // Another process may have made it meanwhile.
+    if (!(await isFolder(path))) throw cause
+  })
+}
 
 /**
  * Writes a file whole or not at all: into a temporary file beside it, flushed to the disk, then renamed over
@@ -17,7 +36,7 @@ export async function writeFileAtomic(path: string, data: Uint8Array | string): 
   const temporary = join(folder, `.${basename(path)}.${process.pid}.${serial++}.tmp`)
   let file: FileHandle | undefined
   try {
-    await mkdir(folder, { recursive: true })
+    await makeFolder(folder)
     file = await open(temporary, 'wx')
     await file.writeFile(data)
     await file.sync()

@@ -3,7 +3,7 @@ import { mkdir, readFile, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { type ChoiceStore, mergedChoices, type StoredChoice } from '../gpu/tuner-table.ts'
-import { writeFileAtomic } from './atomic.ts'
+import { makeFolder, writeFileAtomic } from './atomic.ts'
 import { cacheFolder } from './cache.ts'
 
 /** How long a writer waits for others, how often it looks, and after how long another's lock is taken for left behind; ms. */
@@ -47,7 +47,7 @@ export class ChoiceFile implements ChoiceStore {
 
 /** Takes a lock, a folder that only one can make, and gives what lets go of it. */
 async function lock(path: string): Promise<() => Promise<void>> {
-  await mkdir(dirname(path), { recursive: true }).catch(() => undefined)
+  await makeFolder(dirname(path)).catch(() => undefined)
   const until = performance.now() + PATIENCE
   while (performance.now() < until) {
     try {

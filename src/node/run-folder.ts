@@ -1,9 +1,9 @@
-import { appendFile, mkdir, readFile } from 'node:fs/promises'
+import { appendFile, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { CheckpointError, DataError } from '../gpu/errors.ts'
 import type { CheckpointStore } from '../pipelines/checkpoint.ts'
 import type { EpochMetrics } from '../pipelines/metrics.ts'
-import { writeFileAtomic } from './atomic.ts'
+import { makeFolder, writeFileAtomic } from './atomic.ts'
 
 const files = { last: 'last.safetensors', best: 'best.safetensors' } as const
 
@@ -29,7 +29,7 @@ export class RunFolder implements CheckpointStore {
    * with a DataError that names the differences.
    */
   static async open(path: string, config: Readonly<Record<string, unknown>>): Promise<RunFolder> {
-    await mkdir(path, { recursive: true }).catch((cause: Error) => {
+    await makeFolder(path).catch((cause: Error) => {
       throw new DataError(`${path}: the run folder cannot be made (${cause.message}); choose another --out`, {
         cause,
       })

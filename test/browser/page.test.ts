@@ -49,6 +49,35 @@ describe.runIf(hasChromium)('the example page', () => {
     expect(await page.textContent('#dice')).toMatch(/soft Dice 0\.\d\d after 24 steps/)
   })
 
+  test.each(['size=30', 'size=abc', 'batch=0', 'batch=1.5', 'features=-1', 'steps=x'])(
+    'names what is wrong with ?%s',
+    async (query) => {
+      const { page, complaints } = await open(`?${query}`)
+      expect(await page.textContent('#error')).toContain(`${query} in the address: give a whole number`)
+      expect(complaints).toEqual([])
+    },
+  )
+
+  test('a lost device is said, and what was learned stays in sight', async () => {
+    const { page } = await open('?features=2&batch=2', (page) =>
+      page.addInitScript(`{
+        const request = GPUAdapter.prototype.requestDevice
+        GPUAdapter.prototype.requestDevice = async function (...args) {
+          const device = await request.apply(this, args)
+          const look = setInterval(() => {
+            if (!/after 10 steps/.test(document.getElementById('dice')?.textContent)) return
+            clearInterval(look)
+            device.destroy()
+          }, 20)
+          return device
+        }
+      }`),
+    )
+    expect(await page.textContent('#error')).toMatch(/device (was|is) .*(lost|destroyed)/)
+    expect(await page.isVisible('#panels')).toBe(true)
+    expect(await page.textContent('#dice')).toMatch(/after 10 steps/)
+  })
+
   test('says what to do in a browser without WebGPU', async () => {
     const { page, complaints } = await open('', (page) =>
       page.addInitScript("Object.defineProperty(Navigator.prototype, 'gpu', { value: undefined })"),

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { writeMask, writePng } from '../../src/node/png.ts'
@@ -29,6 +30,24 @@ test.each(REFUSED)('bench %j: code 2 before anything is measured, and a sentence
   expect([code, out]).toEqual([2, ''])
   expect(err).toMatch(said)
 })
+
+test('the script for graphics processors asks for options that there are', async () => {
+  const script = await readFile(new URL('../../bench/gpu/measure.mjs', import.meta.url), 'utf8')
+  const calls = [...script.matchAll(/(?:bench|fovea)\((?:[^()]*)\)/g)].map(([call]) => call).join(' ')
+  const asked = new Set(calls.match(/--[a-z-]+/g))
+  expect(asked).toContain('--subgroup-matrices')
+  const { out } = await fovea(['bench', '--help'])
+  for (const option of asked) expect(out).toContain(option)
+})
+
+test.each(['bench', 'train --data data/lesion --out runs/none'])(
+  '%s --subgroup-matrices: code 1 and a sentence where the adapter offers none',
+  async (command) => {
+    const { code, out, err } = await fovea([...command.split(' '), '--subgroup-matrices'])
+    expect([code, out]).toEqual([1, ''])
+    expect(err).toMatch(/offers no chromium-experimental-subgroup-matrix/)
+  },
+)
 
 test('bench --objects --data: networks and the rest by parts, of discs and of the first image of 100 objects or more', async () => {
   const folder = await tempFolder()

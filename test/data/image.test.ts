@@ -262,6 +262,20 @@ describe('writing', () => {
     await expect(encodePng({ data: new Uint8Array(5), shape: [1, 2, 2] })).rejects.toThrow(DataError)
   })
 
+  test('atomic: a folder that cannot be made is told, also where Node itself would not return', async () => {
+    const folder = await tempFolder()
+    const inFile = join(folder, 'a-file')
+    await writeFile(inFile, '')
+    const refused = [
+      join(inFile, 'below', 'x'),
+      ...(process.platform === 'linux' ? ['/proc/none/below/x'] : []),
+    ]
+    for (const path of refused)
+      await expect(writeFileAtomic(path, 'x')).rejects.toThrow(`cannot write ${path}`)
+    await writeFileAtomic(join(folder, 'new', 'and', 'deep', 'x'), 'x')
+    expect(await readFile(join(folder, 'new', 'and', 'deep', 'x'), 'utf8')).toBe('x')
+  })
+
   test('atomic: a failure leaves the earlier file and no litter', async () => {
     const folder = await tempFolder()
     const path = join(folder, 'a.txt')

@@ -1,5 +1,6 @@
 import { ShapeError } from '../../gpu/errors.ts'
-import { formatShape, type Tensor } from '../tensor.ts'
+import { checkOptions } from '../options.ts'
+import { checkTensor, formatShape, type Tensor } from '../tensor.ts'
 import {
   checkMode,
   checkOutputs,
@@ -32,12 +33,11 @@ const apply = warpOp('affineWarp')
  * x is (N, C, H, W), matrix (N, 2, 3) in pixels with pixel centres at integers, the result (N, C, *size). One
  * image with M matrices gives M results. Gradients in x and matrix.
  */
-export function affineWarp(
-  x: Tensor,
-  matrix: Tensor,
-  { size, mode = 'bilinear', paddingMode = 'zeros', batchIndex }: AffineWarpOptions = {},
-): Tensor {
+export function affineWarp(x: Tensor, matrix: Tensor, options: AffineWarpOptions = {}): Tensor {
   const op = 'affineWarp'
+  checkOptions(op, options, [], ['size', 'mode', 'paddingMode', 'batchIndex'])
+  const { size, mode = 'bilinear', paddingMode = 'zeros', batchIndex } = options
+  checkTensor(op, 'matrix', matrix)
   if (matrix.rank !== 3 || matrix.shape[1] !== 2 || matrix.shape[2] !== 3) {
     throw new ShapeError(op, `matrix must be (N, 2, 3), got ${formatShape(matrix.shape)}`)
   }

@@ -2,6 +2,7 @@ import source from '../../../kernels/batch_norm.wgsl'
 import { ShapeError } from '../../gpu/errors.ts'
 import { summing } from '../../gpu/summing.ts'
 import { defineUnaryResult, type OpLaunch, type Run } from '../op.ts'
+import { checkOptions, checkRates } from '../options.ts'
 import type { Slot } from '../slots.ts'
 import { formatShape, type Shape, type Span, type Tensor } from '../tensor.ts'
 import { checkActivation } from './fused-relu.ts'
@@ -29,6 +30,18 @@ export interface BatchNormOptions {
   /** Where the result is to lie: channels of a later `concat` (see `concatSlots`). */
   readonly into?: Slot | undefined
 }
+
+const OPTIONS = [
+  'weight',
+  'bias',
+  'runningMean',
+  'runningVar',
+  'training',
+  'momentum',
+  'eps',
+  'activation',
+  'into',
+]
 
 interface Attrs {
   readonly training: boolean
@@ -315,8 +328,10 @@ function checkChannels(name: string, t: Tensor | undefined, channels: number): v
 export function batchNorm(x: Tensor, options: BatchNormOptions = {}): Tensor {
   const { weight, bias, runningMean, runningVar, activation, into } = options
   const { training = false, momentum = 0.1, eps = 1e-5 } = options
+  checkOptions('batchNorm', options, [], OPTIONS)
   const [, c] = imageShape('batchNorm', 'x', x)
   batchNormShape(x.shape, training)
+  checkRates('batchNorm', { eps, momentum })
   checkChannels('weight', weight, c)
   checkChannels('bias', bias, c)
   checkChannels('runningMean', runningMean, c)

@@ -2,7 +2,8 @@ import source from '../../../kernels/boxes.wgsl'
 import { ShapeError } from '../../gpu/errors.ts'
 import { kernel } from '../../gpu/kernel.ts'
 import { defineUnaryResult } from '../op.ts'
-import { formatShape, type Tensor } from '../tensor.ts'
+import { checkOptions } from '../options.ts'
+import { checkTensor, formatShape, type Tensor } from '../tensor.ts'
 import { checkNumber, checkPlane } from './union_find.ts'
 
 /*
@@ -58,6 +59,7 @@ const around = defineUnaryResult<Required<BoundingBoxesOptions>>({
  * No gradient. Throws a ShapeError for other shapes.
  */
 export function boundingBoxes(mask: Tensor, options: BoundingBoxesOptions = {}): Tensor {
+  checkOptions('boundingBoxes', options, [], ['threshold', 'padding'])
   const { threshold = 0, padding = 0 } = options
   checkPlane('boundingBoxes', 'mask', mask)
   checkNumber('boundingBoxes', 'threshold', threshold)
@@ -105,7 +107,9 @@ const square = defineUnaryResult<Required<SquareBoxesOptions>>({
  * No gradient. Throws a ShapeError for other shapes or sizes.
  */
 export function squareBoxes(boxes: Tensor, options: SquareBoxesOptions): Tensor {
+  checkOptions('squareBoxes', options, ['height', 'width'], ['padding', 'minSize'])
   const { height, width, padding = 0, minSize = 5 } = options
+  checkTensor('squareBoxes', 'boxes', boxes)
   if (boxes.dtype !== 'float32' || boxes.shape.at(-1) !== 4) {
     throw new ShapeError(
       'squareBoxes',

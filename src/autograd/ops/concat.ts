@@ -1,6 +1,7 @@
 import { FoveaError, ShapeError } from '../../gpu/errors.ts'
 import { boxOf, copyBox, copyTensor, cut } from '../move.ts'
 import { defineUnaryResult } from '../op.ts'
+import { checkOptions } from '../options.ts'
 import { normalizeAxis, requireSameShape, stridesOf } from '../shape.ts'
 import { formatShape, type Shape, type Tensor } from '../tensor.ts'
 import { unsqueeze } from './reshape.ts'
@@ -86,11 +87,15 @@ const apply = defineUnaryResult<{ axis: number }>({
  * Tensors joined along `axis` (default 0); other sizes must agree. Any dtype, the same for all. What was written into
  * `concatSlots` is not copied; nor is the gradient, along channels of (N, C, H, W) with H·W a multiple of 4.
  */
-export const concat = (tensors: readonly Tensor[], { axis = 0 }: { axis?: number } = {}): Tensor =>
-  apply(tensors, { axis })
+export function concat(tensors: readonly Tensor[], options: { axis?: number } = {}): Tensor {
+  checkOptions('concat', options, [], ['axis'])
+  return apply(tensors, { axis: options.axis ?? 0 })
+}
 
 /** Tensors of one shape, joined along a new axis before `axis` (default 0); −1 puts it last. */
-export function stack(tensors: readonly Tensor[], { axis = 0 }: { axis?: number } = {}): Tensor {
+export function stack(tensors: readonly Tensor[], options: { axis?: number } = {}): Tensor {
+  checkOptions('stack', options, [], ['axis'])
+  const { axis = 0 } = options
   const [first] = tensors
   if (!first) throw new ShapeError('stack', 'needs at least one tensor')
   const at = normalizeAxis('stack', axis, first.rank + 1)

@@ -1,5 +1,6 @@
 import { ShapeError } from '../../gpu/errors.ts'
 import { defineOp } from '../op.ts'
+import { checkOptions } from '../options.ts'
 import type { Tensor } from '../tensor.ts'
 import { type Connectivity, checkConnectivity, checkNumber, checkPlane, Forest } from './union_find.ts'
 
@@ -62,6 +63,7 @@ const apply = defineOp<Attrs>({
  * No gradient. Throws a ShapeError for a mask that is not float32 (N, 1, H, W) or a side over 2²⁴ px.
  */
 export function connectedComponents(mask: Tensor, options: ConnectedComponentsOptions = {}): Components {
+  checkOptions('connectedComponents', options, [], ['connectivity', 'threshold', 'maxComponents'])
   const { connectivity = 4, threshold = 0, maxComponents = 1024 } = options
   checkPlane('connectedComponents', 'mask', mask)
   checkConnectivity('connectedComponents', connectivity)

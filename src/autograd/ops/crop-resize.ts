@@ -1,6 +1,6 @@
 import { ShapeError } from '../../gpu/errors.ts'
 import { checkOptions } from '../options.ts'
-import { formatShape, type Tensor } from '../tensor.ts'
+import { checkTensor, formatShape, type Tensor } from '../tensor.ts'
 import { checkMode, checkOutputs, type SampleMode, warpInputs, warpOp } from './warp.ts'
 import { type Pair, pair } from './window.ts'
 
@@ -17,6 +17,7 @@ const apply = warpOp('cropResize')
 
 /** Refuses boxes that are not (M, 4). */
 export function checkBoxes(op: string, boxes: Tensor): void {
+  checkTensor(op, 'boxes', boxes)
   if (boxes.rank === 2 && boxes.shape[1] === 4 && boxes.dtype === 'float32') return
   throw new ShapeError(
     op,

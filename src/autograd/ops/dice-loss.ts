@@ -2,6 +2,7 @@ import source from '../../../kernels/dice_loss.wgsl'
 import { summing } from '../../gpu/summing.ts'
 import { lossGroups } from '../loss.ts'
 import { defineUnaryResult, type Run } from '../op.ts'
+import { checkOptions, checkRates } from '../options.ts'
 import { requireFloat, requireSameShape } from '../shape.ts'
 import type { Tensor } from '../tensor.ts'
 
@@ -57,5 +58,9 @@ const apply = defineUnaryResult<{ smooth: number }>({
  * Soft Dice loss of probabilities p against a mask y of the same shape, over the whole batch:
  * 1 − (2 Σ p·y + λ) / (Σ p + Σ y + λ), λ = `smooth`. A scalar.
  */
-export const diceLoss = (p: Tensor, y: Tensor, { smooth = 1 }: { smooth?: number } = {}): Tensor =>
-  apply([p, y], { smooth })
+export function diceLoss(p: Tensor, y: Tensor, options: { smooth?: number } = {}): Tensor {
+  checkOptions('diceLoss', options, [], ['smooth'])
+  const { smooth = 1 } = options
+  checkRates('diceLoss', { smooth })
+  return apply([p, y], { smooth })
+}

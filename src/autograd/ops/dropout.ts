@@ -2,6 +2,7 @@ import source from '../../../kernels/dropout.wgsl'
 import { ShapeError } from '../../gpu/errors.ts'
 import { kernel } from '../../gpu/kernel.ts'
 import { defineUnaryResult, type Run } from '../op.ts'
+import { checkOptions } from '../options.ts'
 import { type Draw, drawAt, generatorOf } from '../random.ts'
 import { requireFloat } from '../shape.ts'
 import type { Tensor } from '../tensor.ts'
@@ -65,7 +66,9 @@ const apply = defineUnaryResult<Attrs>({
  * Inverted dropout: each element is 0 with probability p, else x / (1 − p). The mask comes from the device's
  * seeded generator (`manualSeed`), anew at each call and at each replay of a compiled step.
  */
-export function dropout(x: Tensor, { p = 0.5, training = true, seed }: DropoutOptions = {}): Tensor {
+export function dropout(x: Tensor, options: DropoutOptions = {}): Tensor {
+  checkOptions('dropout', options, [], ['p', 'training', 'seed'])
+  const { p = 0.5, training = true, seed } = options
   if (!(p >= 0 && p <= 1)) throw new ShapeError('dropout', `p is ${p}; give a probability from 0 to 1`)
   if (!training || p === 0) return reshape(x, { shape: x.shape })
   return apply([x], { p, seed, latest: { draw: drawAt(seed ?? 0, 0) } })

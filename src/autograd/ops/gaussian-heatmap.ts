@@ -2,7 +2,8 @@ import source from '../../../kernels/gaussian_heatmap.wgsl'
 import { ShapeError } from '../../gpu/errors.ts'
 import { kernel } from '../../gpu/kernel.ts'
 import { defineUnaryResult } from '../op.ts'
-import { formatShape, type Tensor } from '../tensor.ts'
+import { checkOptions } from '../options.ts'
+import { checkTensor, formatShape, type Tensor } from '../tensor.ts'
 import { workgroupRows } from './planes.ts'
 import { type Pair, pair, pixelThreads } from './window.ts'
 
@@ -57,8 +58,11 @@ const apply = defineUnaryResult<Attrs>({
  *
  * centers is (N, 2) as (x, y) in pixels, inside the heatmap or not; the result (N, 1, h, w). Gradient in centers.
  */
-export function gaussianHeatmap(centers: Tensor, { size, sigma }: GaussianHeatmapOptions): Tensor {
+export function gaussianHeatmap(centers: Tensor, options: GaussianHeatmapOptions): Tensor {
   const op = 'gaussianHeatmap'
+  checkOptions(op, options, ['size', 'sigma'], [])
+  const { size, sigma } = options
+  checkTensor(op, 'centers', centers)
   if (centers.dtype !== 'float32' || centers.rank !== 2 || centers.shape[1] !== 2) {
     throw new ShapeError(
       op,

@@ -1,5 +1,6 @@
 import { ShapeError } from '../../gpu/errors.ts'
-import { formatShape, type Tensor } from '../tensor.ts'
+import { checkOptions } from '../options.ts'
+import { checkTensor, formatShape, type Tensor } from '../tensor.ts'
 import { checkMode, checkPadding, type PaddingMode, type SampleMode, warpInputs, warpOp } from './warp.ts'
 import { imageShape } from './window.ts'
 
@@ -24,13 +25,12 @@ const apply = warpOp('gridSample')
  * in x is a scatter in 64-bit fixed point: the same bits each run, exact to 2⁻³⁸ of the largest |dy|.
  * Throws a ShapeError if the grid is not (N, h, w, 2).
  */
-export function gridSample(
-  x: Tensor,
-  grid: Tensor,
-  { mode = 'bilinear', paddingMode = 'zeros', alignCorners = false }: GridSampleOptions = {},
-): Tensor {
+export function gridSample(x: Tensor, grid: Tensor, options: GridSampleOptions = {}): Tensor {
   const op = 'gridSample'
+  checkOptions(op, options, [], ['mode', 'paddingMode', 'alignCorners'])
+  const { mode = 'bilinear', paddingMode = 'zeros', alignCorners = false } = options
   const [n, c, h, w] = imageShape(op, 'x', x)
+  checkTensor(op, 'grid', grid)
   if (c < 1 || h < 1 || w < 1) throw new ShapeError(op, `x ${formatShape(x.shape)} must have pixels`)
   if (grid.dtype !== 'float32' || grid.rank !== 4 || grid.shape[0] !== n || grid.shape[3] !== 2) {
     throw new ShapeError(

@@ -1,5 +1,6 @@
 import { ShapeError } from '../../gpu/errors.ts'
-import { formatShape, type Tensor } from '../tensor.ts'
+import { checkOptions } from '../options.ts'
+import { checkTensor, formatShape, type Tensor } from '../tensor.ts'
 import {
   checkMode,
   checkOutputs,
@@ -27,12 +28,11 @@ const apply = warpOp('gridWarp')
  * x is (N, C, H, W), displacements (N, 2, h, w) in pixels (channel 0 along x, 1 along y), the result as x.
  * One image with M grids gives M results. Gradients in x and displacements.
  */
-export function gridWarp(
-  x: Tensor,
-  displacements: Tensor,
-  { mode = 'bilinear', paddingMode = 'zeros' }: GridWarpOptions = {},
-): Tensor {
+export function gridWarp(x: Tensor, displacements: Tensor, options: GridWarpOptions = {}): Tensor {
   const op = 'gridWarp'
+  checkOptions(op, options, [], ['mode', 'paddingMode'])
+  const { mode = 'bilinear', paddingMode = 'zeros' } = options
+  checkTensor(op, 'displacements', displacements)
   const { shape } = displacements
   if (shape.length !== 4 || shape[1] !== 2 || shape[2]! < 1 || shape[3]! < 1) {
     throw new ShapeError(

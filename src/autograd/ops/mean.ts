@@ -1,6 +1,7 @@
 import { launchBinary } from '../binary.ts'
 import { expandTo } from '../move.ts'
 import { defineUnaryResult } from '../op.ts'
+import { checkOptions } from '../options.ts'
 import { launchReduction } from '../reduction.ts'
 import { normalizeAxes, reducedShape, requireFloat } from '../shape.ts'
 import { elements, type Shape, type Tensor } from '../tensor.ts'
@@ -23,4 +24,7 @@ const apply = defineUnaryResult<ReduceOptions>({
 })
 
 /** Mean of x over `axes`. Of no elements it is NaN. */
-export const mean = (x: Tensor, options: ReduceOptions = {}): Tensor => apply([x], options)
+export function mean(x: Tensor, options: ReduceOptions = {}): Tensor {
+  checkOptions('mean', options, [], ['axes', 'keepDims'])
+  return apply([x], options)
+}

@@ -2,6 +2,7 @@ import source from '../../../kernels/paste_boxes.wgsl'
 import { ShapeError } from '../../gpu/errors.ts'
 import { kernel } from '../../gpu/kernel.ts'
 import { defineUnaryResult, type Run } from '../op.ts'
+import { checkOptions } from '../options.ts'
 import { formatShape, type Shape, type Tensor } from '../tensor.ts'
 import { checkBoxes } from './crop-resize.ts'
 import { spansOf } from './spans.ts'
@@ -135,6 +136,7 @@ const or = defineUnaryResult<Attrs>({
  */
 export function pasteBoxes(crops: Tensor, boxes: Tensor, options: PasteBoxesOptions): Tensor {
   const op = 'pasteBoxes'
+  checkOptions(op, options, ['height', 'width'], ['batchIndex', 'images', 'reduce', 'mode'])
   const { height, width, batchIndex, reduce = 'max', mode = 'bilinear' } = options
   const [m, , h, w] = imageShape(op, 'crops', crops)
   checkBoxes(op, boxes)

@@ -1,5 +1,6 @@
 import { ShapeError } from '../../gpu/errors.ts'
-import { formatShape, type Tensor } from '../tensor.ts'
+import { checkOptions } from '../options.ts'
+import { checkTensor, formatShape, type Tensor } from '../tensor.ts'
 import {
   checkChoice,
   checkMode,
@@ -54,6 +55,7 @@ const layouts = ['radius-up', 'angles-down'] as const
 
 /** Refuses centres that are not (N, 2). */
 export function checkCenter(op: string, center: Tensor): void {
+  checkTensor(op, 'center', center)
   if (center.rank === 2 && center.shape[1] === 2) return
   throw new ShapeError(
     op,
@@ -84,6 +86,12 @@ function positive(op: string, name: string, value: number): number {
  */
 export function polarWarp(x: Tensor, center: Tensor, options: PolarWarpOptions = {}): Tensor {
   const op = 'polarWarp'
+  checkOptions(
+    op,
+    options,
+    [],
+    ['angles', 'radii', 'maxRadius', 'layout', 'mode', 'paddingMode', 'batchIndex'],
+  )
   const { layout = 'radius-up', mode = 'bilinear', paddingMode = 'zeros', batchIndex } = options
   checkCenter(op, center)
   const { h, w, outputs } = checkOutputs(op, x, 'center', center, batchIndex)
@@ -119,6 +127,7 @@ export function polarWarp(x: Tensor, center: Tensor, options: PolarWarpOptions =
  */
 export function inversePolarWarp(p: Tensor, center: Tensor, options: InversePolarWarpOptions): Tensor {
   const op = 'inversePolarWarp'
+  checkOptions(op, options, ['height', 'width'], ['maxRadius', 'layout', 'mode', 'batchIndex'])
   const { batchIndex } = options
   checkCenter(op, center)
   const { outputs } = checkOutputs(op, p, 'center', center, batchIndex)

@@ -1,6 +1,7 @@
 import { ShapeError } from '../../gpu/errors.ts'
 import { defineUnaryResult } from '../op.ts'
-import { formatShape, type Tensor } from '../tensor.ts'
+import { checkOptions } from '../options.ts'
+import { checkTensor, formatShape, type Tensor } from '../tensor.ts'
 import type { ComponentOptions } from './connected-components.ts'
 import { type Connectivity, checkConnectivity, checkNumber, checkPlane, Forest } from './union_find.ts'
 
@@ -9,7 +10,9 @@ interface Attrs {
   readonly threshold: number
 }
 
-function attrsOf(op: string, mask: Tensor, { connectivity = 4, threshold = 0 }: ComponentOptions): Attrs {
+function attrsOf(op: string, mask: Tensor, options: ComponentOptions): Attrs {
+  checkOptions(op, options, [], ['connectivity', 'threshold'])
+  const { connectivity = 4, threshold = 0 } = options
   checkPlane(op, 'mask', mask)
   checkConnectivity(op, connectivity)
   checkNumber(op, 'threshold', threshold)
@@ -39,6 +42,7 @@ const containing = defineUnaryResult<Attrs>({
 export function componentContaining(mask: Tensor, points: Tensor, options: ComponentOptions = {}): Tensor {
   const attrs = attrsOf('componentContaining', mask, options)
   const n = mask.shape[0]!
+  checkTensor('componentContaining', 'points', points)
   if (points.dtype !== 'float32' || points.rank !== 2 || points.shape[0] !== n || points.shape[1] !== 2) {
     throw new ShapeError(
       'componentContaining',

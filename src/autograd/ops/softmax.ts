@@ -1,6 +1,7 @@
 import source from '../../../kernels/softmax.wgsl'
 import { summing } from '../../gpu/summing.ts'
 import { defineUnaryResult, type Run } from '../op.ts'
+import { checkOptions } from '../options.ts'
 import { normalizeAxis, requireFloat } from '../shape.ts'
 import { elements, type Tensor } from '../tensor.ts'
 
@@ -38,4 +39,7 @@ const apply = defineUnaryResult<{ axis: number }>({
 })
 
 /** eˣ / Σ eˣ along `axis`, computed from x − max x: without overflow for any finite x. */
-export const softmax = (x: Tensor, { axis }: { axis: number }): Tensor => apply([x], { axis })
+export function softmax(x: Tensor, options: { axis: number }): Tensor {
+  checkOptions('softmax', options, ['axis'], [])
+  return apply([x], options)
+}

@@ -1,5 +1,6 @@
 import { expandTo } from '../move.ts'
 import { defineUnaryResult } from '../op.ts'
+import { checkOptions } from '../options.ts'
 import { launchReduction } from '../reduction.ts'
 import { normalizeAxes, reducedShape, requireFloat } from '../shape.ts'
 import type { Tensor } from '../tensor.ts'
@@ -25,4 +26,7 @@ const apply = defineUnaryResult<ReduceOptions>({
 })
 
 /** Σ x over `axes`. In a fixed order: same adapter, same bits. Of no elements it is 0. */
-export const sum = (x: Tensor, options: ReduceOptions = {}): Tensor => apply([x], options)
+export function sum(x: Tensor, options: ReduceOptions = {}): Tensor {
+  checkOptions('sum', options, [], ['axes', 'keepDims'])
+  return apply([x], options)
+}

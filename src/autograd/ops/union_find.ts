@@ -4,7 +4,7 @@ import { ShapeError } from '../../gpu/errors.ts'
 import { kernel } from '../../gpu/kernel.ts'
 import type { Device } from '../device.ts'
 import type { Run } from '../op.ts'
-import { formatShape, type Shape, type Tensor } from '../tensor.ts'
+import { checkTensor, formatShape, type Shape, type Tensor } from '../tensor.ts'
 
 /*
  * Union-find on the GPU: what connectedComponents, hysteresisThreshold, componentContaining and
@@ -62,6 +62,7 @@ const scans = kernel('scan', scanSource)
 
 /** (N, H, W) of a float32 (N, 1, H, W) tensor. */
 export function checkPlane(op: string, name: string, x: Tensor): [number, number, number] {
+  checkTensor(op, name, x)
   if (x.dtype !== 'float32') throw new ShapeError(op, `${name} must be float32, got ${x.dtype}`)
   return checkPlaneShape(op, name, x.shape)
 }

@@ -2,6 +2,7 @@ import source from '../../../kernels/warp.wgsl'
 import { ShapeError } from '../../gpu/errors.ts'
 import { kernel } from '../../gpu/kernel.ts'
 import { defineUnaryResult, type Run } from '../op.ts'
+import { shown } from '../options.ts'
 import { formatShape, type Tensor } from '../tensor.ts'
 import { workgroupRows } from './planes.ts'
 import { spansOf } from './spans.ts'
@@ -386,7 +387,7 @@ export function checkIndex(op: string, batchIndex: Tensor, rows: number, nameOfR
 export function checkChoice<T extends string>(op: string, name: string, value: T, known: readonly T[]): T {
   if (known.includes(value)) return value
   const choices = known.map((k) => `'${k}'`).join(', ')
-  throw new ShapeError(op, `${name} is one of ${choices}, got ${JSON.stringify(value)}`)
+  throw new ShapeError(op, `${name} is one of ${choices}, got ${shown(value)}`)
 }
 
 export const checkMode = (op: string, mode: SampleMode): SampleMode =>

@@ -1,5 +1,6 @@
 import { ShapeError } from '../../gpu/errors.ts'
-import { formatShape, isFloat, type Shape, type Tensor } from '../tensor.ts'
+import { shown } from '../options.ts'
+import { checkTensor, formatShape, isFloat, type Shape, type Tensor } from '../tensor.ts'
 
 /** A number for both axes, or `[height, width]`. */
 export type Pair = number | readonly [number, number]
@@ -10,12 +11,13 @@ export function pair(op: string, name: string, value: Pair, least: number): [num
   if (both.length === 2 && both.every((v) => Number.isInteger(v) && v >= least)) return [both[0]!, both[1]!]
   throw new ShapeError(
     op,
-    `${name} is a whole number of at least ${least}, or [height, width], got ${JSON.stringify(value)}`,
+    `${name} is a whole number of at least ${least}, or [height, width], got ${shown(value)}`,
   )
 }
 
 /** The four sizes of a batch of images, of floats. */
 export function imageShape(op: string, name: string, x: Tensor): [number, number, number, number] {
+  checkTensor(op, name, x)
   if (!isFloat(x.dtype)) throw new ShapeError(op, `${name} must be float32, got ${x.dtype}`)
   return fourSizes(op, name, x.shape)
 }

@@ -3,6 +3,7 @@ import { adaptiveAvgPool2d } from '../../autograd/ops/avg-pool2d.ts'
 import { concat } from '../../autograd/ops/concat.ts'
 import { dropout } from '../../autograd/ops/dropout.ts'
 import { interpolate } from '../../autograd/ops/interpolate.ts'
+import { checkOptions } from '../../autograd/options.ts'
 import { Prng } from '../../autograd/random.ts'
 import { concatSlots } from '../../autograd/slots.ts'
 import type { Tensor } from '../../autograd/tensor.ts'
@@ -109,7 +110,27 @@ export class DeepLabV3Plus extends Module {
 
   constructor(
     readonly device: Device,
-    {
+    given: DeepLabV3PlusOptions = {},
+  ) {
+    super()
+    checkOptions(
+      'DeepLabV3Plus',
+      given,
+      [],
+      [
+        'inChannels',
+        'outChannels',
+        'encoder',
+        'outputStride',
+        'atrousRates',
+        'decoderChannels',
+        'skipChannels',
+        'dropout',
+        'seed',
+        'activationCheckpointing',
+      ],
+    )
+    const {
       inChannels = 1,
       outChannels = 1,
       encoder = 'resnet34',
@@ -120,9 +141,7 @@ export class DeepLabV3Plus extends Module {
       dropout: p = 0.5,
       seed = 42,
       activationCheckpointing = false,
-    }: DeepLabV3PlusOptions = {},
-  ) {
-    super()
+    } = given
     this.activationCheckpointing = activationCheckpointing
     const shape = resnetShape('DeepLabV3Plus', encoder)
     const channels = decoderChannels ?? 4 * shape.features

@@ -2,6 +2,7 @@ import type { Device } from '../../autograd/device.ts'
 import { add } from '../../autograd/ops/add.ts'
 import { interpolate } from '../../autograd/ops/interpolate.ts'
 import { maxPool2d } from '../../autograd/ops/max-pool2d.ts'
+import { checkOptions } from '../../autograd/options.ts'
 import { Prng } from '../../autograd/random.ts'
 import type { Tensor } from '../../autograd/tensor.ts'
 import { FoveaError } from '../../gpu/errors.ts'
@@ -147,7 +148,25 @@ export class StackedHourglass extends Module {
 
   constructor(
     readonly device: Device,
-    {
+    given: StackedHourglassOptions = {},
+  ) {
+    super()
+    checkOptions(
+      'StackedHourglass',
+      given,
+      [],
+      [
+        'inChannels',
+        'outChannels',
+        'stacks',
+        'features',
+        'depth',
+        'stemFeatures',
+        'seed',
+        'activationCheckpointing',
+      ],
+    )
+    const {
       inChannels = 1,
       outChannels = 1,
       stacks = 8,
@@ -156,9 +175,7 @@ export class StackedHourglass extends Module {
       stemFeatures = 64,
       seed = 42,
       activationCheckpointing = false,
-    }: StackedHourglassOptions = {},
-  ) {
-    super()
+    } = given
     this.activationCheckpointing = activationCheckpointing
     checkCounts('StackedHourglass', { inChannels, outChannels, stacks, features, depth, stemFeatures })
     for (const [name, n] of Object.entries({ features, stemFeatures })) {

@@ -3,6 +3,7 @@ import { channels } from '../../autograd/ops/channels.ts'
 import { concat } from '../../autograd/ops/concat.ts'
 import { interpolate } from '../../autograd/ops/interpolate.ts'
 import { reshape } from '../../autograd/ops/reshape.ts'
+import { checkOptions } from '../../autograd/options.ts'
 import { Prng } from '../../autograd/random.ts'
 import { concatSlots, type Slot } from '../../autograd/slots.ts'
 import { bytesOf, elements, type Shape, type Tensor } from '../../autograd/tensor.ts'
@@ -95,16 +96,23 @@ export class UNetPlusPlus extends Module {
 
   constructor(
     readonly device: Device,
-    {
+    given: UNetPlusPlusOptions = {},
+  ) {
+    super()
+    checkOptions(
+      'UNetPlusPlus',
+      given,
+      [],
+      ['inChannels', 'outChannels', 'encoder', 'decoderChannels', 'seed', 'activationCheckpointing'],
+    )
+    const {
       inChannels = 1,
       outChannels = 1,
       encoder = 'resnet34',
       decoderChannels,
       seed = 42,
       activationCheckpointing = false,
-    }: UNetPlusPlusOptions = {},
-  ) {
-    super()
+    } = given
     this.activationCheckpointing = activationCheckpointing
     checkCounts('UNetPlusPlus', { inChannels, outChannels })
     const shape = resnetShape('UNetPlusPlus', encoder)

@@ -2,6 +2,7 @@ import type { Device } from '../../autograd/device.ts'
 import { concat } from '../../autograd/ops/concat.ts'
 import { maxPool2d } from '../../autograd/ops/max-pool2d.ts'
 import { sigmoid } from '../../autograd/ops/sigmoid.ts'
+import { checkOptions } from '../../autograd/options.ts'
 import { Prng } from '../../autograd/random.ts'
 import { concatSlots, type Slot } from '../../autograd/slots.ts'
 import { formatShape, type Tensor } from '../../autograd/tensor.ts'
@@ -20,6 +21,8 @@ export interface UNetOptions {
   /** See `Module.activationCheckpointing`. Default false. */
   readonly activationCheckpointing?: boolean
 }
+
+const OPTIONS = ['inChannels', 'outChannels', 'features', 'seed', 'activationCheckpointing']
 
 /** Levels that halve the image; sides must be multiples of 2 to that power. */
 const LEVELS = 4
@@ -61,10 +64,12 @@ export class UNet extends Module {
 
   constructor(
     readonly device: Device,
-    { inChannels = 1, outChannels = 1, features = 32, seed = 42, ...rest }: UNetOptions = {},
+    options: UNetOptions = {},
   ) {
     super()
-    this.activationCheckpointing = rest.activationCheckpointing ?? false
+    checkOptions('UNet', options, [], OPTIONS)
+    const { inChannels = 1, outChannels = 1, features = 32, seed = 42 } = options
+    this.activationCheckpointing = options.activationCheckpointing ?? false
     for (const [name, value] of Object.entries({ inChannels, outChannels, features })) {
       if (!Number.isInteger(value) || value < 1)
         throw new FoveaError(`UNet: ${name} must be a whole number of at least 1, got ${value}`)

@@ -1,4 +1,6 @@
+import { checkOptions, checkRates, shown } from '../../autograd/options.ts'
 import type { Tensor } from '../../autograd/tensor.ts'
+import { FoveaError } from '../../gpu/errors.ts'
 import { Optimizer } from './optimizer.ts'
 
 export interface AdamOptions {
@@ -17,11 +19,14 @@ export class Adam extends Optimizer {
   readonly eps: number
   readonly weightDecay: number
 
-  constructor(
-    params: readonly Tensor[],
-    { lr = 1e-3, betas = [0.9, 0.999], eps = 1e-8, weightDecay = 0 }: AdamOptions = {},
-    name = 'Adam',
-  ) {
+  constructor(params: readonly Tensor[], options: AdamOptions = {}, name = 'Adam') {
+    checkOptions(name, options, [], ['lr', 'betas', 'eps', 'weightDecay'])
+    const { lr = 1e-3, betas = [0.9, 0.999], eps = 1e-8, weightDecay = 0 } = options
+    checkRates(name, { lr, eps, weightDecay })
+    if (betas.length !== 2 || !betas.every((beta) => beta >= 0 && beta < 1))
+      throw new FoveaError(
+        `${name}: betas must be two numbers of at least 0 and under 1, got ${shown(betas)}`,
+      )
     super(name, params, lr, 'adam', ['m', 'v'])
     this.betas = betas
     this.eps = eps

@@ -1,5 +1,6 @@
 import source from '../../../kernels/grad_scaler.wgsl'
 import type { Device } from '../../autograd/device.ts'
+import { checkOptions } from '../../autograd/options.ts'
 import { BYTES_PER_ELEMENT, type Tensor } from '../../autograd/tensor.ts'
 import { CheckpointError, FoveaError } from '../../gpu/errors.ts'
 import { kernel } from '../../gpu/kernel.ts'
@@ -44,13 +45,14 @@ export class GradScaler {
     readonly device: Device,
     options: GradScalerOptions = {},
   ) {
+    checkOptions('GradScaler', options, [], ['scale', 'growth', 'backoff', 'interval'])
     this.#options = { scale: 65_536, growth: 2, backoff: 0.5, interval: 2000, ...options }
     const { scale, growth, backoff, interval } = this.#options
     const ok =
       scale > 0 && Number.isFinite(scale) && growth >= 1 && backoff > 0 && backoff < 1 && interval >= 1
     if (!ok)
       throw new FoveaError(
-        `GradScaler: wants scale above 0, growth of at least 1, backoff between 0 and 1 and an interval of at least 1, got ${JSON.stringify(this.#options)}`,
+        `GradScaler: wants scale above 0, growth of at least 1, backoff between 0 and 1 and an interval of at least 1, got ${Object.entries(this.#options).join('; ')}`,
       )
     this.#state = device.allocatePersistent(4 * BYTES_PER_ELEMENT, 'GradScaler')
     device.write(this.#state, Float32Array.of(scale, 0, 0, 0))

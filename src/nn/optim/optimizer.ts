@@ -1,5 +1,6 @@
 import source from '../../../kernels/optimizer.wgsl'
 import type { Device } from '../../autograd/device.ts'
+import { checkRates } from '../../autograd/options.ts'
 import { BYTES_PER_ELEMENT, type Tensor } from '../../autograd/tensor.ts'
 import { CheckpointError } from '../../gpu/errors.ts'
 import { kernel } from '../../gpu/kernel.ts'
@@ -51,8 +52,7 @@ interface Moments {
 
 /** What all optimisers share: groups of parameters, moments beside them, one launch a group. */
 export abstract class Optimizer {
-  /** Learning rate; schedulers change it, also between replays of a compiled step. */
-  lr: number
+  #lr = 0
   readonly device: Device
   protected steps = 0
   readonly #moments: readonly Moments[]
@@ -83,6 +83,16 @@ export abstract class Optimizer {
         ),
       ),
     }))
+  }
+
+  /** Learning rate, at least 0; schedulers change it, also between replays of a compiled step. */
+  get lr(): number {
+    return this.#lr
+  }
+
+  set lr(value: number) {
+    checkRates(this.name, { lr: value })
+    this.#lr = value
   }
 
   /** Uniforms of the step that `steps` counts already. */

@@ -1,3 +1,4 @@
+import { checkOptions, checkRates } from '../../autograd/options.ts'
 import type { Tensor } from '../../autograd/tensor.ts'
 import { FoveaError } from '../../gpu/errors.ts'
 import { Optimizer } from './optimizer.ts'
@@ -17,10 +18,10 @@ export class SGD extends Optimizer {
   readonly #nesterov: boolean
   readonly #decay: number
 
-  constructor(
-    params: readonly Tensor[],
-    { lr = 1e-2, momentum = 0, dampening = 0, nesterov = false, weightDecay = 0 }: SgdOptions = {},
-  ) {
+  constructor(params: readonly Tensor[], options: SgdOptions = {}) {
+    checkOptions('SGD', options, [], ['lr', 'momentum', 'dampening', 'nesterov', 'weightDecay'])
+    const { lr = 1e-2, momentum = 0, dampening = 0, nesterov = false, weightDecay = 0 } = options
+    checkRates('SGD', { lr, momentum, dampening, weightDecay })
     if (nesterov && (momentum <= 0 || dampening !== 0)) {
       throw new FoveaError(
         `SGD: nesterov wants a momentum above 0 and no dampening, got momentum ${momentum}, dampening ${dampening}`,
