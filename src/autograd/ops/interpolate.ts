@@ -23,6 +23,9 @@ export interface InterpolateOptions {
 /** Rows of the result that an invocation takes on CPU drivers, where every load counts. */
 const ROWS_ON_CPU = 8
 
+/** Rows of a gradient that an invocation takes, each of which two rows of the result may share. */
+const ROWS_OF_GRADIENT = { cpu: 16, gpu: 4 }
+
 interface Resizing {
   readonly n: number
   readonly c: number
@@ -102,30 +105,30 @@ const apply = defineUnaryResult<Attrs>({
       entry: wide ? 'interpolate_wide' : 'interpolate',
       bindings: wide ? { x: x!, y4: y } : { x: x!, y },
       inPlace: ['x', wide ? 'y4' : 'y'],
-      params: { ...params, ...places(x!.span, y.span) },
+      params: { ...params, ...places(x!.span, y.span), add: 0 },
       overrides: { ROWS: rows },
       threads: pixelThreads(cpu, Math.ceil(outH / rows), wide ? outW / 4 : outW, n * c),
       flops: params.nearest ? 0 : 9 * y.size,
     })
     return y
   },
-  backward(run, { inputs: [x], grads: [dy], attrs: { n, c, params } }) {
+  backward(run, { inputs: [x], grads: [dy], attrs: { n, c, params }, partial }) {
     const { h, w } = params as { h: number; w: number }
-    const dx = run.empty(x!.shape, x!.dtype)
+    const known = partial(0)
+    const dx = known ?? run.empty(x!.shape, x!.dtype)
     const { cpu } = run.device.adapter
-    const rows = cpu ? ROWS_ON_CPU : 1
+    const rows = cpu ? ROWS_OF_GRADIENT.cpu : ROWS_OF_GRADIENT.gpu
     run.launch({
       kernel: resize,
       entry: 'interpolate_grad',
-      bindings: { dy: dy!, dx },
-      inPlace: ['dy'],
-      params: { ...params, ...places(dy!.span, dx.span) },
-      // Sources lie a/d apart, and those less than 1 away count.
-      overrides: { ROWS: rows, FEW: params.dW! <= 2 * params.aW! ? 1 : 0 },
-      threads: pixelThreads(cpu, Math.ceil(h / rows), w, Math.ceil((n * c) / 4)),
+      bindings: { dy: dy!, y: dx },
+      inPlace: ['dy', 'y'],
+      params: { ...params, ...places(dy!.span, dx.span), add: known ? 1 : 0 },
+      overrides: { ROWS: rows, ...(cpu && { WX: 16, WY: 1 }) },
+      threads: pixelThreads(cpu, Math.ceil(h / rows), Math.ceil(w / 4), n * c),
       flops: params.nearest ? 0 : 8 * dy!.size,
     })
-    return [dx]
+    return [known ? undefined : dx]
   },
 })
 

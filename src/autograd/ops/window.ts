@@ -43,6 +43,10 @@ export function pixelThreads(
   return [w, h, Math.min(planes, depth, 65_535)]
 }
 
+/** What other consumers have left of an input's gradient, where a kernel that writes dense arrays can add to it. */
+export const densePartial = (left: Tensor | undefined): Tensor | undefined =>
+  left?.channels ? undefined : left
+
 /** The numbers of a pooling, checked. */
 export interface Pool {
   readonly n: number

@@ -1,0 +1,84 @@
+// The transpose of an image's stretching along its axes: each pixel sums up the samples that it went into, so nothing is
+// scattered. One invocation four columns of some rows of the image, eight columns of samples at a time: it walks down their
+// rows, sums each along x with weights that it found once, and adds it to the two rows of the image between which it lies.
+//
+// A kernel that includes this gives
+//   Axis                          along which samples lie
+//   sample(i, axis) -> Sample     where sample i lies
+//   upstream_at(at, m) -> f32     element `at` of dy; m is what it passed to `sum_rows`
+//   y                             where the gradient goes
+
+// The share t falls on pixel low + 1, the rest on pixel low.
+struct Sample { low: i32, t: f32 }
+
+// Eight columns of samples, and their weights in four pixels.
+struct Columns { pixels: vec4i, at: i32, end: i32, a: vec4f, b: vec4f, c: vec4f, d: vec4f, e: vec4f, f: vec4f, g: vec4f, h: vec4f }
+
+// Four pixels from the first on; past the last of `size` the last again.
+fn four_from(first: i32, size: i32) -> vec4i { return min(vec4i(first) + vec4i(0, 1, 2, 3), vec4i(size - 1)); }
+
+fn shares(i: i32, end: i32, pixels: vec4i, across: Axis) -> vec4f {
+  let s = sample(i, across);
+  let low = select(vec4f(), vec4f(1.0 - s.t), pixels == vec4i(s.low));
+  return select(vec4f(), select(low, vec4f(s.t), pixels == vec4i(s.low + 1)), i < end);
+}
+
+// The samples at … at + 7, of which those from `end` on count for nothing.
+fn columns_at(at: i32, end: i32, pixels: vec4i, across: Axis) -> Columns {
+  return Columns(
+    pixels, at, end,
+    shares(at, end, pixels, across), shares(at + 1, end, pixels, across),
+    shares(at + 2, end, pixels, across), shares(at + 3, end, pixels, across),
+    shares(at + 4, end, pixels, across), shares(at + 5, end, pixels, across),
+    shares(at + 6, end, pixels, across), shares(at + 7, end, pixels, across));
+}
+
+// Stores four sums, or adds them to what is there. Of a place that stands twice both are read before one is written.
+fn put(at: vec4i, value: vec4f, fresh: bool) {
+  var sum = value;
+  if (!fresh) { sum += vec4f(f32(y[at.x]), f32(y[at.y]), f32(y[at.z]), f32(y[at.w])); }
+  y[at.x] = elem(sum.x);
+  y[at.y] = elem(sum.y);
+  y[at.z] = elem(sum.z);
+  y[at.w] = elem(sum.w);
+}
+
+fn row_sums(row: i32, k: Columns, m: i32) -> vec4f {
+  let at = row + k.at;
+  let last = row + k.end - 1;
+  let left = k.a * upstream_at(at, m) + k.b * upstream_at(min(at + 1, last), m)
+    + k.c * upstream_at(min(at + 2, last), m) + k.d * upstream_at(min(at + 3, last), m);
+  return left + k.e * upstream_at(min(at + 4, last), m) + k.f * upstream_at(min(at + 5, last), m)
+    + k.g * upstream_at(min(at + 6, last), m) + k.h * upstream_at(min(at + 7, last), m);
+}
+
+// Rows [first, end) of four columns, of rows of samples [rows.x, rows.y), which lie upwards if `backwards`. dy's plane begins
+// at `source`, its rows are `stride` apart, the image's plane begins at `to`, its rows are `width` apart.
+//
+// Each turn finishes a row of the image or takes a row of samples, mostly both: loops within cost CPU drivers more.
+fn sum_rows(
+  k: Columns, first: i32, end: i32, rows: vec2i, down: Axis, backwards: bool,
+  source: i32, stride: i32, to: i32, width: i32, fresh: bool, m: i32,
+) {
+  var row = first - 1;
+  var i = rows.x;
+  // Of columns without samples no row counts.
+  let stop = select(rows.y, rows.x, k.at >= k.end);
+  var here = vec4f();
+  var below = vec4f();
+  loop {
+    let v = select(i, rows.x + rows.y - 1 - i, backwards);
+    let s = sample(v, down);
+    let done = (i >= stop) | (s.low > row);
+    if (done & (row >= first)) { put(k.pixels + (to + row * width), here, fresh); }
+    here = select(here, below, done);
+    below = select(below, vec4f(), done);
+    row += select(0, 1, done);
+    if (row >= end) { break; }
+    let takes = (i < stop) & (s.low <= row);
+    let sum = select(vec4f(), row_sums(source + v * stride, k, m), takes);
+    here += (select(0.0, 1.0 - s.t, s.low == row) + select(0.0, s.t, s.low + 1 == row)) * sum;
+    below += select(0.0, s.t, s.low == row) * sum;
+    i += select(0, 1, takes);
+  }
+}
