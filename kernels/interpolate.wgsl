@@ -21,7 +21,6 @@ struct Params {
   // Of x, or of dy.
   from_offset: i32, from_gap: i32,
   to_offset: i32, to_gap: i32,
-  add: u32, // 1: to the gradient that lies there
 }
 
 @group(0) @binding(0) var<storage, read> x: array<elem>;
@@ -200,17 +199,15 @@ fn interpolate_grad(@builtin(global_invocation_id) id: vec3u, @builtin(num_workg
   let pixels = four_from(column, params.w);
   let samples = touching(pixels.x, pixels.w, columns());
   let places = touching(first, end - 1, rows());
-  var at = samples.x;
-  loop {
-    let k = columns_at(at, samples.y, pixels, columns());
-    for (var p = i32(id.z); p < i32(params.planes); p += i32(groups.z)) {
-      let image = divide(p, params.channels);
-      let source = p * params.outH * params.outW + params.from_offset + image * params.from_gap;
-      let to = p * params.h * params.w + params.to_offset + image * params.to_gap;
-      let fresh = params.add == 0u && at == samples.x;
-      sum_rows(k, first, end, places, rows(), false, source, params.outW, to, params.w, fresh, 0);
+  let k = columns_at(samples.x, samples.y, pixels, columns());
+  for (var p = i32(id.z); p < i32(params.planes); p += i32(groups.z)) {
+    let image = divide(p, params.channels);
+    let source = p * params.outH * params.outW + params.from_offset + image * params.from_gap;
+    let to = p * params.h * params.w + params.to_offset + image * params.to_gap;
+    sum_rows(k, first, end, places, rows(), false, source, params.outW, to, params.w, !ADDS, 0);
+    for (var at = samples.x + SAMPLES; at < samples.y; at += SAMPLES) {
+      let more = columns_at(at, samples.y, pixels, columns());
+      sum_rows(more, first, end, places, rows(), false, source, params.outW, to, params.w, false, 0);
     }
-    at += 8;
-    if (at >= samples.y) { break; }
   }
 }

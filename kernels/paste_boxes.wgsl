@@ -23,7 +23,6 @@ struct Params {
   images: u32,   // N
   height: u32,
   width: u32,
-  add: u32,      // 1: the gradient of the crops is added to what y holds
 }
 
 @group(0) @binding(0) var<storage, read> crops: array<elem>;
@@ -292,13 +291,12 @@ fn paste_grad(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups)
     let rows = touching(first, end - 1, down);
     let source = (n * i32(params.channels) + i32(plane - m * params.channels)) * i32(params.height * params.width);
     let to = i32(plane * params.crop_h) * width;
-    var at = samples.x;
-    loop {
-      let k = columns_at(at, samples.y, pixels, across);
-      let fresh = params.add == 0u && at == samples.x;
-      sum_rows(k, first, end, rows, down, false, source, i32(params.width), to, width, fresh, i32(m));
-      at += 8;
-      if (at >= samples.y) { break; }
+    let stride = i32(params.width);
+    let k = columns_at(samples.x, samples.y, pixels, across);
+    sum_rows(k, first, end, rows, down, false, source, stride, to, width, !ADDS, i32(m));
+    for (var at = samples.x + SAMPLES; at < samples.y; at += SAMPLES) {
+      let more = columns_at(at, samples.y, pixels, across);
+      sum_rows(more, first, end, rows, down, false, source, stride, to, width, false, i32(m));
     }
   }
 }

@@ -420,14 +420,15 @@ fn gather(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gro
       if (samples.x >= samples.y && !fresh) { continue; }
       let rows = touching(first, end - 1, down);
       let source = i32((m * params.channels + c) * params.out_h * params.out_w);
-      var at = samples.x;
-      loop {
-        let k = columns_at(at, samples.y, pixels, across);
-        sum_rows(k, first, end, rows, down, down.length < 0.0, source, i32(params.out_w), to, width, fresh, 0);
-        fresh = false;
-        at += 8;
-        if (at >= samples.y) { break; }
+      let reversed = down.length < 0.0;
+      let stride = i32(params.out_w);
+      let k = columns_at(samples.x, samples.y, pixels, across);
+      sum_rows(k, first, end, rows, down, reversed, source, stride, to, width, !ADDS || fresh, 0);
+      for (var at = samples.x + SAMPLES; at < samples.y; at += SAMPLES) {
+        let more = columns_at(at, samples.y, pixels, across);
+        sum_rows(more, first, end, rows, down, reversed, source, stride, to, width, false, 0);
       }
+      fresh = false;
     }
     for (var row = first; fresh & (row < end); row++) { put(pixels + (to + row * width), vec4f(), true); }
   }

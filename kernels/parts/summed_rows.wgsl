@@ -1,5 +1,5 @@
 // The transpose of an image's stretching along its axes: each pixel sums up the samples that it went into, so nothing is
-// scattered. One invocation four columns of some rows of the image, eight columns of samples at a time: it walks down their
+// scattered. One invocation four columns of some rows of the image, SAMPLES columns of samples at a time: it walks down their
 // rows, sums each along x with weights that it found once, and adds it to the two rows of the image between which it lies.
 //
 // A kernel that includes this gives
@@ -11,8 +11,14 @@
 // The share t falls on pixel low + 1, the rest on pixel low.
 struct Sample { low: i32, t: f32 }
 
-// Eight columns of samples, and their weights in four pixels.
-struct Columns { pixels: vec4i, at: i32, end: i32, a: vec4f, b: vec4f, c: vec4f, d: vec4f, e: vec4f, f: vec4f, g: vec4f, h: vec4f }
+override SAMPLES: i32 = 8; // 4, 8 or 12
+override ADDS: bool = false; // a sum may be added to what is there
+
+// SAMPLES columns of samples, and their weights in four pixels.
+struct Columns {
+  pixels: vec4i, at: i32, end: i32,
+  a: vec4f, b: vec4f, c: vec4f, d: vec4f, e: vec4f, f: vec4f, g: vec4f, h: vec4f, i: vec4f, j: vec4f, k: vec4f, l: vec4f,
+}
 
 // Four pixels from the first on; past the last of `size` the last again.
 fn four_from(first: i32, size: i32) -> vec4i { return min(vec4i(first) + vec4i(0, 1, 2, 3), vec4i(size - 1)); }
@@ -23,14 +29,29 @@ fn shares(i: i32, end: i32, pixels: vec4i, across: Axis) -> vec4f {
   return select(vec4f(), select(low, vec4f(s.t), pixels == vec4i(s.low + 1)), i < end);
 }
 
-// The samples at … at + 7, of which those from `end` on count for nothing.
+// The samples from `at` on, of which those from `end` on count for nothing.
 fn columns_at(at: i32, end: i32, pixels: vec4i, across: Axis) -> Columns {
-  return Columns(
-    pixels, at, end,
-    shares(at, end, pixels, across), shares(at + 1, end, pixels, across),
-    shares(at + 2, end, pixels, across), shares(at + 3, end, pixels, across),
-    shares(at + 4, end, pixels, across), shares(at + 5, end, pixels, across),
-    shares(at + 6, end, pixels, across), shares(at + 7, end, pixels, across));
+  var k = Columns();
+  k.pixels = pixels;
+  k.at = at;
+  k.end = end;
+  k.a = shares(at, end, pixels, across);
+  k.b = shares(at + 1, end, pixels, across);
+  k.c = shares(at + 2, end, pixels, across);
+  k.d = shares(at + 3, end, pixels, across);
+  if (SAMPLES > 4) {
+    k.e = shares(at + 4, end, pixels, across);
+    k.f = shares(at + 5, end, pixels, across);
+    k.g = shares(at + 6, end, pixels, across);
+    k.h = shares(at + 7, end, pixels, across);
+  }
+  if (SAMPLES > 8) {
+    k.i = shares(at + 8, end, pixels, across);
+    k.j = shares(at + 9, end, pixels, across);
+    k.k = shares(at + 10, end, pixels, across);
+    k.l = shares(at + 11, end, pixels, across);
+  }
+  return k;
 }
 
 // Stores four sums, or adds them to what is there. Of a place that stands twice both are read before one is written.
@@ -46,16 +67,24 @@ fn put(at: vec4i, value: vec4f, fresh: bool) {
 fn row_sums(row: i32, k: Columns, m: i32) -> vec4f {
   let at = row + k.at;
   let last = row + k.end - 1;
-  let left = k.a * upstream_at(at, m) + k.b * upstream_at(min(at + 1, last), m)
+  var sum = k.a * upstream_at(at, m) + k.b * upstream_at(min(at + 1, last), m)
     + k.c * upstream_at(min(at + 2, last), m) + k.d * upstream_at(min(at + 3, last), m);
-  return left + k.e * upstream_at(min(at + 4, last), m) + k.f * upstream_at(min(at + 5, last), m)
-    + k.g * upstream_at(min(at + 6, last), m) + k.h * upstream_at(min(at + 7, last), m);
+  if (SAMPLES > 4) {
+    sum += k.e * upstream_at(min(at + 4, last), m) + k.f * upstream_at(min(at + 5, last), m)
+      + k.g * upstream_at(min(at + 6, last), m) + k.h * upstream_at(min(at + 7, last), m);
+  }
+  if (SAMPLES > 8) {
+    sum += k.i * upstream_at(min(at + 8, last), m) + k.j * upstream_at(min(at + 9, last), m)
+      + k.k * upstream_at(min(at + 10, last), m) + k.l * upstream_at(min(at + 11, last), m);
+  }
+  return sum;
 }
 
 // Rows [first, end) of four columns, of rows of samples [rows.x, rows.y), which lie upwards if `backwards`. dy's plane begins
 // at `source`, its rows are `stride` apart, the image's plane begins at `to`, its rows are `width` apart.
 //
-// Each turn finishes a row of the image or takes a row of samples, mostly both: loops within cost CPU drivers more.
+// Each turn finishes a row of the image or takes a row of samples, mostly both: loops within cost CPU drivers more, as do loads
+// that no lane needs (`fresh` a constant).
 fn sum_rows(
   k: Columns, first: i32, end: i32, rows: vec2i, down: Axis, backwards: bool,
   source: i32, stride: i32, to: i32, width: i32, fresh: bool, m: i32,

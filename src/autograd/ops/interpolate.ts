@@ -26,6 +26,12 @@ const ROWS_ON_CPU = 8
 /** Rows of a gradient that an invocation takes, each of which two rows of the result may share. */
 const ROWS_OF_GRADIENT = { cpu: 16, gpu: 4 }
 
+/** Columns of the result that go into four of x, as many as the kernel takes at once: those less than 1 away from them. */
+const samplesOfFour = ({ aW, dW }: Readonly<Record<string, number>>): number => {
+  const most = Math.ceil((5 * dW!) / Math.max(1, aW!))
+  return most <= 4 ? 4 : most <= 8 ? 8 : 12
+}
+
 interface Resizing {
   readonly n: number
   readonly c: number
@@ -105,7 +111,7 @@ const apply = defineUnaryResult<Attrs>({
       entry: wide ? 'interpolate_wide' : 'interpolate',
       bindings: wide ? { x: x!, y4: y } : { x: x!, y },
       inPlace: ['x', wide ? 'y4' : 'y'],
-      params: { ...params, ...places(x!.span, y.span), add: 0 },
+      params: { ...params, ...places(x!.span, y.span) },
       overrides: { ROWS: rows },
       threads: pixelThreads(cpu, Math.ceil(outH / rows), wide ? outW / 4 : outW, n * c),
       flops: params.nearest ? 0 : 9 * y.size,
@@ -123,8 +129,13 @@ const apply = defineUnaryResult<Attrs>({
       entry: 'interpolate_grad',
       bindings: { dy: dy!, y: dx },
       inPlace: ['dy', 'y'],
-      params: { ...params, ...places(dy!.span, dx.span), add: known ? 1 : 0 },
-      overrides: { ROWS: rows, ...(cpu && { WX: 16, WY: 1 }) },
+      params: { ...params, ...places(dy!.span, dx.span) },
+      overrides: {
+        ROWS: rows,
+        SAMPLES: samplesOfFour(params),
+        ADDS: known ? 1 : 0,
+        ...(cpu && { WX: 16, WY: 1 }),
+      },
       threads: pixelThreads(cpu, Math.ceil(h / rows), Math.ceil(w / 4), n * c),
       flops: params.nearest ? 0 : 8 * dy!.size,
     })

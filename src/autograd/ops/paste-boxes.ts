@@ -54,7 +54,6 @@ function launchOptions(crops: Tensor, index: Tensor | undefined, a: Attrs) {
       images: a.images,
       height: a.height,
       width: a.width,
-      add: 0,
     },
   }
 }
@@ -124,8 +123,7 @@ const max = defineUnaryResult<Attrs>({
     const options = launchOptions(crops!, index, a)
     run.launch({
       ...options,
-      params: { ...options.params, add: known ? 1 : 0 },
-      overrides: { ...options.overrides, ROWS: rows, ...(cpu && { WX: 16, WY: 1 }) },
+      overrides: { ...options.overrides, ADDS: known ? 1 : 0, ROWS: rows, ...(cpu && { WX: 16, WY: 1 }) },
       entry: 'paste_grad',
       bindings: { boxes: boxes!, index: index ?? boxes!, dy: dy!, winner: winner!, y: dcrops },
       threads: pixelThreads(cpu, Math.ceil(h / rows), Math.ceil(w / 4), m * c),

@@ -183,7 +183,12 @@ function gatherGradient(
   run.launch({
     ...common,
     entry: 'gather',
-    overrides: { ...common.overrides, ROWS: rows, ...(cpu && { WX: 16, WY: 1 }) },
+    overrides: {
+      ...common.overrides,
+      ROWS: rows,
+      ADDS: common.params.add || index || a.outputs !== n ? 1 : 0,
+      ...(cpu && { WX: 16, WY: 1 }),
+    },
     bindings: { theta, index: index ?? theta, spans: spansIn(run, index, theta, n, a), dy, y: dx },
     threads: pixelThreads(cpu, Math.ceil(h / rows), Math.ceil(w / 4), n * c),
   })
