@@ -5,7 +5,7 @@ import { defineUnaryResult } from '../op.ts'
 import { checkOptions } from '../options.ts'
 import type { Slot } from '../slots.ts'
 import { formatShape, type Shape, type Span, type Tensor } from '../tensor.ts'
-import { fourSizes, imageShape, type Pair, pair, pixelThreads } from './window.ts'
+import { fourSizes, imageShape, type Pair, pair, pixelThreads, storedInFours } from './window.ts'
 
 const resize = kernel('interpolate', source)
 
@@ -124,14 +124,16 @@ const apply = defineUnaryResult<Attrs>({
     const dx = known ?? run.empty(x!.shape, x!.dtype)
     const { cpu } = run.device.adapter
     const rows = cpu ? ROWS_OF_GRADIENT.cpu : ROWS_OF_GRADIENT.gpu
+    const { WIDE, bindings } = storedInFours(run, dx, w)
     run.launch({
       kernel: resize,
       entry: 'interpolate_grad',
-      bindings: { dy: dy!, y: dx },
-      inPlace: ['dy', 'y'],
+      bindings: { dy: dy!, ...bindings },
+      inPlace: ['dy', 'y', 'y4'],
       params: { ...params, ...places(dy!.span, dx.span) },
       overrides: {
         ROWS: rows,
+        WIDE,
         SAMPLES: samplesOfFour(params),
         ADDS: known ? 1 : 0,
         ...(cpu && { WX: 16, WY: 1 }),

@@ -6,7 +6,7 @@ import { formatShape, type Shape, type Tensor } from '../tensor.ts'
 import { checkBoxes } from './crop-resize.ts'
 import { spansOf } from './spans.ts'
 import { checkChoice, checkIndex, checkMode, type SampleMode } from './warp.ts'
-import { densePartial, imageShape, pixelThreads } from './window.ts'
+import { densePartial, imageShape, pixelThreads, storedInFours } from './window.ts'
 
 const kernels = kernel('paste_boxes', source)
 
@@ -121,11 +121,18 @@ const max = defineUnaryResult<Attrs>({
     const { cpu } = run.device.adapter
     const rows = cpu ? ROWS_ON_CPU : 4
     const options = launchOptions(crops!, index, a)
+    const { WIDE, bindings } = storedInFours(run, dcrops, w)
     run.launch({
       ...options,
-      overrides: { ...options.overrides, ADDS: known ? 1 : 0, ROWS: rows, ...(cpu && { WX: 16, WY: 1 }) },
+      overrides: {
+        ...options.overrides,
+        ADDS: known ? 1 : 0,
+        WIDE,
+        ROWS: rows,
+        ...(cpu && { WX: 16, WY: 1 }),
+      },
       entry: 'paste_grad',
-      bindings: { boxes: boxes!, index: index ?? boxes!, dy: dy!, winner: winner!, y: dcrops },
+      bindings: { boxes: boxes!, index: index ?? boxes!, dy: dy!, winner: winner!, ...bindings },
       threads: pixelThreads(cpu, Math.ceil(h / rows), Math.ceil(w / 4), m * c),
     })
     return [known ? undefined : dcrops, undefined, undefined]

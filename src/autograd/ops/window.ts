@@ -1,4 +1,5 @@
 import { ShapeError } from '../../gpu/errors.ts'
+import type { Run } from '../op.ts'
 import { formatShape, isFloat, type Shape, type Tensor } from '../tensor.ts'
 
 /** A number for both axes, or `[height, width]`. */
@@ -46,6 +47,16 @@ export function pixelThreads(
 /** What other consumers have left of an input's gradient, where a kernel that writes dense arrays can add to it. */
 export const densePartial = (left: Tensor | undefined): Tensor | undefined =>
   left?.channels ? undefined : left
+
+/**
+ * Where kernels/parts/summed_rows.wgsl stores a gradient of so many columns: in fours, whose arrays are bound to `y4`, if it
+ * can. An array for nothing is bound to the other name.
+ */
+export function storedInFours(run: Run, dx: Tensor, columns: number) {
+  const wide = columns % 4 === 0
+  const none = run.empty([4], dx.dtype)
+  return { WIDE: wide ? 1 : 0, bindings: wide ? { y: none, y4: dx } : { y: dx, y4: none } }
+}
 
 /** The numbers of a pooling, checked. */
 export interface Pool {
