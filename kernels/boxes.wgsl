@@ -1,5 +1,7 @@
 // Boxes (left, top, width, height) in pixels: around all foreground of an image, and squared for a crop.
 
+// include: parts/divide.wgsl
+
 struct Params {
   words: u32,         // pieces of 32 pixels of a row, of all images
   row_words: u32,     // ⌈width / 32⌉
@@ -13,6 +15,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(0) var<storage, read> wide_x: array<vec4f>;
 @group(0) @binding(1) var<storage, read_write> extent: array<atomic<u32>>;
 @group(0) @binding(2) var<storage, read> given: array<f32>;
 @group(0) @binding(3) var<storage, read_write> boxes: array<f32>;
@@ -21,8 +24,8 @@ struct Params {
 fn invocation(id: vec3u, groups: vec3u) -> u32 { return id.x + id.y * groups.x * 64u; }
 
 // NaN is background; WGSL may assume that there is none, so it is told by its bits.
-fn above(value: f32, threshold: f32) -> bool {
-  return value > threshold && (bitcast<u32>(value) & 0x7fffffffu) <= 0x7f800000u;
+fn above(value: vec4f, limit: f32) -> vec4<bool> {
+  return (value > vec4f(limit)) & ((bitcast<vec4u>(value) & vec4u(0x7fffffffu)) <= vec4u(0x7f800000u));
 }
 
 fn raise(at: u32, value: u32) {
@@ -30,24 +33,44 @@ fn raise(at: u32, value: u32) {
 }
 
 // extent: width − left, right, height − top, bottom of each image, all 0 where it is empty.
+fn extend(word: u32, ones: u32) {
+  if (ones == 0u) { return; }
+  let line = divide(word, params.row_words);
+  let column = 32u * (word - line * params.row_words);
+  let image = divide(line, params.height);
+  let at = 4u * image;
+  let row = line - image * params.height;
+  raise(at, params.width - column - countTrailingZeros(ones));
+  raise(at + 1u, column + 32u - countLeadingZeros(ones));
+  raise(at + 2u, params.height - row);
+  raise(at + 3u, row + 1u);
+}
+
 @compute @workgroup_size(64)
 fn find_extent(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let word = invocation(id, groups);
   if (word >= params.words) { return; }
-  let column = 32u * (word % params.row_words);
-  let row = word / params.row_words;
+  let row = divide(word, params.row_words);
+  let column = 32u * (word - row * params.row_words);
   let n = min(32u, params.width - column);
   var ones = 0u;
   for (var k = 0u; k < n; k++) {
-    ones |= select(0u, 1u << k, above(x[row * params.width + column + k], params.threshold));
+    ones |= select(0u, 1u << k, above(vec4f(x[row * params.width + column + k]), params.threshold).x);
   }
-  if (ones == 0u) { return; }
-  let at = 4u * (row / params.height);
-  let y = row % params.height;
-  raise(at, params.width - column - countTrailingZeros(ones));
-  raise(at + 1u, column + 32u - countLeadingZeros(ones));
-  raise(at + 2u, params.height - y);
-  raise(at + 3u, y + 1u);
+  extend(word, ones);
+}
+
+// The same where 32 divides the width.
+@compute @workgroup_size(64)
+fn find_extent_wide(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let word = invocation(id, groups);
+  if (word >= params.words) { return; }
+  var ones = 0u;
+  for (var k = 0u; k < 8u; k++) {
+    let four = select(vec4u(), vec4u(1u, 2u, 4u, 8u), above(wide_x[8u * word + k], params.threshold));
+    ones |= (four.x | four.y | four.z | four.w) << (4u * k);
+  }
+  extend(word, ones);
 }
 
 // One invocation an image: padded on every side, clipped to the image; the whole image where it is empty.

@@ -12,6 +12,7 @@ struct Params {
   width: u32,
   runs: u32, // workgroups that share an image
   run: u32,  // pixels of each
+  add: u32,  // 1: dx is added to what y holds
 }
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
@@ -89,14 +90,29 @@ fn find_center(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups
   mass[i] = sum.x;
 }
 
-// One invocation a pixel, z counts images; y is dx here, moments_in the masses.
-@compute @workgroup_size(8, 8)
+override WX: u32 = 8;
+override WY: u32 = 8;
+override ROWS: u32 = 1; // below each other that one invocation takes
+
+// One invocation four columns of ROWS rows, z counts images; y is dx here, moments_in the masses. Past the last column the
+// last again.
+@compute @workgroup_size(WX, WY)
 fn spread(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  if (id.x >= params.width || id.y >= params.height) { return; }
+  let first = ROWS * id.y;
+  if (4u * id.x >= params.width || first >= params.height) { return; }
+  let columns = min(vec4u(4u * id.x) + vec4u(0u, 1u, 2u, 3u), vec4u(params.width - 1u));
   for (var n = id.z; n < params.images; n += groups.z) {
     let total = moments_in[n];
-    let d = vec2f(f32(id.x), f32(id.y)) - vec2f(center[2u * n], center[2u * n + 1u]);
-    let slope = dot(d, vec2f(dy[2u * n], dy[2u * n + 1u]));
-    y[(n * params.height + id.y) * params.width + id.x] = select(slope / total, 0.0, total == 0.0);
+    let across = (vec4f(columns) - center[2u * n]) * dy[2u * n];
+    for (var row = first; row < min(first + ROWS, params.height); row++) {
+      let slope = across + (f32(row) - center[2u * n + 1u]) * dy[2u * n + 1u];
+      var four = select(slope / total, vec4f(), total == 0.0);
+      let at = (n * params.height + row) * params.width + columns;
+      if (params.add != 0u) { four += vec4f(y[at.x], y[at.y], y[at.z], y[at.w]); }
+      y[at.x] = four.x;
+      y[at.y] = four.y;
+      y[at.z] = four.z;
+      y[at.w] = four.w;
+    }
   }
 }

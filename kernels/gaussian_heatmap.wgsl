@@ -1,4 +1,5 @@
 // y[n, v, u] = exp(−((u − cx)² + (v − cy)²)·k),  k = 1 / 2σ²;   dcx = Σ dy·y·2k·(u − cx), dcy likewise.
+// exp(−a)·exp(−b) for exp(−(a + b)): where a factor underflows, so does the product.
 
 // include: parts/divide.wgsl
 
@@ -10,13 +11,29 @@ struct Params { images: u32, height: u32, width: u32, k: f32 }
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 @group(0) @binding(4) var<uniform> params: Params;
 
-// One invocation a pixel; z counts images.
-@compute @workgroup_size(8, 8)
+override WX: u32 = 8;
+override WY: u32 = 8;
+override ROWS: u32 = 1; // below each other that one invocation takes
+
+// One invocation four columns of ROWS rows, as the product of a factor a column and one a row; z counts images. Past the last
+// column and row the last again.
+@compute @workgroup_size(WX, WY)
 fn gaussian_heatmap(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  if (id.x >= params.width || id.y >= params.height) { return; }
+  if (4u * id.x >= params.width || ROWS * id.y >= params.height) { return; }
+  let columns = min(vec4u(4u * id.x) + vec4u(0u, 1u, 2u, 3u), vec4u(params.width - 1u));
   for (var n = id.z; n < params.images; n += groups.z) {
-    let d = vec2f(f32(id.x), f32(id.y)) - vec2f(centers[2u * n], centers[2u * n + 1u]);
-    y[(n * params.height + id.y) * params.width + id.x] = exp(-dot(d, d) * params.k);
+    let across = vec4f(columns) - centers[2u * n];
+    let factors = exp(-(across * across) * params.k);
+    for (var i = 0u; i < ROWS; i++) {
+      let row = min(ROWS * id.y + i, params.height - 1u);
+      let down = f32(row) - centers[2u * n + 1u];
+      let four = exp(-(down * down) * params.k) * factors;
+      let at = (n * params.height + row) * params.width + columns;
+      y[at.x] = four.x;
+      y[at.y] = four.y;
+      y[at.z] = four.z;
+      y[at.w] = four.w;
+    }
   }
 }
 

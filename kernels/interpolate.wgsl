@@ -25,8 +25,7 @@ struct Params {
 
 @group(0) @binding(0) var<storage, read> x: array<elem>;
 @group(0) @binding(1) var<storage, read> dy: array<elem>;
-@group(0) @binding(2) var<storage, read_write> y: array<elem>;
-@group(0) @binding(3) var<storage, read_write> dx: array<elem>;
+@group(0) @binding(2) var<storage, read_write> y: array<elem>; // of interpolate_grad: dx
 @group(0) @binding(4) var<uniform> params: Params;
 @group(0) @binding(5) var<storage, read_write> y4: array<elem4>;
 
@@ -169,80 +168,46 @@ fn divide_up(p: i32, q: i32) -> i32 {
   return select(-divide(-p, q), divide(p + q - 1, q), p > 0);
 }
 
-// The outputs whose source lies in (place − 1, place + 1), for nearest in [place, place + 1): .x to .y inclusive.
-fn outputs_of(place: i32, axis: Axis) -> vec2i {
-  if (axis.a == 0) { return vec2i(0, axis.out - 1); }
-  let from_place = select(place - 1, place, params.nearest == 1u);
+// The outputs whose source lies in (k − 1, l + 1), for nearest in [k, l + 1).
+fn touching(k: i32, l: i32, axis: Axis) -> vec2i {
+  if (axis.a == 0) { return vec2i(0, axis.out); }
+  let from_place = select(k - 1, k, params.nearest == 1u);
   var first = 0;
   if (from_place >= 0) { first = max(0, divide_up(from_place * axis.d - axis.b, axis.a)); }
-  let last = divide_up((place + 1) * axis.d - axis.b, axis.a) - 1;
-  return vec2i(first, min(last, axis.out - 1));
+  return vec2i(first, min(divide_up((l + 1) * axis.d - axis.b, axis.a), axis.out));
 }
 
-fn weight(place: i32, s: Source) -> f32 {
-  return select(0.0, 1.0 - s.t, s.low == place) + select(0.0, s.t, s.high == place);
+fn sample(i: i32, axis: Axis) -> Sample {
+  let s = source(i, axis);
+  return Sample(s.low, select(0.0, s.t, s.high > s.low));
 }
 
-fn images_of(p: vec4i) -> vec4i {
-  let c = params.channels;
-  if (params.from_gap == 0) { return vec4i(); }
-  if (c % 4 == 0) { return vec4i(divide(p.x, c)); }
-  return vec4i(divide(p.x, c), divide(p.y, c), divide(p.z, c), divide(p.w, c));
-}
+fn upstream_at(at: i32, m: i32) -> f32 { return f32(dy[at]); }
 
-// Weights of a column of x in four outputs from `first` on.
-fn weights_from(first: i32, column: i32) -> vec4f {
-  return vec4f(
-    weight(column, source(first, columns())), weight(column, source(first + 1, columns())),
-    weight(column, source(first + 2, columns())), weight(column, source(first + 3, columns())));
-}
+// include: parts/summed_rows.wgsl
 
-// dy of four planes that begin at `base`, summed over rows `is` and up to four columns of weights `along_x`.
-fn sum_over(row: i32, is: vec2i, base: vec4i, columns: i32, along_x: vec4f) -> vec4f {
-  var total = vec4f();
-  for (var i = is.x; i <= is.y; i++) {
-    let along_y = weight(row, source(i, rows()));
-    var rest = along_x;
-    var sum = vec4f();
-    for (var j = 0; j < min(4, columns); j++) {
-      let at = base + (i * params.outW + j);
-      sum += rest.x * vec4f(f32(dy[at.x]), f32(dy[at.y]), f32(dy[at.z]), f32(dy[at.w]));
-      rest = rest.yzwx;
-    }
-    total += along_y * sum;
-  }
-  return total;
-}
+override WX: u32 = 8;
+override WY: u32 = 8;
 
-override FEW: bool = false; // no column of x goes into more than four of dy
-
-// One lane ROWS pixels of a column of four planes, for which each weight is computed once.
-@compute @workgroup_size(8, 8)
+// One invocation four columns of ROWS rows of all its planes.
+@compute @workgroup_size(WX, WY)
 fn interpolate_grad(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let column = i32(id.x);
-  let top = i32(id.y) * ROWS;
-  if (column >= params.w || top >= params.h) { return; }
-  let js = outputs_of(column, columns());
-  let along_x = weights_from(js.x, column);
-  let planes = i32(params.planes);
-  let plane = params.outH * params.outW;
-  for (var p = 4 * i32(id.z); p < planes; p += 4 * i32(groups.z)) {
-    // Planes beyond the last repeat it, and store its sums again.
-    let four = min(vec4i(p) + vec4i(0, 1, 2, 3), vec4i(planes - 1));
-    let base = four * plane + params.from_offset + images_of(four) * params.from_gap;
-    for (var row = top; row < min(top + ROWS, params.h); row++) {
-      let is = outputs_of(row, rows());
-      var total = sum_over(row, is, base + js.x, js.y - js.x + 1, along_x);
-      if (!FEW) {
-        for (var first = js.x + 4; first <= js.y; first += 4) {
-          total += sum_over(row, is, base + first, js.y - first + 1, weights_from(first, column));
-        }
-      }
-      let to = (four * params.h + row) * params.w + column;
-      dx[to.x] = elem(total.x);
-      dx[to.y] = elem(total.y);
-      dx[to.z] = elem(total.z);
-      dx[to.w] = elem(total.w);
+  let column = 4 * i32(id.x);
+  let first = ROWS * i32(id.y);
+  if (column >= params.w || first >= params.h) { return; }
+  let end = min(first + ROWS, params.h);
+  let pixels = four_from(column, params.w);
+  let samples = touching(pixels.x, pixels.w, columns());
+  let places = touching(first, end - 1, rows());
+  let k = columns_at(samples.x, samples.y, pixels, columns());
+  for (var p = i32(id.z); p < i32(params.planes); p += i32(groups.z)) {
+    let image = divide(p, params.channels);
+    let source = p * params.outH * params.outW + params.from_offset + image * params.from_gap;
+    let to = p * params.h * params.w + params.to_offset + image * params.to_gap;
+    sum_rows(k, first, end, places, rows(), false, source, params.outW, to, params.w, !ADDS, 0);
+    for (var at = samples.x + SAMPLES; at < samples.y; at += SAMPLES) {
+      let more = columns_at(at, samples.y, pixels, columns());
+      sum_rows(more, first, end, places, rows(), false, source, params.outW, to, params.w, false, 0);
     }
   }
 }

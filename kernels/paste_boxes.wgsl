@@ -32,7 +32,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read> dy: array<elem>;
 @group(0) @binding(5) var<storage, read> winner: array<i32>;
 @group(0) @binding(6) var<storage, read_write> y: array<elem>; // of paste_grad: the gradient of the crops
-@group(0) @binding(7) var<storage, read_write> winners: array<i32>; // the box of each element of y, or −1
+@group(0) @binding(7) var<storage, read_write> winners: array<i32>; // the box of each element of y, or −1; unless ALONE
 @group(0) @binding(8) var<uniform> params: Params;
 @group(0) @binding(9) var<storage, read> bins: array<u32>; // (N, tiles, words of 32 boxes)
 @group(0) @binding(10) var<storage, read_write> marks: array<u32>; // of bin: the bins
@@ -40,7 +40,10 @@ struct Params {
 @group(0) @binding(12) var<storage, read_write> winners4: array<vec4i>;
 
 override NEAREST: u32 = 0;
-override ROWS: u32 = 1; // pixels below each other that one invocation of paste_wide takes; it divides 32
+override ROWS: u32 = 1; // pixels below each other that one invocation takes; of paste_wide a divisor of 32
+override WX: u32 = 8;
+override WY: u32 = 8;
+override ALONE: bool = false; // each image has one box, which wins wherever it lies
 override BINNED: u32 = 0;  // 1: bins say which boxes lie on a tile
 override INDEXED: u32 = 0; // 1: index[m] names the image of box m; else it is m, or the only one
 
@@ -115,10 +118,6 @@ fn tap(i: u32, first: f32, length: f32, size: u32) -> Tap {
   return Tap(u32(low), min(u32(low) + 1u, size - 1u), q - low);
 }
 
-fn weight(t: Tap, k: u32) -> f32 {
-  return select(0.0, 1.0 - t.t, t.lo == k) + select(0.0, t.t, t.hi == k);
-}
-
 // A crop's plane where it lies under a pixel.
 fn stretched(plane: u32, tx: Tap, ty: Tap) -> f32 {
   let lo = (plane * params.crop_h + ty.lo) * params.crop_w;
@@ -168,7 +167,7 @@ fn paste(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) grou
     let best = best_of(plane, id.x, id.y);
     let at = (plane * params.height + id.y) * params.width + id.x;
     y[at] = elem(best.value);
-    winners[at] = best.box;
+    if (!ALONE) { winners[at] = best.box; }
   }
 }
 
@@ -217,13 +216,13 @@ fn paste_wide(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups)
           let at = base + v * wide;
           var best = vec4f();
           var box = vec4i(-1);
-          if (!fresh) {
+          if (!ALONE && !fresh) {
             best = vec4f(y4[at]);
             box = winners4[at];
           }
           let wins = inside & vec4<bool>(holds(v, b.y, b.w)) & ((box < vec4i()) | (value > best));
           y4[at] = elem4(select(best, value, wins));
-          winners4[at] = select(box, vec4i(i32(m)), wins);
+          if (!ALONE) { winners4[at] = select(box, vec4i(i32(m)), wins); }
         }
         fresh = false;
       }
@@ -231,7 +230,7 @@ fn paste_wide(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups)
     if (fresh) {
       for (var v = first; v < min(first + ROWS, params.height); v++) {
         y4[base + v * wide] = elem4();
-        winners4[base + v * wide] = vec4i(-1);
+        if (!ALONE) { winners4[base + v * wide] = vec4i(-1); }
       }
     }
   }
@@ -247,41 +246,57 @@ fn paste_any(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) 
   }
 }
 
-// First and end of the pixels of a box that element k of the crop may touch, with 0.01 px to spare.
-fn touched(k: u32, first: f32, length: f32, size: u32, limit: u32) -> vec2u {
-  let step = length / f32(size);
-  var low = first;
-  var high = first + length;
-  if (k > 0u) { low = max(low, first + (f32(k) - 0.5) * step); }
-  if (k + 1u < size) { high = min(high, first + (f32(k) + 1.5) * step); }
-  let end = f32(limit);
-  return vec2u(u32(clamp(ceil(low - 0.51), 0.0, end)), u32(clamp(ceil(high - 0.49), 0.0, end)));
+// Pixels below `limit` along one axis of a box, under which lie `size` elements of its crop.
+struct Axis { first: f32, length: f32, size: u32, limit: u32 }
+
+fn sample(i: i32, axis: Axis) -> Sample {
+  let t = tap(u32(i), axis.first, axis.length, axis.size);
+  return Sample(select(-2, i32(t.lo), holds(u32(i), axis.first, axis.length)), t.t);
 }
 
-// One invocation an element of the crops; z counts their planes.
-@compute @workgroup_size(8, 8)
+// First and end of the pixels of a box that the elements k … l of the crop may touch, with 0.01 px to spare.
+fn touching(k: i32, l: i32, axis: Axis) -> vec2i {
+  let step = axis.length / f32(axis.size);
+  var low = axis.first;
+  var high = axis.first + axis.length;
+  if (k > 0) { low = max(low, axis.first + (f32(k) - 0.5) * step); }
+  if (l + 1 < i32(axis.size)) { high = min(high, axis.first + (f32(l) + 1.5) * step); }
+  let end = f32(axis.limit);
+  return vec2i(vec2f(clamp(ceil(low - 0.51), 0.0, end), clamp(ceil(high - 0.49), 0.0, end)));
+}
+
+fn upstream_at(at: i32, m: i32) -> f32 {
+  if (ALONE) { return f32(dy[at]); }
+  return select(0.0, f32(dy[at]), winner[at] == m);
+}
+
+// include: parts/summed_rows.wgsl
+
+// One invocation four columns of ROWS rows of the crops; z counts their planes.
+@compute @workgroup_size(WX, WY)
 fn paste_grad(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  if (id.x >= params.crop_w || id.y >= params.crop_h) { return; }
+  let first = i32(id.y * ROWS);
+  let end = min(first + i32(ROWS), i32(params.crop_h));
+  let width = i32(params.crop_w);
+  if (4 * i32(id.x) >= width || first >= end) { return; }
+  let pixels = four_from(4 * i32(id.x), width);
   for (var plane = id.z; plane < params.boxes * params.channels; plane += groups.z) {
     let m = divide(plane, params.channels);
-    let c = plane - m * params.channels;
     let n = image_of(m);
     let b = boxes[m];
-    let columns = touched(id.x, b.x, b.z, params.crop_w, params.width);
-    var rows = touched(id.y, b.y, b.w, params.crop_h, params.height);
-    if ((n < 0) | (n >= i32(params.images))) { rows = vec2u(); }
-    var sum = 0.0;
-    for (var v = rows.x; v < rows.y; v++) {
-      if (!holds(v, b.y, b.w)) { continue; }
-      let wy = weight(tap(v, b.y, b.w, params.crop_h), id.y);
-      if (wy == 0.0) { continue; }
-      for (var u = columns.x; u < columns.y; u++) {
-        if (!holds(u, b.x, b.z)) { continue; }
-        let at = ((u32(n) * params.channels + c) * params.height + v) * params.width + u;
-        if (winner[at] != i32(m)) { continue; }
-        sum += wy * weight(tap(u, b.x, b.z, params.crop_w), id.x) * f32(dy[at]);
-      }
+    let lies = (n >= 0) & (n < i32(params.images));
+    let across = Axis(b.x, b.z, params.crop_w, select(0u, params.width, lies));
+    let down = Axis(b.y, b.w, params.crop_h, select(0u, params.height, lies));
+    let samples = touching(pixels.x, pixels.w, across);
+    let rows = touching(first, end - 1, down);
+    let source = (n * i32(params.channels) + i32(plane - m * params.channels)) * i32(params.height * params.width);
+    let to = i32(plane * params.crop_h) * width;
+    let stride = i32(params.width);
+    let k = columns_at(samples.x, samples.y, pixels, across);
+    sum_rows(k, first, end, rows, down, false, source, stride, to, width, !ADDS, i32(m));
+    for (var at = samples.x + SAMPLES; at < samples.y; at += SAMPLES) {
+      let more = columns_at(at, samples.y, pixels, across);
+      sum_rows(more, first, end, rows, down, false, source, stride, to, width, false, i32(m));
     }
-    y[(plane * params.crop_h + id.y) * params.crop_w + id.x] = elem(sum);
   }
 }

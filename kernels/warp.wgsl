@@ -35,9 +35,9 @@ struct Params {
   angles: u32,
   radii: u32,
   radius_step: f32, // px between two radii
-  copies: u32,      // of the sums: 1 for atomics
   grid_h: u32,      // control points of a coarse grid
   grid_w: u32,
+  add: u32,         // 1: dx is added to what y holds
 }
 
 @group(0) @binding(0) var<storage, read> x: array<elem>;
@@ -60,9 +60,10 @@ struct Params {
 override WX: u32 = 8;
 override WY: u32 = 8;
 override ROWS: u32 = 1;    // pixels of a line that one invocation takes
+override RUN: u32 = 1;     // elements that one invocation takes where places do not matter
 override EVEN: bool = false; // WX divides the number of lines
 override CHANNELS: u32 = 0; // of one invocation, where they are few and known; 0: it counts
-override ALONE: bool = false; // the sums are those of `scatter_alone`
+override COPIES: u32 = 0;   // of the sums, each of one invocation of `scatter_alone`; 0: one, added up by atomics
 override INDEXED: u32 = 0; // 1: index[m] names the image of output m; else it is m, or the only one
 override CANVAS: u32 = 0;  // 1: index[m] names the canvas of output m, whose image is m
 
@@ -219,13 +220,20 @@ fn slope(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) grou
   }
 }
 
+// The first element of an invocation, of RUN that lie 64 apart: workgroups take runs side by side.
+fn first_of(id: vec3u, groups: vec3u) -> u32 {
+  let i = id.x + id.y * groups.x * 64u;
+  return RUN * (i & ~63u) + (i & 63u);
+}
+
 // peak[0] = bits of max|dy|: the bits of floats ≥ 0 are ordered as the floats are, infinity and NaN above all.
 @compute @workgroup_size(64)
 fn find_peak(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let count = params.canvases * params.channels * params.out_h * params.out_w;
   var top = 0u;
-  for (var i = id.x; i < count; i += groups.x * 64u) {
-    top = max(top, bitcast<u32>(f32(dy[i])) & 0x7fffffffu);
+  let first = first_of(id, groups);
+  for (var k = 0u; k < RUN; k++) {
+    top = max(top, bitcast<u32>(f32(dy[min(first + 64u * k, count - 1u)])) & 0x7fffffffu);
   }
   if (top > atomicLoad(&peak[0])) { atomicMax(&peak[0], top); }
 }
@@ -317,7 +325,7 @@ fn outputs_of(n: u32) -> vec2u {
 @compute @workgroup_size(8)
 fn scatter_alone(@builtin(global_invocation_id) id: vec3u) {
   let planes = params.images * params.channels;
-  if (id.x >= params.copies * planes || found_peak[0] >= INFINITY_BITS) { return; }
+  if (id.x >= COPIES * planes || found_peak[0] >= INFINITY_BITS) { return; }
   let copy = divide(id.x, planes);
   let plane = id.x - copy * planes;
   let n = divide(plane, params.channels);
@@ -329,7 +337,7 @@ fn scatter_alone(@builtin(global_invocation_id) id: vec3u) {
     let canvas = canvas_of(m);
     if ((image_of(m) != i32(n)) | (canvas < 0)) { continue; }
     let upstream = (u32(canvas) * params.channels + plane - n * params.channels) * params.out_h * params.out_w;
-    for (var i = copy; i < sizes.x; i += params.copies) {
+    for (var i = copy; i < sizes.x; i += COPIES) {
       var line = line_of(m, i);
       for (var step = 0u; step < sizes.y; step++) {
         let u = select(i, step, ACROSS);
@@ -355,50 +363,74 @@ fn scatter_alone(@builtin(global_invocation_id) id: vec3u) {
   }
 }
 
-// Weight of pixel k of `size` in output i along one axis of a box.
-fn weight_in(i: u32, k: u32, size: u32, first: f32, length: f32, count: u32) -> f32 {
-  if (MODE != BILINEAR) { return select(0.0, 1.0, tap(along_box(i, first, length, count), i32(size), BORDER).lo == i32(k)); }
-  // As along_box, but for its last digit.
-  let p = first + ((f32(i) + 0.5) * (length / f32(count)) - 0.5);
-  return max(0.0, 1.0 - abs(clamp(p, 0.0, f32(size - 1u)) - f32(k)));
+// Samples along one axis of a box, among `size` pixels.
+struct Axis { first: f32, length: f32, count: u32, size: u32 }
+
+fn sample(i: i32, axis: Axis) -> Sample {
+  let t = tap(along_box(u32(i), axis.first, axis.length, axis.count), i32(axis.size), BORDER);
+  return Sample(t.lo, select(0.0, t.t, MODE == BILINEAR));
 }
 
-// dx of boxes, where each pixel finds the outputs that touched it: nothing is scattered. One invocation ROWS pixels below
-// each other, which share a box and its columns; sums of the boxes so far stand in y.
+// First and end of the outputs along one axis of a box that touch a pixel k … l of the image, which repeats at the border;
+// perhaps some beside.
+fn touching(k: i32, l: i32, axis: Axis) -> vec2i {
+  let count = f32(axis.count);
+  if (axis.length == 0.0) {
+    let t = tap(along_box(0u, axis.first, axis.length, axis.count), i32(axis.size), BORDER);
+    return vec2i(0, select(0, i32(axis.count), (t.lo <= l) & (t.hi >= k)));
+  }
+  // The outputs at k − 1 and l + 1, and what rounding may shift them.
+  let a = (f32(k) - 0.5 - axis.first) * count / axis.length - 0.5;
+  let b = (f32(l) + 1.5 - axis.first) * count / axis.length - 0.5;
+  let slack = 0.01 + 2e-6 * (abs(axis.first) + f32(axis.size)) * count / abs(axis.length);
+  let at_first = k == 0;
+  let at_last = l + 1 == i32(axis.size);
+  let before = select(at_last, at_first, axis.length > 0.0);
+  let after = select(at_first, at_last, axis.length > 0.0);
+  let low = select(ceil(min(a, b) - slack), 0.0, before);
+  let high = select(floor(max(a, b) + slack) + 1.0, count, after);
+  return vec2i(vec2f(clamp(low, 0.0, count), clamp(high, 0.0, count)));
+}
+
+fn upstream_at(at: i32, m: i32) -> f32 { return f32(dy[at]); }
+
+// include: parts/summed_rows.wgsl
+
+// dx of boxes, where each pixel finds the outputs that touched it: nothing is scattered. One invocation four columns of ROWS
+// rows; the first box writes them, the others add to them.
 @compute @workgroup_size(WX, WY)
 fn gather(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  if (id.x >= params.in_w) { return; }
-  let first = id.y * ROWS;
-  let end = min(first + ROWS, params.in_h);
+  let width = i32(params.in_w);
+  let column = 4 * i32(id.x);
+  let first = i32(id.y * ROWS);
+  let end = min(first + i32(ROWS), i32(params.in_h));
+  if (column >= width || first >= end) { return; }
+  let pixels = four_from(column, width);
   for (var plane = id.z; plane < params.images * params.channels; plane += groups.z) {
     let n = divide(plane, params.channels);
     let c = plane - n * params.channels;
-    let base = plane * params.in_h * params.in_w + id.x;
-    for (var row = first; row < end; row++) { y[base + row * params.in_w] = elem(0.0); }
+    let to = i32(plane * params.in_h * params.in_w);
     let span = outputs_of(n);
+    var fresh = params.add == 0u;
     for (var m = span.x; m < span.y; m++) {
       if (image_of(m) != i32(n)) { continue; }
-      let b = 4u * m;
-      let box = vec4f(theta[b], theta[b + 1u], theta[b + 2u], theta[b + 3u]);
-      let columns = touching(id.x, params.in_w, box.x, box.z, params.out_w);
-      if (columns.x >= columns.y) { continue; }
-      for (var row = first; row < end; row++) {
-        let rows = touching(row, params.in_h, box.y, box.w, params.out_h);
-        if (rows.x >= rows.y) { continue; }
-        let at = base + row * params.in_w;
-        var sum = f32(y[at]);
-        for (var v = rows.x; v < rows.y; v++) {
-          let wy = weight_in(v, row, params.in_h, box.y, box.w, params.out_h);
-          if (wy == 0.0) { continue; }
-          let line = ((m * params.channels + c) * params.out_h + v) * params.out_w;
-          for (var u = columns.x; u < columns.y; u++) {
-            let wx = weight_in(u, id.x, params.in_w, box.x, box.z, params.out_w);
-            sum += wy * wx * f32(dy[line + u]);
-          }
-        }
-        y[at] = elem(sum);
+      let across = Axis(theta[4u * m], theta[4u * m + 2u], params.out_w, params.in_w);
+      let down = Axis(theta[4u * m + 1u], theta[4u * m + 3u], params.out_h, params.in_h);
+      let samples = touching(pixels.x, pixels.w, across);
+      if (samples.x >= samples.y && !fresh) { continue; }
+      let rows = touching(first, end - 1, down);
+      let source = i32((m * params.channels + c) * params.out_h * params.out_w);
+      let reversed = down.length < 0.0;
+      let stride = i32(params.out_w);
+      let k = columns_at(samples.x, samples.y, pixels, across);
+      sum_rows(k, first, end, rows, down, reversed, source, stride, to, width, !ADDS || fresh, 0);
+      for (var at = samples.x + SAMPLES; at < samples.y; at += SAMPLES) {
+        let more = columns_at(at, samples.y, pixels, across);
+        sum_rows(more, first, end, rows, down, reversed, source, stride, to, width, false, 0);
       }
+      fresh = false;
     }
+    for (var row = first; fresh & (row < end); row++) { put(pixels + (to + row * width), vec4f(), true); }
   }
 }
 
@@ -414,16 +446,12 @@ fn finish(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gro
       continue;
     }
     var sum = vec2i();
-    if (ALONE) {
-      for (var copy = 0u; copy < params.copies; copy++) {
-        sum = plus(sum, bitcast<vec2i>(found_sums[copy * count + i]));
-      }
-    } else {
-      sum = sum_in(found_sums[i]);
-    }
+    if (COPIES == 0u) { sum = sum_in(found_sums[i]); }
+    for (var copy = 0u; copy < COPIES; copy++) { sum = plus(sum, bitcast<vec2i>(found_sums[copy * count + i])); }
     // Numbers of one sign, so that no digit cancels.
     if ((sum.x < 0) & (sum.y > 0)) { sum += vec2i(1, -HALF); }
-    y[i] = elem((f32(sum.x) + f32(sum.y) / f32(HALF)) * unit);
+    let value = (f32(sum.x) + f32(sum.y) / f32(HALF)) * unit;
+    if (params.add != 0u) { y[i] = elem(f32(y[i]) + value); } else { y[i] = elem(value); }
   }
 }
 

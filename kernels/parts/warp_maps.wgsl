@@ -34,25 +34,6 @@ fn along_box(i: u32, first: f32, length: f32, count: u32) -> f32 {
   return first + (quotient((real(i) + 0.5) * length, real(count)) - 0.5);
 }
 
-// First and end of the outputs along one axis of a box that touch pixel k of `size`, which repeats at the border;
-// perhaps some beside.
-fn touching(k: u32, size: u32, first: f32, length: f32, count: u32) -> vec2u {
-  let all = f32(count);
-  if (length == 0.0) {
-    let t = tap(along_box(0u, first, length, count), i32(size), BORDER);
-    return vec2u(0u, select(0u, count, (t.lo == i32(k)) | (t.hi == i32(k))));
-  }
-  // The outputs at k − 1 and k + 1, and what rounding may shift them.
-  let a = (f32(k) - 0.5 - first) * all / length - 0.5;
-  let b = (f32(k) + 1.5 - first) * all / length - 0.5;
-  let slack = 0.01 + 2e-6 * (abs(first) + f32(size)) * all / abs(length);
-  let before = (k == 0u && length > 0.0) || (k + 1u == size && length < 0.0);
-  let after = (k == 0u && length < 0.0) || (k + 1u == size && length > 0.0);
-  let low = select(floor(min(a, b) - slack), 0.0, before);
-  let high = select(ceil(max(a, b) + slack) + 1.0, all, after);
-  return vec2u(u32(clamp(low, 0.0, all)), u32(clamp(high, 0.0, all)));
-}
-
 // (cos, sin) of 2π·i/count.
 fn circle(i: u32, count: u32) -> vec2f {
   let octant = divide(i * 8u, count);

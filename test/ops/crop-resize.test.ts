@@ -123,7 +123,7 @@ test('a box of whole pixels cut at its own size is a slice', async () => {
   )
 })
 
-test('dx of many boxes of each image, gathered and scattered', async () => {
+test('dx of many boxes of each image, that enlarge it and shrink it', async () => {
   const device = await testDevice()
   const shape = [3, 2, 11, 9]
   // Partly outside, on the border, empty, mirrored, of no image, thinner than a pixel.

@@ -69,6 +69,47 @@ export function sampleOracle(
   return y
 }
 
+/**
+ * The transpose of `sampleOracle`: dy (outputs, C, h, w) spread over an image (N, C, H, W), flat. `position` returns
+ * undefined for a sample that is taken from nowhere.
+ */
+export function spreadOracle(
+  dy: Array64,
+  [n, h, w]: readonly [number, number, number],
+  position: (m: number, v: number, u: number) => readonly [number, number] | undefined,
+  { mode = 'bilinear', padX = 'zeros', padY = 'zeros', index }: OracleOptions = {},
+): Float64Array {
+  const [outputs, c, height, width] = dy.shape as [number, number, number, number]
+  const dx = new Float64Array(n * c * h * w)
+  for (let m = 0; m < outputs; m++) {
+    const image = index ? index[m]! : n === 1 ? 0 : m
+    if (image < 0 || image >= n) continue
+    for (let v = 0; v < height; v++) {
+      for (let u = 0; u < width; u++) {
+        const p = position(m, v, u)
+        if (!p) continue
+        const half = mode === 'nearest' ? 0.5 : 0
+        const [i, j] = [Math.floor(p[1] + half), Math.floor(p[0] + half)]
+        const [s, t] = mode === 'nearest' ? [0, 0] : [p[1] - i, p[0] - j]
+        for (const [di, dj, weight] of [
+          [0, 0, (1 - s) * (1 - t)],
+          [0, 1, (1 - s) * t],
+          [1, 0, s * (1 - t)],
+          [1, 1, s * t],
+        ] as const) {
+          const [row, column] = [resolve(i + di, h, padY), resolve(j + dj, w, padX)]
+          if (row < 0 || column < 0) continue
+          for (let k = 0; k < c; k++) {
+            dx[((image * c + k) * h + row) * w + column]! +=
+              weight * dy.data[((m * c + k) * height + v) * width + u]!
+          }
+        }
+      }
+    }
+  }
+  return dx
+}
+
 /** Rotates planes counter-clockwise by a quarter turn, as np.rot90 on the last two axes. */
 export function turned(
   data: ArrayLike<number>,

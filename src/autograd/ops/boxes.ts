@@ -43,7 +43,13 @@ const around = defineUnaryResult<Required<BoundingBoxesOptions>>({
     const boxes = run.empty([images, 4])
     const params = { ...none, words, row_words: rowWords, images, height, width, threshold, padding }
     const shared = { kernel: kernels, params }
-    run.launch({ ...shared, entry: 'find_extent', bindings: { x: mask!, extent }, threads: words })
+    const wide = width % 32 === 0
+    run.launch({
+      ...shared,
+      entry: wide ? 'find_extent_wide' : 'find_extent',
+      bindings: wide ? { wide_x: mask!, extent } : { x: mask!, extent },
+      threads: words,
+    })
     run.launch({ ...shared, entry: 'box_extent', bindings: { extent, boxes }, threads: images })
     return boxes
   },

@@ -3,12 +3,14 @@ import { summing } from '../../gpu/summing.ts'
 import { defineUnaryResult } from '../op.ts'
 import type { Tensor } from '../tensor.ts'
 import { checkPlanes, workgroupRows } from './planes.ts'
-import { pixelThreads } from './window.ts'
+import { densePartial, pixelThreads } from './window.ts'
 
 const kernels = summing('center_of_mass', source)
 
 /** Pixels that one workgroup sums. */
 const RUN = 4096
+/** Rows of the gradient that an invocation takes on CPU drivers, where each costs as much as several pixels. */
+const ROWS_ON_CPU = 16
 
 const apply = defineUnaryResult<object>({
   name: 'centerOfMass',
@@ -16,7 +18,7 @@ const apply = defineUnaryResult<object>({
     const { n, h, w } = checkPlanes('centerOfMass', x!)
     const { cpu } = run.device.adapter
     const runs = cpu ? h : Math.ceil((h * w) / RUN)
-    const params = { images: n, height: h, width: w, runs, run: RUN }
+    const params = { images: n, height: h, width: w, runs, run: RUN, add: 0 }
     const moments = run.empty([n, runs, 3])
     const y = run.empty([n, 2])
     const mass = run.save(run.empty([n]))
@@ -36,17 +38,21 @@ const apply = defineUnaryResult<object>({
     })
     return y
   },
-  backward(run, { inputs: [x], outputs: [center], saved: [mass], grads: [dy] }) {
+  backward(run, { inputs: [x], outputs: [center], saved: [mass], grads: [dy], partial }) {
     const [n, , h, w] = x!.shape as [number, number, number, number]
-    const dx = run.empty(x!.shape)
+    const known = densePartial(partial(0))
+    const dx = known ?? run.empty(x!.shape)
+    const { cpu } = run.device.adapter
+    const rows = cpu ? ROWS_ON_CPU : 1
     run.launch({
       kernel: kernels(run.device.adapter),
       entry: 'spread',
       bindings: { moments_in: mass!, center: center!, dy: dy!, y: dx },
-      params: { images: n, height: h, width: w, runs: 1, run: RUN },
-      threads: pixelThreads(run.device.adapter.cpu, h, w, n),
+      params: { images: n, height: h, width: w, runs: 1, run: RUN, add: known ? 1 : 0 },
+      overrides: { ROWS: rows, ...(cpu && { WX: 16, WY: 1 }) },
+      threads: pixelThreads(cpu, Math.ceil(h / rows), Math.ceil(w / 4), n),
     })
-    return [dx]
+    return [known ? undefined : dx]
   },
 })
 

@@ -16,6 +16,9 @@ export interface GaussianHeatmapOptions {
   readonly sigma: number
 }
 
+/** Rows that an invocation takes on CPU drivers, where each costs as much as several pixels. */
+const ROWS_ON_CPU = 16
+
 interface Attrs {
   readonly h: number
   readonly w: number
@@ -28,12 +31,15 @@ const apply = defineUnaryResult<Attrs>({
   forward(run, [centers], { h, w, k }) {
     const n = centers!.shape[0]!
     const y = run.empty([n, 1, h, w])
+    const { cpu } = run.device.adapter
+    const rows = cpu ? ROWS_ON_CPU : 1
     run.launch({
       kernel: kernels,
       entry: 'gaussian_heatmap',
       bindings: { centers: centers!, y },
       params: { images: n, height: h, width: w, k },
-      threads: pixelThreads(run.device.adapter.cpu, h, w, n),
+      overrides: { ROWS: rows, ...(cpu && { WX: 16, WY: 1 }) },
+      threads: pixelThreads(cpu, Math.ceil(h / rows), Math.ceil(w / 4), n),
     })
     return y
   },

@@ -5,7 +5,7 @@ import { defineUnaryResult } from '../op.ts'
 import { checkOptions } from '../options.ts'
 import type { Slot } from '../slots.ts'
 import { formatShape, type Shape, type Span, type Tensor } from '../tensor.ts'
-import { fourSizes, imageShape, type Pair, pair, pixelThreads } from './window.ts'
+import { fourSizes, imageShape, type Pair, pair, pixelThreads, storedInFours } from './window.ts'
 
 const resize = kernel('interpolate', source)
 
@@ -22,6 +22,15 @@ export interface InterpolateOptions {
 
 /** Rows of the result that an invocation takes on CPU drivers, where every load counts. */
 const ROWS_ON_CPU = 8
+
+/** Rows of a gradient that an invocation takes, each of which two rows of the result may share. */
+const ROWS_OF_GRADIENT = { cpu: 16, gpu: 4 }
+
+/** Columns of the result that go into four of x, as many as the kernel takes at once: those less than 1 away from them. */
+const samplesOfFour = ({ aW, dW }: Readonly<Record<string, number>>): number => {
+  const most = Math.ceil((5 * dW!) / Math.max(1, aW!))
+  return most <= 4 ? 4 : most <= 8 ? 8 : 12
+}
 
 interface Resizing {
   readonly n: number
@@ -109,23 +118,30 @@ const apply = defineUnaryResult<Attrs>({
     })
     return y
   },
-  backward(run, { inputs: [x], grads: [dy], attrs: { n, c, params } }) {
+  backward(run, { inputs: [x], grads: [dy], attrs: { n, c, params }, partial }) {
     const { h, w } = params as { h: number; w: number }
-    const dx = run.empty(x!.shape, x!.dtype)
+    const known = partial(0)
+    const dx = known ?? run.empty(x!.shape, x!.dtype)
     const { cpu } = run.device.adapter
-    const rows = cpu ? ROWS_ON_CPU : 1
+    const rows = cpu ? ROWS_OF_GRADIENT.cpu : ROWS_OF_GRADIENT.gpu
+    const { WIDE, bindings } = storedInFours(run, dx, w)
     run.launch({
       kernel: resize,
       entry: 'interpolate_grad',
-      bindings: { dy: dy!, dx },
-      inPlace: ['dy'],
+      bindings: { dy: dy!, ...bindings },
+      inPlace: ['dy', 'y', 'y4'],
       params: { ...params, ...places(dy!.span, dx.span) },
-      // Sources lie a/d apart, and those less than 1 away count.
-      overrides: { ROWS: rows, FEW: params.dW! <= 2 * params.aW! ? 1 : 0 },
-      threads: pixelThreads(cpu, Math.ceil(h / rows), w, Math.ceil((n * c) / 4)),
+      overrides: {
+        ROWS: rows,
+        WIDE,
+        SAMPLES: samplesOfFour(params),
+        ADDS: known ? 1 : 0,
+        ...(cpu && { WX: 16, WY: 1 }),
+      },
+      threads: pixelThreads(cpu, Math.ceil(h / rows), Math.ceil(w / 4), n * c),
       flops: params.nearest ? 0 : 8 * dy!.size,
     })
-    return [dx]
+    return [known ? undefined : dx]
   },
 })
 

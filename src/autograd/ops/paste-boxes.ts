@@ -7,7 +7,7 @@ import { formatShape, type Shape, type Tensor } from '../tensor.ts'
 import { checkBoxes } from './crop-resize.ts'
 import { spansOf } from './spans.ts'
 import { checkChoice, checkIndex, checkMode, type SampleMode } from './warp.ts'
-import { imageShape, pixelThreads } from './window.ts'
+import { densePartial, imageShape, pixelThreads, storedInFours } from './window.ts'
 
 const kernels = kernel('paste_boxes', source)
 
@@ -32,13 +32,21 @@ interface Attrs {
   readonly nearest: boolean
 }
 
+/** One box an image: none hides another. */
+const isAlone = (crops: Tensor, index: Tensor | undefined, a: Attrs): boolean =>
+  !index && crops.shape[0] === a.images
+
 type LaunchOptions = ReturnType<typeof launchOptions>
 
 function launchOptions(crops: Tensor, index: Tensor | undefined, a: Attrs) {
   const [m, c, h, w] = crops.shape as [number, number, number, number]
   return {
     kernel: kernels,
-    overrides: { NEAREST: a.nearest ? 1 : 0, INDEXED: index ? 1 : 0 },
+    overrides: {
+      NEAREST: a.nearest ? 1 : 0,
+      INDEXED: index ? 1 : 0,
+      ALONE: isAlone(crops, index, a) ? 1 : 0,
+    },
     params: {
       boxes: m,
       channels: c,
@@ -102,17 +110,33 @@ const pasted = (crops: Tensor, a: Attrs): Shape => [a.images, crops.shape[1]!, a
 
 const max = defineUnaryResult<Attrs>({
   name: 'pasteBoxes',
-  forward: (run, inputs, a) => paste(run, inputs, a, run.save(run.empty(pasted(inputs[0]!, a), 'int32'))),
-  backward(run, { inputs: [crops, boxes, index], saved: [winner], grads: [dy], attrs: a }) {
+  forward(run, inputs, a) {
+    const [crops, , index] = inputs
+    const shape = isAlone(crops!, index, a) ? [4] : pasted(crops!, a)
+    return paste(run, inputs, a, run.save(run.empty(shape, 'int32')))
+  },
+  backward(run, { inputs: [crops, boxes, index], saved: [winner], grads: [dy], attrs: a, partial }) {
     const [m, c, h, w] = crops!.shape as [number, number, number, number]
-    const dcrops = run.empty(crops!.shape)
+    const known = densePartial(partial(0))
+    const dcrops = known ?? run.empty(crops!.shape)
+    const { cpu } = run.device.adapter
+    const rows = cpu ? ROWS_ON_CPU : 4
+    const options = launchOptions(crops!, index, a)
+    const { WIDE, bindings } = storedInFours(run, dcrops, w)
     run.launch({
-      ...launchOptions(crops!, index, a),
+      ...options,
+      overrides: {
+        ...options.overrides,
+        ADDS: known ? 1 : 0,
+        WIDE,
+        ROWS: rows,
+        ...(cpu && { WX: 16, WY: 1 }),
+      },
       entry: 'paste_grad',
-      bindings: { boxes: boxes!, index: index ?? boxes!, dy: dy!, winner: winner!, y: dcrops },
-      threads: pixelThreads(run.device.adapter.cpu, h, w, m * c),
+      bindings: { boxes: boxes!, index: index ?? boxes!, dy: dy!, winner: winner!, ...bindings },
+      threads: pixelThreads(cpu, Math.ceil(h / rows), Math.ceil(w / 4), m * c),
     })
-    return [dcrops, undefined, undefined]
+    return [known ? undefined : dcrops, undefined, undefined]
   },
 })
 

@@ -1,4 +1,5 @@
 import { ShapeError } from '../../gpu/errors.ts'
+import type { Run } from '../op.ts'
 import { shown } from '../options.ts'
 import { checkTensor, formatShape, isFloat, type Shape, type Tensor } from '../tensor.ts'
 
@@ -43,6 +44,20 @@ export function pixelThreads(
   const wanted = cpu ? 1 << 13 : 1 << 18
   const depth = Math.ceil(wanted / Math.max(1, h * w))
   return [w, h, Math.min(planes, depth, 65_535)]
+}
+
+/** What other consumers have left of an input's gradient, where a kernel that writes dense arrays can add to it. */
+export const densePartial = (left: Tensor | undefined): Tensor | undefined =>
+  left?.channels ? undefined : left
+
+/**
+ * Where kernels/parts/summed_rows.wgsl stores a gradient of so many columns: in fours, whose arrays are bound to `y4`, if it
+ * can. An array for nothing is bound to the other name.
+ */
+export function storedInFours(run: Run, dx: Tensor, columns: number) {
+  const wide = columns % 4 === 0
+  const none = run.empty([4], dx.dtype)
+  return { WIDE: wide ? 1 : 0, bindings: wide ? { y: none, y4: dx } : { y: dx, y4: none } }
 }
 
 /** The numbers of a pooling, checked. */
