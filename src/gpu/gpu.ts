@@ -18,6 +18,8 @@ export interface AdapterDescription {
   readonly cpu: boolean
   readonly features: readonly string[]
   readonly subgroups: boolean
+  /** A CPU driver whose subgroups have eight lanes or more, as lavapipe's; SwiftShader's have four. */
+  readonly lanes: boolean
   readonly f16: boolean
   readonly maxInvocations: number
   readonly maxWorkgroupStorage: number
@@ -57,13 +59,15 @@ const MAX_WORKGROUPS = 65_535
 function describe(adapter: GPUAdapter, device: GPUDevice): AdapterDescription {
   const { info, limits } = adapter
   const text = [info.vendor, info.architecture, info.device, info.description].filter(Boolean).join(' ')
+  const cpu =
+    /llvmpipe|lavapipe|swiftshader|software|warp|basic render/i.test(text) || info.isFallbackAdapter === true
+  const subgroups = device.features.has('subgroups' as GPUFeatureName)
   return {
     name: text || 'unnamed adapter',
-    cpu:
-      /llvmpipe|lavapipe|swiftshader|software|warp|basic render/i.test(text) ||
-      info.isFallbackAdapter === true,
+    cpu,
     features: [...device.features].sort(),
-    subgroups: device.features.has('subgroups' as GPUFeatureName),
+    subgroups,
+    lanes: cpu && subgroups && (info.subgroupMinSize ?? 0) >= 8,
     f16: device.features.has('shader-f16'),
     maxInvocations: limits.maxComputeInvocationsPerWorkgroup,
     maxWorkgroupStorage: limits.maxComputeWorkgroupStorageSize,

@@ -90,7 +90,9 @@ function layout(run: Run, x: Shape, attrs: Attrs, whole: boolean) {
   const { blocks, segments, images } = whole
     ? { blocks: rowBlocks, segments: 1, images: n }
     : runsOf(cpu, n, c, rowBlocks, lanes)
-  const runs = segments * Math.ceil(n / images)
+  const imageRuns = Math.ceil(n / images)
+  const runs = segments * imageRuns
+  const shift = Math.min(Math.log2(lanes), Math.ceil(Math.log2(blocks)))
   const count = n * row
   const partials = cpu ? runs * lanes : runs
   return {
@@ -98,7 +100,7 @@ function layout(run: Run, x: Shape, attrs: Attrs, whole: boolean) {
     partials,
     many: partials > FEW_PARTIALS[cpu ? 'cpu' : 'gpu'],
     overrides: { WG: lanes },
-    workgroups: [c, runs] as const,
+    workgroups: [c, segments, imageRuns] as const,
     params: {
       images: n,
       channels: c,
@@ -106,7 +108,8 @@ function layout(run: Run, x: Shape, attrs: Attrs, whole: boolean) {
       blocks,
       run_images: images,
       segments,
-      across: Math.min(lanes, 2 ** Math.ceil(Math.log2(blocks))),
+      across: 2 ** shift,
+      shift,
       partials,
       offset: 0,
       gap: 0,
