@@ -1,7 +1,7 @@
 import fillSource from '../../kernels/fill.wgsl'
 import { Allocator, GUARD_BYTES, type MemoryReport } from './allocator.ts'
 import { formatBytes } from './bytes.ts'
-import { type Command, type ParamValues, written } from './commands.ts'
+import { type Command, clearOf, type ParamValues, written } from './commands.ts'
 import { AdapterError, FoveaError, GpuOutOfMemoryError, GpuValidationError } from './errors.ts'
 import { BufferUsage, MAP_MODE_READ } from './flags.ts'
 import { type Kernel, kernel, PipelineCache } from './kernel.ts'
@@ -270,7 +270,17 @@ export class Gpu {
 
   /** Records setting a storage to zero. */
   clear(op: string, target: Storage): void {
-    this.#record({ kind: 'clear', op, target })
+    this.#record({ kind: 'clear', op, target, spared: [] })
+  }
+
+  /**
+   * True if a storage holds zeros because the step that is being captured has cleared it, or what it lies in, and nothing
+   * touched it since. Who asks writes all of it next, without reading it: the clear passes it by.
+   */
+  spareClear(storage: Storage): boolean {
+    const clear = this.#capture && clearOf(storage, this.#capture.commands)
+    clear?.spared.push(storage)
+    return clear !== undefined
   }
 
   #record(command: Command): void {

@@ -262,8 +262,8 @@ const apply = defineUnaryResult<Attrs>({
           ...l.params,
           ...place,
           partials,
-          add_weight: intoWeight ? 1 : 0,
-          add_bias: intoBias ? 1 : 0,
+          add_weight: intoWeight && !run.device.spareClear(intoWeight) ? 1 : 0,
+          add_bias: intoBias && !run.device.spareClear(intoBias) ? 1 : 0,
           add_input: known ? 1 : 0,
         },
       }
