@@ -7,7 +7,7 @@
  */
 import { isPointwise } from './correlation.ts'
 import { lanesProduct, oneAxis, type Product } from './product.ts'
-import { mostRuns, reduce, withSums } from './split.ts'
+import { mostRuns, reduce, SHARING, withSums } from './split.ts'
 import {
   biasBinding,
   type ConvAdapter,
@@ -26,7 +26,7 @@ const fits = (s: ConvShape, adapter: ConvAdapter): boolean =>
 
 /** Runs of a weight gradient's sum over k, so that there are some tiles a core. */
 const runs = (m: number, n: number, k: number): number =>
-  Math.min(mostRuns(32 * Math.min(m, 32) * k), Math.ceil(48 / (Math.ceil(m / 32) * Math.ceil(n / 32))))
+  Math.min(mostRuns(32 * Math.min(m, 32) * k), Math.ceil(SHARING / (Math.ceil(m / 32) * Math.ceil(n / 32))))
 
 /** The sum over images of a weight's gradient: dy by n rows of B, `line` elements apart. */
 export function overImages(s: ConvShape, n: number, line: number) {

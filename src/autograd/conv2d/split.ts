@@ -13,6 +13,9 @@ import {
 /** Multiply-adds that take a core of lavapipe 0.08 ms, as long as the launch that adds up runs: a run has no fewer. */
 const LEAST_RUN = 2 ** 20
 
+/** Subgroups that are to share the sums of a lane kernel: eight cores have work, and few sums must be added up behind it. */
+export const SHARING = 8
+
 /** At most so many runs for a sum of so many multiply-adds. */
 export const mostRuns = (work: number): number => Math.max(1, Math.floor(work / LEAST_RUN))
 
