@@ -1,5 +1,5 @@
 /** 3×3, stride 1, on CPU drivers: a window's nine taps share what a register tile holds of x. */
-import { SHARING, split, splitSum } from './split.ts'
+import { lanesRuns, split, splitSum } from './split.ts'
 import {
   biasBinding,
   type ConvAdapter,
@@ -83,12 +83,9 @@ export function lanes3x3WeightGrad(
   const { n, cin, h, w, cout, outH, outW, padH, padW } = s
   const BLOCK = cout > 4 ? 8 : 4
   const tiles = Math.ceil(cin / 8) * Math.ceil(cout / BLOCK)
-  const { splits, rowsPerSplit: columnsPerSplit } = split(
-    n * Math.ceil(outW / 4),
-    tiles,
-    SHARING,
-    288 * BLOCK * outH,
-  )
+  const columns = n * Math.ceil(outW / 4)
+  const runs = lanesRuns(288 * BLOCK * outH * columns, tiles)
+  const { splits, rowsPerSplit: columnsPerSplit } = split(columns, 1, runs)
   return splitSum(
     'lanes3x3',
     {
