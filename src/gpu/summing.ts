@@ -23,14 +23,14 @@ export type KernelFor = (adapter: {
 
 /**
  * Declares a kernel whose workgroups sum over their lanes by `add_up`: of kernels/add_up.wgsl, or by subgroups of
- * add_up_subgroups.wgsl on GPUs and of add_up_lanes.wgsl on CPU drivers where eight lanes lie in one. On CPU drivers give it
- * eight lanes (override `WG`).
+ * add_up_subgroups.wgsl on GPUs. On CPU drivers give it eight lanes (override `WG`), which sum without subgroups; with
+ * `eightOnCpu`, for kernels that are never launched otherwise there, by add_up_lanes.wgsl where eight lanes lie in one.
  */
-export function summing(name: string, source: string): KernelFor {
+export function summing(name: string, source: string, eightOnCpu = false): KernelFor {
   const plain = kernel(name, source + addUp)
   const forms = new Map<string, Kernel>()
   return ({ cpu, subgroups, lanes }) => {
-    if (!subgroups || !subgroupSums || (cpu && !lanes)) return plain
+    if (!subgroups || !subgroupSums || (cpu && !(lanes && eightOnCpu))) return plain
     const text = cpu ? subgroupSums.addUpInLanes : subgroupSums.addUp
     const known = forms.get(text)
     if (known) return known

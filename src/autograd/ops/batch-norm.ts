@@ -7,7 +7,7 @@ import { formatShape, type Shape, type Span, type Tensor } from '../tensor.ts'
 import { checkActivation } from './fused-relu.ts'
 import { fourSizes, imageShape } from './window.ts'
 
-const batchNorms = summing('batch_norm', source)
+const batchNorms = summing('batch_norm', source, true)
 
 export interface BatchNormOptions {
   /** Scale of each channel (C). */
