@@ -12,7 +12,7 @@
 //
 // A channel of few values is one workgroup's: `normalize_channel` and `channel_gradient` are all of it in one launch each,
 // reading the second time what the caches still hold. Otherwise
-// workgroup (c, run) takes `images` images × `blocks` vec4s of a row in every launch. Its sums are partial
+// workgroup (c, segment, run) takes `run_images` images × `blocks` vec4s of a row in every launch. Its sums are partial
 // results: of each lane on CPU drivers (WG of 8: no barriers), else of the workgroup. The next launch
 // adds them up in each of its workgroups, in a fixed order; `reduce_…` does so before where they are many.
 // Mean and variance are numerically sound: a run's sums are taken about a value of its own, and runs are
@@ -34,7 +34,8 @@ struct Params {
   blocks: u32,       // vec4s of a row that a workgroup takes
   run_images: u32,   // images that a workgroup takes
   segments: u32,     // runs along a row
-  across: u32,       // lanes along a row; the others take further images
+  across: u32,       // lanes along a row, 1 << shift; the others take further images
+  shift: u32,
   partials: u32,     // partial sums a channel
   offset: u32,       // of y or dy, in vec4s
   gap: u32,
@@ -83,12 +84,12 @@ fn sum4(v: vec4f) -> f32 {
   return (v.x + v.y) + (v.z + v.w);
 }
 
-// The share of workgroup (c, run): images [first_image, last_image), of each a segment of its row.
+// The share of workgroup (c, segment, run): images [first_image, last_image), of each a segment of its row.
 struct Share { c: u32, segment: u32, first_image: u32, last_image: u32 }
 
 fn share_of(group: vec3u) -> Share {
-  let image = group.y / params.segments * params.run_images;
-  return Share(group.x, group.y % params.segments, image, min(params.images, image + params.run_images));
+  let image = group.z * params.run_images;
+  return Share(group.x, group.y, image, min(params.images, image + params.run_images));
 }
 
 // The vec4s [first, last) of a segment of the row that begins at element `start`.
@@ -110,7 +111,8 @@ fn inside(block: u32, start: u32) -> vec4<bool> {
 
 // Where a partial sum lies; `lane` is 0 where the workgroup has joined them.
 fn partial_at(group: vec3u, lane: u32) -> u32 {
-  return group.x * params.partials + select(group.y * WG + lane, group.y, WG > 8u);
+  let run = group.z * params.segments + group.y;
+  return group.x * params.partials + select(run * WG + lane, run, WG > 8u);
 }
 
 // ---- training, forward: partial moments ----
@@ -133,8 +135,8 @@ fn moment_of(group: vec3u, lane: u32, whole: bool) -> vec4f {
   var sum = vec4f(0.0);
   var squares = vec4f(0.0);
   var count = vec4f(0.0);
-  let column = lane % params.across;
-  for (var image = mine.first_image + lane / params.across; image < mine.last_image; image += WG / params.across) {
+  let column = lane & (params.across - 1u);
+  for (var image = mine.first_image + (lane >> params.shift); image < mine.last_image; image += WG >> params.shift) {
     let start = row_start(image, mine.c);
     let part = part_of(start, mine.segment);
     for (var b = part.first + column; b < part.last; b += params.across) {
@@ -243,8 +245,8 @@ fn batch_channel(c: u32, m: vec4f, first: bool) -> Channel {
 // Rows of whole vec4s.
 fn normalize_rows(group: vec3u, lane: u32, k: Channel) {
   let mine = share_of(group);
-  let column = lane % params.across;
-  for (var image = mine.first_image + lane / params.across; image < mine.last_image; image += WG / params.across) {
+  let column = lane & (params.across - 1u);
+  for (var image = mine.first_image + (lane >> params.shift); image < mine.last_image; image += WG >> params.shift) {
     let part = part_of(row_start(image, mine.c), mine.segment);
     let shift = params.offset + image * params.gap;
     for (var b = part.first + column; b < part.last; b += params.across) {
@@ -268,12 +270,12 @@ fn normalize_values(group: vec3u, lane: u32, k: Channel) {
 
 @compute @workgroup_size(WG)
 fn normalize_batch(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-  normalize_rows(group, lane, batch_channel(group.x, joined_moments(group.x), group.y + lane == 0u));
+  normalize_rows(group, lane, batch_channel(group.x, joined_moments(group.x), group.y + group.z + lane == 0u));
 }
 
 @compute @workgroup_size(WG)
 fn normalize_batch_any(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-  normalize_values(group, lane, batch_channel(group.x, joined_moments(group.x), group.y + lane == 0u));
+  normalize_values(group, lane, batch_channel(group.x, joined_moments(group.x), group.y + group.z + lane == 0u));
 }
 
 @compute @workgroup_size(WG)
@@ -284,13 +286,13 @@ fn normalize_channel(@builtin(workgroup_id) group: vec3u, @builtin(local_invocat
 @compute @workgroup_size(WG)
 fn normalize(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
   let c = group.x;
-  normalize_rows(group, lane, channel(c, mean[c], 0.0, variance[c], group.y + lane == 0u));
+  normalize_rows(group, lane, channel(c, mean[c], 0.0, variance[c], group.y + group.z + lane == 0u));
 }
 
 @compute @workgroup_size(WG)
 fn normalize_any(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
   let c = group.x;
-  normalize_values(group, lane, channel(c, mean[c], 0.0, variance[c], group.y + lane == 0u));
+  normalize_values(group, lane, channel(c, mean[c], 0.0, variance[c], group.y + group.z + lane == 0u));
 }
 
 // ---- backward: partial Σ dz and Σ dz·x̂ ----
@@ -305,8 +307,8 @@ fn sums_of(group: vec3u, lane: u32, whole: bool) -> vec2f {
   let k = saved[mine.c];
   var sum = vec4f(0.0);
   var product = vec4f(0.0);
-  let column = lane % params.across;
-  for (var image = mine.first_image + lane / params.across; image < mine.last_image; image += WG / params.across) {
+  let column = lane & (params.across - 1u);
+  for (var image = mine.first_image + (lane >> params.shift); image < mine.last_image; image += WG >> params.shift) {
     let start = row_start(image, mine.c);
     let part = part_of(start, mine.segment);
     let shift = params.offset + image * params.gap;
@@ -365,11 +367,11 @@ fn gradient(v: vec4f, d: vec4f, k: Channel, m: vec2f) -> vec4f {
 // By the sums of the channel, which its first workgroup writes.
 fn gradient_rows(group: vec3u, lane: u32, sums: vec2f) {
   let mine = share_of(group);
-  if (group.y + lane == 0u) { store_sums(mine.c, sums); }
+  if (group.y + group.z + lane == 0u) { store_sums(mine.c, sums); }
   let k = saved[mine.c];
   let m = sums * params.inverse_count;
-  let column = lane % params.across;
-  for (var image = mine.first_image + lane / params.across; image < mine.last_image; image += WG / params.across) {
+  let column = lane & (params.across - 1u);
+  for (var image = mine.first_image + (lane >> params.shift); image < mine.last_image; image += WG >> params.shift) {
     let part = part_of(row_start(image, mine.c), mine.segment);
     let shift = params.offset + image * params.gap;
     for (var b = part.first + column; b < part.last; b += params.across) {
@@ -394,7 +396,7 @@ fn channel_gradient(@builtin(workgroup_id) group: vec3u, @builtin(local_invocati
 fn input_gradient_any(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
   let mine = share_of(group);
   let sums = channel_sums(mine.c);
-  if (group.y + lane == 0u) { store_sums(mine.c, sums); }
+  if (group.y + group.z + lane == 0u) { store_sums(mine.c, sums); }
   let k = saved[mine.c];
   let m = sums * params.inverse_count;
   for (var image = mine.first_image; image < mine.last_image; image++) {

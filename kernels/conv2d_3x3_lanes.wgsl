@@ -8,7 +8,7 @@
 // PAIR: images of at most four rows, two of them in a tile (rows 0 to 3 and 4 to 7), no taps between them.
 // SIDE: a second half tile, so that a weight that is loaded serves 64 pixels: 1, the four columns to the right; 2, the
 // next two images (with PAIR); 0, none.
-// VEC: x is as wide as y and a multiple of four wide, so that a row's middle four are one vec4f.
+// VEC: x is as wide as y and a multiple of four wide, so that a row's middle four are one vec4f. NARROW: four wide.
 // The weights of (co, ci) start at co·weightOut + ci·weightIn. TURN reads them turned by 180°: with the channels
 // exchanged, this is the gradient with respect to x, dx = conv(dy, turned weight) with padding 2 − p.
 enable subgroups;
@@ -29,6 +29,7 @@ struct Params {
 @group(0) @binding(5) var<uniform> params: Params;
 
 override VEC: bool = false;
+override NARROW: bool = false;
 override PAIR: bool = false;
 override TURN: bool = false;
 override SIDE: i32 = 0;

@@ -10,7 +10,7 @@
 // The columns (of an image, four wide) are dealt out over `splits` sums, which conv2d_reduce adds up; a single one
 // (splits = 1) is written, or with accumulate added, to its place.
 //   …_sums  also Σ dy of each output channel, the gradient of a bias: a run of dy is loaded by one lane
-// VEC as in conv2d_3x3_lanes.
+// VEC and NARROW as in conv2d_3x3_lanes.
 enable subgroups;
 
 alias elem = f32;
@@ -30,6 +30,7 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> dbias: array<f32>;
 
 override VEC: bool = false;
+override NARROW: bool = false;
 override BLOCK: i32 = 8;
 // Whether the entry point writes them.
 override SUMS: bool = false;

@@ -277,16 +277,36 @@ fn store_tile(sums: ptr<function, Sums>, t: Tile) {
   }
 }
 
-// The same where four columns of y lie in one vec4.
+// Four columns of y that lie in one vec4.
+fn put_wide(to: i32, sums: vec4f) {
+  var value = sums;
+  if (ACCUMULATE) { value += vec4f(y4[to]); }
+  if (params.relu != 0u) { value = select(value, vec4f(), value < vec4f()); }
+  y4[to] = elemY4(value);
+}
+
+// A tile's rows in vec4s.
 fn store_wide(sums: ptr<function, Sums>, t: Tile) {
   if (t.column >= params.plane) { return; }
+  if (TILED) {
+    // Two rows of the tile are every other pixel of a row of windows.
+    let tile = t.base + window_at(t.column);
+    for (var i = 0; i < t.rows; i += 2) {
+      let r = t.row + i;
+      var add = 0.0;
+      if (BIAS) { add = f32(bias[r >> 2]); }
+      let p = (*sums)[i] + add;
+      let q = (*sums)[i + 1] + add;
+      let to = (tile + (r >> 2) * 4 * params.plane + ((r >> 1) & 1) * 2 * params.width) / 4;
+      put_wide(to, vec4f(p.x, q.x, p.y, q.y));
+      put_wide(to + 1, vec4f(p.z, q.z, p.w, q.w));
+    }
+    return;
+  }
   for (var i = 0; i < t.rows; i++) {
     var sum = (*sums)[i];
     if (BIAS) { sum += f32(bias[t.row + i]); }
-    let to = (t.base + (t.row + i) * params.plane + t.column) / 4;
-    if (ACCUMULATE) { sum += vec4f(y4[to]); }
-    if (params.relu != 0u) { sum = select(sum, vec4f(), sum < vec4f()); }
-    y4[to] = elemY4(sum);
+    put_wide((t.base + (t.row + i) * params.plane + t.column) / 4, sum);
   }
 }
 

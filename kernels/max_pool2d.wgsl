@@ -108,6 +108,22 @@ fn max_pool2d_grad(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgr
 
 // ---- 2×2, stride 2, no padding, w a multiple of 8: four windows a lane ----
 
+// include: parts/over.wgsl
+
+// Where the windows of invocation i lie, of so many rows of windows a plane: plane, row of windows, the first of their vec4s in
+// the upper row of x. Whatever the size of a map, no lane is idle but the last workgroup's.
+struct Windows { plane: i32, row: i32, upper: u32 }
+
+fn windows_at(i: u32, rows: u32) -> Windows {
+  let across = i32(params.w / 8u);
+  let line = over(i32(i), across);
+  let plane = over(line, i32(rows));
+  let row = line - plane * i32(rows);
+  let image = over(plane, i32(params.channels));
+  let upper = (plane * i32(params.h) + 2 * row) * 2 * across + 2 * (i32(i) - line * across);
+  return Windows(plane, row, u32(upper) + (params.offset + u32(image) * params.gap) / 4u);
+}
+
 fn nan4(v: vec4f) -> vec4<bool> {
   return (bitcast<vec4u>(v) & vec4u(0x7fffffffu)) > vec4u(0x7f800000u);
 }
@@ -116,31 +132,29 @@ fn better(v: vec4f, than: vec4f) -> vec4<bool> {
   return ((v > than) | nan4(v)) & !nan4(than);
 }
 
-@compute @workgroup_size(8, 8)
+@compute @workgroup_size(64)
 fn max_pool2d_2x2(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let o = id.x + id.y * groups.x * 64u;
+  if (o >= params.planes * params.outH * (params.w / 8u)) { return; }
   let width = params.w / 4u;         // vec4s a row of x; two of them make one of y
-  if (2u * id.x >= width || id.y >= params.outH) { return; }
-  for (var p = id.z; p < params.planes; p += groups.z) {
-    let upper = (p * params.h + 2u * id.y) * width + 2u * id.x + shift(p) / 4u;
-    let a = vec4f(x4[upper]);
-    let b = vec4f(x4[upper + 1u]);
-    let c = vec4f(x4[upper + width]);
-    let d = vec4f(x4[upper + width + 1u]);
-    var best = vec4f(a.xz, b.xz);
-    var best_at = vec4u(0u);
-    var take = better(vec4f(a.yw, b.yw), best);
-    best = select(best, vec4f(a.yw, b.yw), take);
-    best_at = select(best_at, vec4u(1u), take);
-    take = better(vec4f(c.xz, d.xz), best);
-    best = select(best, vec4f(c.xz, d.xz), take);
-    best_at = select(best_at, vec4u(2u), take);
-    take = better(vec4f(c.yw, d.yw), best);
-    best = select(best, vec4f(c.yw, d.yw), take);
-    best_at = select(best_at, vec4u(3u), take);
-    let o = (p * params.outH + id.y) * (width / 2u) + id.x;
-    y4[o] = elem4(best);
-    at4_out[o] = best_at.x | (best_at.y << 8u) | (best_at.z << 16u) | (best_at.w << 24u);
-  }
+  let upper = windows_at(o, params.outH).upper;
+  let a = vec4f(x4[upper]);
+  let b = vec4f(x4[upper + 1u]);
+  let c = vec4f(x4[upper + width]);
+  let d = vec4f(x4[upper + width + 1u]);
+  var best = vec4f(a.xz, b.xz);
+  var best_at = vec4u(0u);
+  var take = better(vec4f(a.yw, b.yw), best);
+  best = select(best, vec4f(a.yw, b.yw), take);
+  best_at = select(best_at, vec4u(1u), take);
+  take = better(vec4f(c.xz, d.xz), best);
+  best = select(best, vec4f(c.xz, d.xz), take);
+  best_at = select(best_at, vec4u(2u), take);
+  take = better(vec4f(c.yw, d.yw), best);
+  best = select(best, vec4f(c.yw, d.yw), take);
+  best_at = select(best_at, vec4u(3u), take);
+  y4[o] = elem4(best);
+  at4_out[o] = best_at.x | (best_at.y << 8u) | (best_at.z << 16u) | (best_at.w << 24u);
 }
 
 fn put(i: u32, v: vec4f) {
@@ -148,27 +162,29 @@ fn put(i: u32, v: vec4f) {
 }
 
 // One lane 2 × 8 pixels; a last odd row belongs to no window.
-@compute @workgroup_size(8, 8)
+@compute @workgroup_size(64)
 fn max_pool2d_2x2_grad(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let i = id.x + id.y * groups.x * 64u;
+  let rows = (params.h + 1u) / 2u;
+  if (i >= params.planes * rows * (params.w / 8u)) { return; }
   let width = params.w / 4u;
-  if (2u * id.x >= width || 2u * id.y >= params.h) { return; }
-  for (var p = id.z; p < params.planes; p += groups.z) {
-    let upper = (p * params.h + 2u * id.y) * width + 2u * id.x + shift(p) / 4u;
-    if (id.y >= params.outH) {
-      put(upper, vec4f(0.0));
-      put(upper + 1u, vec4f(0.0));
-      continue;
-    }
-    let o = (p * params.outH + id.y) * (width / 2u) + id.x;
-    let g = vec4f(dy4[o]);
-    let t = (vec4u(at4[o]) >> vec4u(0u, 8u, 16u, 24u)) & vec4u(3u);
-    let a = select(vec4f(0.0), g, t == vec4u(0u));
-    let b = select(vec4f(0.0), g, t == vec4u(1u));
-    let c = select(vec4f(0.0), g, t == vec4u(2u));
-    let d = select(vec4f(0.0), g, t == vec4u(3u));
-    put(upper, vec4f(a.x, b.x, a.y, b.y));
-    put(upper + 1u, vec4f(a.z, b.z, a.w, b.w));
-    put(upper + width, vec4f(c.x, d.x, c.y, d.y));
-    put(upper + width + 1u, vec4f(c.z, d.z, c.w, d.w));
+  let place = windows_at(i, rows);
+  let upper = place.upper;
+  if (place.row >= i32(params.outH)) {
+    put(upper, vec4f(0.0));
+    put(upper + 1u, vec4f(0.0));
+    return;
   }
+  // A last odd row makes so many more invocations a plane than windows.
+  let o = i - u32(place.plane) * (rows - params.outH) * (params.w / 8u);
+  let g = vec4f(dy4[o]);
+  let t = (vec4u(at4[o]) >> vec4u(0u, 8u, 16u, 24u)) & vec4u(3u);
+  let a = select(vec4f(0.0), g, t == vec4u(0u));
+  let b = select(vec4f(0.0), g, t == vec4u(1u));
+  let c = select(vec4f(0.0), g, t == vec4u(2u));
+  let d = select(vec4f(0.0), g, t == vec4u(3u));
+  put(upper, vec4f(a.x, b.x, a.y, b.y));
+  put(upper + 1u, vec4f(a.z, b.z, a.w, b.w));
+  put(upper + width, vec4f(c.x, d.x, c.y, d.y));
+  put(upper + width + 1u, vec4f(c.z, d.z, c.w, d.w));
 }

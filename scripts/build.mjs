@@ -14,7 +14,7 @@ import { wgsl } from './wgsl.mjs'
  */
 const LATER = {
   'kernels-for-cpu': /^(conv2d_(\w+_)?(lanes|tile|patches)|matmul_lanes)\.wgsl$/,
-  'kernels-for-subgroups': /_subgroups\.wgsl$/,
+  'kernels-for-subgroups': /(_subgroups|^add_up_lanes)\.wgsl$/,
   'kernels-for-tuner': /^(conv2d_winograd|conv2d_weight_grad_planes|matmul)\.wgsl$/,
   'kernels-for-matrices': /^matrix_\w+\.wgsl$/,
 }

@@ -84,7 +84,7 @@ export async function openOn(
     cpu && import('./autograd/ops/conv2d_cpu_kernels.ts').then((m) => m.addCpuConvKernels()),
     subgroups &&
       import('./autograd/subgroup-kernels.ts').then((m) => {
-        setSubgroupSums(m.addUp)
+        setSubgroupSums({ addUp: m.addUp, addUpInLanes: m.addUpInLanes })
         setSubgroupReduction(m.reduce)
       }),
     (cpu || tune === 'cached' || tune === 'measure') &&

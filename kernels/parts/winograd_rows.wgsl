@@ -1,5 +1,6 @@
 // Rows of x for Winograd's F(4, 3) along them. A kernel that includes this binds x and x4 and has VEC: padding 1 and rows a
-// multiple of four wide, so that the middle four of six neighbours are one vec4f.
+// multiple of four wide, so that the middle four of six neighbours are one vec4f; and NARROW: no more than those four, so that
+// there is none beside them.
 
 // include: winograd_points.wgsl
 
@@ -19,6 +20,7 @@ fn middle(start: i32, ix: i32, inRow: bool) -> vec4f {
 
 // The six values from (row, ix) on.
 fn load(start: i32, ix: i32, inRow: bool) -> Row {
+  if (NARROW) { return Row(0.0, middle(start + 1, ix + 1, inRow), 0.0); }
   return Row(
     at(start, inRow && ix >= 0 && ix < params.w), middle(start + 1, ix + 1, inRow),
     at(start + 5, inRow && ix + 5 < params.w));

@@ -31,6 +31,8 @@ export interface Clear {
   readonly kind: 'clear'
   readonly op: string
   readonly target: Storage
+  /** Parts of it that the step writes before it reads them: they need not be cleared. */
+  readonly spared: Storage[]
 }
 
 export type Command = Dispatch | Copy | Clear
@@ -121,6 +123,41 @@ export function written(command: Command): Storage[] {
     .map((b) => b.storage)
 }
 
+/** Slices begin at multiples of so many bytes; what lies between one and the next is padding. */
+const ALIGN = 256
+
+/** From the first to the last byte of a clear's target that is not spared; undefined where all of it is. */
+export function clearedRange({ target, spared }: Clear): { offset: number; bytes: number } | undefined {
+  const parts = spared
+    .map(
+      (s) =>
+        [
+          s.offset - target.offset,
+          s.offset - target.offset + ALIGN * Math.ceil(s.boundBytes / ALIGN),
+        ] as const,
+    )
+    .sort(([a], [b]) => a - b)
+  let first = 0
+  for (const [from, to] of parts) if (from <= first) first = Math.max(first, to)
+  let last = target.boundBytes
+  for (const [from, to] of parts.toReversed()) if (to >= last) last = Math.min(last, from)
+  return first < last ? { offset: first, bytes: last - first } : undefined
+}
+
+/**
+ * The clear, among what a step has recorded so far, that left zeros in a storage: it covers it, and nothing behind it
+ * touches it.
+ */
+export function clearOf(storage: Storage, commands: readonly Command[]): Clear | undefined {
+  const { root, offset } = storage
+  const end = offset + storage.boundBytes
+  const meets = (s: Storage) => s.root === root && s.offset < end && offset < s.offset + s.boundBytes
+  const last = commands.findLast((c) => touched(c).some(meets))
+  if (last?.kind !== 'clear' || last.spared.some(meets)) return undefined
+  const { target } = last
+  return target.offset <= offset && end <= target.offset + target.boundBytes ? last : undefined
+}
+
 /** Uniform slots: WebGPU wants bindings at multiples of 256 bytes. */
 export const UNIFORM_SLOT = 256
 
@@ -142,7 +179,11 @@ export function bind(
   slot: number,
   extra: number,
 ): BoundCommand {
-  if (command.kind === 'clear') return { kind: 'clear', place: places[0]!, bytes: command.target.boundBytes }
+  if (command.kind === 'clear') {
+    const { buffer, offset } = places[0]!
+    const range = clearedRange(command) ?? { offset: 0, bytes: 0 }
+    return { kind: 'clear', place: { buffer, offset: offset + range.offset }, bytes: range.bytes }
+  }
   if (command.kind === 'copy') {
     const [from, to] = [places[0]!, places[1]!]
     return {

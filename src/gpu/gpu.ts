@@ -1,7 +1,7 @@
 import fillSource from '../../kernels/fill.wgsl'
 import { Allocator, GUARD_BYTES, type MemoryReport } from './allocator.ts'
 import { formatBytes } from './bytes.ts'
-import { type Command, type ParamValues, written } from './commands.ts'
+import { type Command, clearOf, type ParamValues, written } from './commands.ts'
 import { AdapterError, FoveaError, GpuOutOfMemoryError, GpuValidationError } from './errors.ts'
 import { BufferUsage, MAP_MODE_READ } from './flags.ts'
 import { type Kernel, kernel, PipelineCache } from './kernel.ts'
@@ -18,6 +18,8 @@ export interface AdapterDescription {
   readonly cpu: boolean
   readonly features: readonly string[]
   readonly subgroups: boolean
+  /** A CPU driver whose subgroups have eight lanes or more, as lavapipe's; SwiftShader's have four. */
+  readonly lanes: boolean
   readonly f16: boolean
   readonly maxInvocations: number
   readonly maxWorkgroupStorage: number
@@ -57,13 +59,15 @@ const MAX_WORKGROUPS = 65_535
 function describe(adapter: GPUAdapter, device: GPUDevice): AdapterDescription {
   const { info, limits } = adapter
   const text = [info.vendor, info.architecture, info.device, info.description].filter(Boolean).join(' ')
+  const cpu =
+    /llvmpipe|lavapipe|swiftshader|software|warp|basic render/i.test(text) || info.isFallbackAdapter === true
+  const subgroups = device.features.has('subgroups' as GPUFeatureName)
   return {
     name: text || 'unnamed adapter',
-    cpu:
-      /llvmpipe|lavapipe|swiftshader|software|warp|basic render/i.test(text) ||
-      info.isFallbackAdapter === true,
+    cpu,
     features: [...device.features].sort(),
-    subgroups: device.features.has('subgroups' as GPUFeatureName),
+    subgroups,
+    lanes: cpu && subgroups && (info.subgroupMinSize ?? 0) >= 8,
     f16: device.features.has('shader-f16'),
     maxInvocations: limits.maxComputeInvocationsPerWorkgroup,
     maxWorkgroupStorage: limits.maxComputeWorkgroupStorageSize,
@@ -266,7 +270,17 @@ export class Gpu {
 
   /** Records setting a storage to zero. */
   clear(op: string, target: Storage): void {
-    this.#record({ kind: 'clear', op, target })
+    this.#record({ kind: 'clear', op, target, spared: [] })
+  }
+
+  /**
+   * True if a storage holds zeros because the step that is being captured has cleared it, or what it lies in, and nothing
+   * touched it since. Who asks writes all of it next, without reading it: the clear passes it by.
+   */
+  spareClear(storage: Storage): boolean {
+    const clear = this.#capture && clearOf(storage, this.#capture.commands)
+    clear?.spared.push(storage)
+    return clear !== undefined
   }
 
   #record(command: Command): void {

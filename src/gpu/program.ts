@@ -3,6 +3,7 @@ import {
   type BoundCommand,
   bind,
   type Command,
+  clearedRange,
   type Dispatch,
   inRuns,
   touched,
@@ -242,7 +243,8 @@ export class Program {
       .map((dispatch, slot) => ({ dispatch, slot }))
     this.#dynamicData = new DataView(new ArrayBuffer(this.#dynamic.length * UNIFORM_SLOT))
     device.pushErrorScope('validation')
-    const commands = capture.commands.map((c) => {
+    const needed = capture.commands.filter((c) => c.kind !== 'clear' || clearedRange(c))
+    const commands = needed.map((c) => {
       const places = touched(c).map((s) => s.location())
       return bind(
         device,

@@ -12,15 +12,18 @@ declare global {
 /** Every kernel file as the build sees it. */
 const files = import.meta.glob<string>('../../kernels/*.wgsl', { eager: true, import: 'default' })
 const texts = new Map(Object.entries(files).map(([path, source]) => [path.split('/').at(-1)!, source]))
-const sums = ['add_up.wgsl', 'add_up_subgroups.wgsl'].map((name) => texts.get(name)!)
+const sums = ['add_up.wgsl', 'add_up_subgroups.wgsl', 'add_up_lanes.wgsl'].map((name) => texts.get(name)!)
 
-/** A file that sums over its workgroup is none without either form of `add_up` (src/gpu/summing.ts). */
+/** A file that sums over its workgroup is none without a form of `add_up` (src/gpu/summing.ts). */
 const named = [...texts].flatMap(([name, source]): [string, string][] => {
   if (sums.includes(source)) return []
   if (!/\badd_up\(/.test(source)) return [[name, source]]
   return [
     [name, source + sums[0]],
     [`${name} in subgroups`, `enable subgroups; ${source + sums[1]}`],
+    ...(name === 'batch_norm.wgsl'
+      ? [[`${name} in lanes`, `enable subgroups; ${source + sums[2]}`] as [string, string]]
+      : []),
   ]
 })
 

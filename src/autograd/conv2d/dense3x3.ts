@@ -1,5 +1,5 @@
 /** 3×3, stride 1, on CPU drivers: a window's nine taps share what a register tile holds of x. */
-import { split, splitSum } from './split.ts'
+import { lanesRuns, split, splitSum } from './split.ts'
 import {
   biasBinding,
   type ConvAdapter,
@@ -7,11 +7,18 @@ import {
   type ConvShape,
   type ConvVariant,
   epilogueParams,
+  flag,
   lanes,
   spread,
   tileWorkgroup,
 } from './variant.ts'
 import { type Conv3x3, forward3x3 } from './window3x3.ts'
+
+/** Padding 1 and rows of whole vec4s, of a single one. */
+const rowForms = ({ padW, w }: { padW: number; w: number }) => ({
+  VEC: flag(padW === 1 && w % 4 === 0),
+  NARROW: flag(padW === 1 && w === 4),
+})
 
 function variant3x3(
   kernel: 'lanes' | 'tile',
@@ -30,11 +37,7 @@ function variant3x3(
         entry: name,
         bindings: { x: c.from, x4: c.from, weight: 'weight', bias: biasBinding(epilogue), y: c.to },
         params: { ...c.params, ...epilogueParams(epilogue) },
-        overrides: {
-          VEC: c.params.padW === 1 && c.params.w % 4 === 0 ? 1 : 0,
-          TURN: c.turn ? 1 : 0,
-          ...overrides,
-        },
+        overrides: { TURN: flag(c.turn), ...overrides },
         workgroups: spread(workgroups),
       },
     ],
@@ -53,7 +56,13 @@ export function lanes3x3(
   const SIDE = outW > 4 ? 1 : pair && n > 2 ? 2 : 0
   const images = Math.ceil(n / ((pair ? 2 : 1) * (SIDE === 2 ? 2 : 1)))
   const tiles = images * (pair ? 1 : Math.ceil(outH / 8)) * Math.ceil(outW / (SIDE === 1 ? 8 : 4))
-  return variant3x3('lanes', c, { PAIR: pair ? 1 : 0, SIDE }, tiles * Math.ceil(cout / 8), epilogue)
+  return variant3x3(
+    'lanes',
+    c,
+    { ...rowForms(c.params), PAIR: flag(pair), SIDE },
+    tiles * Math.ceil(cout / 8),
+    epilogue,
+  )
 }
 
 export function tile3x3(c: Conv3x3 | undefined, epilogue: ConvEpilogue): ConvVariant | undefined {
@@ -61,7 +70,8 @@ export function tile3x3(c: Conv3x3 | undefined, epilogue: ConvEpilogue): ConvVar
   const { n, cout, outH, outW } = c.params
   const count = n * Math.ceil(outH / 2) * Math.ceil(outW / 4) * Math.ceil(cout / 8)
   const WG = tileWorkgroup(count)
-  return variant3x3('tile', c, { WG }, Math.ceil(count / WG), epilogue)
+  const { VEC } = rowForms(c.params)
+  return variant3x3('tile', c, { VEC, WG }, Math.ceil(count / WG), epilogue)
 }
 
 export function lanes3x3WeightGrad(
@@ -73,12 +83,9 @@ export function lanes3x3WeightGrad(
   const { n, cin, h, w, cout, outH, outW, padH, padW } = s
   const BLOCK = cout > 4 ? 8 : 4
   const tiles = Math.ceil(cin / 8) * Math.ceil(cout / BLOCK)
-  const { splits, rowsPerSplit: columnsPerSplit } = split(
-    n * Math.ceil(outW / 4),
-    tiles,
-    48,
-    288 * BLOCK * outH,
-  )
+  const columns = n * Math.ceil(outW / 4)
+  const runs = lanesRuns(288 * BLOCK * outH * columns, tiles)
+  const { splits, rowsPerSplit: columnsPerSplit } = split(columns, 1, runs)
   return splitSum(
     'lanes3x3',
     {
@@ -86,7 +93,7 @@ export function lanes3x3WeightGrad(
       entry: 'conv2d_3x3_weight_grad_lanes',
       bindings: { x: 'x', x4: 'x', dy: 'dy', dy4: 'dy' },
       params: { n, cin, h, w, cout, outH, outW, padH, padW, columnsPerSplit },
-      overrides: { VEC: padW === 1 && w % 4 === 0 ? 1 : 0, BLOCK },
+      overrides: { ...rowForms(s), BLOCK },
       workgroups: spread(tiles * splits),
     },
     cout * cin * 9,
@@ -108,7 +115,7 @@ export function tile3x3WeightGrad(s: ConvShape, epilogue: ConvEpilogue): ConvVar
       entry: 'conv2d_3x3_weight_grad_tile',
       bindings: { x: 'x', x4: 'x', dy: 'dy', dy4: 'dy' },
       params: { n, cin, h, w, cout, outH, outW, padH, padW, rowsPerSplit },
-      overrides: { VEC: padW === 1 && w % 4 === 0 ? 1 : 0, WG: 8 },
+      overrides: { VEC: rowForms(s).VEC, WG: 8 },
       workgroups: spread(Math.ceil((tiles * splits) / 8)),
     },
     cout * cin * 9,

@@ -1,6 +1,6 @@
 /** Register tiles whose values go round a subgroup by shuffles: for CPU drivers with subgroups of eight. */
 import { type Correlation, forwardCorrelation, inputGradCorrelation } from './correlation.ts'
-import { split, splitSum } from './split.ts'
+import { lanesRuns, split, splitSum } from './split.ts'
 import {
   biasBinding,
   type ConvAdapter,
@@ -64,7 +64,8 @@ export function lanesWeightGrad(
   const pointwise = s.kw === 1 && s.strideW === 1 && s.padW === 0
   const depth = (s.cin / s.groups) * s.kh * s.kw
   const tiles = s.groups * Math.ceil(depth / 32) * Math.ceil(s.cout / s.groups / 8)
-  const runs = split(s.n * s.outH, tiles, 48, 256 * s.outW)
+  const rows = s.n * s.outH
+  const runs = split(rows, 1, lanesRuns(256 * s.outW * rows, tiles))
   return splitSum(
     'lanes',
     {

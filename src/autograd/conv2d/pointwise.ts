@@ -7,7 +7,7 @@
  */
 import { isPointwise } from './correlation.ts'
 import { lanesProduct, oneAxis, type Product } from './product.ts'
-import { mostRuns, reduce, withSums } from './split.ts'
+import { lanesRuns, reduce, withSums } from './split.ts'
 import {
   biasBinding,
   type ConvAdapter,
@@ -24,9 +24,9 @@ import {
 const fits = (s: ConvShape, adapter: ConvAdapter): boolean =>
   lanes(adapter) && isPointwise(s) && s.groups === 1 && Math.min(s.cin, s.cout) >= 12
 
-/** Runs of a weight gradient's sum over k, so that there are some tiles a core. */
+/** Runs of a weight gradient's sum over k. */
 const runs = (m: number, n: number, k: number): number =>
-  Math.min(mostRuns(32 * Math.min(m, 32) * k), Math.ceil(48 / (Math.ceil(m / 32) * Math.ceil(n / 32))))
+  lanesRuns(32 * Math.min(m, 32) * k, Math.ceil(m / 32) * Math.ceil(n / 32))
 
 /** The sum over images of a weight's gradient: dy by n rows of B, `line` elements apart. */
 export function overImages(s: ConvShape, n: number, line: number) {

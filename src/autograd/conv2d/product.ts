@@ -70,7 +70,7 @@ export function lanesProduct(p: Product): ProductLaunch {
   const perSplit = Math.ceil(total / (p.splits ?? 1))
   const splits = Math.ceil(total / perSplit)
   const { offset = 0, gap = 0 } = p
-  const wide = p.tiledWidth === undefined && [plane, offset, gap].every((v) => v % 4 === 0)
+  const wide = [plane, offset, gap].every((v) => v % 4 === 0)
   return {
     splits,
     entry: wide ? 'matmul_lanes_wide' : 'matmul_lanes',

@@ -14,19 +14,27 @@ import {
 const LEAST_RUN = 2 ** 20
 
 /** At most so many runs for a sum of so many multiply-adds. */
-export const mostRuns = (work: number): number => Math.max(1, Math.floor(work / LEAST_RUN))
+const mostRuns = (work: number): number => Math.max(1, Math.floor(work / LEAST_RUN))
+
+/** Beyond so many multiply-adds the launch that adds up no longer counts, and shorter sums are more accurate. */
+const LONG_RUN = 2 ** 24
 
 /**
- * Runs of rows for a sum over `rows`, so that about `wanted` invocations share `outputs` sums. `work`: the multiply-adds
- * that a row is to an invocation.
+ * Runs of the lane kernels' sums, of so many multiply-adds each, where so many subgroups have one to compute: eight cores have
+ * work, with long sums 48.
  */
+export function lanesRuns(work: number, subgroups: number): number {
+  const [few, many] = [Math.ceil(8 / subgroups), Math.ceil(48 / subgroups)]
+  return Math.min(mostRuns(work), Math.max(few, Math.min(many, Math.ceil(work / LONG_RUN))))
+}
+
+/** Runs of rows for a sum over `rows`, so that about `wanted` invocations share `outputs` sums. */
 export function split(
   rows: number,
   outputs: number,
   wanted: number,
-  work = LEAST_RUN,
 ): { splits: number; rowsPerSplit: number } {
-  const aim = Math.min(mostRuns(rows * work), rows, Math.max(1, Math.ceil(wanted / outputs)))
+  const aim = Math.min(rows, Math.max(1, Math.ceil(wanted / outputs)))
   const rowsPerSplit = Math.ceil(rows / aim)
   return { splits: Math.ceil(rows / rowsPerSplit), rowsPerSplit }
 }

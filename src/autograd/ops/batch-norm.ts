@@ -8,7 +8,7 @@ import { formatShape, type Shape, type Span, type Tensor } from '../tensor.ts'
 import { checkActivation } from './fused-relu.ts'
 import { fourSizes, imageShape } from './window.ts'
 
-const batchNorms = summing('batch_norm', source)
+const batchNorms = summing('batch_norm', source, true)
 
 export interface BatchNormOptions {
   /** Scale of each channel (C). */
@@ -103,7 +103,9 @@ function layout(run: Run, x: Shape, attrs: Attrs, whole: boolean) {
   const { blocks, segments, images } = whole
     ? { blocks: rowBlocks, segments: 1, images: n }
     : runsOf(cpu, n, c, rowBlocks, lanes)
-  const runs = segments * Math.ceil(n / images)
+  const imageRuns = Math.ceil(n / images)
+  const runs = segments * imageRuns
+  const shift = Math.min(Math.log2(lanes), Math.ceil(Math.log2(blocks)))
   const count = n * row
   const partials = cpu ? runs * lanes : runs
   return {
@@ -111,7 +113,7 @@ function layout(run: Run, x: Shape, attrs: Attrs, whole: boolean) {
     partials,
     many: partials > FEW_PARTIALS[cpu ? 'cpu' : 'gpu'],
     overrides: { WG: lanes },
-    workgroups: [c, runs] as const,
+    workgroups: [c, segments, imageRuns] as const,
     params: {
       images: n,
       channels: c,
@@ -119,7 +121,8 @@ function layout(run: Run, x: Shape, attrs: Attrs, whole: boolean) {
       blocks,
       run_images: images,
       segments,
-      across: Math.min(lanes, 2 ** Math.ceil(Math.log2(blocks))),
+      across: 2 ** shift,
+      shift,
       partials,
       offset: 0,
       gap: 0,
@@ -272,8 +275,8 @@ const apply = defineUnaryResult<Attrs>({
           ...l.params,
           ...place,
           partials,
-          add_weight: intoWeight ? 1 : 0,
-          add_bias: intoBias ? 1 : 0,
+          add_weight: intoWeight && !run.device.spareClear(intoWeight) ? 1 : 0,
+          add_bias: intoBias && !run.device.spareClear(intoBias) ? 1 : 0,
           add_input: known ? 1 : 0,
         },
       }

@@ -7,11 +7,15 @@ import { type ConvBuffers, runConv, runTogether } from './conv2d_run.ts'
 
 type At = Pick<Cotangents<unknown>, 'inputs' | 'needs' | 'sink' | 'partial'>
 
-/** Where the gradients of weight and bias go, inputs 1 and 2 of an op: added to a leaf's, or to a tensor of their own. */
+/**
+ * Where the gradients of weight and bias go, inputs 1 and 2 of an op: added to a leaf's, written there where a step has just
+ * set it to zero, or to a tensor of their own.
+ */
 function weightPlaces(run: Run, biasOf: 'x' | 'dy', { inputs, needs, sink }: At) {
   const place = (i: number) => (needs[i] ? (sink(i) ?? run.empty(inputs[i]!.shape)) : undefined)
   const [dw, db] = [place(1), place(2)]
-  const [accumulate, addBias] = [dw instanceof Storage, db instanceof Storage]
+  const adds = (d: Tensor | Storage | undefined) => d instanceof Storage && !run.device.spareClear(d)
+  const [accumulate, addBias] = [adds(dw), adds(db)]
   const sums = dw && db && accumulate === addBias ? biasOf : undefined
   const epilogue: ConvEpilogue = { accumulate, sums }
   const buffers: ConvBuffers = { ...(dw && { dw }), ...(sums && { db: db! }) }

@@ -29,7 +29,7 @@ const params = ({ n, c, ...p }: Pool, { offset, gap }: Span, accumulate = false)
   accumulate: accumulate ? 1 : 0,
 })
 
-/** The common case, for which there is a kernel on vec4s. */
+/** The common case, for which there is a kernel on vec4s. It finds a window's row by a division of floats. */
 const isTwoByTwo = (p: Pool): boolean =>
   p.kh === 2 &&
   p.kw === 2 &&
@@ -39,7 +39,8 @@ const isTwoByTwo = (p: Pool): boolean =>
   p.dilationH === 1 &&
   p.dilationW === 1 &&
   p.w % 8 === 0 &&
-  2 * p.outH <= p.h
+  2 * p.outH <= p.h &&
+  p.n * p.c * (p.outH + 1) < 2 ** 22
 
 const apply = defineUnaryResult<Pool>({
   name: 'maxPool2d',
@@ -56,7 +57,7 @@ const apply = defineUnaryResult<Pool>({
       bindings: fast ? { x4: x!, y4: y, at4_out: at } : { x: x!, y, at_out: at },
       inPlace: ['x', 'x4'],
       params: params(p, span),
-      threads: pixelThreads(run.device.adapter.cpu, p.outH, fast ? p.outW / 4 : p.outW, planes),
+      threads: fast ? y.size / 4 : pixelThreads(run.device.adapter.cpu, p.outH, p.outW, planes),
       flops: y.size * p.kh * p.kw,
     })
     return y
@@ -74,7 +75,7 @@ const apply = defineUnaryResult<Pool>({
       inPlace: ['dx', 'dx4'],
       params: params(p, span, known !== undefined),
       threads: fast
-        ? pixelThreads(run.device.adapter.cpu, Math.ceil(p.h / 2), p.w / 8, planes)
+        ? planes * Math.ceil(p.h / 2) * (p.w / 8)
         : pixelThreads(run.device.adapter.cpu, p.h, p.w, planes),
     })
     return [known ? undefined : dx]
