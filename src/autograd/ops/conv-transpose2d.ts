@@ -3,7 +3,7 @@ import type { ConvShape } from '../conv2d/variant.ts'
 import { defineUnaryResult } from '../op.ts'
 import { checkOptions } from '../options.ts'
 import type { Slot } from '../slots.ts'
-import { formatShape, type Shape, type Tensor } from '../tensor.ts'
+import { checkTensor, formatShape, type Shape, type Tensor } from '../tensor.ts'
 import { type Conv2dOptions, checkBias } from './conv2d.ts'
 import { runWeightGrads } from './conv2d_gradients.ts'
 import { runConv } from './conv2d_run.ts'
@@ -127,6 +127,7 @@ export function convTranspose2d(x: Tensor, weight: Tensor, options: ConvTranspos
   imageShape(op, 'x', x)
   if (!weight)
     throw new ShapeError(op, 'pass a weight (inChannels, outChannels / groups, kernelHeight, kernelWidth)')
+  checkTensor(op, 'weight', weight)
   const shape = convTranspose2dShape(x.shape, weight.shape, geometry)
   if (weight.dtype !== 'float32') {
     throw new ShapeError('convTranspose2d', `weight must be float32, got ${weight.dtype}`)

@@ -3,7 +3,7 @@ import type { ConvShape } from '../conv2d/variant.ts'
 import { defineUnaryResult } from '../op.ts'
 import { checkOptions } from '../options.ts'
 import type { Slot } from '../slots.ts'
-import { formatShape, type Shape, type Tensor } from '../tensor.ts'
+import { checkTensor, formatShape, type Shape, type Tensor } from '../tensor.ts'
 import { runGradients } from './conv2d_gradients.ts'
 import { runConv } from './conv2d_run.ts'
 import { checkActivation, reluGrad } from './fused-relu.ts'
@@ -78,6 +78,7 @@ export function conv2dShape(
 
 export function checkBias(op: string, bias: Tensor | undefined, channels: number): void {
   if (!bias) return
+  checkTensor(op, 'bias', bias)
   if (bias.rank !== 1 || bias.shape[0] !== channels || bias.dtype !== 'float32') {
     throw new ShapeError(
       op,
@@ -131,6 +132,7 @@ export function conv2d(x: Tensor, weight: Tensor, options: Conv2dOptions = {}): 
       'conv2d',
       'pass a weight (outChannels, inChannels / groups, kernelHeight, kernelWidth)',
     )
+  checkTensor('conv2d', 'weight', weight)
   const shape = conv2dShape(x.shape, weight.shape, geometry)
   if (weight.dtype !== 'float32')
     throw new ShapeError('conv2d', `weight must be float32, got ${weight.dtype}`)
