@@ -1,7 +1,6 @@
 import { Device } from './autograd/device.ts'
 import { checkOptions, shown } from './autograd/options.ts'
 import { setSubgroupReduction } from './autograd/reduction.ts'
-import { ChoiceDatabase } from './choice-database.ts'
 import { AdapterError, FoveaError } from './gpu/errors.ts'
 import { type DebugOptions, requestDevice } from './gpu/gpu.ts'
 import { selfCheck } from './gpu/selfcheck.ts'
@@ -50,7 +49,7 @@ const OPTIONS = ['adapter', 'tune', 'debug', 'memoryLimit', 'subgroupMatrices', 
 export async function openOn(
   adapter: GPUAdapter,
   options: OpenOptions,
-  choices: () => ChoiceStore,
+  choices: () => ChoiceStore | Promise<ChoiceStore>,
 ): Promise<Device> {
   checkOptions('openDevice', options, [], OPTIONS)
   const { memoryLimit = Infinity, tune = 'defaults' } = options
@@ -119,5 +118,5 @@ export async function openDevice(options: OpenOptions = {}): Promise<Device> {
       `no ${wanted === 'auto' ? '' : `${wanted} `}WebGPU adapter: the browser offers none. Look at chrome://gpu, update the graphics driver, or allow software rendering`,
     )
   }
-  return openOn(adapter, options, () => new ChoiceDatabase())
+  return openOn(adapter, options, async () => new (await import('./choice-database.ts')).ChoiceDatabase())
 }

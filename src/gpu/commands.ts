@@ -31,7 +31,7 @@ export interface Clear {
   readonly kind: 'clear'
   readonly op: string
   readonly target: Storage
-  /** Parts of it that the step writes before it reads them: they need not be cleared. */
+  /** Parts of it that the step writes before it reads them: they need no zeros. */
   readonly spared: Storage[]
 }
 
@@ -126,23 +126,9 @@ export function written(command: Command): Storage[] {
 /** Slices begin at multiples of so many bytes; what lies between one and the next is padding. */
 const ALIGN = 256
 
-/** From the first to the last byte of a clear's target that is not spared; undefined where all of it is. */
-export function clearedRange({ target, spared }: Clear): { offset: number; bytes: number } | undefined {
-  const parts = spared
-    .map(
-      (s) =>
-        [
-          s.offset - target.offset,
-          s.offset - target.offset + ALIGN * Math.ceil(s.boundBytes / ALIGN),
-        ] as const,
-    )
-    .sort(([a], [b]) => a - b)
-  let first = 0
-  for (const [from, to] of parts) if (from <= first) first = Math.max(first, to)
-  let last = target.boundBytes
-  for (const [from, to] of parts.toReversed()) if (to >= last) last = Math.min(last, from)
-  return first < last ? { offset: first, bytes: last - first } : undefined
-}
+/** Whether something is left to clear. Parts that are spared don't overlap. */
+export const clears = ({ target, spared }: Clear): boolean =>
+  spared.reduce((sum, { boundBytes }) => sum + ALIGN * Math.ceil(boundBytes / ALIGN), 0) < target.boundBytes
 
 /**
  * The clear, among what a step has recorded so far, that left zeros in a storage: it covers it, and nothing behind it
@@ -179,11 +165,7 @@ export function bind(
   slot: number,
   extra: number,
 ): BoundCommand {
-  if (command.kind === 'clear') {
-    const { buffer, offset } = places[0]!
-    const range = clearedRange(command) ?? { offset: 0, bytes: 0 }
-    return { kind: 'clear', place: { buffer, offset: offset + range.offset }, bytes: range.bytes }
-  }
+  if (command.kind === 'clear') return { kind: 'clear', place: places[0]!, bytes: command.target.boundBytes }
   if (command.kind === 'copy') {
     const [from, to] = [places[0]!, places[1]!]
     return {

@@ -275,7 +275,7 @@ export class Gpu {
 
   /**
    * True if a storage holds zeros because the step that is being captured has cleared it, or what it lies in, and nothing
-   * touched it since. Who asks writes all of it next, without reading it: the clear passes it by.
+   * touched it since. Who asks writes all of it next, without reading it: a clear of such parts alone is left out.
    */
   spareClear(storage: Storage): boolean {
     const clear = this.#capture && clearOf(storage, this.#capture.commands)

@@ -3,7 +3,7 @@ import {
   type BoundCommand,
   bind,
   type Command,
-  clearedRange,
+  clears,
   type Dispatch,
   inRuns,
   touched,
@@ -243,7 +243,7 @@ export class Program {
       .map((dispatch, slot) => ({ dispatch, slot }))
     this.#dynamicData = new DataView(new ArrayBuffer(this.#dynamic.length * UNIFORM_SLOT))
     device.pushErrorScope('validation')
-    const needed = capture.commands.filter((c) => c.kind !== 'clear' || clearedRange(c))
+    const needed = capture.commands.filter((c) => c.kind !== 'clear' || clears(c))
     const commands = needed.map((c) => {
       const places = touched(c).map((s) => s.location())
       return bind(

@@ -2,7 +2,7 @@ import { FoveaError } from './errors.ts'
 import type { Gpu } from './gpu.ts'
 import type { Kernel } from './kernel.ts'
 import { TUNER_DEFAULTS } from './tuner-defaults.ts'
-import { type ChoiceStore, type StoredChoice, storedChoices, type TunerTable } from './tuner-table.ts'
+import type { ChoiceStore, StoredChoice, TunerTable } from './tuner-table.ts'
 
 /** One of several ways to compute the same. */
 export interface Variant {
@@ -87,11 +87,12 @@ export class Tuner {
   }
 
   /** Sets where choices come from and are kept. What is stored for another adapter or version is left alone. */
-  async attach(mode: TuneMode, choices: () => ChoiceStore): Promise<void> {
+  async attach(mode: TuneMode, choices: () => ChoiceStore | Promise<ChoiceStore>): Promise<void> {
     this.mode = mode
     if (mode !== 'cached' && mode !== 'measure') return
     try {
-      this.#store = choices()
+      this.#store = await choices()
+      const { storedChoices } = await import('./tuner-table.ts')
       const stored = storedChoices(await this.#store.read(this.adapter), this.adapter)
       for (const [key, choice] of stored) this.#measured.set(key, choice)
     } catch {
