@@ -57,12 +57,10 @@ function withReference<M extends Module>(device: Device, net: M, stem: string): 
 const optionsOf = (stem: string): object => referenceTable<{ options: object }>(stem).options
 
 const NETWORKS = {
-  UNet: (device: Device) =>
-    withReference(
-      device,
-      new UNet(device, referenceTable<{ inChannels: number; features: number }>('unet')),
-      'unet',
-    ),
+  UNet: (device: Device) => {
+    const { inChannels, features } = referenceTable<{ inChannels: number; features: number }>('unet')
+    return withReference(device, new UNet(device, { inChannels, features }), 'unet')
+  },
   UNetPlusPlus: (device: Device) =>
     withReference(device, new UNetPlusPlus(device, optionsOf('unetplusplus')), 'unetplusplus'),
   DeepLabV3Plus: (device: Device) =>

@@ -103,6 +103,6 @@ test('many matrices for one image, and what does not fit', async () => {
     'affineWarp: matrix must be (N, 2, 3), got (1, 3, 2)',
   )
   expect(() => affineWarp(x, matrix, { paddingMode: 'wrap' as 'zeros' })).toThrow(
-    `affineWarp: paddingMode is one of 'zeros', 'border', 'reflection', got "wrap"`,
+    `affineWarp: paddingMode is one of 'zeros', 'border', 'reflection', got 'wrap'`,
   )
 })

@@ -140,7 +140,7 @@ describe('adaptiveAvgPool2d', () => {
 
   test('what does not fit is refused by a sentence', () => {
     expect(() => adaptiveShape([1, 1, 2, 2], [0, 1])).toThrow(
-      'adaptiveAvgPool2d: outputSize is a whole number of at least 1, or [height, width], got [0,1]',
+      'adaptiveAvgPool2d: outputSize is a whole number of at least 1, or [height, width], got [0, 1]',
     )
   })
 })

@@ -69,8 +69,8 @@ test.each(file.cases.filter((c) => c.op === 'batchNorm'))('PyTorch: $name', asyn
     file,
     c,
     (inputs, attrs) => {
-      const named = Object.fromEntries(c.inputs.map((name, i) => [name, inputs[i]]))
-      const y = batchNorm(inputs[0]!, { ...named, ...attrs })
+      const { x, ...named } = Object.fromEntries(c.inputs.map((name, i) => [name, inputs[i]]))
+      const y = batchNorm(x!, { ...named, ...attrs })
       return c.outputs.length > 1 ? [y, named.runningMean!, named.runningVar!] : [y]
     },
     { rtol: 1e-5, atol: 3e-6, gradRtol: 5e-5, gradAtol: 2e-5 },

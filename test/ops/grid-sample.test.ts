@@ -187,6 +187,6 @@ test('no samples, and a grid that does not fit', async () => {
     'gridSample: grid is float32 (1, 2, 2, 2); for x (2, 3, 4, 5) it must be float32 (2, height, width, 2)',
   )
   expect(() => gridSample(x, device.zeros([2, 2, 2, 2]), { mode: 'bicubic' as 'nearest' })).toThrow(
-    `gridSample: mode is one of 'bilinear', 'nearest', got "bicubic"`,
+    `gridSample: mode is one of 'bilinear', 'nearest', got 'bicubic'`,
   )
 })
