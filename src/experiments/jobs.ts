@@ -47,6 +47,24 @@ export function usualScale({ full, folds = 0, bySize }: Experiment, asInThesis: 
     : { ...common, ...SMALL, epochs: null, folds: 0, ...(bySize ? {} : { sizes: [64] }) }
 }
 
+/** What options of `fovea reproduce` set, in the order in which a command names them. */
+const OPTIONS = [
+  'networks',
+  'sizes',
+  'shares',
+  'features',
+  'epochs',
+  'batch',
+  'lr',
+  'schedule',
+  'augment',
+  'sigma',
+  'skip',
+  'subset',
+  'folds',
+  'seeds',
+] as const satisfies readonly (keyof Scale)[]
+
 /**
  * The command that runs an experiment at a scale: the options of `fovea reproduce` that are not as usual.
  *
@@ -58,33 +76,14 @@ export function commandOf(
   folders: readonly (readonly [key: string, folder: string])[],
 ): string {
   const usual = usualScale(experiment, scale.full ?? false)
-  const { features, epochs, batch, lr, schedule, augment, networks, sizes, shares, sigma } = scale
-  const { skip, subset, folds, seeds } = scale
-  const options = {
-    networks,
-    sizes,
-    shares,
-    features,
-    epochs,
-    batch,
-    lr,
-    schedule,
-    augment,
-    sigma,
-    skip,
-    subset,
-  }
-  const changed = Object.entries({ ...options, folds, seeds }).filter(
-    ([name, value]) =>
-      value !== undefined &&
-      value !== null &&
-      JSON.stringify(value) !== JSON.stringify(usual[name as keyof Scale]),
+  const changed = OPTIONS.filter(
+    (name) => (scale[name] ?? null) !== null && JSON.stringify(scale[name]) !== JSON.stringify(usual[name]),
   )
   return [
     `fovea reproduce ${experiment.id}`,
     ...(folders.length > 0 ? [`--data ${folders.map(([key, folder]) => `${key}=${folder}`).join(' ')}`] : []),
     ...(scale.full ? ['--full'] : []),
-    ...changed.map(([name, value]) => `--${name} ${[value].flat().join(' ')}`),
+    ...changed.map((name) => `--${name} ${[scale[name]].flat().join(' ')}`),
   ].join(' ')
 }
 

@@ -23,8 +23,8 @@ export interface ConvAdapter {
   /** A software adapter: workgroup memory and barriers are slow, so register tiles come first. */
   cpu: boolean
   subgroups: boolean
-  /** The smallest subgroup size that the adapter may use. */
-  subgroupSize?: number
+  /** Of the driver: its subgroups have eight lanes or more. */
+  lanes: boolean
   maxInvocations: number
   maxWorkgroupStorage: number
   /** The activations are float16: then a kernel's form says which arrays beside them are float32. */
@@ -122,7 +122,7 @@ export const tileWorkgroup = (count: number) => (count >= 2048 ? 64 : count >= 5
 
 /** Whether the lane kernels run: they share values among the first eight lanes of a subgroup. */
 export function lanes(adapter: ConvAdapter): boolean {
-  return adapter.cpu && adapter.subgroups && (adapter.subgroupSize ?? 0) >= 8
+  return adapter.cpu && adapter.subgroups && adapter.lanes
 }
 
 /** Workgroups for `count` of them: spread over y where x alone may not hold them. */

@@ -3,14 +3,12 @@ import { summing } from '../../gpu/summing.ts'
 import { defineUnaryResult } from '../op.ts'
 import type { Tensor } from '../tensor.ts'
 import { checkPlanes, workgroupRows } from './planes.ts'
-import { densePartial, pixelThreads } from './window.ts'
+import { densePartial, fourColumns } from './window.ts'
 
 const kernels = summing('center_of_mass', source)
 
 /** Pixels that one workgroup sums. */
 const RUN = 4096
-/** Rows of the gradient that an invocation takes on CPU drivers, where each costs as much as several pixels. */
-const ROWS_ON_CPU = 16
 
 const apply = defineUnaryResult<object>({
   name: 'centerOfMass',
@@ -42,15 +40,12 @@ const apply = defineUnaryResult<object>({
     const [n, , h, w] = x!.shape as [number, number, number, number]
     const known = densePartial(partial(0))
     const dx = known ?? run.empty(x!.shape)
-    const { cpu } = run.device.adapter
-    const rows = cpu ? ROWS_ON_CPU : 1
     run.launch({
+      ...fourColumns(run, 1, h, w, n),
       kernel: kernels(run.device.adapter),
       entry: 'spread',
       bindings: { moments_in: mass!, center: center!, dy: dy!, y: dx },
       params: { images: n, height: h, width: w, runs: 1, run: RUN, add: known ? 1 : 0 },
-      overrides: { ROWS: rows, ...(cpu && { WX: 16, WY: 1 }) },
-      threads: pixelThreads(cpu, Math.ceil(h / rows), Math.ceil(w / 4), n),
     })
     return [known ? undefined : dx]
   },

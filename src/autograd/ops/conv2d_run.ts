@@ -21,17 +21,15 @@ import { convKernels, loadedPlans } from './conv2d_kernels.ts'
 export type ConvBuffers = Partial<Record<ConvBuffer, Tensor | Storage>>
 
 /** What a plan wants to know of the adapter; `half`: for activations in float16. */
-export function convAdapter({ adapter, native, matrices }: Device, half = false): ConvAdapter {
-  const { cpu, maxInvocations, maxWorkgroupStorage } = adapter
-  const subgroups = adapter.subgroups && convKernels.has('conv2d_lanes')
-  const smallest = subgroups ? native.adapterInfo?.subgroupMinSize : undefined
+export function convAdapter({ adapter, matrices }: Device, half = false): ConvAdapter {
+  const { cpu, lanes, maxInvocations, maxWorkgroupStorage } = adapter
   return {
     cpu,
-    subgroups,
+    subgroups: adapter.subgroups && convKernels.has('conv2d_lanes'),
+    lanes,
     maxInvocations,
     maxWorkgroupStorage,
     half,
-    ...(smallest ? { subgroupSize: smallest } : {}),
     matrices: matrices?.[half ? 'float16' : 'float32'],
     ...loadedPlans,
   }

@@ -5,7 +5,7 @@ import { defineUnaryResult } from '../op.ts'
 import { checkOptions } from '../options.ts'
 import { checkTensor, formatShape, type Tensor } from '../tensor.ts'
 import { workgroupRows } from './planes.ts'
-import { type Pair, pair, pixelThreads } from './window.ts'
+import { fourColumns, type Pair, pair } from './window.ts'
 
 const kernels = kernel('gaussian_heatmap', source)
 
@@ -15,9 +15,6 @@ export interface GaussianHeatmapOptions {
   /** Standard deviation in px. */
   readonly sigma: number
 }
-
-/** Rows that an invocation takes on CPU drivers, where each costs as much as several pixels. */
-const ROWS_ON_CPU = 16
 
 interface Attrs {
   readonly h: number
@@ -31,15 +28,12 @@ const apply = defineUnaryResult<Attrs>({
   forward(run, [centers], { h, w, k }) {
     const n = centers!.shape[0]!
     const y = run.empty([n, 1, h, w])
-    const { cpu } = run.device.adapter
-    const rows = cpu ? ROWS_ON_CPU : 1
     run.launch({
+      ...fourColumns(run, 1, h, w, n),
       kernel: kernels,
       entry: 'gaussian_heatmap',
       bindings: { centers: centers!, y },
       params: { images: n, height: h, width: w, k },
-      overrides: { ROWS: rows, ...(cpu && { WX: 16, WY: 1 }) },
-      threads: pixelThreads(cpu, Math.ceil(h / rows), Math.ceil(w / 4), n),
     })
     return y
   },

@@ -5,7 +5,7 @@ import { defineUnaryResult } from '../op.ts'
 import { checkOptions } from '../options.ts'
 import type { Slot } from '../slots.ts'
 import { formatShape, type Shape, type Span, type Tensor } from '../tensor.ts'
-import { fourSizes, imageShape, type Pair, pair, pixelThreads, storedInFours } from './window.ts'
+import { fourColumns, fourSizes, imageShape, type Pair, pair, pixelThreads, storedInFours } from './window.ts'
 
 const resize = kernel('interpolate', source)
 
@@ -23,8 +23,8 @@ export interface InterpolateOptions {
 /** Rows of the result that an invocation takes on CPU drivers, where every load counts. */
 const ROWS_ON_CPU = 8
 
-/** Rows of a gradient that an invocation takes, each of which two rows of the result may share. */
-const ROWS_OF_GRADIENT = { cpu: 16, gpu: 4 }
+/** Rows of a gradient that an invocation takes on GPUs, each of which two rows of the result may share. */
+const ROWS_OF_GRADIENT = 4
 
 /** Columns of the result that go into four of x, as many as the kernel takes at once: those less than 1 away from them. */
 const samplesOfFour = ({ aW, dW }: Readonly<Record<string, number>>): number => {
@@ -122,8 +122,7 @@ const apply = defineUnaryResult<Attrs>({
     const { h, w } = params as { h: number; w: number }
     const known = partial(0)
     const dx = known ?? run.empty(x!.shape, x!.dtype)
-    const { cpu } = run.device.adapter
-    const rows = cpu ? ROWS_OF_GRADIENT.cpu : ROWS_OF_GRADIENT.gpu
+    const strips = fourColumns(run, ROWS_OF_GRADIENT, h, w, n * c)
     const { WIDE, bindings } = storedInFours(run, dx, w)
     run.launch({
       kernel: resize,
@@ -132,13 +131,12 @@ const apply = defineUnaryResult<Attrs>({
       inPlace: ['dy', 'y', 'y4'],
       params: { ...params, ...places(dy!.span, dx.span) },
       overrides: {
-        ROWS: rows,
+        ...strips.overrides,
         WIDE,
         SAMPLES: samplesOfFour(params),
         ADDS: known ? 1 : 0,
-        ...(cpu && { WX: 16, WY: 1 }),
       },
-      threads: pixelThreads(cpu, Math.ceil(h / rows), Math.ceil(w / 4), n * c),
+      threads: strips.threads,
       flops: params.nearest ? 0 : 8 * dy!.size,
     })
     return [known ? undefined : dx]

@@ -7,7 +7,7 @@ import { formatShape, type Shape, type Tensor } from '../tensor.ts'
 import { checkBoxes } from './crop-resize.ts'
 import { spansOf } from './spans.ts'
 import { checkChoice, checkIndex, checkMode, type SampleMode } from './warp.ts'
-import { densePartial, imageShape, pixelThreads, storedInFours } from './window.ts'
+import { densePartial, fourColumns, imageShape, pixelThreads, storedInFours } from './window.ts'
 
 const kernels = kernel('paste_boxes', source)
 
@@ -119,22 +119,20 @@ const max = defineUnaryResult<Attrs>({
     const [m, c, h, w] = crops!.shape as [number, number, number, number]
     const known = densePartial(partial(0))
     const dcrops = known ?? run.empty(crops!.shape)
-    const { cpu } = run.device.adapter
-    const rows = cpu ? ROWS_ON_CPU : 4
     const options = launchOptions(crops!, index, a)
+    const strips = fourColumns(run, 4, h, w, m * c)
     const { WIDE, bindings } = storedInFours(run, dcrops, w)
     run.launch({
       ...options,
       overrides: {
         ...options.overrides,
+        ...strips.overrides,
         ADDS: known ? 1 : 0,
         WIDE,
-        ROWS: rows,
-        ...(cpu && { WX: 16, WY: 1 }),
       },
       entry: 'paste_grad',
       bindings: { boxes: boxes!, index: index ?? boxes!, dy: dy!, winner: winner!, ...bindings },
-      threads: pixelThreads(cpu, Math.ceil(h / rows), Math.ceil(w / 4), m * c),
+      threads: strips.threads,
     })
     return [known ? undefined : dcrops, undefined, undefined]
   },

@@ -6,7 +6,7 @@ import { shown } from '../options.ts'
 import { formatShape, type Tensor } from '../tensor.ts'
 import { workgroupRows } from './planes.ts'
 import { spansOf } from './spans.ts'
-import { densePartial, imageShape, pixelThreads, storedInFours } from './window.ts'
+import { densePartial, fourColumns, imageShape, pixelThreads, storedInFours } from './window.ts'
 
 /**
  * What gridSample, polarWarp, inversePolarWarp, fusePolar, cropResize, affineWarp and gridWarp share. A warp is a
@@ -180,21 +180,19 @@ function gatherGradient(
   dx: Tensor,
 ): void {
   const [n, c, h, w] = x.shape as [number, number, number, number]
-  const { cpu } = run.device.adapter
-  const rows = cpu ? RUN_ON_CPU : ROWS_ON_GPU
+  const strips = fourColumns(run, ROWS_ON_GPU, h, w, n * c)
   const { WIDE, bindings } = storedInFours(run, dx, w)
   run.launch({
     ...common,
     entry: 'gather',
     overrides: {
       ...common.overrides,
+      ...strips.overrides,
       WIDE,
-      ROWS: rows,
       ADDS: common.params.add || index || a.outputs !== n ? 1 : 0,
-      ...(cpu && { WX: 16, WY: 1 }),
     },
     bindings: { theta, index: index ?? theta, spans: spansIn(run, index, theta, n, a), dy, ...bindings },
-    threads: pixelThreads(cpu, Math.ceil(h / rows), Math.ceil(w / 4), n * c),
+    threads: strips.threads,
   })
 }
 

@@ -46,6 +46,19 @@ export function pixelThreads(
   return [w, h, Math.min(planes, depth, 65_535)]
 }
 
+/** Rows that an invocation takes on CPU drivers, where each costs as much as several pixels. */
+const ROWS_ON_CPU = 16
+
+/** How a kernel runs of which an invocation takes four columns of some rows, on GPUs of so many; planes as in `pixelThreads`. */
+export function fourColumns(run: Run, rowsOnGpu: number, h: number, w: number, planes: number) {
+  const { cpu } = run.device.adapter
+  const ROWS = cpu ? ROWS_ON_CPU : rowsOnGpu
+  return {
+    overrides: { ROWS, ...(cpu && { WX: 16, WY: 1 }) },
+    threads: pixelThreads(cpu, Math.ceil(h / ROWS), Math.ceil(w / 4), planes),
+  }
+}
+
 /** What other consumers have left of an input's gradient, where a kernel that writes dense arrays can add to it. */
 export const densePartial = (left: Tensor | undefined): Tensor | undefined =>
   left?.channels ? undefined : left
