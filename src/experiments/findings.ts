@@ -1,6 +1,6 @@
-import { blandAltman, meanOf, pearson, wilcoxonSignedRank } from '../pipelines/statistics.ts'
+import { blandAltman, meanOf, pearson } from '../pipelines/statistics.ts'
 import { type Experiment, SCORE_TITLES } from './experiment.ts'
-import { type ExperimentResults, pairsOf, type RowResult, type RowTest } from './results.ts'
+import { type ExperimentResults, pairedTest, type RowResult, type RowTest } from './results.ts'
 import { labelsOf, pValue, type TextTable } from './tables.ts'
 
 /** Differences at this level are called differences. */
@@ -69,11 +69,7 @@ export function verdicts(
 /** Wilcoxon's test of the errors of two rows' origins, px of the input, paired by image; none of origins from the truth. */
 function originTest(row: RowResult, base: RowResult) {
   if ([row, base].some(({ arm }) => arm.endsWith('truth'))) return undefined
-  const pairs = pairsOf(row, base, 'originError')
-  if (pairs.length === 0) return undefined
-  const [own, other] = [pairs.map(([a]) => a), pairs.map(([, b]) => b)]
-  const { medianDifference, sign, p } = wilcoxonSignedRank(own, other)
-  return { difference: meanOf(own) - meanOf(other), images: pairs.length, medianDifference, sign, p }
+  return pairedTest(row, base, 'originError')
 }
 
 /** In words. A mean that a few images pull the other way than the test leans is neither better nor worse. */

@@ -283,30 +283,33 @@ function tested(
   const against = (baseline: Baseline): RowTest[] => {
     const wanted = identity({ ...row, ...baseline } as Row)
     const other = rows[plan.findIndex((p) => identity(p.row) === wanted)]
-    const both = other ? pairsOf(rows[i]!, other, 'score') : []
-    if (both.length === 0) return []
-    const { medianDifference, sign, p } = wilcoxonSignedRank(
-      both.map(([a]) => a),
-      both.map(([, b]) => b),
-    )
-    const test = { against: other!.label, images: both.length }
-    return [{ ...test, medianDifference: rounded(medianDifference), sign, p }]
+    const found = other && pairedTest(rows[i]!, other, 'score')
+    if (!found) return []
+    const { images, medianDifference, sign, p } = found
+    return [{ against: other.label, images, medianDifference: rounded(medianDifference), sign, p }]
   }
   const test = row.baseline ? against(row.baseline)[0] : undefined
   const furtherTests = (row.baselines ?? []).flatMap(against)
   return { ...(test ? { test } : {}), ...(furtherTests.length > 0 ? { furtherTests } : {}) }
 }
 
-/** A column of two rows, image by image, of those images that both have; none where a row lacks the column. */
-export function pairsOf(
+/**
+ * Wilcoxon's test of a column of two rows and the difference of its means, over the images that both have; undefined where
+ * there are none, or a row lacks the column.
+ */
+export function pairedTest(
   { images: own }: RowResult,
   { images: other }: RowResult,
   column: 'score' | 'originError',
-): (readonly [own: number, other: number])[] {
+) {
   const [a, b] = [own?.[column], other?.[column]]
-  if (!a || !b) return []
+  if (!a || !b) return undefined
   const place = new Map(other!.ids.map((id, n) => [id, n]))
-  return own!.ids.flatMap((id, n) => (place.has(id) ? [[a[n]!, b[place.get(id)!]!] as const] : []))
+  const both = own!.ids.flatMap((id, n) => (place.has(id) ? [[a[n]!, b[place.get(id)!]!] as const] : []))
+  if (both.length === 0) return undefined
+  const [x, y] = [both.map(([v]) => v), both.map(([, v]) => v)]
+  const { medianDifference, sign, p } = wilcoxonSignedRank(x, y)
+  return { difference: meanOf(x) - meanOf(y), images: both.length, medianDifference, sign, p }
 }
 
 /** Of each data set and size, the networks of the first job that trained all of the set; of later ones what is new. */
