@@ -3,12 +3,14 @@
 //   dw[co,ci,ky,kx] = Σ_n,oy,ox  dy[n,co,oy,ox] · x[n,ci, oy − p + ky, ox − p + kx]
 // Along a row by Winograd's F(3, 4), points 0, ±NEAR, ±FAR, ∞: six multiplications for four columns instead of twelve.
 // One subgroup holds the sums of BLOCK (4 or 8) output and 8 input channels, a lane an input channel: three rows of the
-// window at six points for each output channel. It runs down a column of y four wide, two rows a step: each lane loads
-// its own two new rows of x (six wide), transforms them and keeps the two before; of the 4 × 2 runs of four dy, two
-// times with BLOCK 8, each lane loads and transforms one and all get it by shuffles. The sums are transformed back at
-// the end.
-// The columns (of an image, four wide) are dealt out over `splits` sums, which conv2d_reduce adds up; a single one
-// (splits = 1) is written, or with accumulate added, to its place.
+// window at six points for each output channel. It runs down a column of y four wide and at most BAND rows high, two
+// rows a step: each lane loads its own two new rows of x (six wide), transforms them and keeps the two before; of the
+// 4 × 2 runs of four dy, two times with BLOCK 8, each lane loads and transforms one and all get it by shuffles. The sums
+// are transformed back at the end.
+// A column is a quarter of a cache line wide. Its lines are to be there still when the next one to the right is run
+// down, so an image is cut into bands of BAND rows, which is even.
+// The columns are dealt out over `splits` sums, which conv2d_reduce adds up; a single one (splits = 1) is written, or
+// with accumulate added, to its place.
 //   …_sums  also Σ dy of each output channel, the gradient of a bias: a run of dy is loaded by one lane
 // VEC and NARROW as in conv2d_3x3_lanes.
 enable subgroups;
@@ -32,6 +34,7 @@ struct Params {
 override VEC: bool = false;
 override NARROW: bool = false;
 override BLOCK: i32 = 8;
+override BAND: i32 = 32;
 // Whether the entry point writes them.
 override SUMS: bool = false;
 // Of what a lane loaded, of the first four output channels and of the next four.
@@ -114,16 +117,20 @@ fn weight_grad(index: i32, lane: i32) {
   let dyRow = lane & 1;
 
   var sums: array<vec3f, 48>;
-  let last = min(params.n * strips, (split + 1) * params.columnsPerSplit);
+  let bands = (params.outH + BAND - 1) / BAND;
+  let last = min(params.n * bands * strips, (split + 1) * params.columnsPerSplit);
   for (var column = split * params.columnsPerSplit; column < last; column++) {
-    let image = column / strips;
     let ox = (column % strips) * 4;
+    let image = column / strips / bands;
+    let top = column / strips % bands * BAND;
+    let bottom = min(params.outH, top + BAND);
     let ix = ox - params.padW;
-    var start = (image * params.cin + cx) * plane - params.padH * params.w + ix;
-    var dyStart = (image * params.cout + dyChannel) * outPlane + dyRow * params.outW + ox;
-    var s0 = forth(load(start, ix, params.padH == 0));
-    var s1 = forth(load(start + params.w, ix, 1 - params.padH >= 0 && 1 - params.padH < params.h));
-    for (var oy = 0; oy < params.outH; oy += 2) {
+    let above = top - params.padH;
+    var start = (image * params.cin + cx) * plane + above * params.w + ix;
+    var dyStart = (image * params.cout + dyChannel) * outPlane + (top + dyRow) * params.outW + ox;
+    var s0 = forth(load(start, ix, above >= 0));
+    var s1 = forth(load(start + params.w, ix, above + 1 >= 0 && above + 1 < params.h));
+    for (var oy = top; oy < bottom; oy += 2) {
       let iy = oy - params.padH;
       let s2 = forth(load(start + 2 * params.w, ix, iy + 2 >= 0 && iy + 2 < params.h));
       let s3 = forth(load(start + 3 * params.w, ix, iy + 3 < params.h));

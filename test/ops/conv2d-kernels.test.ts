@@ -70,6 +70,9 @@ const SHAPES: readonly Row[] = [
   // Four images of 4×4 a tile, the last tile not full; pairs of flat images, eight columns a tile.
   [5, 9, 4, 4, 11, 3, 1, 1, 1, 1],
   [3, 6, 3, 13, 9, 3, 1, 1, 1, 1],
+  // Taller than a column of the gradient of the weight: three bands, the last not full; bands and no padding.
+  [1, 3, 71, 6, 5, 3, 1, 1, 1, 1],
+  [2, 9, 68, 5, 4, 3, 1, 0, 1, 1],
   // Transposed 2×2 as a product.
   [2, 5, 6, 8, 13, 2, 2, 0, 1, 1],
   [1, 9, 8, 24, 16, 2, 2, 0, 1, 1],

@@ -74,6 +74,9 @@ export function tile3x3(c: Conv3x3 | undefined, epilogue: ConvEpilogue): ConvVar
   return variant3x3('tile', c, { VEC, WG }, Math.ceil(count / WG), epilogue)
 }
 
+/** Rows that a column of the gradient of the weight is high. Of 16, 32 and 64 the fastest at 256² and 512²; at 64² it costs. */
+const bandOf = (rows: number): number => (rows > 64 ? 32 : 64)
+
 export function lanes3x3WeightGrad(
   s: ConvShape,
   adapter: ConvAdapter,
@@ -83,8 +86,9 @@ export function lanes3x3WeightGrad(
   const { n, cin, h, w, cout, outH, outW, padH, padW } = s
   const BLOCK = cout > 4 ? 8 : 4
   const tiles = Math.ceil(cin / 8) * Math.ceil(cout / BLOCK)
-  const columns = n * Math.ceil(outW / 4)
-  const runs = lanesRuns(288 * BLOCK * outH * columns, tiles)
+  const BAND = bandOf(outH)
+  const columns = n * Math.ceil(outH / BAND) * Math.ceil(outW / 4)
+  const runs = lanesRuns(288 * BLOCK * Math.min(outH, BAND) * columns, tiles)
   const { splits, rowsPerSplit: columnsPerSplit } = split(columns, 1, runs)
   return splitSum(
     'lanes3x3',
@@ -93,7 +97,7 @@ export function lanes3x3WeightGrad(
       entry: 'conv2d_3x3_weight_grad_lanes',
       bindings: { x: 'x', x4: 'x', dy: 'dy', dy4: 'dy' },
       params: { n, cin, h, w, cout, outH, outW, padH, padW, columnsPerSplit },
-      overrides: { ...rowForms(s), BLOCK },
+      overrides: { ...rowForms(s), BLOCK, BAND },
       workgroups: spread(tiles * splits),
     },
     cout * cin * 9,
