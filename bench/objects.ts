@@ -25,6 +25,8 @@ export interface ObjectsRow {
   readonly restMs: number
   /** restMs over both networks. */
   readonly share: number
+  /** ms over a pass of the rough network: what segmenting the same images by a single network takes. */
+  readonly passes: number
   /** What the GPU does of the rest, by op. */
   readonly parts: readonly { readonly op: string; readonly ms: number }[]
 }
@@ -104,6 +106,7 @@ export async function benchObjects(
       fineMs,
       restMs,
       share: restMs / (roughMs + fineMs),
+      passes: ms / roughMs,
       parts,
     }
   }

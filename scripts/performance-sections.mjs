@@ -286,7 +286,7 @@ function gpu(files) {
   return files.map(gpuRun).join('\n\n')
 }
 
-function gpuRun({ tests, conv, training, ...where }) {
+function gpuRun({ tests, conv, training, objects, ...where }) {
   const parts = [machine(where)]
   if (tests)
     parts.push(
@@ -318,6 +318,26 @@ function gpuRun({ tests, conv, training, ...where }) {
       'ms median (least)',
       'as fast as PyTorch float32',
       'as fast as fovea float32',
+    ]
+    parts.push(table(columns, rows))
+  }
+  if (objects) {
+    const rows = objects.map((r) => [
+      r.method,
+      r.objects,
+      ...[r.ms, r.roughMs, r.fineMs, r.restMs].map(ms),
+      percent(r.share),
+      `${r.passes.toFixed(1)}×`,
+    ])
+    const columns = [
+      'many objects',
+      'objects',
+      'whole ms',
+      'rough',
+      'fine',
+      'rest',
+      'rest / networks',
+      'whole / rough',
     ]
     parts.push(table(columns, rows))
   }

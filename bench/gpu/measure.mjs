@@ -2,7 +2,7 @@
  * Everything that is to be known of a machine with a graphics processor, in one run:
  *
  *     node bench/gpu/measure.mjs [--adapter hardware] [--device cuda] [--python python3] [--out bench/results/gpu.json]
- *                                [--features 32] [--channels 3] [--batch 8] [--size 256] [--only tests,conv,training]
+ *                                [--features 32] [--channels 3] [--batch 8] [--size 256] [--only tests,conv,training,objects]
  *                                [--convs TEXT]
  *
  * tests     the test suite in Node on that adapter
@@ -10,6 +10,8 @@
  *           same process
  * training  the U-Net's training step in eager PyTorch (float32 without TF32; float16) and in fovea (float32, mixed
  *           precision), one after another; what an adapter does not offer is skipped and said
+ *
+ * objects   segment-then-segment and polar fusion on an image of 154 objects, against a pass of the rough network
  *
  * Writes JSON and, from it, the section of docs/performance.md. Wants `npm run build` and a python3 with PyTorch; a bare
  * machine gets all but PyTorch and the graphics driver from bench/gpu/pack.sh. Try it anywhere with
@@ -22,7 +24,7 @@ import { dirname } from 'node:path'
 import { parseArgs } from 'node:util'
 
 process.chdir(new URL('../..', import.meta.url).pathname)
-const PARTS = ['tests', 'conv', 'training']
+const PARTS = ['tests', 'conv', 'training', 'objects']
 const { values: given } = parseArgs({
   options: {
     adapter: { type: 'string', default: 'hardware' },
@@ -170,6 +172,17 @@ if (asked.includes('training')) {
     say(`fovea mixed is ${ratio(at('fovea float32'), fastest)} as fast as fovea float32`)
   const work = `unet${given.features} ${given.batch}×${given.channels}×${given.size}²`
   result.training = { size: work, device: given.device, rows }
+}
+if (asked.includes('objects')) {
+  say('an image of many objects …')
+  const network = ['--features', given.features, '--channels', given.channels]
+  const measured = await bench('--objects', '--batch', '1', '--size', '64', ...network)
+  if (measured.error) fail(measured.error)
+  Object.assign(result, environment(measured), { objects: measured.objects })
+  for (const { method, ms, passes } of measured.objects)
+    say(
+      `  ${method.padEnd(60)}${ms.toFixed(1).padStart(8)} ms, ${passes.toFixed(1)} passes of the rough network`,
+    )
 }
 if (asked.includes('tests')) {
   say('the test suite …')

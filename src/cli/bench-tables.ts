@@ -121,6 +121,7 @@ export function objectsText(rows: readonly ObjectsRow[]): string {
     ['fine', 9, (r) => r.fineMs.toFixed(1)],
     ['rest', 9, (r) => r.restMs.toFixed(1)],
     ['rest/nets', 11, (r) => percent(r.share)],
+    ['whole/rough', 13, (r) => `${r.passes.toFixed(1)}×`],
   ]
   const parts = (r: ObjectsRow) =>
     r.parts

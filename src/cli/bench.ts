@@ -158,7 +158,7 @@ async function measureAll(
     const objects = await benchObjects(device, cases[0]!)
     if (scene) objects.push(...(await benchObjects(device, cases[0]!, scene)))
     say(objectsText(objects))
-    return { objects }
+    return { ceiling: await measureCeiling(device), objects }
   }
   const ceiling = await measureCeiling(device)
   if (options.profile) return profileAll(device, options, ceiling, cases, say)

@@ -87,7 +87,10 @@ test('bench --objects --data: networks and the rest by parts, of discs and of th
   // Of the 154 discs some are one in a rough image of 32 px.
   expect(objects.map((row: { objects: number }) => row.objects)).toEqual([145, 154, 256, 256])
   const ops = (row: { parts: { op: string }[] }) => row.parts.map((p) => p.op)
-  for (const row of objects) expect(row.share).toBeCloseTo(row.restMs / (row.roughMs + row.fineMs), 3)
+  for (const row of objects) {
+    expect(row.share).toBeCloseTo(row.restMs / (row.roughMs + row.fineMs), 3)
+    expect(row.passes / (row.ms / row.roughMs)).toBeCloseTo(1, 2)
+  }
   for (const row of [objects[0], objects[2]])
     expect(ops(row)).toEqual(expect.arrayContaining(['connectedComponents', 'cropResize', 'pasteBoxes']))
   for (const row of [objects[1], objects[3]])
