@@ -87,7 +87,10 @@ export async function openOn(
         setSubgroupReduction(m.reduce)
       }),
     (cpu || tune === 'cached' || tune === 'measure') &&
-      import('./autograd/ops/conv2d_tuned_kernels.ts').then((m) => m.addTunedConvKernels()),
+      import('./autograd/ops/conv2d_tuned_kernels.ts').then((m) => {
+        m.addTunedConvKernels()
+        tunerOf(opened).ship(m.TUNER_DEFAULTS)
+      }),
   ])
   await tunerOf(opened).attach(tune, choices)
   return opened

@@ -1,7 +1,6 @@
 import { FoveaError } from './errors.ts'
 import type { Gpu } from './gpu.ts'
 import type { Kernel } from './kernel.ts'
-import { TUNER_DEFAULTS } from './tuner-defaults.ts'
 import type { ChoiceStore, StoredChoice, TunerTable } from './tuner-table.ts'
 
 /** One of several ways to compute the same. */
@@ -70,7 +69,7 @@ export class Tuner {
   readonly #pinned = new Map<string, string>()
   /** Measured here, in this process or before. */
   readonly #measured = new Map<string, StoredChoice>()
-  readonly #defaults: ReadonlyMap<string, string>
+  #defaults: ReadonlyMap<string, string> = new Map()
   readonly #used = new Map<string, string>()
   /** Questions without a measured answer. */
   readonly #open = new Map<string, AnyQuestion>()
@@ -80,9 +79,11 @@ export class Tuner {
   constructor(
     /** The adapter with its driver. */
     readonly adapter: string,
-    defaults: Readonly<Record<string, Readonly<Record<string, string>>>> = TUNER_DEFAULTS,
-  ) {
-    const known = Object.entries(defaults).find(([name]) => adapter.toLowerCase().includes(name))
+  ) {}
+
+  /** Takes what fovea ships for adapters of such a name, by a part of it. */
+  ship(tables: Readonly<Record<string, Readonly<Record<string, string>>>>): void {
+    const known = Object.entries(tables).find(([name]) => this.adapter.toLowerCase().includes(name))
     this.#defaults = new Map(Object.entries(known?.[1] ?? {}))
   }
 

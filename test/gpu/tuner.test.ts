@@ -90,7 +90,8 @@ describe('choices', () => {
   test('what is shipped for an adapter is taken unless the tuner is off, and what was measured goes before it', async () => {
     const shipped = { 'an adapter': { key: 'b' }, another: { key: 'c' } }
     const choice = async (mode: 'off' | 'defaults' | 'cached', store: ChoiceStore, adapter = ADAPTER) => {
-      const tuner = new Tuner(adapter, shipped)
+      const tuner = new Tuner(adapter)
+      tuner.ship(shipped)
       await tuner.attach(mode, () => store)
       return tuner.choose(question(['a', 'b'])).name
     }

@@ -4,6 +4,9 @@ import product from '../../../kernels/matmul.wgsl'
 import { winogradPlans } from '../conv2d/winograd.ts'
 import { addConvKernels, loadedPlans } from './conv2d_kernels.ts'
 
+/** What measurements on known adapters chose between these and the others. */
+export { TUNER_DEFAULTS } from '../../gpu/tuner-defaults.ts'
+
 /**
  * The convolution kernels that GPUs take only where a tuner has measured them to be faster. `openDevice` asks for them
  * where it may choose what was measured, and on CPU drivers, for which some of them are defaults.
