@@ -8,12 +8,12 @@
 // `fuse` sums the outputs m that fall on one canvas, y[n] = Σ_{canvas(m) = n} …, without a canvas for each; in
 // its gradients (CANVAS) dy is that of the canvas.
 //
-// The scatter has to give the same bits in any order, and WGSL has no float atomics. So each term is scaled by
-// a power of two that puts max|dy| times the number of terms just under 2^60, cut to a 64-bit integer and
-// added as two words with a carry: integers add in any order to the same sum. Its resolution is
-// max|dy|·2^(⌈log2 terms⌉ − 59): for 2^20 samples an image, 2^-39 of the largest gradient. `scatter` adds by atomics;
-// where those are dear and planes many, `scatter_alone` gives each invocation a copy of a plane for itself, and the copies
-// add up to the same bits.
+// A scatter by atomics has to give the same bits in any order, and WGSL has no float atomics. So `scatter` scales each term by
+// a power of two that puts max|dy| times the number of terms just under 2^60, cuts it to a 64-bit integer and adds that as
+// two words with a carry: integers add in any order to the same sum. Its resolution is max|dy|·2^(⌈log2 terms⌉ − 59): for
+// 2^20 samples an image, 2^-39 of the largest gradient. Where atomics are dear, `scatter_alone` gives each invocation a copy
+// of a plane for itself: float32, in an order that the shapes fix, and `add_copies` adds the copies up in theirs. Of many planes
+// the only copy is dx.
 
 // include: parts/divide.wgsl, parts/over.wgsl, parts/taps.wgsl, parts/warp_maps.wgsl, parts/carried_rows.wgsl
 
@@ -54,8 +54,9 @@ struct Params {
 @group(0) @binding(11) var<storage, read> found_sums: array<vec2u>;
 @group(0) @binding(12) var<storage, read> spans: array<vec2u>;              // of each canvas in the index
 @group(0) @binding(13) var<uniform> params: Params;
-@group(0) @binding(14) var<storage, read_write> own_sums: array<vec2i>;     // copies × x
+@group(0) @binding(14) var<storage, read_write> own_sums: array<f32>;       // of each copy x, up to a whole vec4
 @group(0) @binding(15) var<storage, read_write> y4: array<elem4>;           // y
+@group(0) @binding(16) var<storage, read> found_own: array<vec4f>;          // own_sums
 
 override WX: u32 = 8;
 override WY: u32 = 8;
@@ -63,7 +64,7 @@ override ROWS: u32 = 1;    // pixels of a line that one invocation takes
 override RUN: u32 = 1;     // elements that one invocation takes where places do not matter
 override EVEN: bool = false; // WX divides the number of lines
 override CHANNELS: u32 = 0; // of one invocation, where they are few and known; 0: it counts
-override COPIES: u32 = 0;   // of the sums, each of one invocation of `scatter_alone`; 0: one, added up by atomics
+override COPIES: u32 = 1;   // of dx, each of one invocation a plane of `scatter_alone`
 override INDEXED: u32 = 0; // 1: index[m] names the image of output m; else it is m, or the only one
 override CANVAS: u32 = 0;  // 1: index[m] names the canvas of output m, whose image is m
 
@@ -226,19 +227,22 @@ fn first_of(id: vec3u, groups: vec3u) -> u32 {
   return RUN * (i & ~63u) + (i & 63u);
 }
 
-// peak[0] = bits of max|dy|: the bits of floats ≥ 0 are ordered as the floats are, infinity and NaN above all.
+// Bits of |value|: those of floats ≥ 0 are ordered as the floats are, infinity and NaN above all.
+fn magnitude(value: f32) -> u32 { return bitcast<u32>(value) & 0x7fffffffu; }
+
+const INFINITY_BITS = 0x7f800000u;
+
+// peak[0] = bits of max|dy|.
 @compute @workgroup_size(64)
 fn find_peak(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let count = params.canvases * params.channels * params.out_h * params.out_w;
   var top = 0u;
   let first = first_of(id, groups);
   for (var k = 0u; k < RUN; k++) {
-    top = max(top, bitcast<u32>(f32(dy[min(first + 64u * k, count - 1u)])) & 0x7fffffffu);
+    top = max(top, magnitude(f32(dy[min(first + 64u * k, count - 1u)])));
   }
   if (top > atomicLoad(&peak[0])) { atomicMax(&peak[0], top); }
 }
-
-const INFINITY_BITS = 0x7f800000u;
 
 // Fixed point: value·2^exponent counts units of the first of its two numbers, of which 2³⁰ of the second make one.
 fn exponent() -> i32 {
@@ -276,11 +280,6 @@ fn add(at: u32, value: f32, scale: f32, inside: bool) {
 
 fn sum_in(words: vec2u) -> vec2i {
   return vec2i(bitcast<i32>((words.y << 2u) | (words.x >> 30u)), bitcast<i32>(words.x) & (HALF - 1));
-}
-
-// What lies outside adds zero to some pixel.
-fn add_alone(at: u32, value: f32, scale: f32, inside: bool) {
-  own_sums[at] = plus(own_sums[at], fixed(select(0.0, value, inside), scale));
 }
 
 // One invocation a position and group of channels.
@@ -321,18 +320,25 @@ fn outputs_of(n: u32) -> vec2u {
   return select(vec2u(n, n + 1u), vec2u(0u, params.outputs), params.images == 1u);
 }
 
-// One invocation a copy of a plane: its share of the lines of all outputs of that image.
-@compute @workgroup_size(8)
+// What lies outside adds zero to some pixel.
+fn add_alone(at: u32, value: f32, inside: bool) { own_sums[at] += select(0.0, value, inside); }
+
+// vec4s of a copy.
+fn copy_size() -> u32 { return (params.images * params.channels * params.in_h * params.in_w + 3u) / 4u; }
+
+// One invocation a copy of a plane: its share of the lines of all outputs of that image. If dy holds infinity or NaN, `peak`
+// gets its bits.
+@compute @workgroup_size(WX)
 fn scatter_alone(@builtin(global_invocation_id) id: vec3u) {
   let planes = params.images * params.channels;
-  if (id.x >= COPIES * planes || found_peak[0] >= INFINITY_BITS) { return; }
+  if (id.x >= COPIES * planes) { return; }
   let copy = divide(id.x, planes);
   let plane = id.x - copy * planes;
   let n = divide(plane, params.channels);
-  let base = id.x * params.in_h * params.in_w;
-  let scale = power_of_two(exponent());
+  let base = copy * 4u * copy_size() + plane * params.in_h * params.in_w;
   let span = outputs_of(n);
   let sizes = select(vec2u(params.out_w, params.out_h), vec2u(params.out_h, params.out_w), ACROSS);
+  var top = 0u;
   for (var m = span.x; m < span.y; m++) {
     let canvas = canvas_of(m);
     if ((image_of(m) != i32(n)) | (canvas < 0)) { continue; }
@@ -346,21 +352,23 @@ fn scatter_alone(@builtin(global_invocation_id) id: vec3u) {
         let tx = tap_x(p);
         let ty = tap_y(p);
         let g = f32(dy[upstream + v * params.out_w + u]);
+        top = max(top, magnitude(g));
         let above = base + u32(ty.lo) * params.in_w;
         if (MODE != BILINEAR) {
-          add_alone(above + u32(tx.lo), g, scale, ty.has_lo & tx.has_lo);
+          add_alone(above + u32(tx.lo), g, ty.has_lo & tx.has_lo);
           continue;
         }
         let below = base + u32(ty.hi) * params.in_w;
         let g_above = select(0.0, (1.0 - ty.t) * g, ty.has_lo);
         let g_below = select(0.0, ty.t * g, ty.has_hi);
-        add_alone(above + u32(tx.lo), (1.0 - tx.t) * g_above, scale, tx.has_lo);
-        add_alone(above + u32(tx.hi), tx.t * g_above, scale, tx.has_hi);
-        add_alone(below + u32(tx.lo), (1.0 - tx.t) * g_below, scale, tx.has_lo);
-        add_alone(below + u32(tx.hi), tx.t * g_below, scale, tx.has_hi);
+        add_alone(above + u32(tx.lo), (1.0 - tx.t) * g_above, tx.has_lo);
+        add_alone(above + u32(tx.hi), tx.t * g_above, tx.has_hi);
+        add_alone(below + u32(tx.lo), (1.0 - tx.t) * g_below, tx.has_lo);
+        add_alone(below + u32(tx.hi), tx.t * g_below, tx.has_hi);
       }
     }
   }
+  if (top >= INFINITY_BITS) { atomicMax(&peak[0], top); }
 }
 
 // Samples along one axis of a box, among `size` pixels.
@@ -434,24 +442,51 @@ fn gather(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gro
   }
 }
 
+fn not_a_number() -> f32 { return bitcast<f32>(found_peak[0] | 0x7fc00000u); }
+
 // y = the sums as floats; NaN everywhere if dy held infinity or NaN.
 @compute @workgroup_size(64)
 fn finish(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let count = params.images * params.channels * params.in_h * params.in_w;
-  let top = found_peak[0];
   let unit = power_of_two(-exponent());
   for (var i = id.x + id.y * groups.x * 64u; i < count; i += groups.x * groups.y * 64u) {
-    if (top >= INFINITY_BITS) {
-      y[i] = elem(bitcast<f32>(top | 0x7fc00000u));
-      continue;
-    }
-    var sum = vec2i();
-    if (COPIES == 0u) { sum = sum_in(found_sums[i]); }
-    for (var copy = 0u; copy < COPIES; copy++) { sum = plus(sum, bitcast<vec2i>(found_sums[copy * count + i])); }
+    var sum = sum_in(found_sums[i]);
     // Numbers of one sign, so that no digit cancels.
     if ((sum.x < 0) & (sum.y > 0)) { sum += vec2i(1, -HALF); }
-    let value = (f32(sum.x) + f32(sum.y) / f32(HALF)) * unit;
+    let total = (f32(sum.x) + f32(sum.y) / f32(HALF)) * unit;
+    let value = select(total, not_a_number(), found_peak[0] >= INFINITY_BITS);
     if (params.add != 0u) { y[i] = elem(f32(y[i]) + value); } else { y[i] = elem(value); }
+  }
+}
+
+// After a `scatter_alone` into dx: NaN everywhere if dy held infinity or NaN.
+@compute @workgroup_size(64)
+fn spoil(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  if (found_peak[0] < INFINITY_BITS) { return; }
+  let count = params.images * params.channels * params.in_h * params.in_w;
+  for (var i = id.x; i < count; i += groups.x * 64u) { y[i] = elem(not_a_number()); }
+}
+
+// y = the sum of the copies; NaN everywhere if dy held infinity or NaN.
+@compute @workgroup_size(64)
+fn add_copies(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let size = copy_size();
+  let count = params.images * params.channels * params.in_h * params.in_w;
+  let first = first_of(id, groups);
+  for (var k = 0u; k < RUN; k++) {
+    let i = first + 64u * k;
+    if (i >= size) { return; }
+    var sum = found_own[i];
+    for (var copy = 1u; copy < COPIES; copy++) { sum += found_own[copy * size + i]; }
+    if (found_peak[0] >= INFINITY_BITS) { sum = vec4f(not_a_number()); }
+    if (WIDE) {
+      put(vec4i(4 * i32(i)), sum, params.add == 0u);
+      continue;
+    }
+    for (var at = 4u * i; at < min(4u * i + 4u, count); at++) {
+      let value = sum[at & 3u];
+      if (params.add != 0u) { y[at] = elem(f32(y[at]) + value); } else { y[at] = elem(value); }
+    }
   }
 }
 

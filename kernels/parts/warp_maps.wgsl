@@ -134,14 +134,17 @@ fn between(m: u32, row: u32, s: Line) -> vec2f {
   return mix(vec2f(theta[a], theta[b]), vec2f(theta[a + right], theta[b + right]), s.past);
 }
 
+// Between knots nothing but t changes.
 fn displacement(m: u32, line: ptr<function, Line>, v: u32) -> vec2f {
-  let row = knot(v, params.out_h, params.grid_h);
-  if (row != (*line).row) {
+  var t = past(v, params.out_h, (*line).row, params.grid_h);
+  if (((*line).row == params.grid_h) | (t < 0.0) | (t >= 1.0)) {
+    let row = knot(v, params.out_h, params.grid_h);
     (*line).row = row;
     (*line).above = between(m, row, *line);
     (*line).below = between(m, min(row + 1u, params.grid_h - 1u), *line);
+    t = past(v, params.out_h, row, params.grid_h);
   }
-  return mix((*line).above, (*line).below, past(v, params.out_h, row, params.grid_h));
+  return mix((*line).above, (*line).below, t);
 }
 
 fn position(m: u32, line: ptr<function, Line>, u: u32, v: u32) -> vec2f {

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { add } from '../../src/autograd/ops/add.ts'
 import { affineWarp } from '../../src/autograd/ops/affine-warp.ts'
 import { cropResize } from '../../src/autograd/ops/crop-resize.ts'
@@ -165,6 +165,65 @@ test.each([
   })
 })
 
+// On CPU drivers invocations have planes to themselves, or copies of planes; at 80² from 3² they share one by atomics.
+test.each([
+  [1, 1, 37, 41],
+  [2, 2, 37, 41],
+  [3, 1, 36, 40],
+  [5, 3, 37, 41],
+  [1, 11, 9, 7],
+  [1, 2, 80, 80],
+] as const)('affine warps of (%i, %i, %i, %i), in every form of the kernels', async (n, c, h, w) => {
+  const device = await testDevice()
+  const size = h === 80 ? 3 : 40
+  // Rotated, enlarged, shrunken to a few pixels, mirrored.
+  const matrices = [
+    [0.8, -0.5, 9, 0.5, 0.8, -6],
+    [0.1, 0, 3, 0.05, 0.2, 4],
+    [7, 1, -50, -2, 9, -40],
+    [-0.9, 0.1, 33, 0.2, 1, 1],
+  ]
+  for (const index of [undefined, [1, 0, -1, 0, 1, n - 1, 0].map((i) => Math.min(i, n - 1))]) {
+    const outputs = index?.length ?? (n === 1 ? 4 : n)
+    const rows = Array.from({ length: outputs }, (_, m) => matrices[m % 4]!.map(Math.fround))
+    const matrix = device.tensor(rows.flat(), [outputs, 2, 3])
+    const batchIndex = index && device.tensor(Int32Array.from(index), [outputs])
+    for (const paddingMode of ['zeros', 'border', 'reflection'] as const) {
+      const options = { size, paddingMode, ...(batchIndex && { batchIndex }) }
+      await inEveryForm(async () => {
+        const { dx, dy } = await gradient((x) => affineWarp(x, matrix, options), [n, c, h, w])
+        const exact = spreadOracle(
+          dy,
+          [n, h, w],
+          (m, v, u) => {
+            const [a, b, e, d, f, g] = rows[m]! as [number, number, number, number, number, number]
+            return [a * u + b * v + e, d * u + f * v + g]
+          },
+          { padX: paddingMode, padY: paddingMode, ...(index && { index }) },
+        )
+        expectClose(dx, exact, 1e-4, 1e-4, `${paddingMode} ${index}`)
+      })
+    }
+    matrix.dispose()
+    batchIndex?.dispose()
+  }
+})
+
+test.each([1, 9])('gradients in %i planes have the same bits on any number of cores', async (planes) => {
+  const device = await testDevice()
+  const center = device.tensor([20, 17], [1, 2])
+  const onCores = async (hardwareConcurrency: number) => {
+    vi.stubGlobal('navigator', { hardwareConcurrency })
+    const { dx } = await gradient((x) => polarWarp(x, center), [1, planes, H, W])
+    vi.unstubAllGlobals()
+    return [...new Uint32Array(dx.buffer)]
+  }
+  const one = await onCores(1)
+  expect(await onCores(3)).toEqual(one)
+  expect(await onCores(64)).toEqual(one)
+  center.dispose()
+})
+
 test('gradients are added to what other consumers left, and to that of a leaf', async () => {
   const device = await testDevice()
   const boxes = device.tensor([3.3, 2.1, 14, 12.5], [1, 4])
@@ -177,18 +236,20 @@ test('gradients are added to what other consumers left, and to that of a leaf', 
     (x) => affineWarp(x, matrix, { size: 17 }),
     (x) => polarWarp(x, center, { angles: 17, radii: 17 }),
   ]
-  const shape = [1, 2, 21, 20]
-  const parts = await Promise.all(consumers.map((f) => gradient(f, shape)))
-  const total = parts[0]!.dx.map((_, i) => parts.reduce((sum, { dx }) => sum + dx[i]!, 0))
-  const all = (x: Tensor) => consumers.map((f) => f(x)).reduce((sum, y) => add(sum, y))
-  expectClose((await gradient(all, shape)).dx, total, 1e-5, 1e-5, 'of a leaf')
-  const doubled = await gradient((x) => all(mul(x, 2)), shape)
-  expectClose(
-    doubled.dx,
-    total.map((v) => 2 * v),
-    1e-5,
-    2e-5,
-    'of an intermediate',
-  )
-  expect(total.some((v) => v !== 0)).toBe(true)
+  for (const channels of [2, 9]) {
+    const shape = [1, channels, 21, 20]
+    const parts = await Promise.all(consumers.map((f) => gradient(f, shape)))
+    const total = parts[0]!.dx.map((_, i) => parts.reduce((sum, { dx }) => sum + dx[i]!, 0))
+    const all = (x: Tensor) => consumers.map((f) => f(x)).reduce((sum, y) => add(sum, y))
+    expectClose((await gradient(all, shape)).dx, total, 1e-5, 1e-5, 'of a leaf')
+    const doubled = await gradient((x) => all(mul(x, 2)), shape)
+    expectClose(
+      doubled.dx,
+      total.map((v) => 2 * v),
+      1e-5,
+      2e-5,
+      'of an intermediate',
+    )
+    expect(total.some((v) => v !== 0)).toBe(true)
+  }
 })

@@ -22,7 +22,7 @@ const apply = warpOp('gridSample')
  *     px = ((gx + 1)·W − 1) / 2, or (gx + 1)·(W − 1) / 2 with alignCorners; py likewise
  *
  * x is (N, C, H, W), grid (N, h, w, 2) in [−1, 1], the result (N, C, h, w). Gradients in x and grid; the one
- * in x is a scatter in 64-bit fixed point: the same bits each run, exact to 2⁻³⁸ of the largest |dy|.
+ * in x is a scatter, the same bits each run: in 64-bit fixed point, exact to 2⁻³⁸ of the largest |dy|, or on CPU drivers in float32.
  * Throws a ShapeError if the grid is not (N, h, w, 2).
  */
 export function gridSample(x: Tensor, grid: Tensor, options: GridSampleOptions = {}): Tensor {

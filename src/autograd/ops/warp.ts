@@ -12,9 +12,10 @@ import { densePartial, fourColumns, imageShape, pixelThreads, storedInFours } fr
  * What gridSample, polarWarp, inversePolarWarp, fusePolar, cropResize, affineWarp and gridWarp share. A warp is a
  * map from output pixels to positions in the input (kernels/parts/warp_maps.wgsl), then bilinear or nearest sampling
  * there (kernels/parts/taps.wgsl, warp.wgsl), in one launch. Backward computes the positions again rather than keep
- * them, and pulls the gradient of the positions back to the warp's parameters. To the image it scatters dy in 64-bit
- * fixed point (the same bits in any order); of boxes, which stretch it along its axes alone, each pixel knows the samples
- * that it went into, and sums them up (kernels/parts/summed_rows.wgsl).
+ * them, and pulls the gradient of the positions back to the warp's parameters. To the image it scatters dy: on GPUs by
+ * atomics in 64-bit fixed point (the same bits in any order), on CPU drivers in float32, in an order that shapes fix. Of boxes,
+ * which stretch it along its axes alone, each pixel knows the samples that it went into, and sums them up
+ * (kernels/parts/summed_rows.wgsl).
  *
  * Positions are float32 pixels: right to 4·2⁻²⁴ of the largest coordinate, 1.2e-4 px in an image of 512.
  */
@@ -196,23 +197,27 @@ function gatherGradient(
   })
 }
 
-/** Invocations of `scatter_alone`: eight to a processor's core, of which Node 20 does not tell the number. */
-const alone = (): number => 8 * (globalThis.navigator?.hardwareConcurrency ?? 2)
 /**
- * Copies may hold so many sums for each sample: clearing and adding them up must stay the smaller part. Where many
- * cores want more copies, they share the atomics' work.
+ * How dx is summed on CPU drivers, whose atomics cost some eight times as much as a sum of an invocation's own: by so many
+ * invocations at least, each of which has a plane or, where planes are few, a copy of one to itself, unless clearing and adding
+ * up the copies became the larger part. Nothing but shapes decides, as the order of summation follows from it.
  */
-const SUMS_PER_SAMPLE = 4
+const ALONE = { invocations: 8, sumsPerSample: 8 }
+/** Fewer invocations than that leave cores idle for longer than atomics take. */
+const FEWEST_ALONE = 4
 
-/**
- * Copies of the sums for invocations that each have one to themselves; 0: let them share one by atomics. CPU drivers do
- * atomics lane by lane, some ten times as dear as a store.
- */
-function copiesOf(run: Run, x: Tensor, dy: Tensor): number {
+/** Copies of each plane of dx for invocations that have one to themselves; 0: let them share it by atomics. */
+function copiesOf(run: Run, { shape, size }: Tensor, dy: Tensor): number {
   if (!run.device.adapter.cpu) return 0
-  const copies = Math.ceil(alone() / (x.shape[0]! * x.shape[1]!))
-  return copies * x.size <= SUMS_PER_SAMPLE * dy.size ? copies : 0
+  const planes = shape[0]! * shape[1]!
+  const wanted = Math.ceil(ALONE.invocations / planes)
+  const copies = Math.min(wanted, Math.floor((ALONE.sumsPerSample * dy.size) / size))
+  return copies * planes < FEWEST_ALONE ? 0 : copies
 }
+
+/** Lanes of a processor that a workgroup fills, unless cores, of which Node 20 does not tell the number, would have none. */
+const lanesOf = (invocations: number): number =>
+  Math.min(8, Math.ceil(invocations / (globalThis.navigator?.hardwareConcurrency ?? 2)))
 
 /** dx: dy scattered to the pixels that were sampled. */
 function scatterGradient(
@@ -228,29 +233,50 @@ function scatterGradient(
   const { cpu } = run.device.adapter
   const [n, c] = x.shape as [number, number]
   const copies = copiesOf(run, x, dy)
-  const peak = run.zeros([1], 'uint32')
-  const sums = run.zeros([2 * x.size * Math.max(1, copies)], 'uint32')
   const each = cpu ? RUN_ON_CPU : ROWS_ON_GPU
-  const scattering = { ...common, overrides: { ...common.overrides, COPIES: copies } }
+  const peak = run.zeros([1], 'uint32')
+  const bindings = { theta, index: index ?? theta, dy }
   const flat = { ...common, overrides: { COPIES: copies, RUN: each } }
-  run.launch({ ...flat, entry: 'find_peak', bindings: { dy, peak }, threads: Math.ceil(dy.size / each) })
-  const bindings = { theta, index: index ?? theta, dy, found_peak: peak }
   if (copies > 0) {
+    const alone = copies === 1
+    if (alone && common.params.add === 0) run.device.clear(run.op, dx.storage)
+    const fours = Math.ceil(dx.size / 4)
+    const sums = alone ? dx : run.zeros([4 * fours * copies])
+    const invocations = n * c * copies
     run.launch({
-      ...scattering,
-      overrides: { ...scattering.overrides, ...linesOf(cpu, a).overrides },
+      ...common,
+      overrides: {
+        ...common.overrides,
+        ...linesOf(cpu, a).overrides,
+        COPIES: copies,
+        WX: lanesOf(invocations),
+      },
       entry: 'scatter_alone',
-      bindings: { ...bindings, spans: spansIn(run, index, theta, n, a), own_sums: sums },
-      threads: n * c * copies,
+      bindings: { ...bindings, spans: spansIn(run, index, theta, n, a), own_sums: sums, peak },
+      threads: invocations,
     })
-  } else {
+    if (alone) {
+      run.launch({ ...flat, entry: 'spoil', bindings: { y: dx, found_peak: peak }, threads: 512 })
+      return
+    }
+    const { WIDE, bindings: stored } = storedInFours(run, dx, dx.size)
     run.launch({
-      ...scattering,
-      entry: 'scatter',
-      bindings: { ...bindings, sums },
-      threads: everyPixel(run, a, a.outputs * common.params.groups),
+      ...flat,
+      overrides: { ...flat.overrides, WIDE },
+      entry: 'add_copies',
+      bindings: { ...stored, found_own: sums, found_peak: peak },
+      threads: Math.ceil(fours / each),
     })
+    return
   }
+  const sums = run.zeros([2 * x.size], 'uint32')
+  run.launch({ ...flat, entry: 'find_peak', bindings: { dy, peak }, threads: Math.ceil(dy.size / each) })
+  run.launch({
+    ...common,
+    entry: 'scatter',
+    bindings: { ...bindings, sums, found_peak: peak },
+    threads: everyPixel(run, a, a.outputs * common.params.groups),
+  })
   run.launch({
     ...flat,
     entry: 'finish',
