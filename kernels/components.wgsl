@@ -395,6 +395,18 @@ fn write_labels_wide(@builtin(global_invocation_id) id: vec3u, @builtin(num_work
   }
 }
 
+// Pixels of a word whose components were marked.
+fn kept_of(word: u32) -> u32 {
+  let ones = bits[word];
+  let node = node_of(word, 0u);
+  var kept = 0u;
+  for (var starts = ones & ~(ones << 1u); starts != 0u; starts &= starts - 1u) {
+    let start = firstTrailingBit(starts);
+    kept |= select(0u, run_at(ones, start), value_of(node + (start >> 1u)) != 0u);
+  }
+  return kept;
+}
+
 // 1 in the components whose root was marked, else 0.
 @compute @workgroup_size(64)
 fn write_marked(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
@@ -404,13 +416,7 @@ fn write_marked(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroup
   let column = 32u * (word - row * params.row_words);
   let to = row * params.width + column - params.skipped;
   let n = min(32u, params.width - column);
-  let ones = bits[word];
-  let node = node_of(word, 0u);
-  var kept = 0u;
-  for (var starts = ones & ~(ones << 1u); starts != 0u; starts &= starts - 1u) {
-    let start = firstTrailingBit(starts);
-    if (value_of(node + (start >> 1u)) != 0u) { kept |= run_at(ones, start); }
-  }
+  let kept = kept_of(word);
   for (var k = 0u; k < n; k++) { marks[to + k] = elem((kept >> k) & 1u); }
 }
 
@@ -422,12 +428,10 @@ fn write_marked_wide(@builtin(global_invocation_id) id: vec3u, @builtin(num_work
   let column = word - row * params.row_words;
   let to = (row * params.width + 32u * column - params.skipped) / 4u;
   let n = min(8u, params.width / 4u - 8u * column);
-  let ones = bits[word];
-  let node = row * params.row_nodes + 16u * column;
-  var values = vec4u();
+  var kept = kept_of(word);
   for (var k = 0u; k < n; k++) {
-    values = values_of(ones, node, k, values.w);
-    wide_marks[to + k] = elem4(values);
+    wide_marks[to + k] = select(elem4(), elem4(1.0), (vec4u(kept) & vec4u(1u, 2u, 4u, 8u)) != vec4u());
+    kept >>= 4u;
   }
 }
 

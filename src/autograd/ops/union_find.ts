@@ -278,8 +278,7 @@ export class Forest {
   marked(): Tensor {
     const marks = this.run.empty(this.x.shape)
     const forest = { bits: this.#bits, roots: this.#parents }
-    const wide = { ...forest, wide_roots: this.#parents }
-    if (this.#wide) this.#launchBands('write_marked_wide', 'wide_marks', marks, wide)
+    if (this.#wide) this.#launchBands('write_marked_wide', 'wide_marks', marks, forest)
     else this.#launchBands('write_marked', 'marks', marks, forest)
     return marks
   }
