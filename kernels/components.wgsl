@@ -135,16 +135,25 @@ fn thresholds_wide(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgr
   strong_packing[word] = ones.y;
 }
 
-// Ones from the start of a run to its end.
-fn run_at(ones: u32, start: u32) -> u32 {
-  let length = firstTrailingBit(~(ones >> start));   // 2³² − 1 where all bits are ones
-  if (length >= 32u) { return 0xffffffffu; }
-  return ((1u << length) - 1u) << start;
+// Place of the lowest one; 32 of none. By counting: Dawn makes firstTrailingBit a search in five steps.
+fn lowest_bit(ones: u32) -> u32 { return countOneBits(~ones & (ones - 1u)); }
+
+// Place of the highest one plus one; 0 of none. By counting, too.
+fn bits_up_to(ones: u32) -> u32 {
+  var filled = ones | (ones >> 1u);
+  filled |= filled >> 2u;
+  filled |= filled >> 4u;
+  filled |= filled >> 8u;
+  filled |= filled >> 16u;
+  return countOneBits(filled);
 }
+
+// Ones from the start of a run to its end: where a carry from the start runs through.
+fn run_at(ones: u32, start: u32) -> u32 { return ones & ~(ones + (1u << start)); }
 
 // Where the run that holds the bit starts.
 fn start_of(ones: u32, bit: u32) -> u32 {
-  return firstLeadingBit(~ones & ((1u << bit) - 1u)) + 1u;   // of none: 2³² − 1, so 0
+  return bits_up_to(~ones & ((1u << bit) - 1u));
 }
 
 // Node of the run of a word that starts at a bit.
@@ -170,13 +179,13 @@ fn plant(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) grou
     let ones = bits[word];
     let node = node_of(word, 0u);
     for (var starts = ones & ~(ones << 1u); starts != 0u; starts &= starts - 1u) {
-      let start = firstTrailingBit(starts);
+      let start = lowest_bit(starts);
       let own = node + (start >> 1u);
       // Or, with 8-connectivity, the run up left of its start.
       let reach = run_at(ones, start) | (((1u << start) >> 1u) * params.diagonal);
       let touched = up & reach;
       // Read in any case: a branch that goes either way costs CPU drivers more than a load.
-      let above_own = node - params.row_nodes + (start_of(up, firstTrailingBit(touched)) >> 1u);
+      let above_own = node - params.row_nodes + (start_of(up, lowest_bit(touched)) >> 1u);
       let parent = atomicLoad(&parents[select(own, above_own, touched != 0u)]);
       atomicStore(&parents[own], select(own, parent, touched != 0u));
     }
@@ -251,7 +260,7 @@ fn connect(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gr
     if (a == b) {
       let some = select(select(leftwards, rightwards, rightwards != 0u), straight, straight != 0u);
       if (some == 0u) { break; }
-      let bit = firstTrailingBit(some);
+      let bit = lowest_bit(some);
       a = node + (start_of(ones, bit) >> 1u);
       if (straight != 0u) {
         straight &= straight - 1u;
@@ -292,13 +301,13 @@ fn flatten(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gr
   let ones = bits[word];
   let node = node_of(word, 0u);
   var starts = ones & ~(ones << 1u);
-  var own = node + select(firstTrailingBit(starts) >> 1u, 0u, starts == 0u);
+  var own = node + select(lowest_bit(starts) >> 1u, 0u, starts == 0u);
   var i = own;
   var parent = atomicLoad(&parents[own]);
   var own_roots = 0u;
   while (starts != 0u) {
     let rest = starts & (starts - 1u);
-    let next = node + select(firstTrailingBit(rest) >> 1u, 0u, rest == 0u);
+    let next = node + select(lowest_bit(rest) >> 1u, 0u, rest == 0u);
     let next_parent = atomicLoad(&parents[next]);
     let grandparent = atomicLoad(&parents[parent]);
     let arrived = grandparent == parent;
@@ -323,7 +332,7 @@ fn number(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gro
   var label = before[word];
   for (var starts = root_starts[word]; starts != 0u; starts &= starts - 1u) {
     label++;
-    atomicStore(&parents[node + (firstTrailingBit(starts) >> 1u)], TAG | label);
+    atomicStore(&parents[node + (lowest_bit(starts) >> 1u)], TAG | label);
   }
 }
 
@@ -401,7 +410,7 @@ fn kept_of(word: u32) -> u32 {
   let node = node_of(word, 0u);
   var kept = 0u;
   for (var starts = ones & ~(ones << 1u); starts != 0u; starts &= starts - 1u) {
-    let start = firstTrailingBit(starts);
+    let start = lowest_bit(starts);
     kept |= select(0u, run_at(ones, start), value_of(node + (start >> 1u)) != 0u);
   }
   return kept;
@@ -452,7 +461,7 @@ fn mark_strong(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups
   if ((ones & high) == 0u) { return; }
   let node = node_of(word, 0u);
   for (var starts = ones & ~(ones << 1u); starts != 0u; starts &= starts - 1u) {
-    let start = firstTrailingBit(starts);
+    let start = lowest_bit(starts);
     if ((run_at(ones, start) & high) != 0u) { mark(node + (start >> 1u)); }
   }
 }
@@ -483,7 +492,7 @@ fn weigh(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) grou
   let ones = bits[word];
   let node = node_of(word, 0u);
   for (var starts = ones & ~(ones << 1u); starts != 0u; starts &= starts - 1u) {
-    let start = firstTrailingBit(starts);
+    let start = lowest_bit(starts);
     atomicAdd(&sizes[roots[node + (start >> 1u)]], countOneBits(run_at(ones, start)));
   }
 }
@@ -496,7 +505,7 @@ fn find_largest(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroup
   let node = node_of(word, 0u);
   let at = 2u * divide(divide(word, params.row_words), params.height);
   for (var starts = root_starts[word]; starts != 0u; starts &= starts - 1u) {
-    raise_best(at, atomicLoad(&sizes[node + (firstTrailingBit(starts) >> 1u)]));
+    raise_best(at, atomicLoad(&sizes[node + (lowest_bit(starts) >> 1u)]));
   }
 }
 
@@ -509,7 +518,7 @@ fn find_first_largest(@builtin(global_invocation_id) id: vec3u, @builtin(num_wor
   let at = 2u * divide(divide(word, params.row_words), params.height);
   let most = atomicLoad(&best[at]);
   for (var starts = root_starts[word]; starts != 0u; starts &= starts - 1u) {
-    let own = node + (firstTrailingBit(starts) >> 1u);
+    let own = node + (lowest_bit(starts) >> 1u);
     if (atomicLoad(&sizes[own]) == most) { raise_best(at + 1u, ~own); }
   }
 }
@@ -571,7 +580,7 @@ fn measure(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gr
     let ones = bits[word];
     let node = node_of(word, 0u);
     for (var starts = ones & ~(ones << 1u); starts != 0u; starts &= starts - 1u) {
-      let start = firstTrailingBit(starts);
+      let start = lowest_bit(starts);
       let length = countOneBits(run_at(ones, start));
       let left = 32u * column + start;
       let label = value_of(node + (start >> 1u));
