@@ -41,9 +41,6 @@ fn fold(p: f32, size: f32, pad: u32) -> vec2f {
 // A whole number below 2²², which needs no guard against overflow: the sum's last digit counts ones.
 fn whole(c: f32) -> i32 { return bitcast<i32>(c + 12582912.0) - 0x4b400000; }
 
-// Only angles wrap, and they lie in [0, size].
-fn wrapped(i: i32, size: i32) -> i32 { return i - select(0, size, i >= size) - select(0, size, i - size >= size); }
-
 fn tap(p: f32, size: i32, pad: u32) -> Tap {
   let folded = fold(p, f32(size), pad);
   let c = folded.x;
@@ -53,7 +50,9 @@ fn tap(p: f32, size: i32, pad: u32) -> Tap {
   if (MODE == NEAREST_UP) { low = floor(c + 0.5); }
   let i = whole(low);
   if (pad == WRAP) {
-    return Tap(clamp(wrapped(i, size), 0, last), clamp(wrapped(i + 1, size), 0, last), true, true, c - low, 1.0);
+    // Only angles wrap, and they lie in [0, size].
+    let at = clamp(select(i, i - size, i >= size), 0, last);
+    return Tap(at, select(at + 1, 0, at == last), true, true, c - low, 1.0);
   }
   let lo = clamp(i, 0, last);
   let hi = clamp(i + 1, 0, last);
