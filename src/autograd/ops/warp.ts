@@ -211,7 +211,8 @@ function copiesOf(run: Run, { shape, size }: Tensor, dy: Tensor): number {
   if (!run.device.adapter.cpu) return 0
   const planes = shape[0]! * shape[1]!
   const wanted = Math.ceil(ALONE.invocations / planes)
-  const copies = Math.min(wanted, Math.floor((ALONE.sumsPerSample * dy.size) / size))
+  // One costs nothing beside dx.
+  const copies = Math.max(1, Math.min(wanted, Math.floor((ALONE.sumsPerSample * dy.size) / size)))
   return copies * planes < FEWEST_ALONE ? 0 : copies
 }
 
