@@ -26,7 +26,7 @@ const warping = kernel('warp', source)
  * Pixels of a line that an invocation takes on CPU drivers: each invocation costs as much there as several
  * loads, and what a line shares is found once.
  */
-const RUN_ON_CPU = 16
+const RUN_ON_CPU = 32
 /** Rows of an image's gradient that an invocation takes on GPUs. */
 const ROWS_ON_GPU = 4
 /** Invocations of a workgroup there, side by side. */
