@@ -1,5 +1,6 @@
 import { readdirSync } from 'node:fs'
 import { expect, test } from 'vitest'
+import { cpuPlans } from '../../src/autograd/conv2d/cpu.ts'
 import { planConv2d } from '../../src/autograd/conv2d/plan.ts'
 import {
   type ConvBuffer,
@@ -7,6 +8,7 @@ import {
   type ConvVariant,
   lanes,
 } from '../../src/autograd/conv2d/variant.ts'
+import { winogradPlans } from '../../src/autograd/conv2d/winograd.ts'
 import { halfBits, halfValue } from '../../src/autograd/float16.ts'
 import { Run } from '../../src/autograd/op.ts'
 import { conv2dShape } from '../../src/autograd/ops/conv2d.ts'
@@ -58,6 +60,12 @@ const SHAPES: readonly Row[] = [
   [2, 3, 14, 17, 3, 5, 1, 4, 2, 3],
   [1, 3, 17, 16, 3, 7, 3, 3, 1, 3],
   [1, 3, 20, 21, 3, 9, 1, 4, 1, 3],
+  // Groups whose channels go in blocks of four or three, the last not full; strips that end within a subgroup or with it, tiles
+  // that leave lanes over or are too few to share weights.
+  [2, 10, 12, 24, 16, 3, 1, 1, 1, 2],
+  [3, 18, 5, 12, 14, 3, 1, 1, 1, 2],
+  [1, 8, 3, 20, 8, 3, 1, 1, 1, 2],
+  [1, 12, 17, 33, 12, 3, 1, 2, 1, 3],
   // First and last layers.
   [2, 1, 16, 20, 16, 3, 1, 1, 1, 1],
   [2, 16, 16, 12, 1, 3, 1, 1, 1, 1],
@@ -99,7 +107,9 @@ const SHAPES: readonly Row[] = [
 ]
 
 /** Variants that sum up dy, or x of a transposed convolution, beside the gradient of a weight. */
-const WITH_SUMS = [...['lanes dy', 'lanes3x3 dy', 'patches dy', 'product dy', 'product x', 'winograd2x2 dy']]
+const WITH_SUMS = [
+  ...['groups3x3 dy', 'lanes dy', 'lanes3x3 dy', 'patches dy', 'product dy', 'product x', 'winograd2x2 dy'],
+]
 
 const isOtherTile = (variant: string): boolean => /^gemm\d/.test(variant)
 /** Those that multiply halves, or whose arrays of one kind are of float16 here and of float32 there. */
@@ -360,4 +370,29 @@ test('sums of halves are longer than halves can count', async () => {
     device.ones([channels, 2], { dtype: 'float16' }),
   ]
   expect([...(await matmul(a, b, { form: 'tiles' }).data())]).toEqual(new Array(6).fill(channels))
+})
+
+test('on a CPU driver with lanes groups and few channels have kernels of their own', () => {
+  const adapter = {
+    ...{ cpu: true, subgroups: true, lanes: true, maxInvocations: 1024, maxWorkgroupStorage: 2 ** 15 },
+    ...{ cpuPlans, winograd: winogradPlans },
+  }
+  const chosen = ([n, cin, h, w, cout, window, stride, padding, dilation, groups]: Row) => {
+    const geometry = { stride, padding, dilation, groups }
+    const s = conv2dShape([n, cin, h, w], [cout, cin / groups, window, window], geometry)
+    const { forward, inputGrad, weightGrad } = planConv2d(s, adapter)
+    return [forward, inputGrad, weightGrad].map((variants) => variants[0]!.name).join(' ')
+  }
+  // Groups of any size, the first and the last layer of a network.
+  expect(chosen([4, 32, 32, 32, 32, 3, 1, 1, 1, 8])).toBe('groups3x3 groups3x3 groups3x3')
+  expect(chosen([4, 128, 16, 16, 128, 3, 1, 1, 1, 2])).toBe('groups3x3 groups3x3 groups3x3')
+  expect(chosen([4, 3, 64, 64, 16, 3, 1, 1, 1, 1])).toBe('groups3x3 groups3x3 groups3x3')
+  expect(chosen([4, 16, 64, 64, 1, 3, 1, 1, 1, 1])).toBe('groups3x3 groups3x3 groups3x3')
+  // Few pixels: adding up over lanes would outweigh the sums.
+  expect(chosen([1, 256, 8, 8, 256, 3, 1, 1, 1, 8])).toBe('groups3x3 groups3x3 lanes')
+  expect(chosen([4, 512, 4, 4, 512, 3, 1, 1, 1, 512])).toBe('groups3x3 groups3x3 planes3x3')
+  // A ResNet begins so; of one channel, too.
+  expect(chosen([1, 3, 128, 128, 64, 7, 2, 3, 1, 1])).toBe('patches patches patches')
+  expect(chosen([4, 1, 64, 64, 64, 7, 2, 3, 1, 1])).toBe('patches patches patches')
+  expect(chosen([4, 64, 32, 32, 32, 3, 1, 1, 1, 1])).toBe('lanes3x3 lanes3x3 lanes3x3')
 })

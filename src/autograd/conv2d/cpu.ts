@@ -1,5 +1,6 @@
 /** The variants of a convolution whose kernels are for CPU drivers alone. Loaded with those kernels. */
 import { lanes3x3, lanes3x3WeightGrad, tile3x3, tile3x3WeightGrad } from './dense3x3.ts'
+import { groups3x3Forward, groups3x3InputGrad, groups3x3WeightGrad, suitsGroups3x3 } from './groups.ts'
 import { lanesForward, lanesInputGrad, lanesWeightGrad } from './lanes.ts'
 import { patchesForward, patchesInputGrad, patchesWeightGrad, suitsPatches } from './patches.ts'
 import { isProduct, productForward, productInputGrad, productWeightGrad } from './pointwise.ts'
@@ -18,6 +19,7 @@ const FORMS: Readonly<Record<ConvPart, readonly Form[]>> = {
     patchesForward,
     (s, _, epilogue) => tile3x3(forward3x3(s), epilogue),
     (s, _, epilogue) => tileForward(s, epilogue),
+    groups3x3Forward,
   ],
   inputGrad: [
     (s, ...rest) => lanes3x3(inputGrad3x3(s), ...rest),
@@ -26,6 +28,7 @@ const FORMS: Readonly<Record<ConvPart, readonly Form[]>> = {
     patchesInputGrad,
     (s, _, epilogue) => tile3x3(inputGrad3x3(s), epilogue),
     (s, _, epilogue) => tileInputGrad(s, epilogue),
+    groups3x3InputGrad,
   ],
   weightGrad: [
     lanes3x3WeightGrad,
@@ -34,6 +37,7 @@ const FORMS: Readonly<Record<ConvPart, readonly Form[]>> = {
     patchesWeightGrad,
     (s, _, epilogue) => tile3x3WeightGrad(s, epilogue),
     (s, _, epilogue) => tileWeightGrad(s, epilogue),
+    groups3x3WeightGrad,
   ],
 }
 
@@ -42,6 +46,7 @@ export const cpuPlans: CpuPlans = {
     adapter.cpu ? FORMS[part].map((form) => form(s, adapter, epilogue)) : [],
   best(part, s, adapter) {
     if (isProduct(s, adapter)) return 'product'
+    if (suitsGroups3x3(part, s, adapter)) return 'groups3x3'
     return suitsPatches(part, s, adapter) ? 'patches' : undefined
   },
   gradients: winogradGradients,

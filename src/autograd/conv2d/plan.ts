@@ -53,7 +53,7 @@ export function planConv2d(
   return {
     forward: ordered(
       matrices?.forward(shape, forward),
-      suitsPlanes(shape, shape.cout) ?? best('forward'),
+      best('forward') ?? suitsPlanes(shape, shape.cout),
       ...(onGpu ? gemmForward(shape, adapter, forward) : []),
       ...(cpuPlans?.variants('forward', shape, adapter, forward) ?? []),
       planes3x3Forward(shape, adapter, forward),
@@ -64,7 +64,7 @@ export function planConv2d(
     ),
     inputGrad: ordered(
       matrices?.inputGrad(shape, inputGrad),
-      suitsPlanes(shape, shape.cin) ?? best('inputGrad'),
+      best('inputGrad') ?? suitsPlanes(shape, shape.cin),
       ...(onGpu ? gemmInputGrad(shape, adapter, inputGrad) : []),
       ...(cpuPlans?.variants('inputGrad', shape, adapter, inputGrad) ?? []),
       planes3x3InputGrad(shape, adapter, inputGrad),
@@ -75,7 +75,7 @@ export function planConv2d(
     ),
     weightGrad: ordered(
       matrices?.weightGrad(shape, weightGrad),
-      suitsPlanesWeightGrad(shape, adapter) ?? best('weightGrad'),
+      best('weightGrad') ?? suitsPlanesWeightGrad(shape, adapter),
       ...(onGpu ? gemmWeightGrad(shape, adapter, weightGrad) : []),
       ...(cpuPlans?.variants('weightGrad', shape, adapter, weightGrad) ?? []),
       planes3x3WeightGrad(shape, adapter, weightGrad),

@@ -1,5 +1,7 @@
+import groups3x3 from '../../../kernels/conv2d_3x3_groups_lanes.wgsl'
 import lanes3x3 from '../../../kernels/conv2d_3x3_lanes.wgsl'
 import tile3x3 from '../../../kernels/conv2d_3x3_tile.wgsl'
+import weightGradGroups3x3 from '../../../kernels/conv2d_3x3_weight_grad_groups_lanes.wgsl'
 import weightGradLanes3x3 from '../../../kernels/conv2d_3x3_weight_grad_lanes.wgsl'
 import weightGradTile3x3 from '../../../kernels/conv2d_3x3_weight_grad_tile.wgsl'
 import lanes from '../../../kernels/conv2d_lanes.wgsl'
@@ -29,8 +31,10 @@ const productForms = Object.fromEntries(
 export function addCpuConvKernels(): void {
   loadedPlans.cpuPlans = cpuPlans
   addConvKernels({
+    conv2d_3x3_groups_lanes: groups3x3,
     conv2d_3x3_lanes: lanes3x3,
     conv2d_3x3_tile: tile3x3,
+    conv2d_3x3_weight_grad_groups_lanes: weightGradGroups3x3,
     conv2d_3x3_weight_grad_lanes: weightGradLanes3x3,
     conv2d_3x3_weight_grad_tile: weightGradTile3x3,
     conv2d_lanes: lanes,

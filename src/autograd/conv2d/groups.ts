@@ -1,0 +1,161 @@
+/** 3×3, stride 1, of few channels or in groups, on CPU drivers with lanes: up to four channels share what is loaded of x. */
+import { lanesRuns, split, splitSum } from './split.ts'
+import {
+  biasBinding,
+  type ConvAdapter,
+  type ConvBuffer,
+  type ConvEpilogue,
+  type ConvPart,
+  type ConvShape,
+  type ConvVariant,
+  flag,
+  lanes,
+  placeParams,
+  sourceParams,
+  spread,
+} from './variant.ts'
+
+const fits = (s: ConvShape): boolean =>
+  s.kh === 3 &&
+  s.kw === 3 &&
+  s.strideH * s.strideW * s.dilationH * s.dilationW === 1 &&
+  s.padH <= 2 &&
+  s.padW <= 2
+
+/**
+ * Where it was measured faster on lavapipe: groups of any size, and few channels in or out. The gradient of the weight ends in
+ * an addition over lanes, which short sums are not worth.
+ */
+export function suitsGroups3x3(part: ConvPart, s: ConvShape, adapter: ConvAdapter): boolean {
+  if (!lanes(adapter) || !fits(s) || (s.groups === 1 && Math.min(s.cin, s.cout) > 4)) return false
+  const pixels = s.n * s.outH * s.outW
+  const pairs = together(s.cin / s.groups) * together(s.cout / s.groups)
+  return part !== 'weightGrad' || (pixels >= 128 && pixels * pairs >= 1024)
+}
+
+/** Channels of a group that go together: at most four, and as many in each block. */
+const together = (channels: number) => Math.ceil(channels / Math.ceil(channels / 4))
+
+/** Whether few lanes are left over where each subgroup takes tiles of the same channels. */
+const fillsLanes = (tiles: number) => 8 * Math.ceil(tiles / 8) <= 1.5 * tiles
+
+/** Padding 1 and rows of whole vec4s; of a single one; such that eight strips may end within one. */
+function rowForms({ padW, w }: { padW: number; w: number }, strips: number) {
+  const vec = padW === 1 && w % 4 === 0
+  return { VEC: flag(vec), NARROW: flag(vec && w === 4), ENDS: flag(vec && 8 % strips > 0) }
+}
+
+function groups3x3(
+  s: ConvShape,
+  turn: boolean,
+  adapter: ConvAdapter,
+  epilogue: ConvEpilogue,
+): ConvVariant | undefined {
+  if (!lanes(adapter) || !fits(s)) return undefined
+  const [inG, outG] = [s.cin / s.groups, s.cout / s.groups]
+  const source = turn
+    ? {
+        ...{ cin: s.cout, h: s.outH, w: s.outW, cout: s.cin, outH: s.h, outW: s.w },
+        ...{ inG: outG, outG: inG, padH: 2 - s.padH, padW: 2 - s.padW, weightOut: 9, weightIn: inG * 9 },
+      }
+    : {
+        ...{ cin: s.cin, h: s.h, w: s.w, cout: s.cout, outH: s.outH, outW: s.outW },
+        ...{ inG, outG, padH: s.padH, padW: s.padW, weightOut: inG * 9, weightIn: 9 },
+      }
+  const CHANNELS = together(source.outG)
+  const blocks = Math.ceil(source.outG / CHANNELS)
+  const strips = Math.ceil(source.outW / 4)
+  const tilesOf = (height: number) => s.n * strips * Math.ceil(source.outH / height)
+  // Of long sums in many channels shorter code counts for more than rows that are loaded twice.
+  const tall = source.outH > 4 && !(CHANNELS === 4 && source.inG >= 4 && fillsLanes(tilesOf(4)))
+  const bands = Math.ceil(source.outH / (tall ? 8 : 4))
+  const tiles = tilesOf(tall ? 8 : 4)
+  const shared = fillsLanes(tiles)
+  const count = s.groups * blocks * (shared ? Math.ceil(tiles / 8) : tiles / 8)
+  const from: ConvBuffer = turn ? 'dy' : 'x'
+  const to: ConvBuffer = turn ? 'dx' : 'y'
+  const { offset, gap } = placeParams(epilogue)
+  const wide = [source.outW, offset, gap].every((v) => v % 4 === 0)
+  return {
+    name: 'groups3x3',
+    scratch: {},
+    dispatches: [
+      {
+        file: 'conv2d_3x3_groups_lanes',
+        entry: wide ? 'conv2d_3x3_groups_lanes_wide' : 'conv2d_3x3_groups_lanes',
+        bindings: {
+          x: from,
+          x4: from,
+          weight: 'weight',
+          bias: biasBinding(epilogue),
+          [wide ? 'y4' : 'y']: to,
+        },
+        params: {
+          n: s.n,
+          ...source,
+          weightGroup: inG * outG * 9,
+          ...{ strips, bands, blocks },
+          relu: flag(epilogue.relu),
+          ...{ offset, gap },
+          ...sourceParams(epilogue),
+        },
+        overrides: {
+          CHANNELS,
+          TALL: flag(tall),
+          ...rowForms(source, strips),
+          SHARED: flag(shared),
+          TURN: flag(turn),
+          BIAS: flag(epilogue.bias),
+          ACCUMULATE: flag(epilogue.accumulate),
+        },
+        workgroups: spread(Math.ceil(count)),
+      },
+    ],
+  }
+}
+
+export const groups3x3Forward = (s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) =>
+  groups3x3(s, false, adapter, epilogue)
+
+export const groups3x3InputGrad = (s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) =>
+  groups3x3(s, true, adapter, epilogue)
+
+export function groups3x3WeightGrad(
+  s: ConvShape,
+  adapter: ConvAdapter,
+  epilogue: ConvEpilogue,
+): ConvVariant | undefined {
+  if (!lanes(adapter) || !fits(s)) return undefined
+  const { n, cin, h, w, cout, outH, outW, padH, padW } = s
+  const [inG, outG] = [cin / s.groups, cout / s.groups]
+  const [OUT, IN] = [together(outG), together(inG)]
+  const [blocks, inBlocks] = [Math.ceil(outG / OUT), Math.ceil(inG / IN)]
+  const strips = Math.ceil(outW / 4)
+  // Bands where there are fewer strips than lanes.
+  const bands = Math.min(outH, Math.max(1, Math.floor(8 / (n * strips))))
+  const band = Math.ceil(outH / bands)
+  const eights = Math.ceil((n * strips * Math.ceil(outH / band)) / 8)
+  const sums = s.groups * blocks * inBlocks
+  const { splits, rowsPerSplit } = split(eights, 1, lanesRuns(9 * OUT * IN * n * outH * outW, sums))
+  const name = 'conv2d_3x3_weight_grad_groups_lanes'
+  const forms = rowForms(s, strips)
+  return splitSum(
+    'groups3x3',
+    {
+      file: name,
+      entry: name,
+      bindings: { x: 'x', x4: 'x', dy: 'dy', dy4: 'dy' },
+      params: {
+        ...{ n, cin, h, w, cout, outH, outW, inG, outG, padH, padW },
+        ...{ strips, band, bands: Math.ceil(outH / band), blocks, inBlocks, perSplit: rowsPerSplit },
+        ...sourceParams(epilogue),
+      },
+      overrides: { OUT, IN, ...forms },
+      workgroups: spread(sums * splits),
+    },
+    cout * inG * 9,
+    splits,
+    epilogue,
+    { sums: epilogue.sums === 'dy' ? cout : 0 },
+  )
+}
