@@ -1,5 +1,6 @@
 /** The variants of a convolution whose kernels are for CPU drivers alone. Loaded with those kernels. */
 import { lanes3x3, lanes3x3WeightGrad, tile3x3, tile3x3WeightGrad } from './dense3x3.ts'
+import { depthwiseForward, depthwiseInputGrad } from './depthwise.ts'
 import { groups3x3Forward, groups3x3InputGrad, groups3x3WeightGrad, suitsGroups3x3 } from './groups.ts'
 import { lanesForward, lanesInputGrad, lanesWeightGrad } from './lanes.ts'
 import { patchesForward, patchesInputGrad, patchesWeightGrad, suitsPatches } from './patches.ts'
@@ -20,6 +21,7 @@ const FORMS: Readonly<Record<ConvPart, readonly Form[]>> = {
     (s, _, epilogue) => tile3x3(forward3x3(s), epilogue),
     (s, _, epilogue) => tileForward(s, epilogue),
     groups3x3Forward,
+    depthwiseForward,
   ],
   inputGrad: [
     (s, ...rest) => lanes3x3(inputGrad3x3(s), ...rest),
@@ -29,6 +31,7 @@ const FORMS: Readonly<Record<ConvPart, readonly Form[]>> = {
     (s, _, epilogue) => tile3x3(inputGrad3x3(s), epilogue),
     (s, _, epilogue) => tileInputGrad(s, epilogue),
     groups3x3InputGrad,
+    depthwiseInputGrad,
   ],
   weightGrad: [
     lanes3x3WeightGrad,
