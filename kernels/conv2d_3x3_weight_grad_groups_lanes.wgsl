@@ -36,7 +36,7 @@ override SUMS: bool = false;
 // Of what a lane loaded, a channel each.
 var<private> loaded: vec4f;
 
-// include: parts/over.wgsl, parts/winograd_rows.wgsl, parts/rows_beside.wgsl
+// include: parts/over.wgsl, parts/winograd_rows.wgsl, parts/rows_beside.wgsl, parts/own_sum.wgsl
 
 fn up(index: i32, inside: bool) -> f32 { return select(0.0, f32(dy[select(0, index, inside)]), inside); }
 
@@ -94,19 +94,9 @@ fn add_channel(sums: ptr<function, Sums>, above: ptr<function, Above>, c: u32, u
 
 // The sum over lanes of the lane's own of eight values.
 fn add_up(sums: ptr<function, Sums>, first: u32, lane: u32) -> f32 {
-  let s = first;
-  let a = vec4f((*sums)[s], (*sums)[s + 1u], (*sums)[s + 2u], (*sums)[s + 3u]);
-  let b = vec4f((*sums)[s + 4u], (*sums)[s + 5u], (*sums)[s + 6u], (*sums)[s + 7u]);
-  return own(a, b, lane);
-}
-
-fn own(a: vec4f, b: vec4f, lane: u32) -> f32 {
-  let upper = (lane & 4u) != 0u;
-  let four = select(a, b, upper) + subgroupShuffleXor(select(b, a, upper), 4u);
-  let second = (lane & 2u) != 0u;
-  let two = select(four.xy, four.zw, second) + subgroupShuffleXor(select(four.zw, four.xy, second), 2u);
-  let odd = (lane & 1u) != 0u;
-  return select(two.x, two.y, odd) + subgroupShuffleXor(select(two.y, two.x, odd), 1u);
+  let a = vec4f((*sums)[first], (*sums)[first + 1u], (*sums)[first + 2u], (*sums)[first + 3u]);
+  let b = vec4f((*sums)[first + 4u], (*sums)[first + 5u], (*sums)[first + 6u], (*sums)[first + 7u]);
+  return own_sum(a, b, lane);
 }
 
 fn weight_grad(index: i32, lane: i32) {
@@ -204,7 +194,7 @@ fn conv2d_3x3_weight_grad_groups_lanes_sums(
 ) {
   let index = i32(group.x + group.y * count.x);
   weight_grad(index, i32(lane));
-  let sum = own(loaded, vec4f(), lane);
+  let sum = own_sum(loaded, vec4f(), lane);
   let whole = over(index, params.inBlocks);
   let blocks = over(params.cout, params.outG) * params.blocks;
   let split = over(whole, blocks);

@@ -66,6 +66,14 @@ const SHAPES: readonly Row[] = [
   [3, 18, 5, 12, 14, 3, 1, 1, 1, 2],
   [1, 8, 3, 20, 8, 3, 1, 1, 1, 2],
   [1, 12, 17, 33, 12, 3, 1, 2, 1, 3],
+  // Depthwise, walking down strips: columns that begin before, at and behind a vec4's, several bands and residues, strips that
+  // end within a subgroup, wider than one; a window of even size; multipliers.
+  [1, 3, 37, 24, 6, 5, 1, 3, 1, 3],
+  [3, 5, 18, 16, 5, 3, 1, 2, 2, 5],
+  [2, 2, 6, 12, 2, 3, 1, 4, 4, 2],
+  [1, 2, 19, 36, 2, 5, 1, 4, 2, 2],
+  [2, 3, 10, 8, 3, 2, 1, 1, 1, 3],
+  [1, 1, 23, 40, 3, 7, 1, 3, 1, 1],
   // First and last layers.
   [2, 1, 16, 20, 16, 3, 1, 1, 1, 1],
   [2, 16, 16, 12, 1, 3, 1, 1, 1, 1],
@@ -108,7 +116,7 @@ const SHAPES: readonly Row[] = [
 
 /** Variants that sum up dy, or x of a transposed convolution, beside the gradient of a weight. */
 const WITH_SUMS = [
-  ...['groups3x3 dy', 'lanes dy', 'lanes3x3 dy', 'patches dy', 'product dy', 'product x', 'winograd2x2 dy'],
+  ...['depthwise dy', 'groups3x3 dy', 'lanes dy', 'lanes3x3 dy', 'patches dy', 'product dy', 'product x', 'winograd2x2 dy'],
 ]
 
 const isOtherTile = (variant: string): boolean => /^gemm\d/.test(variant)
@@ -388,9 +396,14 @@ test('on a CPU driver with lanes groups and few channels have kernels of their o
   expect(chosen([4, 128, 16, 16, 128, 3, 1, 1, 1, 2])).toBe('groups3x3 groups3x3 groups3x3')
   expect(chosen([4, 3, 64, 64, 16, 3, 1, 1, 1, 1])).toBe('groups3x3 groups3x3 groups3x3')
   expect(chosen([4, 16, 64, 64, 1, 3, 1, 1, 1, 1])).toBe('groups3x3 groups3x3 groups3x3')
+  // Depthwise.
+  expect(chosen([1, 64, 32, 32, 64, 7, 1, 3, 1, 64])).toBe('depthwise depthwise depthwise')
+  expect(chosen([1, 64, 32, 32, 64, 3, 1, 2, 2, 64])).toBe('depthwise depthwise depthwise')
+  expect(chosen([2, 24, 32, 32, 48, 3, 1, 1, 1, 24])).toBe('depthwise groups3x3 depthwise')
+  expect(chosen([4, 512, 4, 4, 512, 3, 1, 12, 12, 512])).toBe('planes planes planes')
   // Few pixels: adding up over lanes would outweigh the sums.
   expect(chosen([1, 256, 8, 8, 256, 3, 1, 1, 1, 8])).toBe('groups3x3 groups3x3 lanes')
-  expect(chosen([4, 512, 4, 4, 512, 3, 1, 1, 1, 512])).toBe('groups3x3 groups3x3 planes3x3')
+  expect(chosen([4, 512, 4, 4, 512, 3, 1, 1, 1, 512])).toBe('depthwise depthwise planes3x3')
   // A ResNet begins so; of one channel, too.
   expect(chosen([1, 3, 128, 128, 64, 7, 2, 3, 1, 1])).toBe('patches patches patches')
   expect(chosen([4, 1, 64, 64, 64, 7, 2, 3, 1, 1])).toBe('patches patches patches')

@@ -1,6 +1,6 @@
 /** The variants of a convolution whose kernels are for CPU drivers alone. Loaded with those kernels. */
 import { lanes3x3, lanes3x3WeightGrad, tile3x3, tile3x3WeightGrad } from './dense3x3.ts'
-import { depthwiseForward, depthwiseInputGrad } from './depthwise.ts'
+import { depthwiseForward, depthwiseInputGrad, depthwiseWeightGrad, suitsDepthwise } from './depthwise.ts'
 import { groups3x3Forward, groups3x3InputGrad, groups3x3WeightGrad, suitsGroups3x3 } from './groups.ts'
 import { lanesForward, lanesInputGrad, lanesWeightGrad } from './lanes.ts'
 import { patchesForward, patchesInputGrad, patchesWeightGrad, suitsPatches } from './patches.ts'
@@ -41,6 +41,7 @@ const FORMS: Readonly<Record<ConvPart, readonly Form[]>> = {
     (s, _, epilogue) => tile3x3WeightGrad(s, epilogue),
     (s, _, epilogue) => tileWeightGrad(s, epilogue),
     groups3x3WeightGrad,
+    depthwiseWeightGrad,
   ],
 }
 
@@ -49,6 +50,7 @@ export const cpuPlans: CpuPlans = {
     adapter.cpu ? FORMS[part].map((form) => form(s, adapter, epilogue)) : [],
   best(part, s, adapter) {
     if (isProduct(s, adapter)) return 'product'
+    if (suitsDepthwise(part, s, adapter)) return 'depthwise'
     if (suitsGroups3x3(part, s, adapter)) return 'groups3x3'
     return suitsPatches(part, s, adapter) ? 'patches' : undefined
   },

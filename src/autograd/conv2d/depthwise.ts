@@ -1,9 +1,11 @@
 /** Depthwise, stride 1, windows up to 7 × 7, on CPU drivers with lanes: a lane walks down a strip of four columns. */
+import { lanesRuns, split, splitSum } from './split.ts'
 import {
   biasBinding,
   type ConvAdapter,
   type ConvBuffer,
   type ConvEpilogue,
+  type ConvPart,
   type ConvShape,
   type ConvVariant,
   flag,
@@ -13,11 +15,25 @@ import {
   spread,
 } from './variant.ts'
 
-/** Whether the columns that a strip sees lie in the twelve around it. */
-const seesTwelve = (padW: number, s: ConvShape) => padW <= 4 && (s.kw - 1) * s.dilationW - padW <= 4
+/** Zeros before the image that a part reads, if it has the form: the columns that a strip sees lie in the twelve around it. */
+function padding(part: ConvPart, s: ConvShape, adapter: ConvAdapter) {
+  const turn = part === 'inputGrad'
+  const [spanH, spanW] = [(s.kh - 1) * s.dilationH, (s.kw - 1) * s.dilationW]
+  const [padH, padW] = turn ? [spanH - s.padH, spanW - s.padW] : [s.padH, s.padW]
+  const depthwise = s.groups === s.cin && !(turn && s.cout > s.cin)
+  const small = s.strideH * s.strideW === 1 && Math.max(s.kh, s.kw) <= 7
+  const seen = Math.min(padH, padW) >= 0 && padW <= 4 && spanW - padW <= 4
+  return lanes(adapter) && depthwise && small && seen ? { padH, padW } : undefined
+}
 
-const fits = (s: ConvShape, adapter: ConvAdapter): boolean =>
-  lanes(adapter) && s.groups === s.cin && s.strideH * s.strideW === 1 && Math.max(s.kh, s.kw) <= 7
+/**
+ * Where it was measured faster on lavapipe: but for gradients of weights whose sums are too short for the addition over lanes.
+ * One channel in, 3×3, has a kernel whose channels share what they load.
+ */
+export function suitsDepthwise(part: ConvPart, s: ConvShape, adapter: ConvAdapter): boolean {
+  if (!padding(part, s, adapter) || (s.groups === 1 && s.kh * s.kw <= 9)) return false
+  return part !== 'weightGrad' || s.n * s.outH * s.outW >= 128
+}
 
 /** Rows of a strip's band, so that sixteen subgroups or more have work, if there are so many rows. */
 function bandOf(rows: number, strips: number): number {
@@ -31,11 +47,9 @@ function depthwise(
   adapter: ConvAdapter,
   epilogue: ConvEpilogue,
 ): ConvVariant | undefined {
-  const [padH, padW] = turn
-    ? [(s.kh - 1) * s.dilationH - s.padH, (s.kw - 1) * s.dilationW - s.padW]
-    : [s.padH, s.padW]
-  if (!fits(s, adapter) || Math.min(padH, padW) < 0 || !seesTwelve(padW, s) || (turn && s.cout > s.cin))
-    return undefined
+  const pad = padding(turn ? 'inputGrad' : 'forward', s, adapter)
+  if (!pad) return undefined
+  const { padH, padW } = pad
   const source = turn
     ? { cin: s.cout, h: s.outH, w: s.outW, cout: s.cin, outH: s.h, outW: s.w }
     : { cin: s.cin, h: s.h, w: s.w, cout: s.cout, outH: s.outH, outW: s.outW }
@@ -59,7 +73,13 @@ function depthwise(
       {
         file: 'conv2d_depthwise_lanes',
         entry: wide ? 'conv2d_depthwise_lanes_wide' : 'conv2d_depthwise_lanes',
-        bindings: { x: from, x4: from, weight: 'weight', bias: biasBinding(epilogue), [wide ? 'y4' : 'y']: to },
+        bindings: {
+          x: from,
+          x4: from,
+          weight: 'weight',
+          bias: biasBinding(epilogue),
+          [wide ? 'y4' : 'y']: to,
+        },
         params: {
           n: s.n,
           ...source,
@@ -88,3 +108,46 @@ export const depthwiseForward = (s: ConvShape, adapter: ConvAdapter, epilogue: C
 
 export const depthwiseInputGrad = (s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) =>
   depthwise(s, true, adapter, epilogue)
+
+export function depthwiseWeightGrad(
+  s: ConvShape,
+  adapter: ConvAdapter,
+  epilogue: ConvEpilogue,
+): ConvVariant | undefined {
+  if (!padding('weightGrad', s, adapter)) return undefined
+  const { n, cin, h, w, cout, outH, outW, padH, padW, dilationH, groups } = s
+  const strips = Math.ceil(outW / 4)
+  const residues = Math.min(dilationH, outH)
+  const rows = Math.ceil(outH / dilationH)
+  const band = bandOf(rows, n * strips * residues * 16)
+  const bands = Math.ceil(rows / band)
+  const eights = Math.ceil((n * strips * bands * residues) / 8)
+  const work = s.kh * s.kw * n * outH * outW
+  const { splits, rowsPerSplit: perSplit } = split(eights, 1, lanesRuns(work, cout))
+  const vec = w % 4 === 0
+  const name = 'conv2d_depthwise_weight_grad_lanes'
+  return splitSum(
+    'depthwise',
+    {
+      file: name,
+      entry: name,
+      bindings: { x: 'x', x4: 'x', dy: 'dy', dy4: 'dy' },
+      params: {
+        ...{ n, cin, h, w, cout, outH, outW, outG: cout / groups, padH, dilationH },
+        ...{ strips, band, bands, residues, perSplit },
+        ...sourceParams(epilogue),
+      },
+      overrides: {
+        ...{ KH: s.kh, KW: s.kw, DILATION: s.dilationW, SHIFT: 4 - padW },
+        VEC: flag(vec),
+        WIDE_DY: flag(outW % 4 === 0),
+        ENDS: flag(vec && 8 % strips > 0),
+      },
+      workgroups: spread(cout * splits),
+    },
+    cout * s.kh * s.kw,
+    splits,
+    epilogue,
+    { sums: epilogue.sums === 'dy' ? cout : 0 },
+  )
+}

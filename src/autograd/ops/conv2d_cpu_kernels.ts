@@ -5,6 +5,7 @@ import weightGradGroups3x3 from '../../../kernels/conv2d_3x3_weight_grad_groups_
 import weightGradLanes3x3 from '../../../kernels/conv2d_3x3_weight_grad_lanes.wgsl'
 import weightGradTile3x3 from '../../../kernels/conv2d_3x3_weight_grad_tile.wgsl'
 import depthwise from '../../../kernels/conv2d_depthwise_lanes.wgsl'
+import weightGradDepthwise from '../../../kernels/conv2d_depthwise_weight_grad_lanes.wgsl'
 import lanes from '../../../kernels/conv2d_lanes.wgsl'
 import patches from '../../../kernels/conv2d_patches.wgsl'
 import tile from '../../../kernels/conv2d_tile.wgsl'
@@ -39,6 +40,7 @@ export function addCpuConvKernels(): void {
     conv2d_3x3_weight_grad_lanes: weightGradLanes3x3,
     conv2d_3x3_weight_grad_tile: weightGradTile3x3,
     conv2d_depthwise_lanes: depthwise,
+    conv2d_depthwise_weight_grad_lanes: weightGradDepthwise,
     conv2d_lanes: lanes,
     conv2d_patches: patches,
     conv2d_tile: tile,
