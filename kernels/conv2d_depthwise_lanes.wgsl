@@ -35,6 +35,9 @@ override TURN: bool = false;
 override BIAS: bool = false;
 override ACCUMULATE: bool = false;
 
+fn value_at(i: i32) -> f32 { return f32(x[i]); }
+fn four_at(i: i32) -> vec4f { return vec4f(x4[i]); }
+
 // include: parts/over.wgsl, parts/strips.wgsl
 
 // A row of the window.
@@ -175,6 +178,10 @@ fn walk_of(s: Strip) -> Walk {
     add, s.o * i32(KH * KW));
 }
 
+fn row_of(walk: Walk, iy: i32, ox: i32, lane: i32) -> Columns {
+  return columns_of(walk.plane + iy * params.w, params.w, (iy >= 0) & (iy < params.h), ox, lane);
+}
+
 fn window_of(first: i32, lane: i32) -> array<Taps, 7> {
   var held = Held();
   if (SHARED) {
@@ -204,7 +211,7 @@ fn conv2d_depthwise_lanes(
   var sums = Sums();
   for (var a = 0; a < params.band + i32(KH) - 1; a++) {
     let iy = s.first + a * params.dilationH - params.padH;
-    sums = under(sums, w, seen(columns_of(walk.plane, iy, s.ox, lane)));
+    sums = under(sums, w, seen(row_of(walk, iy, s.ox, lane)));
     let done = a - i32(KH) + 1;
     if ((done >= 0) & (done < s.rows)) {
       store(walk.to + (s.first + done * params.dilationH) * params.outW, s.ox, whole(sums) + walk.add);
@@ -226,7 +233,7 @@ fn conv2d_depthwise_lanes_wide(
   var sums = Sums();
   for (var a = 0; a < params.band + i32(KH) - 1; a++) {
     let iy = s.first + a * params.dilationH - params.padH;
-    sums = under(sums, w, seen(columns_of(walk.plane, iy, s.ox, lane)));
+    sums = under(sums, w, seen(row_of(walk, iy, s.ox, lane)));
     let done = a - i32(KH) + 1;
     if ((done >= 0) & (done < s.rows)) {
       store_wide(walk.to + (s.first + done * params.dilationH) * params.outW, whole(sums) + walk.add);

@@ -37,6 +37,9 @@ override SUMS: bool = false;
 // Of what a lane loaded.
 var<private> loaded: vec4f;
 
+fn value_at(i: i32) -> f32 { return f32(x[i]); }
+fn four_at(i: i32) -> vec4f { return vec4f(x4[i]); }
+
 // include: parts/over.wgsl, parts/strips.wgsl, parts/own_sum.wgsl
 
 fn up(index: i32, inside: bool) -> f32 { return select(0.0, f32(dy[select(0, index, inside)]), inside); }
@@ -105,7 +108,8 @@ fn weight_grad(index: i32, lane: i32) {
     var d6 = vec4f();
     for (var a = 0; a < params.band + i32(KH) - 1; a++) {
       let row = first + a * params.dilationH;
-      let c = columns_of(plane, row - params.padH, ox, lane);
+      let iy = row - params.padH;
+      let c = columns_of(plane + iy * params.w, params.w, (iy >= 0) & (iy < params.h), ox, lane);
       let d0 = upstream(grad + row * params.outW, ox, there & (row < end));
       if (SUMS) { loaded += d0; }
       add_row(&sums, 0u, d0, c);

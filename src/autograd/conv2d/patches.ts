@@ -75,6 +75,31 @@ function dispatch(
   }
 }
 
+/** A stride of two, and rows of pixels that are half of x's and whole vec4s: each tap falls on even or odd columns of x. */
+const halves = (s: ConvShape): boolean =>
+  s.strideH === 2 &&
+  s.strideW === 2 &&
+  s.dilationH * s.dilationW === 1 &&
+  s.kw <= 7 &&
+  s.padW < s.kw &&
+  s.w === 2 * s.outW &&
+  s.outW % 4 === 0
+
+/** Adds up the patches of a gradient. */
+function sum(s: ConvShape, epilogue: ConvEpilogue): ConvDispatch {
+  const bindings = { patches: 'scratch:patches', bias: biasBinding(epilogue), y: 'dx' } as const
+  if (!halves(s)) return dispatch('conv2d_patches_sum', s, bindings, s.n * s.cin * s.h * s.w, epilogue)
+  const { n, cin, h, outH, outW, kh, padH } = s
+  return {
+    file: 'conv2d_patches_sum_lanes',
+    entry: 'conv2d_patches_sum_lanes',
+    bindings: { ...bindings, patches4: 'scratch:patches' },
+    params: { n, cin, h, outH, outW, kh, padH, ...epilogueParams(epilogue) },
+    overrides: { KW: s.kw, PAD: s.padW, ENDS: 8 % (outW / 4) > 0 ? 1 : 0 },
+    workgroups: spread(Math.ceil((n * cin * h * outW) / 32)),
+  }
+}
+
 function pack(s: ConvShape): ConvDispatch {
   const bindings = { x: 'x', patches4: 'scratch:patches' } as const
   const ROWS = s.outW % 4 === 0 ? 1 : 0
@@ -112,10 +137,8 @@ export function patchesInputGrad(s: ConvShape, adapter: ConvAdapter, epilogue: C
   const pixels = s.outH * s.outW
   const operands = { a: 'weight', b: 'dy', y: 'scratch:patches' } as const
   const size = { m: depth(s), k: s.cout, ...columns(s.n, pixels), transposeA: true }
-  const bindings = { patches: 'scratch:patches', bias: biasBinding(epilogue), y: 'dx' } as const
-  const sum = dispatch('conv2d_patches_sum', s, bindings, s.n * s.cin * s.h * s.w, epilogue)
   return variant(productVariant(operands, size, adapter, sourceParams(epilogue)), s.n * depth(s) * pixels, {
-    behind: [sum],
+    behind: [sum(s, epilogue)],
   })
 }
 

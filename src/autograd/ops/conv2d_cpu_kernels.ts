@@ -8,6 +8,7 @@ import depthwise from '../../../kernels/conv2d_depthwise_lanes.wgsl'
 import weightGradDepthwise from '../../../kernels/conv2d_depthwise_weight_grad_lanes.wgsl'
 import lanes from '../../../kernels/conv2d_lanes.wgsl'
 import patches from '../../../kernels/conv2d_patches.wgsl'
+import patchesSum from '../../../kernels/conv2d_patches_sum_lanes.wgsl'
 import tile from '../../../kernels/conv2d_tile.wgsl'
 import weightGradLanes from '../../../kernels/conv2d_weight_grad_lanes.wgsl'
 import weightGradTile from '../../../kernels/conv2d_weight_grad_tile.wgsl'
@@ -43,6 +44,7 @@ export function addCpuConvKernels(): void {
     conv2d_depthwise_weight_grad_lanes: weightGradDepthwise,
     conv2d_lanes: lanes,
     conv2d_patches: patches,
+    conv2d_patches_sum_lanes: patchesSum,
     conv2d_tile: tile,
     conv2d_weight_grad_lanes: weightGradLanes,
     conv2d_weight_grad_tile: weightGradTile,
