@@ -1,14 +1,14 @@
-// The sum of a gradient's patches, as conv2d_patches_sum, of a window with stride 2 up to seven wide whose rows of pixels are
-// half of x's and whole vec4s: for CPU drivers whose subgroups have 8 lanes or more.
+// The sum of a gradient's patches, as conv2d_patches_sum, where rows of pixels hold whole vec4s and x is as wide, or with stride
+// 2 twice as wide; windows up to seven wide: for CPU drivers whose subgroups have 8 lanes or more.
 //   dx[n, ci, q] = b[ci] + Σ_ky,kx patches[n, k, p]  over the p whose tap (ky, kx) is q
-// A lane sums eight columns of a row of x, which four columns of each tap fall on: on the even or the odd ones, SHIFT − ⌊kx / 2⌋
-// further to the left. Every other row of the window meets the row.
+// A lane sums what its four columns of each tap fall on: four columns of a row of x, moved by PAD − kx·DILATION, or with stride 2
+// the even or the odd ones of eight.
 enable subgroups;
 
 alias elem = f32;
 
 struct Params {
-  n: i32, cin: i32, h: i32, outH: i32, outW: i32, kh: i32, padH: i32,
+  n: i32, cin: i32, h: i32, outH: i32, outW: i32, kh: i32, padH: i32, dilationH: i32,
   relu: u32, accumulate: u32, hasBias: u32, offset: i32, gap: i32,
 }
 @group(0) @binding(0) var<storage, read> patches: array<f32>;
@@ -19,6 +19,8 @@ struct Params {
 
 override KW: i32 = 7;
 override PAD: i32 = 3;
+override STRIDE: i32 = 2; // of rows and columns; a dilation only with 1
+override DILATION: i32 = 1;
 override VEC: bool = true;
 override ENDS: bool = false;
 
@@ -30,13 +32,13 @@ fn four_at(i: i32) -> vec4f { return patches4[i]; }
 // Where a lane's taps lie: the first one's row, the distance to the next one's.
 struct Place { row: i32, size: i32, inRow: bool, ox: i32, lane: i32 }
 
-// Even and odd columns.
+// Even and odd columns, with stride 1 all in `even`.
 struct Pair { even: vec4f, odd: vec4f }
 
 fn add_tap(sums: Pair, kx: i32, p: Place) -> Pair {
   if (kx >= KW) { return sums; }
-  let odd = ((kx + PAD) & 1) == 1;
-  let shift = (PAD - kx + select(0, 1, odd)) / 2;
+  let odd = STRIDE == 2 && ((kx + PAD) & 1) == 1;
+  let shift = (PAD - kx * DILATION + select(0, 1, odd)) / STRIDE;
   let v = from_column(columns_of(p.row + kx * p.size, params.outW, p.inRow, p.ox, p.lane), u32(4 + shift));
   if (odd) { return Pair(sums.even, sums.odd + v); }
   return Pair(sums.even + v, sums.odd);
@@ -67,10 +69,12 @@ fn conv2d_patches_sum_lanes(
 
   var sums = Pair();
   let fromY = q + params.padH;
-  for (var a = 0; a < (params.kh + 1) / 2; a++) {
-    let ky = 2 * a + (fromY & 1);
-    let oy = (fromY - ky) / 2;
-    let inRow = there & (fromY >= ky) & (oy < params.outH) & (ky < params.kh);
+  for (var a = 0; a < (params.kh + STRIDE - 1) / STRIDE; a++) {
+    var ky = a;
+    if (STRIDE == 2) { ky = 2 * a + (fromY & 1); }
+    let up = fromY - ky * params.dilationH;
+    let oy = up / STRIDE;
+    let inRow = there & (up >= 0) & (oy < params.outH) & (ky < params.kh);
     let p = Place((channel * params.kh + ky) * KW * size + oy * params.outW, size, inRow, ox, lane);
     sums = add_tap(sums, 0, p);
     sums = add_tap(sums, 1, p);
@@ -83,13 +87,15 @@ fn conv2d_patches_sum_lanes(
   if (!there) { return; }
   let image = over(channel, params.cin);
   let add = select(0.0, bias[select(0, channel - image * params.cin, params.hasBias != 0u)], params.hasBias != 0u);
-  let to = (channel * params.h + q) * 2 * params.outW + 2 * ox + params.offset + image * params.gap;
+  let to = (channel * params.h + q) * STRIDE * params.outW + STRIDE * ox + params.offset + image * params.gap;
   store(to, sums.even.x + add);
-  store(to + 1, sums.odd.x + add);
-  store(to + 2, sums.even.y + add);
-  store(to + 3, sums.odd.y + add);
-  store(to + 4, sums.even.z + add);
-  store(to + 5, sums.odd.z + add);
-  store(to + 6, sums.even.w + add);
-  store(to + 7, sums.odd.w + add);
+  store(to + STRIDE, sums.even.y + add);
+  store(to + 2 * STRIDE, sums.even.z + add);
+  store(to + 3 * STRIDE, sums.even.w + add);
+  if (STRIDE == 2) {
+    store(to + 1, sums.odd.x + add);
+    store(to + 3, sums.odd.y + add);
+    store(to + 5, sums.odd.z + add);
+    store(to + 7, sums.odd.w + add);
+  }
 }

@@ -97,6 +97,9 @@ const SHAPES: readonly Row[] = [
   [3, 40, 5, 7, 33, 3, 1, 3, 3, 1],
   [2, 17, 9, 6, 35, 4, 3, 1, 1, 1],
   [2, 33, 5, 5, 20, 1, 2, 0, 1, 1],
+  // Patches that are summed a row at a time: odd and even columns, strips that end within a subgroup; windows apart.
+  [2, 3, 18, 40, 5, 7, 2, 3, 1, 1],
+  [1, 3, 9, 20, 4, 5, 1, 4, 2, 1],
   // Rows of four that are held for all taps: moved by up to three columns, and with padding that is no multiple.
   [3, 18, 4, 4, 20, 3, 1, 2, 2, 1],
   [2, 3, 5, 4, 6, 3, 1, 3, 3, 1],
@@ -116,7 +119,16 @@ const SHAPES: readonly Row[] = [
 
 /** Variants that sum up dy, or x of a transposed convolution, beside the gradient of a weight. */
 const WITH_SUMS = [
-  ...['depthwise dy', 'groups3x3 dy', 'lanes dy', 'lanes3x3 dy', 'patches dy', 'product dy', 'product x', 'winograd2x2 dy'],
+  ...[
+    'depthwise dy',
+    'groups3x3 dy',
+    'lanes dy',
+    'lanes3x3 dy',
+    'patches dy',
+    'product dy',
+    'product x',
+    'winograd2x2 dy',
+  ],
 ]
 
 const isOtherTile = (variant: string): boolean => /^gemm\d/.test(variant)
@@ -407,5 +419,11 @@ test('on a CPU driver with lanes groups and few channels have kernels of their o
   // A ResNet begins so; of one channel, too.
   expect(chosen([1, 3, 128, 128, 64, 7, 2, 3, 1, 1])).toBe('patches patches patches')
   expect(chosen([4, 1, 64, 64, 64, 7, 2, 3, 1, 1])).toBe('patches patches patches')
+  // Strides and dilations from 32 channels on, but for patches that take more than 16 MB.
+  expect(chosen([4, 32, 32, 32, 64, 3, 2, 1, 1, 1])).toBe('patches patches patches')
+  expect(chosen([4, 64, 32, 32, 64, 3, 1, 2, 2, 1])).toBe('patches patches patches')
+  expect(chosen([4, 64, 31, 31, 64, 3, 1, 2, 2, 1])).toBe('patches lanes patches')
+  expect(chosen([4, 64, 64, 64, 64, 3, 1, 2, 2, 1])).toBe('lanes lanes lanes')
+  expect(chosen([4, 16, 64, 64, 32, 3, 2, 1, 1, 1])).toBe('lanes lanes lanes')
   expect(chosen([4, 64, 32, 32, 32, 3, 1, 1, 1, 1])).toBe('lanes3x3 lanes3x3 lanes3x3')
 })

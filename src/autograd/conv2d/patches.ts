@@ -17,6 +17,7 @@ import {
   type ConvShape,
   type ConvVariant,
   epilogueParams,
+  flag,
   lanes,
   sourceParams,
   spread,
@@ -33,24 +34,24 @@ const fits = (s: ConvShape, adapter: ConvAdapter): boolean =>
 
 /** Large windows of a stride over few channels, as a network on ResNet begins: the others share little of what they load. */
 const isStem = (s: ConvShape): boolean =>
-  s.kh * s.kw >= 25 &&
-  s.strideH * s.strideW > 1 &&
-  s.cin <= 4 &&
-  s.cout >= 32 &&
-  s.n * depth(s) * line(s) <= 2 ** 22
+  s.kh * s.kw >= 25 && s.strideH * s.strideW > 1 && s.cin <= 4 && s.cout >= 32
+
+/** Floats of patches that are worth it: 16 MB. */
+const MOST = 2 ** 22
 
 /**
- * Where it was measured faster on lavapipe: small images of many channels. Patches of large ones are long, and the
- * gradient of x, which adds them up, needs more channels to gain. A dense 3×3 window has kernels of its own, which lose
- * where the image is smaller than their tile. And first layers, up to 16 MB of patches.
+ * Where it was measured faster on lavapipe: 32 channels and more, 64 without a window. The gradient of x, which adds patches up,
+ * wants them in rows, or small images of more channels. A dense 3×3 window has kernels of its own, which lose where the
+ * image is smaller than their tile. And first layers.
  */
 export function suitsPatches(part: ConvPart, s: ConvShape, adapter: ConvAdapter): boolean {
-  if (!fits(s, adapter) || isProduct(s, adapter)) return false
-  if (isStem(s)) return true
-  const dense3x3 = s.kh * s.kw === 9 && s.strideH * s.strideW * s.dilationH * s.dilationW === 1
-  const few = dense3x3 || s.kh * s.kw === 1 || part === 'inputGrad'
-  const pixels = dense3x3 ? 4 : 64
-  return s.outH * s.outW <= pixels && Math.min(s.cin, s.cout) >= (few ? 128 : 64)
+  if (!fits(s, adapter) || isProduct(s, adapter) || s.n * depth(s) * line(s) > MOST) return false
+  if (isStem(s) || (part === 'inputGrad' && s.cin <= 4 && s.kh * s.kw >= 25 && sumsRows(s))) return true
+  const [channels, pixels, taps] = [Math.min(s.cin, s.cout), s.outH * s.outW, s.kh * s.kw]
+  const dense3x3 = taps === 9 && s.strideH * s.strideW * s.dilationH * s.dilationW === 1
+  if (dense3x3) return pixels <= 4 && channels >= 128
+  if (part === 'inputGrad' && (taps === 1 || !sumsRows(s))) return pixels <= 64 && channels >= 128
+  return channels >= (taps === 1 || (part === 'inputGrad' && s.strideW === 1) ? 64 : 32)
 }
 
 function dispatch(
@@ -75,27 +76,31 @@ function dispatch(
   }
 }
 
-/** A stride of two, and rows of pixels that are half of x's and whole vec4s: each tap falls on even or odd columns of x. */
-const halves = (s: ConvShape): boolean =>
-  s.strideH === 2 &&
-  s.strideW === 2 &&
-  s.dilationH * s.dilationW === 1 &&
-  s.kw <= 7 &&
-  s.padW < s.kw &&
-  s.w === 2 * s.outW &&
-  s.outW % 4 === 0
+/**
+ * Rows of pixels that hold whole vec4s and are as long as x's, or with stride two half as long, so that all taps of a row are
+ * added up at once: windows whose taps lie at most four columns apart from theirs.
+ */
+function sumsRows(s: ConvShape): boolean {
+  const { strideH, strideW, dilationH, dilationW, padW } = s
+  const stride = strideH === strideW && (strideW === 1 || (strideW === 2 && dilationH * dilationW === 1))
+  const near = padW <= 4 * strideW && (s.kw - 1) * dilationW - padW <= 4 * strideW
+  return stride && near && s.kw <= 7 && s.w === strideW * s.outW && s.outW % 4 === 0
+}
 
 /** Adds up the patches of a gradient. */
 function sum(s: ConvShape, epilogue: ConvEpilogue): ConvDispatch {
   const bindings = { patches: 'scratch:patches', bias: biasBinding(epilogue), y: 'dx' } as const
-  if (!halves(s)) return dispatch('conv2d_patches_sum', s, bindings, s.n * s.cin * s.h * s.w, epilogue)
-  const { n, cin, h, outH, outW, kh, padH } = s
+  if (!sumsRows(s)) return dispatch('conv2d_patches_sum', s, bindings, s.n * s.cin * s.h * s.w, epilogue)
+  const { n, cin, h, outH, outW, kh, padH, dilationH } = s
   return {
     file: 'conv2d_patches_sum_lanes',
     entry: 'conv2d_patches_sum_lanes',
     bindings: { ...bindings, patches4: 'scratch:patches' },
-    params: { n, cin, h, outH, outW, kh, padH, ...epilogueParams(epilogue) },
-    overrides: { KW: s.kw, PAD: s.padW, ENDS: 8 % (outW / 4) > 0 ? 1 : 0 },
+    params: { n, cin, h, outH, outW, kh, padH, dilationH, ...epilogueParams(epilogue) },
+    overrides: {
+      ...{ KW: s.kw, PAD: s.padW, STRIDE: s.strideW, DILATION: s.dilationW },
+      ENDS: flag(8 % (outW / 4) > 0),
+    },
     workgroups: spread(Math.ceil((n * cin * h * outW) / 32)),
   }
 }
