@@ -104,6 +104,9 @@ const SHAPES: readonly Row[] = [
   [3, 18, 4, 4, 20, 3, 1, 2, 2, 1],
   [2, 3, 5, 4, 6, 3, 1, 3, 3, 1],
   [1, 4, 6, 4, 7, 5, 1, 2, 1, 1],
+  // Few channels to few, in planes of whole vec4s and not.
+  [2, 6, 7, 9, 3, 1, 1, 0, 1, 1],
+  [1, 7, 6, 10, 1, 1, 1, 0, 1, 1],
   // Matrix products.
   [2, 13, 7, 9, 14, 1, 1, 0, 1, 1],
   [3, 20, 8, 8, 17, 1, 1, 0, 1, 1],
@@ -403,6 +406,8 @@ test('on a CPU driver with lanes groups and few channels have kernels of their o
     const { forward, inputGrad, weightGrad } = planConv2d(s, adapter)
     return [forward, inputGrad, weightGrad].map((variants) => variants[0]!.name).join(' ')
   }
+  // A 1×1 window to one channel, as a network ends.
+  expect(chosen([4, 16, 64, 64, 1, 1, 1, 0, 1, 1])).toBe('lanes lanes planes')
   // Groups of any size, the first and the last layer of a network.
   expect(chosen([4, 32, 32, 32, 32, 3, 1, 1, 1, 8])).toBe('groups3x3 groups3x3 groups3x3')
   expect(chosen([4, 128, 16, 16, 128, 3, 1, 1, 1, 2])).toBe('groups3x3 groups3x3 groups3x3')

@@ -1,4 +1,5 @@
 /** The variants of a convolution whose kernels are for CPU drivers alone. Loaded with those kernels. */
+import { isPointwise } from './correlation.ts'
 import { lanes3x3, lanes3x3WeightGrad, tile3x3, tile3x3WeightGrad } from './dense3x3.ts'
 import { depthwiseForward, depthwiseInputGrad, depthwiseWeightGrad, suitsDepthwise } from './depthwise.ts'
 import { groups3x3Forward, groups3x3InputGrad, groups3x3WeightGrad, suitsGroups3x3 } from './groups.ts'
@@ -50,6 +51,7 @@ export const cpuPlans: CpuPlans = {
     adapter.cpu ? FORMS[part].map((form) => form(s, adapter, epilogue)) : [],
   best(part, s, adapter) {
     if (isProduct(s, adapter)) return 'product'
+    if (part === 'weightGrad' && isPointwise(s) && Math.min(s.cin, s.cout) <= 2) return 'planes'
     if (suitsDepthwise(part, s, adapter)) return 'depthwise'
     if (suitsGroups3x3(part, s, adapter)) return 'groups3x3'
     return suitsPatches(part, s, adapter) ? 'patches' : undefined

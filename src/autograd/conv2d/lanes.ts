@@ -20,20 +20,23 @@ function lanesFit(s: ConvShape, adapter: ConvAdapter): boolean {
 }
 
 function lanesVariant(s: ConvShape, c: Correlation, epilogue: ConvEpilogue): ConvVariant {
-  const wide = c.outG > 8
+  const CHANNELS = [1, 4, 8].find((channels) => c.outG <= channels) ?? 16
+  const { offset = 0, gap = 0 } = epilogue
+  const wide = c.phases === 1 && [c.grid, offset, gap].every((v) => v % 4 === 0)
   return {
     name: 'lanes',
     scratch: {},
     dispatches: [
       {
         file: 'conv2d_lanes',
-        entry: 'conv2d_lanes',
-        bindings: { x: c.from, x4: c.from, weight: 'weight', bias: biasBinding(epilogue), y: c.to },
+        entry: wide ? 'conv2d_lanes_wide' : 'conv2d_lanes',
+        bindings: {
+          ...{ x: c.from, x4: c.from, weight: 'weight', bias: biasBinding(epilogue) },
+          [wide ? 'y4' : 'y']: c.to,
+        },
         params: { ...c.params, ...epilogueParams(epilogue), ...sourceParams(epilogue) },
-        overrides: { TRANSPOSE: c.transpose ? 1 : 0, VEC: c.vec ? 1 : 0, WIDE: wide ? 1 : 0 },
-        workgroups: spread(
-          s.n * s.groups * c.phases * Math.ceil(c.grid / 32) * Math.ceil(c.outG / (wide ? 16 : 8)),
-        ),
+        overrides: { TRANSPOSE: c.transpose ? 1 : 0, VEC: c.vec ? 1 : 0, CHANNELS },
+        workgroups: spread(s.n * s.groups * c.phases * Math.ceil(c.grid / 32) * Math.ceil(c.outG / CHANNELS)),
       },
     ],
   }
