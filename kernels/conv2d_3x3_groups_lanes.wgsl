@@ -18,7 +18,7 @@ struct Params {
   n: i32, cin: i32, h: i32, w: i32,
   cout: i32, outH: i32, outW: i32, inG: i32, outG: i32, padH: i32, padW: i32,
   weightOut: i32, weightIn: i32, weightGroup: i32,
-  strips: i32, bands: i32, blocks: i32, relu: u32, offset: i32, gap: i32, sourceOffset: i32, sourceGap: i32,
+  strips: i32, bands: i32, blocks: i32, relu: u32, accumulate: u32, offset: i32, gap: i32, sourceOffset: i32, sourceGap: i32,
 }
 @group(0) @binding(0) var<storage, read> x: array<elem>;
 @group(0) @binding(1) var<storage, read> x4: array<elem4>;
@@ -36,7 +36,6 @@ override ENDS: bool = false; // a subgroup's strips end within a row, where one 
 override SHARED: bool = false;
 override TURN: bool = false;
 override BIAS: bool = false;
-override ACCUMULATE: bool = false;
 
 // include: parts/over.wgsl, parts/winograd_rows.wgsl, parts/rows_beside.wgsl
 
@@ -73,10 +72,8 @@ fn window_of(held: Held, first: i32, c: u32) -> Window {
   return Window(along(first, 0), along(first, 1), along(first, 2));
 }
 
-alias Sums = array<Six, 32>; // row r of channel c at 8·c + r
-alias Rows = array<Six, 10>;
-
-fn add(sums: ptr<function, Sums>, i: u32, w: Window, p: Six, q: Six, r: Six) {
+// Sums: of row r of channel c at 8·c + r.
+fn add(sums: ptr<function, array<Six, 32>>, i: u32, w: Window, p: Six, q: Six, r: Six) {
   let s = (*sums)[i];
   (*sums)[i] = Six(
     s.a + w.a.a * p.a + w.b.a * q.a + w.c.a * r.a, s.b + w.a.b * p.b + w.b.b * q.b + w.c.b * r.b,
@@ -84,7 +81,7 @@ fn add(sums: ptr<function, Sums>, i: u32, w: Window, p: Six, q: Six, r: Six) {
     s.e + w.a.e * p.e + w.b.e * q.e + w.c.e * r.e, s.f + w.a.f * p.f + w.b.f * q.f + w.c.f * r.f);
 }
 
-fn add_channel(sums: ptr<function, Sums>, c: u32, w: Window, rows: ptr<function, Rows>) {
+fn add_channel(sums: ptr<function, array<Six, 32>>, c: u32, w: Window, rows: ptr<function, array<Six, 10>>) {
   add(sums, 8u * c, w, (*rows)[0], (*rows)[1], (*rows)[2]);
   add(sums, 8u * c + 1u, w, (*rows)[1], (*rows)[2], (*rows)[3]);
   add(sums, 8u * c + 2u, w, (*rows)[2], (*rows)[3], (*rows)[4]);
@@ -144,7 +141,7 @@ fn row_at(plane: i32, iy: i32, ix: i32, r: u32, outer: vec3f, e: Beside) -> Six 
 // Where a tile lies: rows and columns from (oy, ox) on, of so many channels from the first one, whose rows begin at `to`.
 struct Tile { oy: i32, ox: i32, rows: i32, first: i32, channels: i32, to: i32 }
 
-fn product(sums: ptr<function, Sums>, index: i32, lane: i32) -> Tile {
+fn product(sums: ptr<function, array<Six, 32>>, index: i32, lane: i32) -> Tile {
   let height = select(4, 8, TALL);
   let place = place_of(index, lane);
   let image = place.image;
@@ -182,7 +179,7 @@ fn product(sums: ptr<function, Sums>, index: i32, lane: i32) -> Tile {
       ends.y = at(outer + 4 * params.w, inX & (outerY + 4 < params.h));
       ends.z = at(outer + 8 * params.w, inX & (outerY + 8 < params.h));
     }
-    var rows: Rows;
+    var rows: array<Six, 10>;
     rows[0] = row_at(plane, iy, ix, 0u, ends, edges);
     rows[1] = row_at(plane, iy + 1, ix, 1u, ends, edges);
     rows[2] = row_at(plane, iy + 2, ix, 2u, ends, edges);
@@ -217,9 +214,11 @@ fn back(s: Six, add: f32) -> vec4f {
   return vec4f(s.a + p + r, q + t, 0.5 * p + 2.0 * r, 0.5 * q + 2.0 * t + s.f) + add;
 }
 
+// `accumulate` is no override: an addition that is always there is drawn into the transform, and what is added differs in its
+// last bits from what is written and added later.
 fn store_one(to: i32, sum: f32) {
   var value = sum;
-  if (ACCUMULATE) { value += f32(y[to]); }
+  if (params.accumulate != 0u) { value += f32(y[to]); }
   if (params.relu != 0u) { value = select(value, 0.0, value < 0.0); }
   y[to] = elem(value);
 }
@@ -233,23 +232,23 @@ fn store(to: i32, ox: i32, sum: vec4f) {
 
 fn store_wide(to: i32, sum: vec4f) {
   var value = sum;
-  if (ACCUMULATE) { value += vec4f(y4[to]); }
+  if (params.accumulate != 0u) { value += vec4f(y4[to]); }
   if (params.relu != 0u) { value = select(value, vec4f(), value < vec4f()); }
   y4[to] = elem4(value);
 }
 
 // A channel's row as it is stored. Written out by those who call it: what loops index lies in memory.
-fn row_of_sums(sums: ptr<function, Sums>, c: u32, r: u32, t: Tile) -> vec4f {
+fn row_of_sums(sums: ptr<function, array<Six, 32>>, c: u32, r: u32, t: Tile) -> vec4f {
   var add = 0.0;
   if (BIAS) { add = bias[t.first + i32(c)]; }
   return back((*sums)[8u * c + r], add);
 }
 
-fn store_row(sums: ptr<function, Sums>, c: u32, r: u32, t: Tile) {
+fn store_row(sums: ptr<function, array<Six, 32>>, c: u32, r: u32, t: Tile) {
   if (i32(r) < t.rows) { store(t.to + (i32(c) * params.outH + i32(r)) * params.outW, t.ox, row_of_sums(sums, c, r, t)); }
 }
 
-fn store_channel(sums: ptr<function, Sums>, c: u32, t: Tile) {
+fn store_channel(sums: ptr<function, array<Six, 32>>, c: u32, t: Tile) {
   if (i32(c) >= t.channels) { return; }
   store_row(sums, c, 0u, t);
   store_row(sums, c, 1u, t);
@@ -263,13 +262,13 @@ fn store_channel(sums: ptr<function, Sums>, c: u32, t: Tile) {
   }
 }
 
-fn store_row_wide(sums: ptr<function, Sums>, c: u32, r: u32, t: Tile) {
+fn store_row_wide(sums: ptr<function, array<Six, 32>>, c: u32, r: u32, t: Tile) {
   if (i32(r) < t.rows) {
     store_wide((t.to + (i32(c) * params.outH + i32(r)) * params.outW) / 4, row_of_sums(sums, c, r, t));
   }
 }
 
-fn store_channel_wide(sums: ptr<function, Sums>, c: u32, t: Tile) {
+fn store_channel_wide(sums: ptr<function, array<Six, 32>>, c: u32, t: Tile) {
   if (i32(c) >= t.channels) { return; }
   store_row_wide(sums, c, 0u, t);
   store_row_wide(sums, c, 1u, t);
@@ -289,7 +288,7 @@ fn conv2d_3x3_groups_lanes(
   @builtin(num_workgroups) count: vec3u,
   @builtin(subgroup_invocation_id) lane: u32,
 ) {
-  var sums = Sums();
+  var sums = array<Six, 32>();
   let tile = product(&sums, i32(group.x + group.y * count.x), i32(lane));
   store_channel(&sums, 0u, tile);
   if (CHANNELS > 1u) { store_channel(&sums, 1u, tile); }
@@ -304,7 +303,7 @@ fn conv2d_3x3_groups_lanes_wide(
   @builtin(num_workgroups) count: vec3u,
   @builtin(subgroup_invocation_id) lane: u32,
 ) {
-  var sums = Sums();
+  var sums = array<Six, 32>();
   let tile = product(&sums, i32(group.x + group.y * count.x), i32(lane));
   store_channel_wide(&sums, 0u, tile);
   if (CHANNELS > 1u) { store_channel_wide(&sums, 1u, tile); }

@@ -93,7 +93,7 @@ fn add_channel(sums: ptr<function, Sums>, above: ptr<function, Above>, c: u32, u
 }
 
 // The sum over lanes of the lane's own of eight values.
-fn add_up(sums: ptr<function, Sums>, first: u32, lane: u32) -> f32 {
+fn total_of(sums: ptr<function, Sums>, first: u32, lane: u32) -> f32 {
   let a = vec4f((*sums)[first], (*sums)[first + 1u], (*sums)[first + 2u], (*sums)[first + 3u]);
   let b = vec4f((*sums)[first + 4u], (*sums)[first + 5u], (*sums)[first + 6u], (*sums)[first + 7u]);
   return own_sum(a, b, lane);
@@ -166,7 +166,7 @@ fn weight_grad(index: i32, lane: i32) {
 
   let to = split * params.cout * params.inG * 9;
   for (var k = 0u; k < 18u; k++) {
-    let value = add_up(&sums, 8u * k, u32(lane));
+    let value = total_of(&sums, 8u * k, u32(lane));
     let f = 8 * i32(k) + lane;
     let co = over(f, 36);
     let ci = over(f - 36 * co, 9);
