@@ -227,14 +227,26 @@ const TABLE_5_5: readonly {
   { size: 64, on: 'dermquest', values: [43.4, 54.56] },
 ]
 
+const END_TO_END_ARMS = [
+  { arm: 'coarse', title: 'U-Net' },
+  { arm: 'coarse-long', title: 'U-Net, trained as long', baseline: 'coarse' },
+  { arm: 'end-to-end', title: 'end-to-end crops', baseline: 'coarse' },
+] as const
+
+/** The pair goes on from the U-Net, so a U-Net that goes on alone stands between the thesis's two. */
 const endToEndRows = (score: boolean): Row[] =>
   TABLE_5_5.flatMap(({ size, on, values }) =>
-    (['coarse', 'end-to-end'] as const).map((arm, k) => ({
-      label: `DermIS${on ? ' → DermQuest' : ''}, ${arm === 'coarse' ? 'U-Net' : 'end-to-end crops'}`,
+    END_TO_END_ARMS.map(({ arm, title, ...rest }) => ({
+      label: `DermIS${on ? ' → DermQuest' : ''}, ${title}`,
       ...{ data: 'dermis', method: 'end-to-end', arm, network: 'unet' as const, size },
       ...(on ? { on } : {}),
-      thesis: score ? { thresholdedJaccard: value(values[k]! / 100) } : {},
-      ...(k === 0 ? {} : { baseline: { arm: 'coarse' } }),
+      variant: { longBaseline: true } as const,
+      thesis:
+        score && arm !== 'coarse-long'
+          ? { thresholdedJaccard: value(values[arm === 'coarse' ? 0 : 1] / 100) }
+          : {},
+      ...('baseline' in rest ? { baseline: { arm: rest.baseline } } : {}),
+      ...(arm === 'end-to-end' ? { baselines: [{ arm: 'coarse-long' }] } : {}),
     })),
   )
 

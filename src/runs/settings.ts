@@ -37,6 +37,11 @@ export interface Settings {
   readonly resolution?: number
   /** end-to-end: part of the learning rate with which both networks are trained together; left out: a tenth. */
   readonly jointRate?: number
+  /**
+   * end-to-end: the coarse network is also trained on alone, for as many epochs as both together and at their learning
+   * rate: a baseline that was trained as long. Left out: it is not.
+   */
+  readonly longBaseline?: true
   /** end-to-end: left out, 'hard'. */
   readonly box?: 'soft'
   /** Left out: float32. */
