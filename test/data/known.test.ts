@@ -233,6 +233,11 @@ describe('scans', () => {
     expect(loaded.mask.reduce((a, b) => a + b)).toBe(8)
     const again = await openDataset(folder, options)
     expect(await again.samples[2]!.load()).toEqual(loaded)
+    // A file where the slices would lie: they stay in memory.
+    const full = await tempFolder()
+    await writeFile(join(full, 'slices'), '')
+    process.env.FOVEA_CACHE = full
+    expect(await (await openDataset(folder, options)).samples[2]!.load()).toEqual(loaded)
     const halved = (await openDataset(folder, { size: 2 })).samples[0]!
     expect(halved.originalSize).toEqual([4, 4])
     expect([loaded.spacing, (await halved.load()).spacing]).toEqual([
