@@ -16,8 +16,7 @@ function isPrivate(folder: string): boolean {
   return process.getuid === undefined || (stat.uid === process.getuid() && (stat.mode & 0o022) === 0)
 }
 
-const isFolder = (path: string): boolean =>
-  statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false
+const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false
 
 /** Makes a folder and its missing parents for the user alone, at once and without Node's `recursive`: see `makeFolder`. */
 function makePrivate(folder: string): void {
