@@ -154,7 +154,9 @@ export function scaleOf(args: ReproduceArguments, experiment: Experiment): Scale
 
 /** What the thesis has by data set, less what the command line gives for all. */
 const withoutGiven = (sets: TrainingOf, { epochs, batch, lr }: ReproduceArguments): TrainingOf => {
-  const given = Object.entries({ epochs, batch, lr }).flatMap(([name, v]) => (v === undefined ? [] : [name]))
+  const given = Object.entries({ epochs, batch, heatmapBatch: batch, lr }).flatMap(([name, v]) =>
+    v === undefined ? [] : [name],
+  )
   return Object.fromEntries(
     Object.entries(sets).map(([data, own]) => [
       data,

@@ -15,7 +15,10 @@ export const DATA = {
 } as const satisfies Record<string, DataSlot>
 
 /** How the thesis trained, by chapter: what `--full` takes. Polar networks (4.3.3), and slices with their depth (6.4.2). */
-export const POLAR: FullSettings = { features: 32, epochs: 200, batch: 8, lr: 1e-3, augment: 'thesis' }
+export const POLAR: FullSettings = {
+  ...{ features: 32, epochs: 200, batch: 8, lr: 1e-3, augment: 'thesis' },
+  sets: { lesion: { heatmapBatch: 6 }, liver: { heatmapBatch: 6 } },
+}
 export const AORTA: FullSettings = { ...POLAR, epochs: 60 }
 /** Table 5.1. */
 export const CROPS: FullSettings = {

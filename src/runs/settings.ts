@@ -65,6 +65,8 @@ export interface Settings {
   readonly hysteresis?: { readonly low: number; readonly high: number }
   /** centre-heatmap: the network of heatmaps; left out: an hourglass. */
   readonly heatmapNetwork?: HeatmapNetworkName
+  /** centre-heatmap: images a step of the network of heatmaps; left out: as many as of the others. */
+  readonly heatmapBatch?: number
   /** Of the hourglass; left out: 2. */
   readonly stacks?: number
   /** Of the Gaussians for images of 256 px a side; left out: 8. */

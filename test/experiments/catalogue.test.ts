@@ -14,6 +14,7 @@ import {
 } from '../../src/experiments/jobs.ts'
 import { resultsOf, withoutPatients } from '../../src/experiments/results.ts'
 import type { JobResult } from '../../src/experiments/run.ts'
+import { centreHeatmap } from '../../src/runs/methods/centre-heatmap.ts'
 import { endToEnd } from '../../src/runs/methods/end-to-end.ts'
 
 const scale: Scale = {
@@ -101,10 +102,27 @@ test('--full trains each data set as the thesis says (table 5.1; 5.2.2; 6.4.2), 
   expect(trained('table-5.2', 'aorta', 128).values).toEqual([32, 100, 8, 1e-3, 'constant', null])
   expect(trained('table-4.4', 'aorta', 256).values).toEqual([32, 60, 8, 1e-3, 'constant', null])
   expect(trained('table-6.1', 'pericardium', 128).values).toEqual([32, 200, 8, 1e-3, 'constant', null])
+  // Heatmaps of lesions and livers by six, of polyps and fat by eight (4.3.3).
+  const heatmaps = (data: string, more: Partial<ReproduceArguments> = {}) => {
+    const { jobs } = planExperiment(
+      named('table-4.1'),
+      scaleOf({ ...args, ...more }, named('table-4.1')),
+      new Set([data]),
+    )
+    const { settings } = jobs.find((job) => job.settings.method === 'centre-heatmap')!
+    return centreHeatmap.networks(settings).map(({ batch = settings.batch }) => batch)
+  }
+  expect(['lesion', 'liver', 'polyp', 'eat'].map((data) => heatmaps(data))).toEqual([
+    [8, 8, 6],
+    [8, 8, 6],
+    [8, 8, 8],
+    [8, 8, 8],
+  ])
+  expect(heatmaps('lesion', { batch: 4 })).toEqual([4, 4, 4])
   const dermis = trained('table-5.5', 'dermis', 64)
   expect(dermis.values).toEqual([32, 100, 16, 1e-4, 'constant', 10])
-  // The same rate for pretraining and for both networks together.
-  expect(endToEnd.networks(dermis.settings).map((n) => n.learningRate ?? 1)).toEqual([1, 1])
+  // The same rate for pretraining, for the baseline that goes on, and for both networks together.
+  expect(endToEnd.networks(dermis.settings).map((n) => n.learningRate ?? 1)).toEqual([1, 1, 1])
   expect(trained('table-5.5', 'dermis', 512).values[2]).toBe(4)
   expect(trained('table-5.5', 'dermis', 512, { batch: 2 }).values[2]).toBe(2)
   const other = trained('table-5.2', 'cells', 64, { epochs: 3, lr: 1e-2 })
@@ -131,7 +149,7 @@ test('rows without a folder or a method say so; the others share their runs', ()
     [2, 3, 2],
   ])
   // Also where the thesis's eight stacks make the heatmaps.
-  const full = { ...scale, full: true, folds: 3 } as const
+  const full = { ...scale, full: true, folds: 3, sets: named('fig-4.12').full.sets! } as const
   expect(sharing(planExperiment(named('fig-4.12'), full, new Set(['lesion']))).jobs).toHaveLength(2 * 3)
   // A figure without approach B takes the runs that a table with it left; without any, its own.
   const polar = planExperiment(named('fig-4.11'), { ...scale, sizes: [64], folds: 3 }, new Set(['lesion']))
