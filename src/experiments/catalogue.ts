@@ -1,8 +1,9 @@
 import { METHODS } from '../runs/methods/index.ts'
 import type { NetworkName } from '../runs/network-kinds.ts'
+import type { AugmentationName } from '../runs/settings.ts'
 import { BEYOND } from './beyond.ts'
 import type { Experiment, Row, ScoreName, ThesisValue } from './experiment.ts'
-import { AORTA, CROPS, DATA, END_TO_END, POLAR, SHARES } from './thesis.ts'
+import { AORTA, CROPS, DATA, DEPTH, END_TO_END, POLAR, SHARES } from './thesis.ts'
 
 const NETWORKS: readonly { readonly network: NetworkName; readonly title: string }[] = [
   { network: 'unet', title: 'U-Net' },
@@ -135,7 +136,7 @@ const ABLATION: readonly Row[] = [
 ].map(({ title, method, arm, probability, augment, dsc }, i) => ({
   label: title,
   ...{ data: 'polyp', method, arm, network: 'unet' as const, size: POLAR_SIZE },
-  variant: { originProbability: probability, augment: augment as 'none' | 'thesis' },
+  variant: { originProbability: probability, augment: augment as AugmentationName },
   thesis: dice(dsc),
   ...(i === 0 ? {} : { baseline: { ...CARTESIAN, variant: { originProbability: 0, augment: 'none' } } }),
 }))
@@ -480,7 +481,7 @@ export const EXPERIMENTS: readonly Experiment[] = [
     scores: ALL_SCORES,
     figures: ['spread', 'bland-altman', 'overlays'],
     folds: 2,
-    full: POLAR,
+    full: DEPTH,
   },
   {
     id: 'fig-6.6',
@@ -492,7 +493,7 @@ export const EXPERIMENTS: readonly Experiment[] = [
     scores: ['dice'],
     figures: ['bland-altman'],
     folds: 2,
-    full: POLAR,
+    full: DEPTH,
   },
   ...BEYOND,
 ]

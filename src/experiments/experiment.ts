@@ -85,7 +85,10 @@ export type FullSettings = Pick<Settings, 'features' | 'batch' | 'lr' | 'augment
 export type TrainingOf = Readonly<
   Record<
     string,
-    Partial<Pick<FullSettings, 'epochs' | 'batch' | 'lr'> & Pick<Settings, 'heatmapBatch'>> | undefined
+    | Partial<
+        Pick<FullSettings, 'epochs' | 'batch' | 'lr'> & Pick<Settings, 'heatmapBatch' | 'validation' | 'test'>
+      >
+    | undefined
   >
 >
 

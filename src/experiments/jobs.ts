@@ -143,7 +143,14 @@ const nameOf = (value: unknown): string => String(value).replace(/[^\w.-]/g, '')
 function jobOf(row: Row, scale: Scale, seed: number, fold?: number): Job {
   const { data, network, size, share = 1, variant = {} } = row
   const { features, schedule, augment, folds, subset, skip, plateau = null } = scale
-  const { epochs, lr, heatmapBatch, ...own } = { ...scale, ...scale.sets?.[data] }
+  const {
+    epochs,
+    lr,
+    heatmapBatch,
+    validation = 0.1,
+    test = 0.1,
+    ...own
+  } = { ...scale, ...scale.sets?.[data] }
   const batch = scale.batchAt?.[size] ?? own.batch
   const sigma =
     scale.sigma !== undefined && row.method === 'centre-heatmap' ? { sigma: scale.sigma } : undefined
@@ -151,7 +158,7 @@ function jobOf(row: Row, scale: Scale, seed: number, fold?: number): Job {
     ...{ method: row.method as MethodName, size, features, epochs, batch, lr, weightDecay: 0, seed, share },
     ...(network === 'unet' ? {} : { network }),
     ...{ patience: null, plateau, schedule, augment, origins: ['truth', 'cartesian'], transfer: null },
-    ...{ depthChannel: false, validation: 0.1, test: 0.1, splitSeed: SPLIT_SEED },
+    ...{ depthChannel: false, validation, test, splitSeed: SPLIT_SEED },
     ...(fold === undefined ? {} : { fold: { index: fold - 1, of: folds } }),
     ...(subset < 1 ? { dataShare: subset } : {}),
     ...(skip ? { dataSkip: skip } : {}),

@@ -28,7 +28,7 @@ export interface Settings {
   readonly plateau: number | null
   /** How the learning rate falls over the epochs; with a plateau it is constant between its falls. */
   readonly schedule: 'constant' | 'cosine'
-  readonly augment: 'none' | 'thesis'
+  readonly augment: AugmentationName
   readonly origins: readonly OriginName[]
   /** The second network starts from the weights of the first; null: as the method has it. */
   readonly transfer: boolean | null
@@ -80,5 +80,20 @@ export function epochsFor(trainImages: number, settings: Settings): number {
   return settings.epochs ?? Math.min(40, Math.max(4, Math.round(IMAGES_SEEN / trainImages)))
 }
 
-export const augmentationOf = (settings: Settings): AugmentOptions =>
-  settings.augment === 'thesis' ? THESIS_AUGMENTATION : NO_AUGMENTATION
+/** The thesis's augmentations, by the section that has them. */
+const AUGMENTATIONS = {
+  none: NO_AUGMENTATION,
+  /** 4.3.3. */
+  thesis: THESIS_AUGMENTATION,
+  /** 4.4.1. */
+  'thesis-aorta': { ...THESIS_AUGMENTATION, flip: 0.3, grid: 0 },
+  /** 5.1.2. */
+  'thesis-crops': { ...THESIS_AUGMENTATION, flip: 0.3, rotate: 14, grid: 0 },
+  /** 6.4.1. */
+  'thesis-depth': { ...THESIS_AUGMENTATION, affine: 0.3, rotate: 45, grid: 0.2 },
+} satisfies Record<string, AugmentOptions>
+
+export type AugmentationName = keyof typeof AUGMENTATIONS
+export const AUGMENTATION_NAMES = Object.keys(AUGMENTATIONS) as AugmentationName[]
+
+export const augmentationOf = ({ augment }: Settings): AugmentOptions => AUGMENTATIONS[augment]

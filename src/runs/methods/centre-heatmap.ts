@@ -24,7 +24,7 @@ function heatmapNetwork(settings: Settings): NetworkPlan {
   const kind = heatmapKindOf(settings)
   const task = heatmapTask({
     stride: kind.stride,
-    augment: augment === 'thesis' ? CENTRE_AUGMENTATION : NO_AUGMENTATION,
+    augment: augment === 'none' ? NO_AUGMENTATION : CENTRE_AUGMENTATION,
     ...(sigma === undefined ? {} : { sigma }),
   })
   const measure = measureAt(kind.stride)
