@@ -63,9 +63,9 @@ const ofMap =
  *
  * Everything random follows from `seed` and the place in the run, so a resumed run equals an uninterrupted
  * one bit for bit on the same adapter. Images are loaded two batches ahead of their use. Throws a TrainingError
- * when the loss is not finite, a ShapeError for an option that there is not, a DataError when there is nothing to train on, a GpuOutOfMemoryError that says which
- * batch would fit (before the first step where the device has a memory limit), and what the device throws;
- * checkpoints written before stay whole.
+ * when the loss is not finite, a ShapeError for an option that there is not, a DataError when there is nothing to train on,
+ * a GpuOutOfMemoryError that says which batch would fit (before the first step where the device has a memory limit), and
+ * what the device throws; checkpoints written before stay whole.
  */
 export async function train<Output extends NetworkOutput = Tensor>(
   net: Module,
