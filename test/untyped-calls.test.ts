@@ -11,6 +11,8 @@ import { Adam, AdamW } from '../src/nn/optim/adam.ts'
 import { GradScaler } from '../src/nn/optim/grad-scaler.ts'
 import { ReduceLROnPlateau } from '../src/nn/optim/schedulers.ts'
 import { SGD } from '../src/nn/optim/sgd.ts'
+import { cartesianTask } from '../src/pipelines/tasks.ts'
+import { train } from '../src/pipelines/training.ts'
 import { openDevice, testDevice } from './device.ts'
 
 /** Calls from plain JavaScript: what a type checker would have refused is refused by a sentence, never computed. */
@@ -159,6 +161,19 @@ test.each([
   ],
 ])('%s', async (_, call, message) => {
   expect(await refusal(call)).toMatch(message)
+})
+
+test('train: an option that there is not, and one that is missing', async () => {
+  const net = new UNet(device, { features: 2 })
+  const given = { task: cartesianTask(), train: [], validation: [], epochs: 1 }
+  const call = (options: Untyped) => refusal(() => train(net, device, options))
+  expect(await call({ ...given, batch: 4 })).toMatch(
+    /^train: there is no option 'batch'; it knows task, train/,
+  )
+  const { epochs: _, ...endless } = given
+  expect(await call(endless)).toMatch(/^train: option 'epochs' is missing/)
+  expect(await call(given)).toMatch(/there are no training images/)
+  net.dispose()
 })
 
 describe('optimisers', () => {

@@ -40,7 +40,7 @@ Example:
 }
 
 function printed(check: FolderCheck): string {
-  const { title, layout, images, groups, scans, sizes, collections, problems, full, missing } = check
+  const { title, layout, images, groups, scans, sizes, collections, problems, leftOut, full, missing } = check
   const lines = [`${title} (layout ${layout})`]
   if (scans !== undefined) lines.push(`scans     ${scans}`)
   else lines.push(`images    ${images}`)
@@ -54,6 +54,7 @@ function printed(check: FolderCheck): string {
   lines.push(
     `missing   ${missing > 0 ? `${missing} of the ${full!.count} ${full!.of} as published` : 'nothing'}`,
   )
+  lines.push(...leftOut)
   lines.push(problems.length === 0 ? 'problems  none' : `problems  ${problems.length}:`)
   for (const problem of problems.slice(0, SHOWN)) lines.push(`  ${problem}`)
   if (problems.length > SHOWN) lines.push(`  and ${problems.length - SHOWN} more`)

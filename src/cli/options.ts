@@ -5,7 +5,7 @@ import { DataError } from '../gpu/errors.ts'
 import { TUNE_MODES, type TuneMode } from '../gpu/tuner.ts'
 import { METHODS } from '../runs/methods/index.ts'
 import { HEATMAP_NETWORKS, heatmapKindOf, kindOf, NETWORK_KINDS, STACKS } from '../runs/network-kinds.ts'
-import type { Settings } from '../runs/settings.ts'
+import { AUGMENTATION_NAMES, type Settings } from '../runs/settings.ts'
 
 /** What commander makes of the options below. */
 export interface TrainArguments
@@ -140,8 +140,11 @@ export function addTrainOptions(command: Command): Command {
         .default('cosine'),
     )
     .addOption(
-      new Option('--augment <name>', 'flips, shifts, scaling, rotation, grid distortion as in the thesis')
-        .choices(['none', 'thesis'])
+      new Option(
+        '--augment <name>',
+        'flips, shifts, scaling, rotation, grid distortion as in the thesis: 4.3.3, 4.4 (aorta), 5.1 (crops), 6.4 (depth)',
+      )
+        .choices(AUGMENTATION_NAMES)
         .default('none'),
     )
     .addOption(

@@ -147,7 +147,10 @@ async function runPrediction(path: string, args: PredictArguments, io: Io): Prom
         unread = new Unread()
         for (const scan of scans) {
           const { series } = args
-          const volume = await unread.read(() => readVolume(scan, series === undefined ? {} : { series }))
+          const onLeftOut = (sentence: string) => io.err(`${sentence}\n`)
+          const volume = await unread.read(() =>
+            readVolume(scan, { onLeftOut, ...(series === undefined ? {} : { series }) }),
+          )
           if (volume) made.push(await predictVolume(gpu, nets, scan, { volume, entry, settings, args, io }))
         }
         return made

@@ -4,6 +4,7 @@ import type { Experiment, TrainingOf } from '../experiments/experiment.ts'
 import { type Scale, SMALL, usualScale } from '../experiments/jobs.ts'
 import { DataError } from '../gpu/errors.ts'
 import { NETWORK_KINDS, type NetworkName } from '../runs/network-kinds.ts'
+import { AUGMENTATION_NAMES } from '../runs/settings.ts'
 import { adapterOption, count, positive, seed, shareOfAll, shareOrNone, tuneOption } from './options.ts'
 
 /** What commander makes of the options of `fovea reproduce`. */
@@ -60,7 +61,7 @@ export function addReproduceOptions(command: Command): Command {
       'runs, results (ID.json) and reports (ID.html); the same command goes on',
       'runs/reproduce',
     )
-    .option('--full', "the thesis's features, epochs, batch, learning rate, augmentation and folds")
+    .option('--full', "the thesis's features, epochs, batch, learning rate, augmentation, split and folds")
     .addOption(
       new Option('--networks <names...>', 'of its networks, these').choices(Object.keys(NETWORK_KINDS)),
     )
@@ -76,7 +77,7 @@ export function addReproduceOptions(command: Command): Command {
         'cosine',
       ]),
     )
-    .addOption(new Option('--augment <name>', '(default: none)').choices(['none', 'thesis']))
+    .addOption(new Option('--augment <name>', '(default: none)').choices(AUGMENTATION_NAMES))
     .option(
       '--seeds <n...>',
       'of weights and order, a run each; the split stays (default: 42)',
@@ -154,7 +155,9 @@ export function scaleOf(args: ReproduceArguments, experiment: Experiment): Scale
 
 /** What the thesis has by data set, less what the command line gives for all. */
 const withoutGiven = (sets: TrainingOf, { epochs, batch, lr }: ReproduceArguments): TrainingOf => {
-  const given = Object.entries({ epochs, batch, lr }).flatMap(([name, v]) => (v === undefined ? [] : [name]))
+  const given = Object.entries({ epochs, batch, heatmapBatch: batch, lr }).flatMap(([name, v]) =>
+    v === undefined ? [] : [name],
+  )
   return Object.fromEntries(
     Object.entries(sets).map(([data, own]) => [
       data,

@@ -51,6 +51,8 @@ async function runTraining(args: TrainArguments, io: Io): Promise<void> {
   const started = performance.now()
   const settings = settingsOf(args)
   const plans = await planData(args.data, settings)
+  for (const { name, dataset } of plans)
+    for (const sentence of dataset.leftOut ?? []) io.err(`${name}: ${sentence}\n`)
   const out = args.out ?? join('runs', plans.map((p) => p.name).join('-'))
   await refuseDataFolder(
     out,

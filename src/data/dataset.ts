@@ -49,6 +49,8 @@ export interface Dataset {
   /** Size of every loaded image, px; absent when each keeps its own. */
   size?: readonly [height: number, width: number]
   samples: readonly Sample[]
+  /** A sentence for each kind of file that was passed over: images of a part without ground truth, DICOM files of no image. */
+  leftOut?: readonly string[]
 }
 
 /** What a reader hands over: decoded files at their own size. Truth is `instances` or `mask`. */

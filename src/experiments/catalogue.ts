@@ -1,8 +1,9 @@
 import { METHODS } from '../runs/methods/index.ts'
 import type { NetworkName } from '../runs/network-kinds.ts'
+import type { AugmentationName } from '../runs/settings.ts'
 import { BEYOND } from './beyond.ts'
 import type { Experiment, Row, ScoreName, ThesisValue } from './experiment.ts'
-import { AORTA, CROPS, DATA, END_TO_END, POLAR, SHARES } from './thesis.ts'
+import { AORTA, CROPS, DATA, DEPTH, END_TO_END, POLAR, SHARES } from './thesis.ts'
 
 const NETWORKS: readonly { readonly network: NetworkName; readonly title: string }[] = [
   { network: 'unet', title: 'U-Net' },
@@ -135,7 +136,7 @@ const ABLATION: readonly Row[] = [
 ].map(({ title, method, arm, probability, augment, dsc }, i) => ({
   label: title,
   ...{ data: 'polyp', method, arm, network: 'unet' as const, size: POLAR_SIZE },
-  variant: { originProbability: probability, augment: augment as 'none' | 'thesis' },
+  variant: { originProbability: probability, augment: augment as AugmentationName },
   thesis: dice(dsc),
   ...(i === 0 ? {} : { baseline: { ...CARTESIAN, variant: { originProbability: 0, augment: 'none' } } }),
 }))
@@ -227,14 +228,26 @@ const TABLE_5_5: readonly {
   { size: 64, on: 'dermquest', values: [43.4, 54.56] },
 ]
 
+const END_TO_END_ARMS = [
+  { arm: 'coarse', title: 'U-Net' },
+  { arm: 'coarse-long', title: 'U-Net, trained as long', baseline: 'coarse' },
+  { arm: 'end-to-end', title: 'end-to-end crops', baseline: 'coarse' },
+] as const
+
+/** The pair goes on from the U-Net, so a U-Net that goes on alone stands between the thesis's two. */
 const endToEndRows = (score: boolean): Row[] =>
   TABLE_5_5.flatMap(({ size, on, values }) =>
-    (['coarse', 'end-to-end'] as const).map((arm, k) => ({
-      label: `DermIS${on ? ' → DermQuest' : ''}, ${arm === 'coarse' ? 'U-Net' : 'end-to-end crops'}`,
+    END_TO_END_ARMS.map(({ arm, title, ...rest }) => ({
+      label: `DermIS${on ? ' → DermQuest' : ''}, ${title}`,
       ...{ data: 'dermis', method: 'end-to-end', arm, network: 'unet' as const, size },
       ...(on ? { on } : {}),
-      thesis: score ? { thresholdedJaccard: value(values[k]! / 100) } : {},
-      ...(k === 0 ? {} : { baseline: { arm: 'coarse' } }),
+      variant: { longBaseline: true } as const,
+      thesis:
+        score && arm !== 'coarse-long'
+          ? { thresholdedJaccard: value(values[arm === 'coarse' ? 0 : 1] / 100) }
+          : {},
+      ...('baseline' in rest ? { baseline: { arm: rest.baseline } } : {}),
+      ...(arm === 'end-to-end' ? { baselines: [{ arm: 'coarse-long' }] } : {}),
     })),
   )
 
@@ -468,7 +481,7 @@ export const EXPERIMENTS: readonly Experiment[] = [
     scores: ALL_SCORES,
     figures: ['spread', 'bland-altman', 'overlays'],
     folds: 2,
-    full: POLAR,
+    full: DEPTH,
   },
   {
     id: 'fig-6.6',
@@ -480,7 +493,7 @@ export const EXPERIMENTS: readonly Experiment[] = [
     scores: ['dice'],
     figures: ['bland-altman'],
     folds: 2,
-    full: POLAR,
+    full: DEPTH,
   },
   ...BEYOND,
 ]

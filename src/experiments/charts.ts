@@ -22,7 +22,8 @@ export function lines(series: readonly Series[], xLabel: string, yLabel: string)
     field: 'x',
     type: 'quantitative' as const,
     title: xLabel,
-    axis: { values: xs, grid: false, format: '~g' },
+    // Without a precision it follows from the ticks' distance: 3e+1 for 32 beside 64.
+    axis: { values: xs, grid: false, format: '.6~g' },
     scale: { zero: false },
   }
   return renderPlot({
@@ -101,7 +102,8 @@ export function violins(
           title: null,
           labelColor: 'currentColor',
           labelFontSize: 12,
-          labelLimit: 400,
+          // Without a canvas widths of text are guessed, half as wide again as they are.
+          labelLimit: 800,
           labelPadding: 2,
         },
       },

@@ -83,7 +83,13 @@ export type FullSettings = Pick<Settings, 'features' | 'batch' | 'lr' | 'augment
 
 /** What differs by data set, by its key. */
 export type TrainingOf = Readonly<
-  Record<string, Partial<Pick<FullSettings, 'epochs' | 'batch' | 'lr'>> | undefined>
+  Record<
+    string,
+    | Partial<
+        Pick<FullSettings, 'epochs' | 'batch' | 'lr'> & Pick<Settings, 'heatmapBatch' | 'validation' | 'test'>
+      >
+    | undefined
+  >
 >
 
 /** A table or a figure of the thesis. */

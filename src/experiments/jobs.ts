@@ -143,7 +143,14 @@ const nameOf = (value: unknown): string => String(value).replace(/[^\w.-]/g, '')
 function jobOf(row: Row, scale: Scale, seed: number, fold?: number): Job {
   const { data, network, size, share = 1, variant = {} } = row
   const { features, schedule, augment, folds, subset, skip, plateau = null } = scale
-  const { epochs, lr, ...own } = { ...scale, ...scale.sets?.[data] }
+  const {
+    epochs,
+    lr,
+    heatmapBatch,
+    validation = 0.1,
+    test = 0.1,
+    ...own
+  } = { ...scale, ...scale.sets?.[data] }
   const batch = scale.batchAt?.[size] ?? own.batch
   const sigma =
     scale.sigma !== undefined && row.method === 'centre-heatmap' ? { sigma: scale.sigma } : undefined
@@ -151,11 +158,13 @@ function jobOf(row: Row, scale: Scale, seed: number, fold?: number): Job {
     ...{ method: row.method as MethodName, size, features, epochs, batch, lr, weightDecay: 0, seed, share },
     ...(network === 'unet' ? {} : { network }),
     ...{ patience: null, plateau, schedule, augment, origins: ['truth', 'cartesian'], transfer: null },
-    ...{ depthChannel: false, validation: 0.1, test: 0.1, splitSeed: SPLIT_SEED },
+    ...{ depthChannel: false, validation, test, splitSeed: SPLIT_SEED },
     ...(fold === undefined ? {} : { fold: { index: fold - 1, of: folds } }),
     ...(subset < 1 ? { dataShare: subset } : {}),
     ...(skip ? { dataSkip: skip } : {}),
-    ...(scale.full && row.method === 'centre-heatmap' ? { stacks: 8 } : {}),
+    ...(scale.full && row.method === 'centre-heatmap'
+      ? { stacks: 8, ...(heatmapBatch === undefined ? {} : { heatmapBatch }) }
+      : {}),
     ...(scale.full && row.method === 'end-to-end' ? { resolution: 1024, jointRate: 1 } : {}),
     ...variant,
     ...sigma,
@@ -226,9 +235,12 @@ export function jobsOfOthers(plan: Plan, scale: Scale, folders: ReadonlySet<stri
 
 /** The plan without jobs whose every arm another job gives with the same settings: approach B trains all of approach A. */
 export function sharing({ rows, jobs }: Plan): Plan {
-  // The width of heatmaps and the stacks that make them are nothing to networks that make none.
-  const rest = ({ settings: { method: _, sigma: __, stacks: ___, ...settings }, data, on }: Job) =>
-    JSON.stringify([settings, data, on])
+  // How heatmaps are made is nothing to networks that make none.
+  const rest = ({
+    settings: { method: _, sigma: __, stacks: ___, heatmapBatch: ____, ...settings },
+    data,
+    on,
+  }: Job) => JSON.stringify([settings, data, on])
   const covers = (a: Job, b: Job): boolean =>
     a !== b &&
     methodOf(a.settings.method).arms.length > methodOf(b.settings.method).arms.length &&

@@ -64,12 +64,16 @@ interface Part {
   readonly of?: string
 }
 
+const runsOf = ({ rows }: ExperimentResults): string[] =>
+  rows.flatMap(({ runs }) => runs.map(({ key }) => key))
+
 function partsOf(all: readonly ExperimentResults[]): Part[] {
   return all.map((results) => {
     const experiment = EXPERIMENTS.find((e) => e.id === results.experiment)!
     const run = shownRows(results)
     const source = all.find(({ experiment: id }) => id === experiment.of)
-    const same = source && JSON.stringify(source.scale) === JSON.stringify(results.scale)
+    const theirs = new Set(source && runsOf(source))
+    const same = source && runsOf(results).every((key) => theirs.has(key))
     return { experiment, results, run, ...(same ? { of: source.experiment } : {}) }
   })
 }

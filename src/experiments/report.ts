@@ -216,24 +216,42 @@ export function scaleText({ scale, rows, data }: ExperimentResults): string {
   } = scale
   if (rows.some((row) => row.time))
     return `Networks of ${features} features with random weights, an image at a time; a perfect rough mask decides on the crops.`
+  const used = data.filter(({ folder }) => folder !== undefined).map(({ key }) => key)
   const sizes = [...new Set(rows.filter((r) => !r.missing).map((row) => `${row.size}²`))].join(', ')
   return (
     `Run at ${sizes} px, ${features} features, ${epochs === null ? 'epochs by the number of images' : `${epochs} epochs`}, batch ${batch}, ` +
-    `learning rate ${lr} (${plateau ? `a tenth after ${plateau} epochs without a better one` : schedule}), ${othersText(sets, batchAt)}augmentation ${augment}, ${seeds.length === 1 ? `seed ${seeds[0]}` : `seeds ${seeds.slice(0, -1).join(', ')} and ${seeds.at(-1)}`}, ` +
+    `learning rate ${lr} (${plateau ? `a tenth after ${plateau} epochs without a better one` : schedule}), ${othersText(used, sets, batchAt)}augmentation ${augment}, ${seeds.length === 1 ? `seed ${seeds[0]}` : `seeds ${seeds.slice(0, -1).join(', ')} and ${seeds.at(-1)}`}, ` +
     `${folds === 0 ? 'one split 80/10/10' : `${folds} folds`}${subset < 1 ? `, ${100 * subset} % of the data` : ''}${skip ? `, after the first ${100 * skip} %` : ''}${sigma ? `, heatmaps of σ ${sigma} px at 256` : ''}${networks ? `; of the networks ${networks.map((n) => kindOf(n).title).join(', ')} alone` : ''}.`
   )
 }
 
+const percent = (part: number): string => String(Math.round(100 * part))
+
 /** Where data sets or sizes were trained otherwise. */
-function othersText(sets: Scale['sets'] = {}, batchAt: Scale['batchAt'] = {}): string {
-  const of = ({ epochs, batch, lr }: NonNullable<NonNullable<Scale['sets']>[string]>) =>
+function othersText(
+  used: readonly string[],
+  sets: Scale['sets'] = {},
+  batchAt: Scale['batchAt'] = {},
+): string {
+  const of = ({
+    epochs,
+    batch,
+    heatmapBatch,
+    lr,
+    validation,
+    test = 0,
+  }: NonNullable<NonNullable<Scale['sets']>[string]>) =>
     [
       ...(epochs === undefined ? [] : [`${epochs} epochs`]),
       ...(batch === undefined ? [] : [`batch ${batch}`]),
+      ...(heatmapBatch === undefined ? [] : [`batch ${heatmapBatch} of heatmaps`]),
       ...(lr === undefined ? [] : [`learning rate ${lr}`]),
+      ...(validation === undefined
+        ? []
+        : [`a split of ${[1 - validation - test, validation, test].map(percent).join('/')}`]),
     ].join(' and ')
   const texts = [
-    ...Object.entries(sets).flatMap(([data, own]) => (own && of(own) ? [`of ${data} ${of(own)}`] : [])),
+    ...used.flatMap((data) => (sets[data] && of(sets[data]) ? [`of ${data} ${of(sets[data])}`] : [])),
     ...Object.entries(batchAt).map(([size, batch]) => `at ${size}² batch ${batch}`),
   ]
   return texts.map((text) => `${text}, `).join('')

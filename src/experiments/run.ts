@@ -117,6 +117,7 @@ async function tryFolders(work: Work, jobs: readonly Job[]): Promise<void> {
   for (const { data, on, settings } of jobs) {
     if (seen.has(data) && on.every((name) => seen.has(name))) continue
     const own = await planOne(work.folders.get(data)!, data, settings, openerOf(work, data))
+    for (const sentence of own.dataset.leftOut ?? []) work.host.note(`${data}: ${sentence}\n`)
     for (const name of on)
       await planWhole(work.folders.get(name)!, entryOf(own), settings, openerOf(work, name))
     for (const name of [data, ...on]) seen.add(name)

@@ -1,7 +1,8 @@
-import { lstatSync, mkdirSync, mkdtempSync } from 'node:fs'
+import { randomUUID } from 'node:crypto'
+import { lstatSync, mkdirSync, mkdtempSync, statSync } from 'node:fs'
 import { access, mkdtemp, rename, rm } from 'node:fs/promises'
 import { homedir, tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 
 interface Place {
   readonly folder: string
@@ -15,9 +16,23 @@ function isPrivate(folder: string): boolean {
   return process.getuid === undefined || (stat.uid === process.getuid() && (stat.mode & 0o022) === 0)
 }
 
+const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false
+
+/** Makes a folder and its missing parents for the user alone, at once and without Node's `recursive`: see `makeFolder`. */
+function makePrivate(folder: string): void {
+  if (isFolder(folder)) return
+  if (dirname(folder) !== folder) makePrivate(dirname(folder))
+  try {
+    mkdirSync(folder, { mode: 0o700 })
+  } catch (cause) {
+    // Another process may have made it meanwhile.
+    if (!isFolder(folder)) throw cause
+  }
+}
+
 function usable({ folder, trusted }: Place): boolean {
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    makePrivate(folder)
     // access(2) says yes to root on a read-only file system; making a folder does not.
     const probe = mkdtempSync(join(folder, '.probe-'))
     rm(probe, { recursive: true, force: true }).catch(() => {})
@@ -39,10 +54,18 @@ function places(env: NodeJS.ProcessEnv): Place[] {
 /**
  * The folder for what fovea unpacks or remembers on this machine: the first of `FOVEA_CACHE`,
  * `XDG_CACHE_HOME/fovea`, `~/.cache/fovea` and `TMPDIR/fovea-UID` that is writable and nobody else's;
- * else a new temp folder for this process alone. Throws what `mkdtemp` throws where even that fails.
+ * else a new temp folder for this process alone. Where not even that can be made it is a folder that is not there: nothing
+ * is found in it, and what is written to it says why it cannot be.
  */
 export function cacheFolder(env: NodeJS.ProcessEnv = process.env): string {
-  return places(env).find(usable)?.folder ?? mkdtempSync(join(tmpdir(), 'fovea-'))
+  const place = places(env).find(usable)
+  if (place) return place.folder
+  try {
+    return mkdtempSync(join(tmpdir(), 'fovea-'))
+  } catch {
+    // A name that nobody else can have put a driver under.
+    return join(tmpdir(), `fovea-${randomUUID()}`)
+  }
 }
 
 const exists = (path: string): Promise<boolean> =>

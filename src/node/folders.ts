@@ -11,9 +11,10 @@ import type { Normalization, NormalizationName } from '../data/normalize.ts'
 import { DataError } from '../gpu/errors.ts'
 import { readImage, readImageSize, readMask, readRedMask } from './image.ts'
 import { recognise } from './known/index.ts'
-import type { KnownName, Scan } from './known/known.ts'
+import type { Found, KnownName, Scan } from './known/known.ts'
 import { cutScan } from './known/slices.ts'
 import { type Entry, findEntries, type Layout, refuseUnpaired } from './layouts.ts'
+import { withoutRecords } from './left-out.ts'
 
 /** Options of `openDataset`. */
 export interface OpenOptions {
@@ -65,7 +66,7 @@ export const defaultNormalization = (layout: string): NormalizationName => NORMA
  *   a mask has another size than its image (names both files and sizes), or a file is damaged
  */
 export async function openDataset(folder: string, options: OpenOptions = {}): Promise<Dataset> {
-  const { layout, entries: all, scans } = await contents(folder, options.layout ?? 'auto')
+  const { layout, entries: all, scans, leftOut } = await contents(folder, options.layout ?? 'auto')
   if (scans) return openScans(folder, layout, scans, options)
   const entries = chosen(folder, all, options.collection)
   if (options.depthChannel && entries.some((entry) => entry.depth === undefined)) {
@@ -109,24 +110,32 @@ export async function openDataset(folder: string, options: OpenOptions = {}): Pr
     }
   })
   const loaded = channels + (options.depthChannel ? 1 : 0)
-  return { name: basename(resolve(folder)), layout, channels: loaded, samples, ...(size ? { size } : {}) }
+  const name = basename(resolve(folder))
+  const passedOver = leftOut.length > 0 ? { leftOut } : {}
+  return { name, layout, channels: loaded, samples, ...passedOver, ...(size ? { size } : {}) }
 }
 
-interface Contents {
+interface Contents extends Found {
   readonly layout: string
-  readonly entries: readonly Entry[]
-  readonly scans?: readonly Scan[]
+  readonly leftOut: readonly string[]
 }
 
 /** What a folder holds: a data set of the thesis, or one of the plain layouts. */
 async function contents(folder: string, wanted: Layout | KnownName | 'auto'): Promise<Contents> {
+  const { layout, ...found } = await listed(folder, wanted)
+  const { entries, leftOut } = await withoutRecords(found.entries)
+  refuseUnpaired(folder, entries)
+  return { ...found, layout, entries, leftOut: [...(found.leftOut ?? []), ...leftOut] }
+}
+
+async function listed(
+  folder: string,
+  wanted: Layout | KnownName | 'auto',
+): Promise<Found & { layout: string }> {
   const plain = wanted === 'folders' || wanted === 'flat' || wanted === 'instances' || wanted === 'patients'
   if (!plain) {
     const known = await recognise(folder, wanted === 'auto' ? undefined : wanted)
-    if (known) {
-      refuseUnpaired(folder, known.found.entries)
-      return { layout: known.dataset.name, ...known.found }
-    }
+    if (known) return { layout: known.dataset.name, ...known.found }
     if (wanted !== 'auto')
       throw new DataError(`${folder}: not the layout of ${wanted}; try \`fovea data check\``)
   }

@@ -30,19 +30,14 @@ export interface Entry extends Pair {
  * Finds the pairs of a folder.
  *
  * @param wanted a layout, or `auto` to try them in the order of `Layout`
- * @param options.pairedOnly false: images and masks that lack the other are listed, too; default: they are refused
- * @throws DataError when there are none, or an image or a mask lacks the other
+ * @returns also images and masks that lack the other
+ * @throws DataError when there are none
  */
 export async function findEntries(
   folder: string,
   wanted: Layout | 'auto',
-  options: { readonly pairedOnly?: boolean } = {},
 ): Promise<{ layout: Layout; entries: Entry[] }> {
-  const { files, folders } = await listFolder(folder)
-  const found = (layout: Layout, entries: Entry[]) => {
-    if (options.pairedOnly ?? true) refuseUnpaired(folder, entries)
-    return { layout, entries }
-  }
+  const { files, folders, others } = await listFolder(folder)
   const tries = (layout: Layout): boolean => wanted === 'auto' || wanted === layout
   const named = (name: RegExp): string | undefined => folders.find((f) => name.test(f))
   const imageFolder = named(/^images?$/i)
@@ -53,13 +48,13 @@ export async function findEntries(
       files: (await listFolder(join(folder, name))).files,
     })
     const pairs = pairByFolder(await side(imageFolder), await side(maskFolder))
-    if (pairs.some(whole)) return found('folders', alone(pairs))
+    if (pairs.some(isWhole)) return { layout: 'folders', entries: alone(pairs) }
   }
   const pairs = pairBySuffix(folder, files)
   for (const layout of ['flat', 'instances'] as const) {
     const truth = layout === 'flat' ? 'mask' : 'instances'
     if (tries(layout) && pairs.some((pair) => pair.image && pair[truth])) {
-      return found(layout, alone(pairs))
+      return { layout, entries: alone(pairs) }
     }
   }
   if (tries('patients')) {
@@ -70,16 +65,34 @@ export async function findEntries(
         entries.push({ ...slice, id: `${patient}/${slice.key}`, group: patient, depth: i / slices.length })
       })
     }
-    if (entries.some(whole)) return found('patients', entries)
+    if (entries.some(isWhole)) return { layout: 'patients', entries }
   }
   const layout = wanted === 'auto' ? '' : ` in layout ${wanted}`
   throw new DataError(
     `${folder}: no pairs of image and mask${layout} among ${files.length} image files and ` +
-      `${folders.length} subfolders; expected one of: ${EXPECTED}`,
+      `${folders.length} subfolders; expected one of: ${EXPECTED}${await aboutScans(folder, folders, others)}`,
   )
 }
 
-function whole(pair: Pair & { readonly objects?: readonly string[] }): boolean {
+/** How scans have to be named, where a folder or its subfolders hold some. */
+async function aboutScans(
+  folder: string,
+  folders: readonly string[],
+  others: readonly string[],
+): Promise<string> {
+  const below = await Promise.all(
+    folders.map(async (sub) => (await listFolder(join(folder, sub))).others.map((file) => join(sub, file))),
+  )
+  const scans = [...others, ...below.flat()].filter((file) => /\.(nii(\.gz)?|nrrd)$/i.test(file))
+  if (scans.length === 0) return ''
+  return (
+    `. It holds ${scans.length} scans, such as ${scans[0]}: they are paired as volume-N.nii with segmentation-N.nii ` +
+    '(N a number, .nii.gz as well; trained in the window of the liver, 0 to 200 HU), or as DN.nrrd with DN.seg.nrrd ' +
+    '(of the aorta, 200 to 500 HU); name them so, or make links of these names'
+  )
+}
+
+export function isWhole(pair: Pair & { readonly objects?: readonly string[] }): boolean {
   return pair.image !== undefined && (pair.mask ?? pair.instances ?? pair.objects) !== undefined
 }
 
@@ -91,7 +104,7 @@ function alone(pairs: Pair[]): Entry[] {
 export function refuseUnpaired(folder: string, entries: readonly Entry[]): void {
   const list = (lonely: readonly Entry[], which: (entry: Entry) => string | undefined): string =>
     lonely.slice(0, 5).map(which).join(', ') + (lonely.length > 5 ? `, and ${lonely.length - 5} more` : '')
-  const unmasked = entries.filter((entry) => entry.image && !whole(entry))
+  const unmasked = entries.filter((entry) => entry.image && !isWhole(entry))
   if (unmasked.length > 0) {
     const names = list(unmasked, (entry) => entry.image)
     throw new DataError(

@@ -36,7 +36,7 @@ async function imagesIn(folder: string): Promise<string | undefined> {
   const { files, others } = await listFolder(folder)
   const images = [...files, ...others.filter((file) => /\.(nii(\.gz)?|nrrd)$/i.test(file))]
   if (images.length > 0) return `${images[0]}, ${images.length} in all`
-  const found = await findEntries(folder, 'auto', { pairedOnly: false }).catch(() => undefined)
+  const found = await findEntries(folder, 'auto').catch(() => undefined)
   return found && `layout ${found.layout}, ${found.entries.length} in all`
 }
 

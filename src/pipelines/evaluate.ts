@@ -8,7 +8,7 @@ import { BatchLoader } from '../data/loader.ts'
 import type { Module } from '../nn/module.ts'
 import type { EndToEndCrops } from './end-to-end.ts'
 import { type SweepPoint, sweepThresholds } from './fuse.ts'
-import { type SlidingWindowOptions, slidingWindow } from './inference.ts'
+import { type Segment, type SlidingWindowOptions, slidingWindow } from './inference.ts'
 import { segmentLocalised } from './localise.ts'
 import { stacksOf } from './losses.ts'
 import { inPrecision, type Precision } from './precision.ts'
@@ -95,16 +95,22 @@ export async function evaluateCartesian(
   samples: readonly Sample[],
   { precision, signal, slidingWindow: tiles }: CartesianEvaluation = {},
 ): Promise<Evaluated[]> {
-  net.eval()
   const whole = inference(net, precision)
   const segment = tiles ? slidingWindow(whole, tiles) : whole
-  return inBatches(samples, { size: tiles ? 1 : BATCH, signal }, async (batch, data) => {
-    const p = device.noGrad(() =>
-      device.scope(() => {
-        const { x } = stackSamples(device, data)
-        return segment(x)
-      }),
-    )
+  return evaluateBy(device, net, samples, segment, { size: tiles ? 1 : BATCH, signal })
+}
+
+/** Scores what `segment` makes of whole images with the network, `size` images at a time. */
+function evaluateBy(
+  device: Device,
+  net: Module,
+  samples: readonly Sample[],
+  segment: Segment,
+  options: Parameters<typeof inBatches>[1],
+): Promise<Evaluated[]> {
+  net.eval()
+  return inBatches(samples, options, async (batch, data) => {
+    const p = device.noGrad(() => device.scope(() => segment(stackImages(device, data))))
     const values = await p.data()
     p.dispose()
     return batch.map((s, i) => evaluated(s, data[i]!, row(values, i, data[i]!.mask.length)))
@@ -266,6 +272,24 @@ export async function evaluateCrops(
   return { rough: pairs.map((p) => p.rough), fine: pairs.map((p) => p.fine) }
 }
 
+/** A network on images shrunken to its input, its map at their size again. */
+const shrunken =
+  (segment: Segment, size: number): Segment =>
+  (x) =>
+    interpolate(segment(interpolate(x, { size, mode: 'bilinear' })), {
+      size: [x.shape[2]!, x.shape[3]!],
+      mode: 'bilinear',
+    })
+
+/** A network on images shrunken to a square of `size` px, scored at the images' size. */
+export const evaluateShrunken = (
+  device: Device,
+  net: Module,
+  samples: readonly Sample[],
+  { size, precision, signal }: InferenceOptions & { readonly size: number },
+): Promise<Evaluated[]> =>
+  evaluateBy(device, net, samples, shrunken(inference(net, precision), size), { size: BATCH, signal })
+
 /**
  * The coarse network alone, its map enlarged, and end-to-end crops, on images of one size, at that size.
  *
@@ -285,10 +309,7 @@ export async function evaluateEndToEnd(
     const made = device.noGrad(() =>
       device.scope(() => {
         const x = stackImages(device, data)
-        const small = interpolate(x, { size, mode: 'bilinear' })
-        const whole: [number, number] = [x.shape[2]!, x.shape[3]!]
-        const alone = interpolate(inference(coarse, precision)(small), { size: whole, mode: 'bilinear' })
-        return { alone, mask: inference(net, precision)(x) }
+        return { alone: shrunken(inference(coarse, precision), size)(x), mask: inference(net, precision)(x) }
       }),
     )
     const [alone, mask] = await Promise.all([made.alone.data(), made.mask.data()])

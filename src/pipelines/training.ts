@@ -1,6 +1,7 @@
 import { addInto } from '../autograd/accumulate.ts'
 import type { CompiledStep, Device } from '../autograd/device.ts'
 import { diceLoss } from '../autograd/ops/dice-loss.ts'
+import { checkOptions } from '../autograd/options.ts'
 import { Prng } from '../autograd/random.ts'
 import type { Tensor } from '../autograd/tensor.ts'
 import type { Sample, SampleData } from '../data/dataset.ts'
@@ -22,6 +23,14 @@ import type { NetworkOutput, TrainOptions, TrainResult } from './training-option
 export type { NetworkOutput, Progress, Startup, TrainOptions, TrainResult } from './training-options.ts'
 
 const DEFAULT_LR = 1e-3
+
+/** Every name of `TrainOptions`, for callers without a type checker. */
+const REQUIRED = ['task', 'train', 'validation', 'epochs']
+const OPTIONAL = Object.keys({
+  ...{ batchSize: 0, lr: 0, weightDecay: 0, seed: 0, share: 0, patience: 0, plateau: 0, schedule: 0 },
+  ...{ loss: 0, score: 0, precision: 0, store: 0, signal: 0 },
+  ...{ onStart: 0, onFirstStep: 0, onProgress: 0, onEpoch: 0 },
+} satisfies Record<Exclude<keyof TrainOptions, 'task' | 'train' | 'validation' | 'epochs'>, 0>)
 
 /** Steps between two reads of the loss: a read waits for the GPU. */
 const LOSS_EVERY = 8
@@ -54,9 +63,9 @@ const ofMap =
  *
  * Everything random follows from `seed` and the place in the run, so a resumed run equals an uninterrupted
  * one bit for bit on the same adapter. Images are loaded two batches ahead of their use. Throws a TrainingError
- * when the loss is not finite, a DataError when there is nothing to train on, a GpuOutOfMemoryError that says which
- * batch would fit (before the first step where the device has a memory limit), and what the device throws;
- * checkpoints written before stay whole.
+ * when the loss is not finite, a ShapeError for an option that there is not, a DataError when there is nothing to train on,
+ * a GpuOutOfMemoryError that says which batch would fit (before the first step where the device has a memory limit), and
+ * what the device throws; checkpoints written before stay whole.
  */
 export async function train<Output extends NetworkOutput = Tensor>(
   net: Module,
@@ -112,6 +121,7 @@ class TrainingRun<Output extends NetworkOutput> {
       weightDecay = 0,
       precision = 'float32',
     } = options
+    checkOptions('train', options, REQUIRED, OPTIONAL)
     if (train.length === 0)
       throw new DataError('train: there are no training images; check the folder and the split')
     if (validation.length === 0)

@@ -117,8 +117,9 @@ export async function trainNetwork(
   network: NetworkPlan,
 ): Promise<TrainedNetwork> {
   const { host, out, settings, device: recovering } = context
-  const { size, features, batch, schedule, weightDecay, seed, share, augment, pretrained } = settings
+  const { size, features, schedule, weightDecay, seed, share, augment, pretrained } = settings
   const lr = settings.lr * (network.learningRate ?? 1)
+  const { batch = settings.batch } = network
   const precision = settings.precision ? { precision: settings.precision } : {}
   const folder = networkFolder(out, plan.name, network.name)
   const images = shareOf(plan.train, share, seed)

@@ -164,7 +164,7 @@ function outlineTable(name: string, lines: readonly MethodSummary[]): ScoreTable
       spread(boundaryIou),
       `${hausdorff95?.count ?? 0} of ${boundaryIou.count}`,
     ]),
-    note: `Distances between the outlines of prediction and truth, in ${unit === 'mm' ? 'mm by the spacing that the files tell' : 'px of the scored images, as their files tell no spacing'}; Hausdorff 95 %: of each outline the 95th percentile, the larger of the two. An image has no distance where one of the two masks is empty. Boundary IoU: of bands inside the masks along both outlines, 2 % of the image's diagonal wide.`,
+    note: `Distances between the outlines of prediction and truth, in ${unit === 'mm' ? 'mm by the spacing that the files tell' : 'px of the scored images, as their files tell no spacing'}; Hausdorff 95 %: of each outline the 95th percentile, the larger of the two. An image has no distance where one of the two masks is empty, and 0 where both are. Boundary IoU: of bands inside the masks along both outlines, 2 % of the image's diagonal wide.`,
   }
 }
 

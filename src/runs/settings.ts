@@ -28,7 +28,7 @@ export interface Settings {
   readonly plateau: number | null
   /** How the learning rate falls over the epochs; with a plateau it is constant between its falls. */
   readonly schedule: 'constant' | 'cosine'
-  readonly augment: 'none' | 'thesis'
+  readonly augment: AugmentationName
   readonly origins: readonly OriginName[]
   /** The second network starts from the weights of the first; null: as the method has it. */
   readonly transfer: boolean | null
@@ -37,6 +37,11 @@ export interface Settings {
   readonly resolution?: number
   /** end-to-end: part of the learning rate with which both networks are trained together; left out: a tenth. */
   readonly jointRate?: number
+  /**
+   * end-to-end: the coarse network is also trained on alone, for as many epochs as both together and at their learning
+   * rate: a baseline that was trained as long. Left out: it is not.
+   */
+  readonly longBaseline?: true
   /** end-to-end: left out, 'hard'. */
   readonly box?: 'soft'
   /** Left out: float32. */
@@ -60,6 +65,8 @@ export interface Settings {
   readonly hysteresis?: { readonly low: number; readonly high: number }
   /** centre-heatmap: the network of heatmaps; left out: an hourglass. */
   readonly heatmapNetwork?: HeatmapNetworkName
+  /** centre-heatmap: images a step of the network of heatmaps; left out: as many as of the others. */
+  readonly heatmapBatch?: number
   /** Of the hourglass; left out: 2. */
   readonly stacks?: number
   /** Of the Gaussians for images of 256 px a side; left out: 8. */
@@ -73,5 +80,20 @@ export function epochsFor(trainImages: number, settings: Settings): number {
   return settings.epochs ?? Math.min(40, Math.max(4, Math.round(IMAGES_SEEN / trainImages)))
 }
 
-export const augmentationOf = (settings: Settings): AugmentOptions =>
-  settings.augment === 'thesis' ? THESIS_AUGMENTATION : NO_AUGMENTATION
+/** The thesis's augmentations, by the section that has them. */
+const AUGMENTATIONS = {
+  none: NO_AUGMENTATION,
+  /** 4.3.3. */
+  thesis: THESIS_AUGMENTATION,
+  /** 4.4.1. */
+  'thesis-aorta': { ...THESIS_AUGMENTATION, flip: 0.3, grid: 0 },
+  /** 5.1.2. */
+  'thesis-crops': { ...THESIS_AUGMENTATION, flip: 0.3, rotate: 14, grid: 0 },
+  /** 6.4.1. */
+  'thesis-depth': { ...THESIS_AUGMENTATION, affine: 0.3, rotate: 45, grid: 0.2 },
+} satisfies Record<string, AugmentOptions>
+
+export type AugmentationName = keyof typeof AUGMENTATIONS
+export const AUGMENTATION_NAMES = Object.keys(AUGMENTATIONS) as AugmentationName[]
+
+export const augmentationOf = ({ augment }: Settings): AugmentOptions => AUGMENTATIONS[augment]

@@ -1,6 +1,7 @@
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import type { RowTest } from '../../src/experiments/results.ts'
 import { tempFolder } from '../data/temp.ts'
 import { discFolder, fovea } from './command.ts'
 
@@ -153,25 +154,32 @@ test('out of sample: trained on one set, scored on all of another, which may be 
   const line = ['reproduce', 'table-5.5', '--sizes', '32', '--folds', '2', ...small, '--json', '--data']
   const own = await fovea([...line, `dermis=${discs}`])
   expect(own.code).toBe(0)
-  expect(own.err).toContain('no folder for dermquest was given: 2 of 4 rows are not run')
+  expect(own.err).toContain('coarse U-Net, trained as long: epoch 2/2')
+  expect(own.err).toContain('no folder for dermquest was given: 3 of 6 rows are not run')
   const rowsOf = (text: string) => JSON.parse(text).rows
-  expect(rowsOf(own.out).slice(2)).toEqual([
-    expect.objectContaining({ runs: [], missing: 'no folder for dermquest was given' }),
-    expect.objectContaining({ runs: [], missing: 'no folder for dermquest was given' }),
-  ])
+  const missing = expect.objectContaining({ runs: [], missing: 'no folder for dermquest was given' })
+  expect(rowsOf(own.out).slice(3)).toEqual([missing, missing, missing])
 
   const both = await fovea([...line, `dermis=${discs}`, `dermquest=${other}`, '--note', 'discs for moles'])
   expect(both.code).toBe(0)
-  const [inside, insideCrops, outside, outsideCrops] = rowsOf(both.out)
+  const [inside, , insideCrops, outside, longer, outsideCrops] = rowsOf(both.out)
   // Every fold's networks score all seven; no image of the other set is trained on, none of the own scored again.
-  for (const row of [outside, outsideCrops]) {
+  for (const row of [outside, longer, outsideCrops]) {
     expect(row.on).toBe('dermquest')
     expect(row.images.ids).toEqual(['disc0', 'disc1', 'disc2', 'disc3', 'disc4', 'disc5', 'disc6'])
     expect(row.runs.map((r: { key: string }) => r.key)).toEqual(
       inside.runs.map((r: { key: string }) => r.key),
     )
   }
-  expect([inside, insideCrops]).toEqual(rowsOf(own.out).slice(0, 2))
+  expect(rowsOf(both.out).slice(0, 3)).toEqual(rowsOf(own.out).slice(0, 3))
+  // The pair goes on from the U-Net: it is held against that, and against one that goes on alone.
+  const against = ({ test, furtherTests = [] }: { test: RowTest; furtherTests?: RowTest[] }) =>
+    [test, ...furtherTests].map((t) => t.against)
+  expect([longer, outsideCrops, insideCrops].map(against)).toEqual([
+    [outside.label],
+    [outside.label, longer.label],
+    [inside.label, 'DermIS, U-Net, trained as long'],
+  ])
   expect(both.err).not.toContain('epoch')
   const { data, note } = JSON.parse(both.out)
   expect(data).toMatchObject([

@@ -84,3 +84,31 @@ export function tiff(
   bytes.set(new Uint8Array(samples.buffer, samples.byteOffset, size), pixels)
   return bytes
 }
+
+/** A DICOM file that holds no image, such as a structured report (SR): explicit, little endian, one item of content. */
+export function dicomRecord(modality: string, series = '1.2.3'): Uint8Array {
+  const even = (text: string) => text + ' '.repeat(text.length % 2)
+  const tag = (group: number, element: number, vr: string, value: string | Buffer): Buffer => {
+    const bytes = typeof value === 'string' ? Buffer.from(even(value), 'latin1') : value
+    const long = ['OB', 'SQ'].includes(vr)
+    const head = Buffer.alloc(long ? 12 : 8)
+    head.writeUInt16LE(group, 0)
+    head.writeUInt16LE(element, 2)
+    head.write(vr, 4, 'latin1')
+    if (long) head.writeUInt32LE(bytes.length, 8)
+    else head.writeUInt16LE(bytes.length, 6)
+    return Buffer.concat([head, bytes])
+  }
+  const meta = tag(0x0002, 0x0010, 'UI', '1.2.840.10008.1.2.1\0')
+  const length = Buffer.alloc(4)
+  length.writeUInt32LE(meta.length)
+  const item = tag(0x0040, 0xa040, 'CS', 'TEXT')
+  const itemHead = Buffer.from([0xfe, 0xff, 0x00, 0xe0, 0, 0, 0, 0])
+  itemHead.writeUInt32LE(item.length, 4)
+  return Buffer.concat([
+    ...[Buffer.alloc(128), Buffer.from('DICM'), tag(0x0002, 0x0000, 'UL', length), meta],
+    tag(0x0008, 0x0060, 'CS', modality),
+    tag(0x0020, 0x000e, 'UI', `${series}${'\0'.repeat(series.length % 2)}`),
+    tag(0x0040, 0xa730, 'SQ', Buffer.concat([itemHead, item])),
+  ])
+}

@@ -1,7 +1,8 @@
-import { mkdir, truncate, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, truncate, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, test, vi } from 'vitest'
+import type { Dataset } from '../../src/data/dataset.ts'
 import type { Volume } from '../../src/data/volume.ts'
 import { openDataset } from '../../src/node/folders.ts'
 import { checkFolder } from '../../src/node/known/check.ts'
@@ -9,7 +10,7 @@ import { encodePng } from '../../src/node/png.ts'
 import { writeVolume } from '../../src/node/volume/nifti-write.ts'
 import { readVolume } from '../../src/node/volume/read.ts'
 import { fovea } from '../cli/command.ts'
-import { bmp } from './files.ts'
+import { bmp, dicomRecord } from './files.ts'
 import { tempFolder } from './temp.ts'
 
 const grey = (value: number, size = 8) =>
@@ -170,6 +171,59 @@ describe('image sets as they are distributed', () => {
     await expect(openDataset(plain)).rejects.toThrow(/no pairs of image and mask .* 1 subfolders/)
   })
 
+  test('ISIC: images of a part without ground truth are left out, and it is told how many', async () => {
+    const folder = await tree([
+      ...['1', '2', '3'].flatMap((n) => [
+        `ISIC2018_Task1-2_Training_Input/ISIC_0${n}.jpg`,
+        `ISIC2018_Task1_Training_GroundTruth/ISIC_0${n}_segmentation.png`,
+      ]),
+      'ISIC2018_Task1-2_Test_Input/ISIC_07.jpg',
+      'ISIC2018_Task1-2_Test_Input/ISIC_08.jpg',
+    ])
+    const sentence = `left out: 2 images without a folder of ground truth beside theirs, first ${join(folder, 'ISIC2018_Task1-2_Test_Input/ISIC_07.jpg')}`
+    const dataset = await openDataset(folder)
+    expect([dataset.samples.length, dataset.leftOut]).toEqual([3, [sentence]])
+    expect(await checkFolder(folder)).toMatchObject({ images: 3, leftOut: [sentence], problems: [] })
+    const { code, out } = await fovea(['data', 'check', folder])
+    expect([code, out]).toEqual([0, expect.stringContaining(`\n${sentence}\nproblems  none\n`)])
+    const { err } = await fovea(['train', '--data', folder, '--out', folder])
+    expect(err).toMatch(new RegExp(`^set: ${sentence}\\nfovea: --out .* is the data folder itself`))
+  })
+
+  test('DICOM files of no image beside DICOM images are left out; as slices they count for no depth', async () => {
+    const root = await tempFolder()
+    const slice = await readFile(new URL('../reference/volumes/s16-explicit.dcm', import.meta.url))
+    const mask = await encodePng({ data: new Uint8Array(24 * 20).fill(255), shape: [1, 24, 20] })
+    await mkdir(join(root, 'p1'))
+    for (const n of [1, 2]) {
+      await writeFile(join(root, `p1/${n}_image.dcm`), slice)
+      await writeFile(join(root, `p1/${n}_mask.png`), mask)
+    }
+    const plain = await openDataset(root, { depthChannel: true })
+    await writeFile(join(root, 'p1/0.dcm'), dicomRecord('SR'))
+    await writeFile(join(root, 'p1/3.dcm'), dicomRecord('RTSTRUCT'))
+    const dataset = await openDataset(root, { depthChannel: true })
+    const places = ({ samples }: Dataset) => samples.map(({ id, depth }) => [id, depth])
+    expect(places(dataset)).toEqual(places(plain))
+    expect(places(dataset).map(([, depth]) => depth)).toEqual([0, 0.5])
+    const sentence = `left out: 2 DICOM files that hold no image (SR, RTSTRUCT), first ${join(root, 'p1/0.dcm')}`
+    expect([plain.leftOut, dataset.leftOut]).toEqual([undefined, [sentence]])
+    expect(await checkFolder(root)).toMatchObject({ images: 2, leftOut: [sentence], problems: [] })
+    // An image without a mask is refused as before.
+    await writeFile(join(root, 'p1/4.dcm'), slice)
+    await expect(openDataset(root)).rejects.toThrow(/1 images have no mask: .*4\.dcm/)
+  })
+
+  test('own scans: the error says by which names they are paired', async () => {
+    const root = await tempFolder()
+    await mkdir(join(root, 'images'))
+    for (const file of ['images/a.nii.gz', 'a_mask.nii.gz']) await writeFile(join(root, file), 'x')
+    await expect(openDataset(root)).rejects.toThrow(
+      /It holds 2 scans, such as a_mask\.nii\.gz: they are paired as volume-N\.nii with segmentation-N\.nii .*DN\.seg\.nrrd/,
+    )
+    await expect(openDataset(await tempFolder())).rejects.toThrow(/NNN_mask\.png$/)
+  })
+
   test('the command: counts, what is missing, and code 2 where there are problems', async () => {
     const part = await tree(['Original/1.tif', 'Ground Truth/1.tif'])
     const good = await fovea(['data', 'check', part])
@@ -233,6 +287,11 @@ describe('scans', () => {
     expect(loaded.mask.reduce((a, b) => a + b)).toBe(8)
     const again = await openDataset(folder, options)
     expect(await again.samples[2]!.load()).toEqual(loaded)
+    // A file where the slices would lie: they stay in memory.
+    const full = await tempFolder()
+    await writeFile(join(full, 'slices'), '')
+    process.env.FOVEA_CACHE = full
+    expect(await (await openDataset(folder, options)).samples[2]!.load()).toEqual(loaded)
     const halved = (await openDataset(folder, { size: 2 })).samples[0]!
     expect(halved.originalSize).toEqual([4, 4])
     expect([loaded.spacing, (await halved.load()).spacing]).toEqual([

@@ -15,6 +15,7 @@ import { parseSafetensors } from '../../src/nn/safetensors.ts'
 import { readImage } from '../../src/node/image.ts'
 import { writeVolume } from '../../src/node/volume/nifti-write.ts'
 import { readVolume } from '../../src/node/volume/read.ts'
+import { dicomRecord } from './files.ts'
 import { tempFolder } from './temp.ts'
 
 interface Case {
@@ -291,6 +292,9 @@ describe('bad files', () => {
     return folder
   }
 
+  /** The tag of the pixels, little endian. */
+  const PIXELS = Buffer.from([0xe0, 0x7f, 0x10, 0x00])
+
   test('a series with a missing slice, a doubled slice, mixed sizes, two series', async () => {
     const { affine } = await readVolume(path('series'))
     expect(affine[2]![2]).toBeCloseTo(2.5)
@@ -317,6 +321,22 @@ describe('bad files', () => {
       /2 series: .*choose one/,
     )
     await expect(readVolume(await tempFolder())).rejects.toThrow(/no DICOM files among 0 files/)
+  })
+
+  test('files of a series that hold no image are left out and told; an image that lost its pixels is refused', async () => {
+    const folder = await series((_, b) => b)
+    await writeFile(join(folder, 'A'), dicomRecord('SR'))
+    const told: string[] = []
+    const volume = await readVolume(folder, { onLeftOut: (sentence) => told.push(sentence) })
+    expect(volume.data).toEqual((await readVolume(path('series'))).data)
+    expect(told).toEqual([`left out: 1 DICOM file that holds no image (SR), first ${join(folder, 'A')}`])
+    const alone = await tempFolder()
+    await writeFile(join(alone, 'A'), dicomRecord('RTSTRUCT'))
+    await expect(readVolume(alone)).rejects.toThrow(
+      /no DICOM images among 1 files; .*\(left out: 1 .*RTSTRUCT/,
+    )
+    const cut = await series((n, b) => (n === 'IM1' ? b.subarray(0, b.indexOf(PIXELS)) : b))
+    await expect(readVolume(cut)).rejects.toThrow(/IM1: /)
   })
 
   test('a mask on another grid', async () => {

@@ -12,9 +12,12 @@ import {
   type Scale,
   sharing,
 } from '../../src/experiments/jobs.ts'
-import { resultsOf, withoutPatients } from '../../src/experiments/results.ts'
+import { scaleText } from '../../src/experiments/report.ts'
+import { type ExperimentResults, resultsOf, withoutPatients } from '../../src/experiments/results.ts'
 import type { JobResult } from '../../src/experiments/run.ts'
+import { centreHeatmap } from '../../src/runs/methods/centre-heatmap.ts'
 import { endToEnd } from '../../src/runs/methods/end-to-end.ts'
+import { augmentationOf } from '../../src/runs/settings.ts'
 
 const scale: Scale = {
   features: 8,
@@ -101,10 +104,55 @@ test('--full trains each data set as the thesis says (table 5.1; 5.2.2; 6.4.2), 
   expect(trained('table-5.2', 'aorta', 128).values).toEqual([32, 100, 8, 1e-3, 'constant', null])
   expect(trained('table-4.4', 'aorta', 256).values).toEqual([32, 60, 8, 1e-3, 'constant', null])
   expect(trained('table-6.1', 'pericardium', 128).values).toEqual([32, 200, 8, 1e-3, 'constant', null])
+  // Scans and patients as it split them: 101/15/15, 10/5/5, 12/3/3.
+  const splits = (id: string, data: string, size: number, of: number) => {
+    const { validation, test } = trained(id, data, size).settings
+    return [validation * of, test * of]
+  }
+  expect(splits('table-4.1', 'liver', 256, 131)).toEqual([15, 15])
+  expect(splits('table-4.1', 'eat', 256, 20)).toEqual([5, 5])
+  expect(splits('table-5.2', 'aorta', 128, 18)).toEqual([3, 3])
+  expect(splits('table-4.1', 'polyp', 256, 612)).toEqual([61.2, 61.2])
+  // The report says it of the sets that were given.
+  const told = scaleText({
+    scale: scaleOf(args, named('table-4.1')),
+    rows: [{ size: 256 }],
+    data: [{ key: 'lesion' }, { key: 'liver', folder: 'LiTS' }],
+  } as unknown as ExperimentResults)
+  expect(told).toContain(
+    '(constant), of liver batch 6 of heatmaps and a split of 77/11/11, augmentation thesis',
+  )
+  // 4.3.3; 4.4.1; 5.1.2; 6.4.1; 5.2.2 names none.
+  const augmented = (id: string, data: string, size: number) => {
+    const { flip, affine, rotate, grid } = augmentationOf(trained(id, data, size).settings)
+    return [flip, affine, rotate, grid]
+  }
+  expect(augmented('table-4.1', 'polyp', 256)).toEqual([0.5, 0.5, 15, 0.3])
+  expect(augmented('table-4.4', 'aorta', 256)).toEqual([0.3, 0.5, 15, 0])
+  expect(augmented('table-5.2', 'cells', 64)).toEqual([0.3, 0.5, 14, 0])
+  expect(augmented('table-6.1', 'pericardium', 128)).toEqual([0.5, 0.3, 45, 0.2])
+  expect(augmented('table-5.5', 'dermis', 64)).toEqual([0, 0, 15, 0])
+  // Heatmaps of lesions and livers by six, of polyps and fat by eight (4.3.3).
+  const heatmaps = (data: string, more: Partial<ReproduceArguments> = {}) => {
+    const { jobs } = planExperiment(
+      named('table-4.1'),
+      scaleOf({ ...args, ...more }, named('table-4.1')),
+      new Set([data]),
+    )
+    const { settings } = jobs.find((job) => job.settings.method === 'centre-heatmap')!
+    return centreHeatmap.networks(settings).map(({ batch = settings.batch }) => batch)
+  }
+  expect(['lesion', 'liver', 'polyp', 'eat'].map((data) => heatmaps(data))).toEqual([
+    [8, 8, 6],
+    [8, 8, 6],
+    [8, 8, 8],
+    [8, 8, 8],
+  ])
+  expect(heatmaps('lesion', { batch: 4 })).toEqual([4, 4, 4])
   const dermis = trained('table-5.5', 'dermis', 64)
   expect(dermis.values).toEqual([32, 100, 16, 1e-4, 'constant', 10])
-  // The same rate for pretraining and for both networks together.
-  expect(endToEnd.networks(dermis.settings).map((n) => n.learningRate ?? 1)).toEqual([1, 1])
+  // The same rate for pretraining, for the baseline that goes on, and for both networks together.
+  expect(endToEnd.networks(dermis.settings).map((n) => n.learningRate ?? 1)).toEqual([1, 1, 1])
   expect(trained('table-5.5', 'dermis', 512).values[2]).toBe(4)
   expect(trained('table-5.5', 'dermis', 512, { batch: 2 }).values[2]).toBe(2)
   const other = trained('table-5.2', 'cells', 64, { epochs: 3, lr: 1e-2 })
@@ -131,7 +179,7 @@ test('rows without a folder or a method say so; the others share their runs', ()
     [2, 3, 2],
   ])
   // Also where the thesis's eight stacks make the heatmaps.
-  const full = { ...scale, full: true, folds: 3 } as const
+  const full = { ...scale, full: true, folds: 3, sets: named('fig-4.12').full.sets! } as const
   expect(sharing(planExperiment(named('fig-4.12'), full, new Set(['lesion']))).jobs).toHaveLength(2 * 3)
   // A figure without approach B takes the runs that a table with it left; without any, its own.
   const polar = planExperiment(named('fig-4.11'), { ...scale, sizes: [64], folds: 3 }, new Set(['lesion']))

@@ -112,6 +112,23 @@ describe('the cache', () => {
     )
   })
 
+  test.runIf(onLinux)('is passed over where nothing can be made, without waiting for it', () => {
+    // Node's own `recursive` never returns from these (Node 20).
+    const xdg = join(temp, 'xdg')
+    for (const none of ['/proc/x', '/proc/x/y', '/proc/version/x'])
+      expect(cacheFolder({ FOVEA_CACHE: none, XDG_CACHE_HOME: xdg })).toBe(join(xdg, 'fovea'))
+    const { HOME, TMPDIR } = process.env
+    try {
+      process.env.HOME = process.env.TMPDIR = '/proc/none'
+      const nowhere = cacheFolder({ FOVEA_CACHE: '/proc/x' })
+      expect(nowhere).toMatch(/^\/proc\/none\/fovea-[\w-]{36}$/)
+      expect(existsSync(nowhere)).toBe(false)
+    } finally {
+      Object.assign(process.env, { HOME, TMPDIR })
+      if (TMPDIR === undefined) delete process.env.TMPDIR
+    }
+  })
+
   test('a folder is placed whole or not at all', async () => {
     const target = join(folder(), 'placed')
     const half = placeFolder(target, async (draft) => {

@@ -9,6 +9,7 @@ import { perObject } from '../../src/pipelines/per-object.ts'
 import { cartesianTask, cropTask, type TrainingTask } from '../../src/pipelines/tasks.ts'
 import { centreHeatmap } from '../../src/runs/methods/centre-heatmap.ts'
 import { crops } from '../../src/runs/methods/crops.ts'
+import { endToEnd } from '../../src/runs/methods/end-to-end.ts'
 import { METHODS, type MethodName } from '../../src/runs/methods/index.ts'
 import { several } from '../../src/runs/methods/several.ts'
 import { ObjectBoxes } from '../../src/runs/object-boxes.ts'
@@ -85,6 +86,12 @@ class Bright extends Module {
     return { localise: new Bright(), segment: new Bright() }
   }
 }
+
+/** Finds nothing. */
+class Dark extends Bright {
+  override forward = (x: Tensor) => gt(x, Infinity)
+}
+
 const BRIGHT = new Proxy({}, { get: () => new Bright() }) as Record<string, Module>
 
 test.each(Object.keys(METHODS) as MethodName[])(
@@ -115,6 +122,21 @@ test.each(['polar', 'centre-heatmap', 'several', 'weak-origin', 'learned-origin'
     expect(asked).toBe(2 * arms.length)
   },
 )
+
+test('end-to-end: the baseline that is trained as long is a network of its own, and one more row', async () => {
+  const device = await testDevice()
+  const long = { ...settings, longBaseline: true } as const
+  const [, second, pair] = endToEnd.networks(long)
+  expect([second!.name, second!.from, pair!.from]).toEqual(['coarse-long', 'coarse', 'coarse'])
+  expect(second!.learningRate).toBe(pair!.learningRate)
+  expect(endToEnd.networks(settings).map(({ name }) => name)).toEqual(['coarse', 'end-to-end'])
+  const nets = { coarse: new Bright(), 'coarse-long': new Dark(), 'end-to-end': new Bright() }
+  const arms = await endToEnd.score(device, nets, discs(2, { size: 32 }), long)
+  expect(arms.map(({ key }) => key)).toEqual(endToEnd.arms)
+  const dice = arms.map(({ images }) => images[0]!.scores.dice)
+  expect(dice[0]).toBeGreaterThan(0.8)
+  expect(dice.slice(1)).toEqual([0, dice[0]])
+})
 
 test('crops: the fine network begins from the rough one and sees boxes moved by up to S/8 px, 16 at most', async () => {
   const [rough, fine] = crops.networks(settings)

@@ -1,10 +1,11 @@
 import { type Grid, gridDifferences } from '../../data/volume.ts'
 import type { DataError } from '../../gpu/errors.ts'
 import { readImageSize } from '../image.ts'
-import { type Entry, findEntries } from '../layouts.ts'
+import { findEntries } from '../layouts.ts'
+import { withoutRecords } from '../left-out.ts'
 import { readVolumeGrid } from '../volume/header.ts'
 import { recognise } from './index.ts'
-import type { Scan } from './known.ts'
+import type { Found } from './known.ts'
 
 /** What a folder holds, as far as can be told without decoding every pixel. */
 export interface FolderCheck {
@@ -23,6 +24,8 @@ export interface FolderCheck {
   readonly full: { readonly count: number; readonly of: 'images' | 'scans' | 'patients' } | undefined
   /** Of those, how many are not here: a part of a data set can be trained on all the same. */
   readonly missing: number
+  /** A sentence for each kind of file that `openDataset` passes over. */
+  readonly leftOut: readonly string[]
   /** One sentence for each thing that lacks its other half or cannot be used: `openDataset` refuses such a folder. */
   readonly problems: readonly string[]
 }
@@ -35,15 +38,12 @@ export interface FolderCheck {
 export async function checkFolder(folder: string): Promise<FolderCheck> {
   const known = await recognise(folder)
   if (!known) {
-    const { layout, entries } = await findEntries(folder, 'auto', { pairedOnly: false })
-    return describe(layout, 'plain images and masks', entries)
+    const { layout, entries } = await findEntries(folder, 'auto')
+    return describe(layout, 'plain images and masks', { entries })
   }
   const { dataset, found } = known
   const { name, title, full, counts } = dataset
-  return describe(name, title, found.entries, {
-    ...(found.scans ? { scans: found.scans } : {}),
-    full: { count: full, of: counts },
-  })
+  return describe(name, title, found, { count: full, of: counts })
 }
 
 /** Width and height of a scan's slices, as stored. */
@@ -53,9 +53,10 @@ const slicesOf = ({ stored, shape }: Grid): string =>
 async function describe(
   layout: string,
   title: string,
-  entries: readonly Entry[],
-  more: { scans?: readonly Scan[]; full?: FolderCheck['full'] } = {},
+  found: Found,
+  full?: FolderCheck['full'],
 ): Promise<FolderCheck> {
+  const { entries, leftOut } = await withoutRecords(found.entries)
   const problems: string[] = []
   const sizes = new Map<string, number>()
   let images = 0
@@ -65,7 +66,7 @@ async function describe(
       problems.push(entry.image ? `${entry.image} has no mask` : `${truth} has no image`)
       continue
     }
-    if (more.scans !== undefined) continue
+    if (found.scans) continue
     try {
       const [size, other] = [await readImageSize(entry.image), await readImageSize(truth)]
       const text = `${size.width}×${size.height}`
@@ -77,7 +78,7 @@ async function describe(
       problems.push((error as DataError).message)
     }
   }
-  for (const { image, mask } of more.scans ?? []) {
+  for (const { image, mask } of found.scans ?? []) {
     try {
       const [grid, other] = [await readVolumeGrid(image), await readVolumeGrid(mask)]
       const text = slicesOf(grid)
@@ -90,8 +91,7 @@ async function describe(
     }
   }
   const groups = new Set(entries.map((e) => e.group)).size
-  const { full } = more
-  const scans = more.scans?.length
+  const scans = found.scans?.length
   const have = full?.of === 'scans' ? (scans ?? 0) : full?.of === 'patients' ? groups : images
   const collections: Record<string, number> = {}
   for (const { collection } of entries)
@@ -111,6 +111,7 @@ async function describe(
     collections,
     full,
     missing: full ? Math.max(0, full.count - have) : 0,
+    leftOut: [...(found.leftOut ?? []), ...leftOut],
     problems,
   }
 }

@@ -33,17 +33,23 @@ const isic: KnownDataset = {
   async find(folder) {
     const inputs = await foldersNamed(folder, /^ISIC-?20\d\d_(Task1(-2)?_\w+_Input|\w+_Data)$/i, 1)
     const entries: Entry[] = []
+    const leftOut: string[] = []
     for (const input of inputs) {
       const part = /_(Training|Validation|Test(_v2)?)_/i.exec(basename(input))?.[1] ?? ''
       const truths = await foldersNamed(dirname(input), new RegExp(`_${part}_.*GroundTruth$`, 'i'), 0)
       const [truth] = truths.filter((t) => !/Task[23]|Part[23]/i.test(basename(t)))
-      if (!truth) continue
       const images = await side(input)
       // 2017 lies its superpixels beside the images.
       images.files = images.files.filter((f) => !/superpixels/i.test(f))
+      const [first] = images.files
+      if (!truth && first)
+        leftOut.push(
+          `left out: ${images.files.length} images without a folder of ground truth beside theirs, first ${join(input, first)}`,
+        )
+      if (!truth) continue
       entries.push(...pairByFolder(images, await side(truth)).map((p) => ({ ...p, id: p.key, group: p.key })))
     }
-    return entries.length > 0 ? { entries } : undefined
+    return entries.length > 0 ? { entries, leftOut } : undefined
   },
 }
 

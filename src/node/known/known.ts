@@ -18,6 +18,8 @@ export interface Found {
   readonly entries: readonly Entry[]
   /** Scans to be cut into slices instead; see `slices.ts`. */
   readonly scans?: readonly Scan[]
+  /** A sentence for each part that lacks its truth and was passed over. */
+  readonly leftOut?: readonly string[]
 }
 
 /** One scan with its segmentation; slices without the object are left out. */

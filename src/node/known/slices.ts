@@ -31,7 +31,7 @@ const VERSION = 2
 /**
  * Cuts a scan into the slices that hold the object, at the size that is wanted, once: they are kept in fovea's cache
  * folder under a name made of the files' paths, sizes and times, so that a changed scan is cut anew. Later runs read
- * only that file.
+ * only that file. Where it cannot be written the slices stay in memory.
  *
  * @throws DataError as `readVolume`; when the segmentation lies on another grid; when it is empty
  */
@@ -62,7 +62,7 @@ export async function cutScan(scan: Scan, size: readonly [number, number] | unde
   const float32 = 'float32' as const
   const [, dy, dx] = image.spacing
   const [spacingY, spacingX] = [(dy * h) / height, (dx * w) / width].map(String) as [string, string]
-  await writeFileAtomic(
+  const written = await writeFileAtomic(
     path,
     formatSafetensors(
       new Map([
@@ -72,10 +72,19 @@ export async function cutScan(scan: Scan, size: readonly [number, number] | unde
       ]),
       { depth: String(depth), originalHeight: String(h), originalWidth: String(w), spacingY, spacingX },
     ),
+  ).then(
+    () => load(path),
+    () => undefined,
   )
-  const made = await load(path)
-  if (!made) throw new DataError(`${path}: the slices just written cannot be read back`)
-  return made
+  // A full disk: the slices stay in memory.
+  const part = (values: Float32Array, k: number) =>
+    values.subarray(k * height * width, (k + 1) * height * width)
+  return (
+    written ?? {
+      ...{ indices, depth, height, width, originalSize: [h, w], spacing: [+spacingY, +spacingX] },
+      slice: async (k) => ({ image: part(images, k), mask: part(masks, k) }),
+    }
+  )
 }
 
 async function keyOf(scan: Scan, size: readonly [number, number] | undefined): Promise<string> {

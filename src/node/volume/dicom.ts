@@ -26,6 +26,16 @@ export interface DicomImage {
   readonly modality: string
 }
 
+/** A DICOM file without rows and columns, such as a structured report or contours (RTSTRUCT). */
+export class NoDicomImage extends DataError {
+  constructor(
+    message: string,
+    readonly modality: string,
+  ) {
+    super(message)
+  }
+}
+
 /** The parts of daikon that are used; it brings no types. */
 interface Tag {
   readonly value: unknown
@@ -51,7 +61,7 @@ interface Daikon {
  *
  * @param bytes the file
  * @param name for messages
- * @throws DataError naming the file, and the transfer syntax where it is to blame
+ * @throws DataError naming the file, and the transfer syntax where it is to blame; NoDicomImage where it is none
  */
 export async function decodeDicom(bytes: Uint8Array, name: string): Promise<DicomImage> {
   const { daikon } = await loadDaikon()
@@ -60,8 +70,9 @@ export async function decodeDicom(bytes: Uint8Array, name: string): Promise<Dico
   const rows = number(0x0028, 0x0010)
   const columns = number(0x0028, 0x0011)
   const syntax = transferSyntaxName(image.getTransferSyntax())
-  if (!rows || !columns || !image.hasPixelData())
-    throw new DataError(`${name}: this DICOM file holds no image (transfer syntax ${syntax}); leave it out`)
+  const none = `${name}: this DICOM file holds no image (transfer syntax ${syntax}); leave it out`
+  if (rows === undefined && columns === undefined) throw new NoDicomImage(none, text(image, 0x0008, 0x0060))
+  if (!rows || !columns || !image.hasPixelData()) throw new DataError(none)
   const allocated = number(0x0028, 0x0100) ?? 16
   const stored = number(0x0028, 0x0101) ?? allocated
   const signed = number(0x0028, 0x0103) === 1

@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import type { Volume } from '../../data/volume.ts'
 import { DataError } from '../../gpu/errors.ts'
 import { detectFormat } from '../image-format.ts'
-import { type DicomImage, decodeDicom } from './dicom.ts'
+import { recordsLeftOut } from '../left-out.ts'
+import { type DicomImage, decodeDicom, NoDicomImage } from './dicom.ts'
 import { readNifti } from './nifti.ts'
 import { isNrrd, readNrrd } from './nrrd.ts'
 import { assembleSeries } from './series.ts'
@@ -12,11 +13,14 @@ import { assembleSeries } from './series.ts'
 export interface ReadVolumeOptions {
   /** SeriesInstanceUID, or a part of it or of the description, where a folder holds several series. */
   readonly series?: string
+  /** Told, in a sentence, of DICOM files of a folder that hold no image: structured reports, contours. */
+  readonly onLeftOut?: (sentence: string) => void
 }
 
 /**
  * Reads a scan: a NIfTI file (.nii or .nii.gz, version 1 or 2), an NRRD file, a DICOM file of one frame or many, or a folder with the
- * files of a DICOM series (subfolders are not searched; files that are no DICOM are passed over).
+ * files of a DICOM series (subfolders are not searched; files that are no DICOM, and DICOM files that hold no image, are passed
+ * over).
  *
  * @param path file or folder
  * @returns values after slope and intercept (HU in CT), brought to the axis order of `Volume`
@@ -27,7 +31,7 @@ export async function readVolume(path: string, options: ReadVolumeOptions = {}):
   const info = await stat(path).catch((cause: Error) => {
     throw new DataError(`${path}: cannot be read (${cause.message}); check the path`, { cause })
   })
-  if (info.isDirectory()) return readSeries(path, options.series)
+  if (info.isDirectory()) return readSeries(path, options)
   const bytes = await readFile(path)
   if (isNrrd(bytes)) return readNrrd(bytes, path)
   const format = volumeFormat(bytes)
@@ -55,25 +59,32 @@ export function volumeFormat(bytes: Uint8Array): 'nifti' | 'dicom' | undefined {
   return group === 8 || group === 2 ? 'dicom' : undefined
 }
 
-async function readSeries(folder: string, wanted: string | undefined): Promise<Volume> {
+async function readSeries(folder: string, { series: wanted, onLeftOut }: ReadVolumeOptions): Promise<Volume> {
   const entries = await readdir(folder, { withFileTypes: true })
   const names = entries.filter((e) => e.isFile() && !e.name.startsWith('.')).map((e) => e.name)
   names.sort(new Intl.Collator('en', { numeric: true }).compare)
   const bySeries = new Map<string, DicomImage[]>()
+  const records: { path: string; modality: string }[] = []
   for (const name of names) {
     const path = join(folder, name)
     const bytes = await readFile(path)
     if (volumeFormat(bytes) !== 'dicom' || name.toUpperCase() === 'DICOMDIR') continue
-    const image = await decodeDicom(bytes, path)
+    const image = await decodeDicom(bytes, path).catch((cause: unknown) => {
+      if (!(cause instanceof NoDicomImage)) throw cause
+      records.push({ path, modality: cause.modality })
+    })
+    if (!image) continue
     const list = bySeries.get(image.series) ?? []
     list.push(image)
     bySeries.set(image.series, list)
   }
   if (bySeries.size === 0) {
     throw new DataError(
-      `${folder}: no DICOM files among ${names.length} files; give a folder with the slices of one series, or a .nii file`,
+      `${folder}: no DICOM ${records.length > 0 ? 'images' : 'files'} among ${names.length} files; give a folder with the ` +
+        `slices of one series, or a .nii file${records.length > 0 ? ` (${recordsLeftOut(records)})` : ''}`,
     )
   }
+  if (records.length > 0) onLeftOut?.(recordsLeftOut(records))
   const say = ([uid, images]: readonly [string, DicomImage[]]) =>
     `${uid || '(no UID)'} ${images[0]!.description || images[0]!.modality}, ${images.length} files`.trim()
   const matching = [...bySeries].filter(

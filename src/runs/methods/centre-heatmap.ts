@@ -20,14 +20,15 @@ const measureAt = (stride: number): Measure => ({
 })
 
 function heatmapNetwork(settings: Settings): NetworkPlan {
-  const { augment, sigma } = settings
+  const { augment, sigma, batch, heatmapBatch = batch } = settings
   const kind = heatmapKindOf(settings)
   const task = heatmapTask({
     stride: kind.stride,
-    augment: augment === 'thesis' ? CENTRE_AUGMENTATION : NO_AUGMENTATION,
+    augment: augment === 'none' ? NO_AUGMENTATION : CENTRE_AUGMENTATION,
     ...(sigma === undefined ? {} : { sigma }),
   })
-  return { name: 'heatmap', title: `heatmap ${kind.title}`, task, kind, measure: measureAt(kind.stride) }
+  const measure = measureAt(kind.stride)
+  return { name: 'heatmap', title: `heatmap ${kind.title}`, task, kind, measure, batch: heatmapBatch }
 }
 
 /** Segmentation in polar coordinates about centres that a network of heatmaps finds (thesis 4.3, approach B). */

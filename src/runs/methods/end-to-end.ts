@@ -1,9 +1,9 @@
 import { EndToEndCrops } from '../../pipelines/end-to-end.ts'
-import { evaluateEndToEnd } from '../../pipelines/evaluate.ts'
+import { evaluateEndToEnd, evaluateShrunken } from '../../pipelines/evaluate.ts'
 import { cartesianTask, shrunkenTask } from '../../pipelines/tasks.ts'
 import { kindOf, type NetworkKind } from '../network-kinds.ts'
 import { augmentationOf, type Settings } from '../settings.ts'
-import type { Method } from './method.ts'
+import type { Method, NetworkPlan, Scored } from './method.ts'
 
 /** Side of the images that crops are cut from, px. */
 const resolutionOf = ({ resolution, size }: Settings): number => resolution ?? 4 * size
@@ -37,24 +37,26 @@ function joined(settings: Settings): NetworkKind {
 /** Coarse network, box, crop and fine network, trained as one from two copies of a pretrained network (thesis 5.2). */
 export const endToEnd: Method = {
   title: 'trains a coarse network, then it and a fine one on its crop together, through the mask',
-  arms: ['coarse', 'end-to-end'],
+  arms: ['coarse', 'coarse-long', 'end-to-end'],
   imageSize: resolutionOf,
   networks(settings) {
     const augment = augmentationOf(settings)
     const kind = joined(settings)
+    const coarse: NetworkPlan = {
+      name: 'coarse',
+      title: `coarse ${kindOf(settings.network).title}`,
+      task: shrunkenTask({ size: settings.size, augment }),
+    }
+    const second = { learningRate: settings.jointRate ?? LEARNING_RATE, from: 'coarse' }
     return [
+      coarse,
+      ...(settings.longBaseline
+        ? [{ ...coarse, ...second, name: 'coarse-long', title: `${coarse.title}, trained as long` }]
+        : []),
       {
-        name: 'coarse',
-        title: `coarse ${kindOf(settings.network).title}`,
-        task: shrunkenTask({ size: settings.size, augment }),
-      },
-      {
-        name: 'end-to-end',
-        title: `end to end, ${kind.title}`,
+        ...{ ...second, name: 'end-to-end', title: `end to end, ${kind.title}` },
         task: cartesianTask(augment),
         kind,
-        learningRate: settings.jointRate ?? LEARNING_RATE,
-        from: 'coarse',
         receive: (net, from) => void (net as EndToEndCrops).takeFrom(from),
       },
     ]
@@ -67,13 +69,23 @@ export const endToEnd: Method = {
       samples,
       { ...settings, signal },
     )
+    const long = nets['coarse-long']
     return [
       { key: 'coarse', label: 'Uniform (coarse net alone)', images: coarse },
+      ...(long
+        ? [
+            {
+              key: 'coarse-long',
+              label: 'Uniform (coarse net alone), trained as long',
+              images: await evaluateShrunken(device, long, samples, { ...settings, signal }),
+            },
+          ]
+        : []),
       {
         key: 'end-to-end',
         label: `End-to-end crops${settings.box === 'soft' ? ', soft box' : ''}`,
         images: mask,
       },
-    ]
+    ] satisfies Scored[]
   },
 }

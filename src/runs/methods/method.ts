@@ -34,6 +34,8 @@ export interface NetworkPlan {
   readonly receive?: (net: Module, from: Module) => void
   /** Part of the settings' learning rate; left out: 1. */
   readonly learningRate?: number
+  /** Images a step; left out: the settings'. */
+  readonly batch?: number
   /** Times the settings' epochs; left out: 1. */
   readonly epochs?: number
   /** The training images as this network sees them, where that differs. */
