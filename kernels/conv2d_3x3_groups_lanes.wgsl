@@ -214,28 +214,7 @@ fn back(s: Six, add: f32) -> vec4f {
   return vec4f(s.a + p + r, q + t, 0.5 * p + 2.0 * r, 0.5 * q + 2.0 * t + s.f) + add;
 }
 
-// `accumulate` is no override: an addition that is always there is drawn into the transform, and what is added differs in its
-// last bits from what is written and added later.
-fn store_one(to: i32, sum: f32) {
-  var value = sum;
-  if (params.accumulate != 0u) { value += f32(y[to]); }
-  if (params.relu != 0u) { value = select(value, 0.0, value < 0.0); }
-  y[to] = elem(value);
-}
-
-fn store(to: i32, ox: i32, sum: vec4f) {
-  store_one(to, sum.x);
-  if (ox + 1 < params.outW) { store_one(to + 1, sum.y); }
-  if (ox + 2 < params.outW) { store_one(to + 2, sum.z); }
-  if (ox + 3 < params.outW) { store_one(to + 3, sum.w); }
-}
-
-fn store_wide(to: i32, sum: vec4f) {
-  var value = sum;
-  if (params.accumulate != 0u) { value += vec4f(y4[to]); }
-  if (params.relu != 0u) { value = select(value, vec4f(), value < vec4f()); }
-  y4[to] = elem4(value);
-}
+// include: parts/store_strips.wgsl
 
 // A channel's row as it is stored. Written out by those who call it: what loops index lies in memory.
 fn row_of_sums(sums: ptr<function, array<Six, 32>>, c: u32, r: u32, t: Tile) -> vec4f {
@@ -264,7 +243,7 @@ fn store_channel(sums: ptr<function, array<Six, 32>>, c: u32, t: Tile) {
 
 fn store_row_wide(sums: ptr<function, array<Six, 32>>, c: u32, r: u32, t: Tile) {
   if (i32(r) < t.rows) {
-    store_wide((t.to + (i32(c) * params.outH + i32(r)) * params.outW) / 4, row_of_sums(sums, c, r, t));
+    store_wide(t.to + (i32(c) * params.outH + i32(r)) * params.outW, row_of_sums(sums, c, r, t));
   }
 }
 

@@ -14,7 +14,8 @@ alias elem4 = vec4f;
 struct Params {
   n: i32, cin: i32, h: i32, w: i32,
   cout: i32, outH: i32, outW: i32, outG: i32, padH: i32, dilationH: i32,
-  strips: i32, band: i32, bands: i32, residues: i32, relu: u32, offset: i32, gap: i32, sourceOffset: i32, sourceGap: i32,
+  strips: i32, band: i32, bands: i32, residues: i32, relu: u32, accumulate: u32,
+  offset: i32, gap: i32, sourceOffset: i32, sourceGap: i32,
 }
 @group(0) @binding(0) var<storage, read> x: array<elem>;
 @group(0) @binding(1) var<storage, read> x4: array<elem4>;
@@ -33,7 +34,6 @@ override ENDS: bool = false;
 override SHARED: bool = false;
 override TURN: bool = false;
 override BIAS: bool = false;
-override ACCUMULATE: bool = false;
 
 fn value_at(i: i32) -> f32 { return f32(x[i]); }
 fn four_at(i: i32) -> vec4f { return vec4f(x4[i]); }
@@ -144,26 +144,7 @@ fn whole(s: Sums) -> vec4f {
   return s.g;
 }
 
-fn store_one(to: i32, sum: f32) {
-  var value = sum;
-  if (ACCUMULATE) { value += f32(y[to]); }
-  if (params.relu != 0u) { value = select(value, 0.0, value < 0.0); }
-  y[to] = elem(value);
-}
-
-fn store(to: i32, ox: i32, sum: vec4f) {
-  store_one(to, sum.x);
-  if (ox + 1 < params.outW) { store_one(to + 1, sum.y); }
-  if (ox + 2 < params.outW) { store_one(to + 2, sum.z); }
-  if (ox + 3 < params.outW) { store_one(to + 3, sum.w); }
-}
-
-fn store_wide(to: i32, sum: vec4f) {
-  var value = sum;
-  if (ACCUMULATE) { value += vec4f(y4[to / 4]); }
-  if (params.relu != 0u) { value = select(value, vec4f(), value < vec4f()); }
-  y4[to / 4] = elem4(value);
-}
+// include: parts/store_strips.wgsl
 
 // How a lane walks: what it adds, where rows of x and y lie, their distances.
 struct Walk { plane: i32, to: i32, add: f32, first: i32 }

@@ -1,16 +1,14 @@
 /** Depthwise, stride 1, windows up to 7 × 7, on CPU drivers with lanes: a lane walks down a strip of four columns. */
 import { lanesRuns, split, splitSum } from './split.ts'
+import { fillsLanes, strips, subgroups } from './strips.ts'
 import {
-  biasBinding,
   type ConvAdapter,
-  type ConvBuffer,
   type ConvEpilogue,
   type ConvPart,
   type ConvShape,
   type ConvVariant,
   flag,
   lanes,
-  placeParams,
   sourceParams,
   spread,
 } from './variant.ts'
@@ -53,54 +51,27 @@ function depthwise(
   const source = turn
     ? { cin: s.cout, h: s.outH, w: s.outW, cout: s.cin, outH: s.h, outW: s.w }
     : { cin: s.cin, h: s.h, w: s.w, cout: s.cout, outH: s.outH, outW: s.outW }
-  const strips = Math.ceil(source.outW / 4)
+  const across = Math.ceil(source.outW / 4)
   const residues = Math.min(s.dilationH, source.outH)
   const rows = Math.ceil(source.outH / s.dilationH)
-  const band = bandOf(rows, s.n * source.cout * strips * residues)
+  const band = bandOf(rows, s.n * source.cout * across * residues)
   const bands = Math.ceil(rows / band)
-  const tiles = s.n * strips * bands * residues
-  const shared = 8 * Math.ceil(tiles / 8) <= 1.5 * tiles
-  const count = source.cout * (shared ? Math.ceil(tiles / 8) : tiles / 8)
+  const tiles = s.n * across * bands * residues
   const vec = source.w % 4 === 0
-  const from: ConvBuffer = turn ? 'dy' : 'x'
-  const to: ConvBuffer = turn ? 'dx' : 'y'
-  const { offset, gap } = placeParams(epilogue)
-  const wide = [source.outW, offset, gap].every((v) => v % 4 === 0)
-  return {
-    name: 'depthwise',
-    scratch: {},
-    dispatches: [
-      {
-        file: 'conv2d_depthwise_lanes',
-        entry: wide ? 'conv2d_depthwise_lanes_wide' : 'conv2d_depthwise_lanes',
-        bindings: {
-          x: from,
-          x4: from,
-          weight: 'weight',
-          bias: biasBinding(epilogue),
-          [wide ? 'y4' : 'y']: to,
-        },
-        params: {
-          n: s.n,
-          ...source,
-          ...{ outG: s.cout / s.groups, padH, dilationH: s.dilationH, strips, band, bands, residues },
-          relu: flag(epilogue.relu),
-          ...{ offset, gap },
-          ...sourceParams(epilogue),
-        },
-        overrides: {
-          ...{ KH: s.kh, KW: s.kw, DILATION: s.dilationW, SHIFT: 4 - padW },
-          VEC: flag(vec),
-          ENDS: flag(vec && 8 % strips > 0),
-          SHARED: flag(shared),
-          TURN: flag(turn),
-          BIAS: flag(epilogue.bias),
-          ACCUMULATE: flag(epilogue.accumulate),
-        },
-        workgroups: spread(Math.ceil(count)),
-      },
-    ],
-  }
+  return strips('depthwise', 'conv2d_depthwise_lanes', turn, epilogue, {
+    params: {
+      n: s.n,
+      ...source,
+      ...{ outG: s.cout / s.groups, padH, dilationH: s.dilationH, strips: across, band, bands, residues },
+    },
+    overrides: {
+      ...{ KH: s.kh, KW: s.kw, DILATION: s.dilationW, SHIFT: 4 - padW },
+      VEC: flag(vec),
+      ENDS: flag(vec && 8 % across > 0),
+      SHARED: flag(fillsLanes(tiles)),
+    },
+    count: subgroups(source.cout, tiles),
+  })
 }
 
 export const depthwiseForward = (s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) =>
@@ -116,12 +87,12 @@ export function depthwiseWeightGrad(
 ): ConvVariant | undefined {
   if (!padding('weightGrad', s, adapter)) return undefined
   const { n, cin, h, w, cout, outH, outW, padH, padW, dilationH, groups } = s
-  const strips = Math.ceil(outW / 4)
+  const across = Math.ceil(outW / 4)
   const residues = Math.min(dilationH, outH)
   const rows = Math.ceil(outH / dilationH)
-  const band = bandOf(rows, n * strips * residues * 16)
+  const band = bandOf(rows, n * across * residues * 16)
   const bands = Math.ceil(rows / band)
-  const eights = Math.ceil((n * strips * bands * residues) / 8)
+  const eights = Math.ceil((n * across * bands * residues) / 8)
   const work = s.kh * s.kw * n * outH * outW
   const { splits, rowsPerSplit: perSplit } = split(eights, 1, lanesRuns(work, cout))
   const vec = w % 4 === 0
@@ -134,14 +105,14 @@ export function depthwiseWeightGrad(
       bindings: { x: 'x', x4: 'x', dy: 'dy', dy4: 'dy' },
       params: {
         ...{ n, cin, h, w, cout, outH, outW, outG: cout / groups, padH, dilationH },
-        ...{ strips, band, bands, residues, perSplit },
+        ...{ strips: across, band, bands, residues, perSplit },
         ...sourceParams(epilogue),
       },
       overrides: {
         ...{ KH: s.kh, KW: s.kw, DILATION: s.dilationW, SHIFT: 4 - padW },
         VEC: flag(vec),
         WIDE_DY: flag(outW % 4 === 0),
-        ENDS: flag(vec && 8 % strips > 0),
+        ENDS: flag(vec && 8 % across > 0),
       },
       workgroups: spread(cout * splits),
     },

@@ -1,16 +1,14 @@
 /** 3×3, stride 1, of few channels or in groups, on CPU drivers with lanes: up to four channels share what is loaded of x. */
 import { lanesRuns, split, splitSum } from './split.ts'
+import { fillsLanes, strips, subgroups } from './strips.ts'
 import {
-  biasBinding,
   type ConvAdapter,
-  type ConvBuffer,
   type ConvEpilogue,
   type ConvPart,
   type ConvShape,
   type ConvVariant,
   flag,
   lanes,
-  placeParams,
   sourceParams,
   spread,
 } from './variant.ts'
@@ -35,9 +33,6 @@ export function suitsGroups3x3(part: ConvPart, s: ConvShape, adapter: ConvAdapte
 
 /** Channels of a group that go together: at most four, and as many in each block. */
 const together = (channels: number) => Math.ceil(channels / Math.ceil(channels / 4))
-
-/** Whether few lanes are left over where each subgroup takes tiles of the same channels. */
-const fillsLanes = (tiles: number) => 8 * Math.ceil(tiles / 8) <= 1.5 * tiles
 
 /** Padding 1 and rows of whole vec4s; of a single one; such that eight strips may end within one. */
 function rowForms({ padW, w }: { padW: number; w: number }, strips: number) {
@@ -64,53 +59,27 @@ function groups3x3(
       }
   const CHANNELS = together(source.outG)
   const blocks = Math.ceil(source.outG / CHANNELS)
-  const strips = Math.ceil(source.outW / 4)
-  const tilesOf = (height: number) => s.n * strips * Math.ceil(source.outH / height)
+  const across = Math.ceil(source.outW / 4)
+  const tilesOf = (height: number) => s.n * across * Math.ceil(source.outH / height)
   // Of long sums in many channels shorter code counts for more than rows that are loaded twice.
   const tall = source.outH > 4 && !(CHANNELS === 4 && source.inG >= 4 && fillsLanes(tilesOf(4)))
   const bands = Math.ceil(source.outH / (tall ? 8 : 4))
   const tiles = tilesOf(tall ? 8 : 4)
-  const shared = fillsLanes(tiles)
-  const count = s.groups * blocks * (shared ? Math.ceil(tiles / 8) : tiles / 8)
-  const from: ConvBuffer = turn ? 'dy' : 'x'
-  const to: ConvBuffer = turn ? 'dx' : 'y'
-  const { offset, gap } = placeParams(epilogue)
-  const wide = [source.outW, offset, gap].every((v) => v % 4 === 0)
-  return {
-    name: 'groups3x3',
-    scratch: {},
-    dispatches: [
-      {
-        file: 'conv2d_3x3_groups_lanes',
-        entry: wide ? 'conv2d_3x3_groups_lanes_wide' : 'conv2d_3x3_groups_lanes',
-        bindings: {
-          x: from,
-          x4: from,
-          weight: 'weight',
-          bias: biasBinding(epilogue),
-          [wide ? 'y4' : 'y']: to,
-        },
-        params: {
-          n: s.n,
-          ...source,
-          weightGroup: inG * outG * 9,
-          ...{ strips, bands, blocks },
-          ...{ relu: flag(epilogue.relu), accumulate: flag(epilogue.accumulate) },
-          ...{ offset, gap },
-          ...sourceParams(epilogue),
-        },
-        overrides: {
-          CHANNELS,
-          TALL: flag(tall),
-          ...rowForms(source, strips),
-          SHARED: flag(shared),
-          TURN: flag(turn),
-          BIAS: flag(epilogue.bias),
-        },
-        workgroups: spread(Math.ceil(count)),
-      },
-    ],
-  }
+  return strips('groups3x3', 'conv2d_3x3_groups_lanes', turn, epilogue, {
+    params: {
+      n: s.n,
+      ...source,
+      weightGroup: inG * outG * 9,
+      ...{ strips: across, bands, blocks },
+    },
+    overrides: {
+      CHANNELS,
+      TALL: flag(tall),
+      ...rowForms(source, across),
+      SHARED: flag(fillsLanes(tiles)),
+    },
+    count: subgroups(s.groups * blocks, tiles),
+  })
 }
 
 export const groups3x3Forward = (s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) =>
@@ -129,15 +98,15 @@ export function groups3x3WeightGrad(
   const [inG, outG] = [cin / s.groups, cout / s.groups]
   const [OUT, IN] = [together(outG), together(inG)]
   const [blocks, inBlocks] = [Math.ceil(outG / OUT), Math.ceil(inG / IN)]
-  const strips = Math.ceil(outW / 4)
+  const across = Math.ceil(outW / 4)
   // Bands where there are fewer strips than lanes.
-  const bands = Math.min(outH, Math.max(1, Math.floor(8 / (n * strips))))
+  const bands = Math.min(outH, Math.max(1, Math.floor(8 / (n * across))))
   const band = Math.ceil(outH / bands)
-  const eights = Math.ceil((n * strips * Math.ceil(outH / band)) / 8)
+  const eights = Math.ceil((n * across * Math.ceil(outH / band)) / 8)
   const sums = s.groups * blocks * inBlocks
   const { splits, rowsPerSplit } = split(eights, 1, lanesRuns(9 * OUT * IN * n * outH * outW, sums))
   const name = 'conv2d_3x3_weight_grad_groups_lanes'
-  const forms = rowForms(s, strips)
+  const forms = rowForms(s, across)
   return splitSum(
     'groups3x3',
     {
@@ -146,7 +115,7 @@ export function groups3x3WeightGrad(
       bindings: { x: 'x', x4: 'x', dy: 'dy', dy4: 'dy' },
       params: {
         ...{ n, cin, h, w, cout, outH, outW, inG, outG, padH, padW },
-        ...{ strips, band, bands: Math.ceil(outH / band), blocks, inBlocks, perSplit: rowsPerSplit },
+        ...{ strips: across, band, bands: Math.ceil(outH / band), blocks, inBlocks, perSplit: rowsPerSplit },
         ...sourceParams(epilogue),
       },
       overrides: { OUT, IN, ...forms },
