@@ -408,6 +408,8 @@ test('on a CPU driver with lanes groups and few channels have kernels of their o
   }
   // A 1×1 window to one channel, as a network ends.
   expect(chosen([4, 16, 64, 64, 1, 1, 1, 0, 1, 1])).toBe('lanes lanes planes')
+  expect(chosen([4, 256, 16, 16, 1, 1, 1, 0, 1, 1])).toBe('lanes lanes lanes')
+  expect(chosen([4, 1, 64, 64, 16, 3, 1, 1, 1, 1])).toBe('depthwise groups3x3 groups3x3')
   // Groups of any size, the first and the last layer of a network.
   expect(chosen([4, 32, 32, 32, 32, 3, 1, 1, 1, 8])).toBe('groups3x3 groups3x3 groups3x3')
   expect(chosen([4, 128, 16, 16, 128, 3, 1, 1, 1, 2])).toBe('groups3x3 groups3x3 groups3x3')

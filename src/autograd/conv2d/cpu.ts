@@ -51,7 +51,9 @@ export const cpuPlans: CpuPlans = {
     adapter.cpu ? FORMS[part].map((form) => form(s, adapter, epilogue)) : [],
   best(part, s, adapter) {
     if (isProduct(s, adapter)) return 'product'
-    if (part === 'weightGrad' && isPointwise(s) && Math.min(s.cin, s.cout) <= 2) return 'planes'
+    // A 1×1 head; the short sums of few pixels are faster by lanes.
+    const few = Math.min(s.cin, s.cout) <= 2
+    if (part === 'weightGrad' && isPointwise(s) && few && s.n * s.h * s.w >= 4096) return 'planes'
     if (suitsDepthwise(part, s, adapter)) return 'depthwise'
     if (suitsGroups3x3(part, s, adapter)) return 'groups3x3'
     return suitsPatches(part, s, adapter) ? 'patches' : undefined
