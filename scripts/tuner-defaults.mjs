@@ -1,10 +1,10 @@
 // Writes src/gpu/tuner-defaults.ts, the choices of kernels that fovea ships, from what `fovea tune` measured:
 //
-//   fovea tune --adapter lavapipe --features 8,16 --again --json > lavapipe.json
-//   node scripts/tuner-defaults.mjs llvmpipe lavapipe.json swiftshader swiftshader.json
+//   fovea tune --adapter lavapipe --network hourglass,deeplabv3plus --features 32 --again --json > a.json   (and again > b.json)
+//   node scripts/tuner-defaults.mjs llvmpipe a.json,b.json swiftshader c.json,d.json
 //
-// Each pair of arguments is a part of the adapter's name in lower case, and a file of timings. A
-// choice is shipped where another candidate than the first was faster by MARGIN; the rest follows the plans.
+// Each pair of arguments is a part of the adapter's name in lower case, and files of timings of several runs. A
+// choice is shipped where another candidate than the first was faster by MARGIN in each of them; the rest follows the plans.
 // To be run anew when kernels change: a choice may stand in the way of a better candidate that is new.
 import { readFileSync, writeFileSync } from 'node:fs'
 
@@ -13,18 +13,32 @@ const MARGIN = 0.85
 
 const [, , ...rest] = process.argv
 if (rest.length === 0 || rest.length % 2 === 1) {
-  console.error('usage: node scripts/tuner-defaults.mjs PART TIMINGS.json [PART TIMINGS.json …]')
+  console.error('usage: node scripts/tuner-defaults.mjs PART TIMINGS.json[,TIMINGS.json …] [PART …]')
   process.exit(2)
 }
 
-/** The choices of one file that differ from the first candidate. */
-function choicesOf(file) {
+/** By question, the time of each candidate over that of the first; in the order of the plan. */
+function ratiosOf(file) {
   const { timings } = JSON.parse(readFileSync(file, 'utf8'))
-  const keys = [...new Set(timings.map((t) => t.key))].sort()
-  return keys.flatMap((key) => {
-    const [first, ...others] = timings.filter((t) => t.key === key)
-    const best = others.reduce((a, b) => (b.ms < a.ms ? b : a), first)
-    return best.ms < MARGIN * first.ms ? [[key, best.variant]] : []
+  const questions = new Map()
+  for (const { key, variant, ms } of timings) {
+    const known = questions.get(key) ?? { first: variant, ms, ratios: new Map() }
+    questions.set(key, known)
+    known.ratios.set(variant, ms / known.ms)
+  }
+  return questions
+}
+
+/** The choices that all files agree on. */
+function choicesOf(files) {
+  const [one, ...others] = files.split(',').map(ratiosOf)
+  return [...one.keys()].sort().flatMap((key) => {
+    const { first, ratios } = one.get(key)
+    if (others.some((run) => run.get(key)?.first !== first)) return []
+    const worst = (variant) =>
+      Math.max(...[one, ...others].map((run) => run.get(key).ratios.get(variant) ?? 1))
+    const best = [...ratios.keys()].reduce((a, b) => (worst(b) < worst(a) ? b : a))
+    return worst(best) < MARGIN ? [[key, best]] : []
   })
 }
 
