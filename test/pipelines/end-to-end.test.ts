@@ -17,6 +17,7 @@ import { train } from '../../src/pipelines/training.ts'
 import { testDevice } from '../device.ts'
 import { sampleOracle } from '../ops/warp-oracle.ts'
 import { type Array64, checkGradients, randomValues } from '../oracle.ts'
+import { expectClose } from '../reference.ts'
 import { discs } from './discs.ts'
 import { MemoryStore } from './memory-store.ts'
 
@@ -199,7 +200,8 @@ describe('EndToEndCrops', () => {
     const alone = pretrained.eval().forward(slice(crop, { starts: [0, 0, 0, 0], ends: [4, 1, S, S] }))
     const same = cropEndToEnd(x, { coarse: (v) => pretrained.forward(v), fine: () => alone }, net.options)
     expect(await same.boxes.data()).toEqual(await boxes.data())
-    expect(await same.mask.data()).toEqual(await mask.data())
+    // Not to the bit: a first layer of two channels may have another kernel than one of one.
+    expectClose(await mask.data(), await same.mask.data(), 1e-6, 1e-6, 'mask')
 
     net.train()
     const opt = new Adam(net.parameters(), { lr: 1e-2 })
