@@ -37,18 +37,13 @@ override SHARED: bool = false;
 override TURN: bool = false;
 override BIAS: bool = false;
 
-// include: parts/over.wgsl, parts/winograd_rows.wgsl, parts/rows_beside.wgsl
+// include: parts/over.wgsl, parts/winograd_rows.wgsl, parts/winograd_weights.wgsl, parts/rows_beside.wgsl
 
-// Row ky of the window at `first`, transformed but for the factors −2/3 and 1/6, which the sums take at the end.
-fn along(first: i32, ky: i32) -> Six {
+// Row ky of the window at `first`, transformed.
+fn taps(first: i32, ky: i32) -> Six {
   let start = first + select(3 * ky, 8 - 3 * ky, TURN);
   let step = select(1, -1, TURN);
-  let w = vec3f(weight[start], weight[start + step], weight[start + 2 * step]);
-  let even1 = w.x + 0.5 * w.z;
-  let odd1 = NEAR * w.y;
-  let even2 = w.x + 2.0 * w.z;
-  let odd2 = FAR * w.y;
-  return Six(w.x, even1 + odd1, even1 - odd1, even2 + odd2, even2 - odd2, w.z);
+  return along(vec3f(weight[start], weight[start + step], weight[start + 2 * step]));
 }
 
 // The rows of the windows of four channels that a lane holds: row lane % 8, and row 8 + lane % 4, of twelve.
@@ -69,7 +64,7 @@ fn row_of(held: Held, row: u32) -> Six {
 
 fn window_of(held: Held, first: i32, c: u32) -> Window {
   if (SHARED) { return Window(row_of(held, 3u * c), row_of(held, 3u * c + 1u), row_of(held, 3u * c + 2u)); }
-  return Window(along(first, 0), along(first, 1), along(first, 2));
+  return Window(taps(first, 0), taps(first, 1), taps(first, 2));
 }
 
 // Sums: of row r of channel c at 8·c + r.
@@ -170,8 +165,8 @@ fn product(sums: ptr<function, array<Six, 32>>, index: i32, lane: i32) -> Tile {
   for (var i = 0; i < params.inG; i++) {
     var held: Held;
     if (SHARED) {
-      held.a = along(first + min(mine, beyond) * params.weightOut, lane - 3 * mine);
-      if (CHANNELS > 2u) { held.b = along(first + min(next, beyond) * params.weightOut, 8 + (lane & 3) - 3 * next); }
+      held.a = taps(first + min(mine, beyond) * params.weightOut, lane - 3 * mine);
+      if (CHANNELS > 2u) { held.b = taps(first + min(next, beyond) * params.weightOut, 8 + (lane & 3) - 3 * next); }
     }
     var ends = vec3f();
     if (ENDS) {

@@ -34,7 +34,7 @@ override PAIR: bool = false;
 override TURN: bool = false;
 override SIDE: i32 = 0;
 
-// include: parts/winograd_rows.wgsl
+// include: parts/winograd_rows.wgsl, parts/winograd_weights.wgsl
 
 // The nine weights of a channel, a row each.
 struct Taps { a: vec3f, b: vec3f, c: vec3f }
@@ -54,15 +54,6 @@ fn add_place(sums: ptr<function, array<vec4f, 24>>, i: u32, w: vec3f, row: f32, 
   }
   (*sums)[i] = taps((*sums)[i], w, vec4f(subgroupShuffle(outer, 2u * channel), a.xyz), a, vec4f(a.yzw, b.x));
   (*sums)[i + 1] = taps((*sums)[i + 1], w, vec4f(a.w, b.xyz), b, vec4f(b.yzw, subgroupShuffle(outer, 2u * channel + 1u)));
-}
-
-// The transform of a row of weights but for the factors −2/3 and 1/6, which the sums take at the end.
-fn along(w: vec3f) -> Six {
-  let even1 = w.x + 0.5 * w.z;
-  let odd1 = NEAR * w.y;
-  let even2 = w.x + 2.0 * w.z;
-  let odd2 = FAR * w.y;
-  return Six(w.x, even1 + odd1, even1 - odd1, even2 + odd2, even2 - odd2, w.z);
 }
 
 fn add_channel(sums: ptr<function, array<vec4f, 24>>, w: Taps, r1: Row, o1: Six, r2: Row, o2: Six, channel: u32) {

@@ -74,6 +74,9 @@ export async function findEntries(
   )
 }
 
+/** Whether a file is a scan by its name; a DICOM file is an image like others. */
+export const isScanName = (file: string): boolean => /\.(nii(\.gz)?|nrrd)$/i.test(file)
+
 /** How scans have to be named, where a folder or its subfolders hold some. */
 async function aboutScans(
   folder: string,
@@ -83,7 +86,7 @@ async function aboutScans(
   const below = await Promise.all(
     folders.map(async (sub) => (await listFolder(join(folder, sub))).others.map((file) => join(sub, file))),
   )
-  const scans = [...others, ...below.flat()].filter((file) => /\.(nii(\.gz)?|nrrd)$/i.test(file))
+  const scans = [...others, ...below.flat()].filter((file) => isScanName(file))
   if (scans.length === 0) return ''
   return (
     `. It holds ${scans.length} scans, such as ${scans[0]}: they are paired as volume-N.nii with segmentation-N.nii ` +

@@ -1,7 +1,7 @@
 import { realpath, stat } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve, sep } from 'node:path'
 import { DataError } from '../gpu/errors.ts'
-import { findEntries } from './layouts.ts'
+import { findEntries, isScanName } from './layouts.ts'
 import { listFolder } from './pairs.ts'
 
 /** A folder of images that a run reads. */
@@ -34,7 +34,7 @@ const isIn = (inner: string, outer: string): boolean => {
 /** What makes a folder one of images, in words. */
 async function imagesIn(folder: string): Promise<string | undefined> {
   const { files, others } = await listFolder(folder)
-  const images = [...files, ...others.filter((file) => /\.(nii(\.gz)?|nrrd)$/i.test(file))]
+  const images = [...files, ...others.filter(isScanName)]
   if (images.length > 0) return `${images[0]}, ${images.length} in all`
   const found = await findEntries(folder, 'auto').catch(() => undefined)
   return found && `layout ${found.layout}, ${found.entries.length} in all`

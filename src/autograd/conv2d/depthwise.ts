@@ -1,6 +1,6 @@
 /** Depthwise, stride 1, windows up to 7 × 7, on CPU drivers with lanes: a lane walks down a strip of four columns. */
 import { lanesRuns, split, splitSum } from './split.ts'
-import { fillsLanes, strips, subgroups } from './strips.ts'
+import { strips } from './strips.ts'
 import {
   type ConvAdapter,
   type ConvEpilogue,
@@ -59,7 +59,6 @@ function depthwise(
   const rows = Math.ceil(source.outH / s.dilationH)
   const band = bandOf(rows, s.n * source.cout * across * residues)
   const bands = Math.ceil(rows / band)
-  const tiles = s.n * across * bands * residues
   const vec = source.w % 4 === 0
   return strips('depthwise', 'conv2d_depthwise_lanes', turn, epilogue, {
     params: {
@@ -71,9 +70,9 @@ function depthwise(
       ...{ KH: s.kh, KW: s.kw, DILATION: s.dilationW, SHIFT: 4 - padW },
       VEC: flag(vec),
       ENDS: flag(vec && 8 % across > 0),
-      SHARED: flag(fillsLanes(tiles)),
     },
-    count: subgroups(source.cout, tiles),
+    channels: source.cout,
+    tiles: s.n * across * bands * residues,
   })
 }
 

@@ -1,6 +1,6 @@
 /** 3×3, stride 1, of few channels or in groups, on CPU drivers with lanes: up to four channels share what is loaded of x. */
 import { lanesRuns, split, splitSum } from './split.ts'
-import { fillsLanes, strips, subgroups } from './strips.ts'
+import { fillsLanes, strips } from './strips.ts'
 import {
   type ConvAdapter,
   type ConvEpilogue,
@@ -63,8 +63,8 @@ function groups3x3(
   const tilesOf = (height: number) => s.n * across * Math.ceil(source.outH / height)
   // Of long sums in many channels shorter code counts for more than rows that are loaded twice.
   const tall = source.outH > 4 && !(CHANNELS === 4 && source.inG >= 4 && fillsLanes(tilesOf(4)))
-  const bands = Math.ceil(source.outH / (tall ? 8 : 4))
-  const tiles = tilesOf(tall ? 8 : 4)
+  const height = tall ? 8 : 4
+  const bands = Math.ceil(source.outH / height)
   return strips('groups3x3', 'conv2d_3x3_groups_lanes', turn, epilogue, {
     params: {
       n: s.n,
@@ -76,9 +76,9 @@ function groups3x3(
       CHANNELS,
       TALL: flag(tall),
       ...rowForms(source, across),
-      SHARED: flag(fillsLanes(tiles)),
     },
-    count: subgroups(s.groups * blocks, tiles),
+    channels: s.groups * blocks,
+    tiles: tilesOf(height),
   })
 }
 

@@ -1,6 +1,7 @@
 /** Register tiles whose values go round a subgroup by shuffles: for CPU drivers with subgroups of eight. */
 import { type Correlation, forwardCorrelation, inputGradCorrelation } from './correlation.ts'
 import { lanesRuns, split, splitSum } from './split.ts'
+import { storing } from './strips.ts'
 import {
   biasBinding,
   type ConvAdapter,
@@ -21,19 +22,16 @@ function lanesFit(s: ConvShape, adapter: ConvAdapter): boolean {
 
 function lanesVariant(s: ConvShape, c: Correlation, epilogue: ConvEpilogue): ConvVariant {
   const CHANNELS = [1, 4, 8].find((channels) => c.outG <= channels) ?? 16
-  const { offset = 0, gap = 0 } = epilogue
-  const wide = c.phases === 1 && [c.grid, offset, gap].every((v) => v % 4 === 0)
+  // Pixels of a phase of several lie apart.
+  const { entry, binding } = storing('conv2d_lanes', c.phases === 1 ? c.grid : 1, c.to, epilogue)
   return {
     name: 'lanes',
     scratch: {},
     dispatches: [
       {
         file: 'conv2d_lanes',
-        entry: wide ? 'conv2d_lanes_wide' : 'conv2d_lanes',
-        bindings: {
-          ...{ x: c.from, x4: c.from, weight: 'weight', bias: biasBinding(epilogue) },
-          [wide ? 'y4' : 'y']: c.to,
-        },
+        entry,
+        bindings: { x: c.from, x4: c.from, weight: 'weight', bias: biasBinding(epilogue), ...binding },
         params: { ...c.params, ...epilogueParams(epilogue), ...sourceParams(epilogue) },
         overrides: { TRANSPOSE: c.transpose ? 1 : 0, VEC: c.vec ? 1 : 0, CHANNELS },
         workgroups: spread(s.n * s.groups * c.phases * Math.ceil(c.grid / 32) * Math.ceil(c.outG / CHANNELS)),

@@ -10,46 +10,42 @@ import {
   spread,
 } from './variant.ts'
 
-/** Lanes that `tiles` fill, a subgroup of eight on the same channels: whether few are left over. */
+/** The entry point of a file that stores y or dx, whose `…_wide` stores whole vec4s where all rows hold them, and what it binds. */
+export function storing(file: string, row: number, to: ConvBuffer, epilogue: ConvEpilogue) {
+  const wide = [row, ...Object.values(placeParams(epilogue))].every((v) => v % 4 === 0)
+  const binding: Record<string, ConvBuffer> = { [wide ? 'y4' : 'y']: to }
+  return { entry: wide ? `${file}_wide` : file, binding }
+}
+
+/** Whether few lanes are left over where each subgroup of eight takes tiles of the same channels. */
 export const fillsLanes = (tiles: number): boolean => 8 * Math.ceil(tiles / 8) <= 1.5 * tiles
 
-/** Subgroups for so many tiles of each of so many channels or blocks of them. */
-export const subgroups = (channels: number, tiles: number): number =>
-  channels * (fillsLanes(tiles) ? Math.ceil(tiles / 8) : tiles / 8)
-
 /**
- * y from x, or with `turn` dx from dy, by `kernels/<file>.wgsl`, whose entry point `…_wide` stores whole vec4s where all rows
- * hold them.
+ * y from x, or with `turn` dx from dy, by `kernels/<file>.wgsl`: so many tiles of each of so many channels, or blocks of them.
  */
 export function strips(
   name: string,
   file: string,
   turn: boolean,
   epilogue: ConvEpilogue,
-  {
-    params,
-    overrides,
-    count,
-  }: { params: Record<string, number>; overrides: Record<string, number>; count: number },
+  work: Record<'channels' | 'tiles', number> & Record<'params' | 'overrides', Record<string, number>>,
 ): ConvVariant {
-  const [from, to]: readonly ConvBuffer[] = turn ? ['dy', 'dx'] : ['x', 'y']
-  const place = placeParams(epilogue)
+  const { channels, tiles, params, overrides } = work
+  const [from, to]: readonly [ConvBuffer, ConvBuffer] = turn ? ['dy', 'dx'] : ['x', 'y']
+  const shared = fillsLanes(tiles)
   const ends = { relu: flag(epilogue.relu), accumulate: flag(epilogue.accumulate) }
-  const wide = [params.outW!, place.offset, place.gap].every((v) => v % 4 === 0)
+  const { entry, binding } = storing(file, params.outW!, to, epilogue)
   return {
     name,
     scratch: {},
     dispatches: [
       {
         file,
-        entry: wide ? `${file}_wide` : file,
-        bindings: {
-          ...{ x: from!, x4: from!, weight: 'weight', bias: biasBinding(epilogue) },
-          [wide ? 'y4' : 'y']: to!,
-        },
-        params: { ...params, ...ends, ...place, ...sourceParams(epilogue) },
-        overrides: { ...overrides, TURN: flag(turn), BIAS: flag(epilogue.bias) },
-        workgroups: spread(Math.ceil(count)),
+        entry,
+        bindings: { x: from, x4: from, weight: 'weight', bias: biasBinding(epilogue), ...binding },
+        params: { ...params, ...ends, ...placeParams(epilogue), ...sourceParams(epilogue) },
+        overrides: { ...overrides, SHARED: flag(shared), TURN: flag(turn), BIAS: flag(epilogue.bias) },
+        workgroups: spread(Math.ceil(channels * (shared ? Math.ceil(tiles / 8) : tiles / 8))),
       },
     ],
   }
