@@ -36,7 +36,7 @@ export function fasterAdvice(kind: AdapterKind, platform: string = process.platf
   if (kind === 'hardware') return 'This is the fastest kind of adapter.'
   if (kind === 'lavapipe') return `lavapipe computes on the CPU. With a graphics processor, install ${CARD}.`
   if (kind === 'swiftshader') {
-    const faster = 'SwiftShader computes on the CPU, about five times slower than lavapipe.'
+    const faster = 'SwiftShader computes on the CPU, ten times slower than lavapipe or more.'
     if (platform !== 'linux') return faster
     return `${faster} To get lavapipe, ${LAVAPIPE}. With a graphics processor, install ${CARD}.`
   }
