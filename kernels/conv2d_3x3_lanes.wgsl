@@ -8,7 +8,8 @@
 // PAIR: images of at most four rows, two of them in a tile (rows 0 to 3 and 4 to 7), no taps between them.
 // SIDE: a second half tile, so that a weight that is loaded serves 64 pixels: 1, the four columns to the right; 2, the
 // next two images (with PAIR); 0, none.
-// VEC: x is as wide as y and a multiple of four wide, so that a row's middle four are one vec4f. NARROW: four wide.
+// VEC: x is as wide as y and a multiple of four wide, so that a row's middle four are one vec4f, and all four pixels are
+// stored. NARROW: four wide.
 // The weights of (co, ci) start at co·weightOut + ci·weightIn. TURN reads them turned by 180°: with the channels
 // exchanged, this is the gradient with respect to x, dx = conv(dy, turned weight) with padding 2 − p.
 enable subgroups;
@@ -19,7 +20,7 @@ alias elem4 = vec4f;
 struct Params {
   n: i32, cin: i32, h: i32, w: i32,
   cout: i32, outH: i32, outW: i32, padH: i32, padW: i32,
-  weightOut: i32, weightIn: i32, hasBias: u32, relu: u32, accumulate: u32, offset: i32, gap: i32,
+  weightOut: i32, weightIn: i32, offset: i32, gap: i32,
 }
 @group(0) @binding(0) var<storage, read> x: array<elem>;
 @group(0) @binding(1) var<storage, read> x4: array<elem4>;
@@ -33,6 +34,9 @@ override NARROW: bool = false;
 override PAIR: bool = false;
 override TURN: bool = false;
 override SIDE: i32 = 0;
+override BIAS: bool = false;
+override RELU: bool = false;
+override ACCUMULATE: bool = false;
 
 // include: parts/winograd_rows.wgsl, parts/winograd_weights.wgsl
 
@@ -106,9 +110,9 @@ fn window_at(first: i32) -> Taps {
 // Four rows of four pixels, transformed back.
 fn store_rows(sums: ptr<function, array<vec4f, 24>>, i: u32, image: i32, co: i32, oy: i32, ox: i32) {
   let dest = min(image, params.n - 1);
-  let rows = select(select(0, params.outH - oy, image < params.n), 0, co >= params.cout);
+  let rows = select(select(0, params.outH - oy, image < params.n), 0, (co >= params.cout) | (ox >= params.outW));
   var add = 0.0;
-  if (params.hasBias != 0u) { add = bias[min(co, params.cout - 1)]; }
+  if (BIAS) { add = bias[min(co, params.cout - 1)]; }
   let p = ((*sums)[i + 4] + (*sums)[i + 8]) / -1.5;
   let q = ((*sums)[i + 4] - (*sums)[i + 8]) * (NEAR / -1.5);
   let r = ((*sums)[i + 12] + (*sums)[i + 16]) / 6.0;
@@ -126,12 +130,21 @@ fn store_rows(sums: ptr<function, array<vec4f, 24>>, i: u32, image: i32, co: i32
 
 fn store_row(first: i32, inside: bool, ox: i32, v: vec4f) {
   if (!inside) { return; }
-  for (var i = 0; i < min(4, params.outW - ox); i++) {
-    var value = v[i];
-    if (params.accumulate != 0u) { value += f32(y[first + i]); }
-    if (params.relu != 0u) { value = select(value, 0.0, value < 0.0); }
-    y[first + i] = elem(value);
+  if (VEC) {
+    store(first, v.x);
+    store(first + 1, v.y);
+    store(first + 2, v.z);
+    store(first + 3, v.w);
+    return;
   }
+  for (var i = 0; i < min(4, params.outW - ox); i++) { store(first + i, v[i]); }
+}
+
+fn store(to: i32, sum: f32) {
+  var value = sum;
+  if (ACCUMULATE) { value += f32(y[to]); }
+  if (RELU) { value = select(value, 0.0, value < 0.0); }
+  y[to] = elem(value);
 }
 
 @compute @workgroup_size(8)

@@ -9,7 +9,7 @@ alias elem4 = vec4f;
 struct Params {
   n: i32, cin: i32, h: i32, w: i32,
   cout: i32, outH: i32, outW: i32, padH: i32, padW: i32,
-  weightOut: i32, weightIn: i32, hasBias: u32, relu: u32, accumulate: u32, offset: i32, gap: i32,
+  weightOut: i32, weightIn: i32, offset: i32, gap: i32,
 }
 @group(0) @binding(0) var<storage, read> x: array<elem>;
 @group(0) @binding(1) var<storage, read> x4: array<elem4>;
@@ -21,6 +21,9 @@ struct Params {
 override VEC: bool = false;
 override TURN: bool = false;
 override WG: u32 = 64;
+override BIAS: bool = false;
+override RELU: bool = false;
+override ACCUMULATE: bool = false;
 
 // A row of six values of x, as the four columns see it through each column of the window.
 struct Row { s0: vec4f, s1: vec4f, s2: vec4f }
@@ -127,13 +130,13 @@ fn conv2d_3x3_tile(
 
   for (var c = 0; c < min(8, params.cout - block); c++) {
     let co = block + c;
-    let add = select(0.0, bias[select(0, co, params.hasBias != 0u)], params.hasBias != 0u);
+    let add = select(0.0, bias[select(0, co, BIAS)], BIAS);
     for (var j = 0; j < min(2, params.outH - oy); j++) {
       let to = ((image * params.cout + co) * params.outH + oy + j) * params.outW + ox + params.offset + image * params.gap;
       for (var i = 0; i < min(4, params.outW - ox); i++) {
         var value = sums[2 * c + j][i] + add;
-        if (params.accumulate != 0u) { value += f32(y[to + i]); }
-        if (params.relu != 0u) { value = select(value, 0.0, value < 0.0); }
+        if (ACCUMULATE) { value += f32(y[to + i]); }
+        if (RELU) { value = select(value, 0.0, value < 0.0); }
         y[to + i] = elem(value);
       }
     }

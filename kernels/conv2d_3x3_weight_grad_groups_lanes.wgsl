@@ -16,7 +16,7 @@ struct Params {
   n: i32, cin: i32, h: i32, w: i32,
   cout: i32, outH: i32, outW: i32, inG: i32, outG: i32, padH: i32, padW: i32,
   strips: i32, band: i32, bands: i32, blocks: i32, inBlocks: i32,
-  splits: i32, perSplit: i32, accumulate: u32, sourceOffset: i32, sourceGap: i32,
+  splits: i32, perSplit: i32, sourceOffset: i32, sourceGap: i32,
 }
 @group(0) @binding(0) var<storage, read> x: array<elem>;
 @group(0) @binding(1) var<storage, read> x4: array<elem4>;
@@ -31,6 +31,7 @@ override IN: u32 = 4;
 override VEC: bool = false;
 override NARROW: bool = false;
 override ENDS: bool = false;
+override ACCUMULATE: bool = false;
 // Whether the entry point writes sums of dy.
 override SUMS: bool = false;
 // Of what a lane loaded, a channel each.
@@ -172,7 +173,7 @@ fn weight_grad(index: i32, lane: i32) {
     let ci = over(f - 36 * co, 9);
     if ((co < i32(OUT)) & (co <= mostO) & (ci < i32(IN)) & (ci <= mostI)) {
       let p = to + ((g * params.outG + o + co) * params.inG + i + ci) * 9 + f - 36 * co - 9 * ci;
-      partial[p] = value + select(0.0, partial[p], params.accumulate != 0u);
+      partial[p] = value + select(0.0, partial[p], ACCUMULATE);
     }
   }
 }
@@ -202,5 +203,5 @@ fn conv2d_3x3_weight_grad_groups_lanes_sums(
   let o = (whole - split * blocks - g * params.blocks) * i32(OUT) + i32(lane);
   if ((index != whole * params.inBlocks) | (split >= params.splits) | (lane >= OUT) | (o >= params.outG)) { return; }
   let to = split * params.cout + g * params.outG + o;
-  dbias[to] = sum + select(0.0, dbias[to], params.accumulate != 0u);
+  dbias[to] = sum + select(0.0, dbias[to], ACCUMULATE);
 }

@@ -21,7 +21,7 @@ alias elem4 = vec4f;
 struct Params {
   n: i32, cin: i32, h: i32, w: i32,
   cout: i32, outH: i32, outW: i32, padH: i32, padW: i32,
-  splits: i32, columnsPerSplit: i32, accumulate: u32,
+  splits: i32, columnsPerSplit: i32,
 }
 @group(0) @binding(0) var<storage, read> x: array<elem>;
 @group(0) @binding(1) var<storage, read> x4: array<elem4>;
@@ -35,6 +35,7 @@ override VEC: bool = false;
 override NARROW: bool = false;
 override BLOCK: i32 = 8;
 override BAND: i32 = 32;
+override ACCUMULATE: bool = false;
 // Whether the entry point writes them.
 override SUMS: bool = false;
 // Of what a lane loaded, of the first four output channels and of the next four.
@@ -81,7 +82,7 @@ fn add_channels(sums: ptr<function, array<vec3f, 48>>, i: u32, d: Six, s0: Six, 
 
 fn store_row(at: i32, t: vec3f) {
   var value = t;
-  if (params.accumulate != 0u) { value += vec3f(partial[at], partial[at + 1], partial[at + 2]); }
+  if (ACCUMULATE) { value += vec3f(partial[at], partial[at + 1], partial[at + 2]); }
   partial[at] = value.x;
   partial[at + 1] = value.y;
   partial[at + 2] = value.z;
@@ -168,7 +169,7 @@ fn weight_grad(index: i32, lane: i32) {
 fn store_sum(split: i32, co: i32, sum: f32) {
   if (co >= params.cout) { return; }
   let to = split * params.cout + co;
-  dbias[to] = sum + select(0.0, dbias[to], params.accumulate != 0u);
+  dbias[to] = sum + select(0.0, dbias[to], ACCUMULATE);
 }
 
 @compute @workgroup_size(8)

@@ -13,7 +13,7 @@ struct Params {
   n: i32, cin: i32, h: i32, w: i32,
   cout: i32, outH: i32, outW: i32, inG: i32, outG: i32,
   padH: i32, padW: i32, dilationH: i32, dilationW: i32,
-  rows: i32, band: i32, bands: i32, strips: i32, columns: i32, perSplit: i32, splits: i32, accumulate: u32,
+  rows: i32, band: i32, bands: i32, strips: i32, columns: i32, perSplit: i32, splits: i32,
 }
 @group(0) @binding(0) var<storage, read> x: array<elem>;
 @group(0) @binding(1) var<storage, read> x4: array<elem4>;
@@ -25,6 +25,7 @@ struct Params {
 // VEC: no dilation, padding 1, rows of whole vec4fs, in x and in dy.
 override VEC: bool = false;
 override WG: u32 = 64;
+override ACCUMULATE: bool = false;
 
 struct Row { s0: vec4f, s1: vec4f, s2: vec4f }
 
@@ -122,7 +123,7 @@ fn conv2d_3x3_weight_grad_planes(
   let to = (split * windows + o * params.inG + i) * 9;
   for (var tap = 0; tap < 9; tap++) {
     var value = dot(sums[tap], vec4f(1.0));
-    if (params.accumulate != 0u) { value += partial[to + tap]; }
+    if (ACCUMULATE) { value += partial[to + tap]; }
     partial[to + tap] = value;
   }
 }

@@ -11,7 +11,7 @@ alias elem4 = vec4f;
 struct Params {
   n: i32, cin: i32, h: i32, w: i32,
   cout: i32, outH: i32, outW: i32, padH: i32, padW: i32,
-  splits: i32, rowsPerSplit: i32, accumulate: u32,
+  splits: i32, rowsPerSplit: i32,
 }
 @group(0) @binding(0) var<storage, read> x: array<elem>;
 @group(0) @binding(1) var<storage, read> dy: array<elem>;
@@ -23,6 +23,7 @@ struct Params {
 // VEC: padding 1 and rows of whole vec4fs, in x and in dy.
 override VEC: bool = false;
 override WG: u32 = 8;
+override ACCUMULATE: bool = false;
 
 fn source(index: i32, inside: bool) -> f32 { return select(0.0, f32(x[select(0, index, inside)]), inside); }
 fn upstream(index: i32, inside: bool) -> f32 { return select(0.0, f32(dy[select(0, index, inside)]), inside); }
@@ -125,7 +126,7 @@ fn conv2d_3x3_weight_grad_tile(
     let to = ((split * params.cout + coBlock * 4 + c) * params.cin + ci) * 9;
     for (var tap = 0; tap < 9; tap++) {
       var value = sums[tap][c];
-      if (params.accumulate != 0u) { value += partial[to + tap]; }
+      if (ACCUMULATE) { value += partial[to + tap]; }
       partial[to + tap] = value;
     }
   }

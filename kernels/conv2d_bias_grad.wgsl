@@ -9,7 +9,7 @@ alias Sum = f32;
 override WG: u32 = 64;
 
 struct Params {
-  n: u32, cout: u32, pixels: u32, splits: u32, perSplit: u32, accumulate: u32,
+  n: u32, cout: u32, pixels: u32, splits: u32, perSplit: u32,
   sourceOffset: u32, sourceGap: u32,
 }
 @group(0) @binding(0) var<storage, read> dy: array<elem>;
@@ -18,6 +18,7 @@ struct Params {
 @group(0) @binding(3) var<uniform> params: Params;
 
 override VEC: bool = false;
+override ACCUMULATE: bool = false;
 
 @compute @workgroup_size(WG)
 fn conv2d_bias_grad(
@@ -40,7 +41,7 @@ fn conv2d_bias_grad(
   }
   total = add_up(lane, total);
   if (lane == 0u && index < params.splits * params.cout) {
-    if (params.accumulate != 0u) { total += partial[index]; }
+    if (ACCUMULATE) { total += partial[index]; }
     partial[index] = total;
   }
 }

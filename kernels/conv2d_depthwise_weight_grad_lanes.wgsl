@@ -15,7 +15,7 @@ struct Params {
   n: i32, cin: i32, h: i32, w: i32,
   cout: i32, outH: i32, outW: i32, outG: i32, padH: i32, dilationH: i32,
   strips: i32, band: i32, bands: i32, residues: i32,
-  splits: i32, perSplit: i32, accumulate: u32, sourceOffset: i32, sourceGap: i32,
+  splits: i32, perSplit: i32, sourceOffset: i32, sourceGap: i32,
 }
 @group(0) @binding(0) var<storage, read> x: array<elem>;
 @group(0) @binding(1) var<storage, read> x4: array<elem4>;
@@ -32,6 +32,7 @@ override SHIFT: u32 = 1;
 override VEC: bool = false;
 override WIDE_DY: bool = false; // rows of dy hold whole vec4s
 override ENDS: bool = false;
+override ACCUMULATE: bool = false;
 // Whether the entry point writes sums of dy.
 override SUMS: bool = false;
 // Of what a lane loaded.
@@ -75,7 +76,7 @@ fn store_eight(sums: ptr<function, Sums>, first: u32, to: i32, lane: u32) {
   let b = vec4f((*sums)[first + 4u], (*sums)[first + 5u], (*sums)[first + 6u], (*sums)[first + 7u]);
   let value = own_sum(a, b, lane);
   let k = first + lane;
-  if (k < KH * KW) { partial[to + i32(k)] = value + select(0.0, partial[to + i32(k)], params.accumulate != 0u); }
+  if (k < KH * KW) { partial[to + i32(k)] = value + select(0.0, partial[to + i32(k)], ACCUMULATE); }
 }
 
 fn weight_grad(index: i32, lane: i32) {
@@ -157,5 +158,5 @@ fn conv2d_depthwise_weight_grad_lanes_sums(
   weight_grad(index, i32(lane));
   let sum = own_sum(vec4f(dot(loaded, vec4f(1.0)), vec3f()), vec4f(), lane);
   if ((index >= params.splits * params.cout) | (lane > 0u)) { return; }
-  dbias[index] = sum + select(0.0, dbias[index], params.accumulate != 0u);
+  dbias[index] = sum + select(0.0, dbias[index], ACCUMULATE);
 }

@@ -12,7 +12,7 @@ struct Params {
   cout: i32, kh: i32, kw: i32, groups: i32,
   outH: i32, outW: i32, strideH: i32, strideW: i32,
   padH: i32, padW: i32, dilationH: i32, dilationW: i32,
-  splits: i32, pixelsPerSplit: i32, accumulate: u32,
+  splits: i32, pixelsPerSplit: i32,
 }
 @group(0) @binding(0) var<storage, read> x: array<elem>;
 @group(0) @binding(1) var<storage, read> dy: array<elem>;
@@ -23,6 +23,7 @@ override ROWS: u32 = 8;
 override COLS: u32 = 16;
 override DEPTH: u32 = 16;
 override BUFFERS: u32 = 1;
+override ACCUMULATE: bool = false;
 
 const HALF = elem(1.0) + elem(0.0001) == elem(1.0); // halves cannot tell these apart
 const RUN = 8u;
@@ -137,7 +138,7 @@ fn conv2d_weight_grad_gemm(
       if (k >= depth) { break; }
       let to = (split * params.cout + g * outG + co) * depth + k;
       var value = sums[j][i];
-      if (params.accumulate != 0u) { value += partial[to]; }
+      if (ACCUMULATE) { value += partial[to]; }
       partial[to] = value;
     }
   }

@@ -16,7 +16,7 @@ struct Params {
   cout: i32, kh: i32, kw: i32, groups: i32,
   outH: i32, outW: i32, strideH: i32, strideW: i32,
   padH: i32, padW: i32, dilationH: i32, dilationW: i32,
-  splits: i32, rowsPerSplit: i32, accumulate: u32, sourceOffset: i32, sourceGap: i32,
+  splits: i32, rowsPerSplit: i32, sourceOffset: i32, sourceGap: i32,
 }
 @group(0) @binding(0) var<storage, read> x: array<elem>;
 @group(0) @binding(1) var<storage, read> dy: array<elem>;
@@ -29,6 +29,7 @@ struct Params {
 // XVEC, DYVEC: a lane's four values of x, of dy are one vec4f.
 override XVEC: bool = false;
 override DYVEC: bool = false;
+override ACCUMULATE: bool = false;
 // Whether the entry point writes sums of dy.
 override SUMS: bool = false;
 // Of what a lane loaded.
@@ -120,7 +121,7 @@ fn weight_grad(index: i32, lane: i32) {
     for (var j = 0; j < 4; j++) {
       if (k[j] >= depth) { continue; }
       var value = sums[c][j];
-      if (params.accumulate != 0u) { value += partial[to + k[j]]; }
+      if (ACCUMULATE) { value += partial[to + k[j]]; }
       partial[to + k[j]] = value;
     }
   }
@@ -151,5 +152,5 @@ fn conv2d_weight_grad_lanes_sums(
   let co = index / kBlocks % coBlocks * 8 + lane;
   if ((index % kBlocks != 0) | (split >= params.splits) | (co >= outG)) { return; }
   let to = split * params.cout + index / (kBlocks * coBlocks) % params.groups * outG + co;
-  dbias[to] = dot(loaded, vec4f(1.0)) + select(0.0, dbias[to], params.accumulate != 0u);
+  dbias[to] = dot(loaded, vec4f(1.0)) + select(0.0, dbias[to], ACCUMULATE);
 }

@@ -15,7 +15,7 @@ struct Params {
   n: i32, cin: i32, h: i32, w: i32,
   cout: i32, outH: i32, outW: i32, groups: i32,
   kh: i32, kw: i32, strideH: i32, strideW: i32, padH: i32, padW: i32, dilationH: i32, dilationW: i32,
-  perSplit: i32, splits: i32, accumulate: u32,
+  perSplit: i32, splits: i32,
 }
 @group(0) @binding(0) var<storage, read> x: array<elem>;
 @group(0) @binding(1) var<storage, read> x4: array<elem4>;
@@ -30,6 +30,7 @@ override SHIFT: u32 = 0;
 override WIDE: bool = false;
 override WIDE_DY: bool = false;
 override WG: u32 = 64;
+override ACCUMULATE: bool = false;
 
 fn at(index: i32, inside: bool) -> f32 { return select(0.0, f32(x[select(0, index, inside)]), inside); }
 fn up(index: i32, inside: bool) -> f32 { return select(0.0, f32(dy[select(0, index, inside)]), inside); }
@@ -150,7 +151,7 @@ fn conv2d_weight_grad_planes(
   let to = (((split * params.cout + o) * inG + i) * params.kh + ky) * i32(KW);
   for (var kx = 0; kx < i32(KW); kx++) {
     var value = dot(sums[kx], vec4f(1.0));
-    if (params.accumulate != 0u) { value += partial[to + kx]; }
+    if (ACCUMULATE) { value += partial[to + kx]; }
     partial[to + kx] = value;
   }
 }

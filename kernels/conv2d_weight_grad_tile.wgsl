@@ -12,7 +12,7 @@ struct Params {
   cout: i32, kh: i32, kw: i32, groups: i32,
   outH: i32, outW: i32, strideH: i32, strideW: i32,
   padH: i32, padW: i32, dilationH: i32, dilationW: i32,
-  splits: i32, rowsPerSplit: i32, accumulate: u32,
+  splits: i32, rowsPerSplit: i32,
 }
 @group(0) @binding(0) var<storage, read> x: array<elem>;
 @group(0) @binding(1) var<storage, read> dy: array<elem>;
@@ -25,6 +25,7 @@ struct Params {
 override XVEC: bool = false;
 override DYVEC: bool = false;
 override WG: u32 = 64;
+override ACCUMULATE: bool = false;
 
 fn source(index: i32, inside: bool) -> f32 { return select(0.0, f32(x[select(0, index, inside)]), inside); }
 fn upstream(index: i32, inside: bool) -> f32 { return select(0.0, f32(dy[select(0, index, inside)]), inside); }
@@ -118,7 +119,7 @@ fn conv2d_weight_grad_tile(
     for (var j = 0; j < 4; j++) {
       if (k[j] >= depth) { continue; }
       var value = sums[c][j];
-      if (params.accumulate != 0u) { value += partial[to + k[j]]; }
+      if (ACCUMULATE) { value += partial[to + k[j]]; }
       partial[to + k[j]] = value;
     }
   }

@@ -12,12 +12,14 @@ struct Params {
   cout: i32, kh: i32, kw: i32, groups: i32,
   outH: i32, outW: i32, strideH: i32, strideW: i32,
   padH: i32, padW: i32, dilationH: i32, dilationW: i32,
-  splits: i32, pixelsPerSplit: i32, accumulate: u32,
+  splits: i32, pixelsPerSplit: i32,
 }
 @group(0) @binding(0) var<storage, read> x: array<elem>;
 @group(0) @binding(1) var<storage, read> dy: array<elem>;
 @group(0) @binding(2) var<storage, read_write> partial: array<f32>;
 @group(0) @binding(3) var<uniform> params: Params;
+
+override ACCUMULATE: bool = false;
 
 const NOWHERE = -1073741824;
 
@@ -108,7 +110,7 @@ fn matrix_conv2d_weight_grad(
       if (co < outG && k < depth) {
         let to = (run * params.cout + g * outG + co) * depth + k;
         var value = stage[e];
-        if (params.accumulate != 0u) { value += partial[to]; }
+        if (ACCUMULATE) { value += partial[to]; }
         partial[to] = value;
       }
     }

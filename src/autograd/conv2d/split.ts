@@ -6,6 +6,7 @@ import {
   type ConvEpilogue,
   type ConvVariant,
   epilogueParams,
+  flag,
   invocations,
   WORKGROUP,
 } from './variant.ts'
@@ -107,9 +108,10 @@ export function splitSum(
   const partial: ConvBuffer = splits === 1 ? to : 'scratch:partial'
   const first = {
     ...(sums > 0 ? withSums(dispatch, splits) : dispatch),
-    params: { ...dispatch.params, splits, accumulate: splits === 1 && epilogue.accumulate ? 1 : 0 },
+    params: { ...dispatch.params, splits },
   }
   first.bindings = { ...first.bindings, partial }
+  first.overrides = { ...first.overrides, ACCUMULATE: flag(splits === 1 && epilogue.accumulate) }
   if (splits === 1) return { name, scratch: {}, dispatches: [first] }
   return {
     name,

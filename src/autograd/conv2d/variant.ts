@@ -153,5 +153,15 @@ export function epilogueParams(epilogue: ConvEpilogue): Record<string, number> {
   return { ...flags, ...placeParams(epilogue) }
 }
 
+/**
+ * The same for kernels of CPU drivers that are compiled for what is done at the end: lavapipe computes both sides of a branch,
+ * be the condition the same for all lanes, and a read for `accumulate` beside each write is a tenth of a convolution there.
+ */
+export const epilogueOverrides = ({ bias, relu, accumulate }: ConvEpilogue) => ({
+  BIAS: flag(bias),
+  RELU: flag(relu),
+  ACCUMULATE: flag(accumulate),
+})
+
 /** Where there is no bias, the weight stands in its binding and is not read. */
 export const biasBinding = ({ bias }: ConvEpilogue): ConvBuffer => (bias ? 'bias' : 'weight')
