@@ -154,8 +154,8 @@ export function epilogueParams(epilogue: ConvEpilogue): Record<string, number> {
 }
 
 /**
- * The same for kernels of CPU drivers that are compiled for what is done at the end: lavapipe computes both sides of a branch,
- * be the condition the same for all lanes, and a read for `accumulate` beside each write is a tenth of a convolution there.
+ * The same for kernels of CPU drivers that are compiled for what is done at the end: a branch beside each value that is stored is
+ * a tenth of a convolution on lavapipe, though no lane takes it.
  */
 export const epilogueOverrides = ({ bias, relu, accumulate }: ConvEpilogue) => ({
   BIAS: flag(bias),
