@@ -1,4 +1,4 @@
-/** Depthwise, stride 1, windows up to 7 × 7, on CPU drivers with lanes: a lane walks down a strip of four columns. */
+/** Depthwise, stride 1 or 2, windows up to 7 × 7, on CPU drivers with lanes: a lane walks down a strip of four columns. */
 import { lanesRuns, split, splitSum } from './split.ts'
 import { strips } from './strips.ts'
 import {
@@ -13,15 +13,20 @@ import {
   spread,
 } from './variant.ts'
 
+/** The gradient of x with a stride is no convolution, and has a kernel of its own. */
+const spreads = (part: ConvPart, s: ConvShape) => part === 'inputGrad' && s.strideH === 2
+
 /** Zeros before the image that a part reads, if it has the form: the columns that a strip sees lie in the twelve around it. */
 function padding(part: ConvPart, s: ConvShape, adapter: ConvAdapter) {
-  const turn = part === 'inputGrad'
+  const turn = part === 'inputGrad' && s.strideH === 1
   const [spanH, spanW] = [(s.kh - 1) * s.dilationH, (s.kw - 1) * s.dilationW]
   const [padH, padW] = turn ? [spanH - s.padH, spanW - s.padW] : [s.padH, s.padW]
-  const depthwise = s.groups === s.cin && !(turn && s.cout > s.cin)
-  const small = s.strideH * s.strideW === 1 && Math.max(s.kh, s.kw) <= 7
-  const seen = Math.min(padH, padW) >= 0 && padW <= 4 && spanW - padW <= 4
-  return lanes(adapter) && depthwise && small && seen ? { padH, padW } : undefined
+  const depthwise = s.groups === s.cin && !(part === 'inputGrad' && s.cout > s.cin)
+  const strided =
+    s.strideH === s.strideW && (s.strideH === 1 || (s.strideH === 2 && s.dilationH * s.dilationW === 1))
+  const small = Math.max(s.kh, s.kw) <= 7
+  const seen = Math.min(padH, padW) >= 0 && padW <= 4 * s.strideW && spanW - padW <= 4 * s.strideW
+  return lanes(adapter) && depthwise && strided && small && seen ? { padH, padW } : undefined
 }
 
 /**
@@ -42,45 +47,60 @@ function bandOf(rows: number, strips: number): number {
   return Math.ceil(rows / bands)
 }
 
+/** Whole vec4s a row, all of which some strip loads. */
+const isWide = (w: number, strips: number, stride: number) => w % 4 === 0 && w <= 4 * stride * strips
+
 function depthwise(
   s: ConvShape,
-  turn: boolean,
+  part: 'forward' | 'inputGrad',
   adapter: ConvAdapter,
   epilogue: ConvEpilogue,
 ): ConvVariant | undefined {
-  const pad = padding(turn ? 'inputGrad' : 'forward', s, adapter)
+  const pad = padding(part, s, adapter)
   if (!pad) return undefined
   const { padH, padW } = pad
+  const turn = part === 'inputGrad'
+  const apart = spreads(part, s)
   const source = turn
     ? { cin: s.cout, h: s.outH, w: s.outW, cout: s.cin, outH: s.h, outW: s.w }
     : { cin: s.cin, h: s.h, w: s.w, cout: s.cout, outH: s.outH, outW: s.outW }
-  const across = Math.ceil(source.outW / 4)
-  const residues = Math.min(s.dilationH, source.outH)
-  const rows = Math.ceil(source.outH / s.dilationH)
-  const band = bandOf(rows, s.n * source.cout * across * residues)
-  const bands = Math.ceil(rows / band)
-  const vec = source.w % 4 === 0
-  return strips('depthwise', 'conv2d_depthwise_lanes', turn, epilogue, {
+  const across = Math.ceil(source.outW / (apart ? 8 : 4))
+  // Pairs of rows that begin at −padding, but for those that lie before the image.
+  const rows = apart ? Math.ceil((source.outH + (padH % 2)) / 2) : source.outH
+  const residues = Math.min(s.dilationH, rows)
+  const lines = Math.ceil(rows / s.dilationH)
+  const band = bandOf(lines, s.n * source.cout * across * residues)
+  const bands = Math.ceil(lines / band)
+  const vec = isWide(source.w, across, turn ? 1 : s.strideW)
+  const overrides = { KH: s.kh, KW: s.kw, PAD: padW, VEC: flag(vec), ENDS: flag(vec && 8 % across > 0) }
+  const file = apart ? 'conv2d_depthwise_input_grad_lanes' : 'conv2d_depthwise_lanes'
+  return strips('depthwise', file, turn, epilogue, {
     params: {
       n: s.n,
       ...source,
-      ...{ outG: s.cout / s.groups, padH, dilationH: s.dilationH, strips: across, band, bands, residues },
+      ...{
+        outG: s.cout / s.groups,
+        padH,
+        dilationH: s.dilationH,
+        strips: across,
+        rows,
+        band,
+        bands,
+        residues,
+      },
     },
-    overrides: {
-      ...{ KH: s.kh, KW: s.kw, DILATION: s.dilationW, SHIFT: 4 - padW },
-      VEC: flag(vec),
-      ENDS: flag(vec && 8 % across > 0),
-    },
+    // In place of one that is turned it takes every other tap.
+    overrides: apart ? { ...overrides, TURN: 0 } : { ...overrides, DILATION: s.dilationW, STRIDE: s.strideW },
     channels: source.cout,
     tiles: s.n * across * bands * residues,
   })
 }
 
 export const depthwiseForward = (s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) =>
-  depthwise(s, false, adapter, epilogue)
+  depthwise(s, 'forward', adapter, epilogue)
 
 export const depthwiseInputGrad = (s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) =>
-  depthwise(s, true, adapter, epilogue)
+  depthwise(s, 'inputGrad', adapter, epilogue)
 
 export function depthwiseWeightGrad(
   s: ConvShape,
@@ -97,7 +117,7 @@ export function depthwiseWeightGrad(
   const eights = Math.ceil((n * across * bands * residues) / 8)
   const work = s.kh * s.kw * n * outH * outW
   const { splits, rowsPerSplit: perSplit } = split(eights, 1, lanesRuns(work, cout))
-  const vec = w % 4 === 0
+  const vec = isWide(w, across, s.strideW)
   const name = 'conv2d_depthwise_weight_grad_lanes'
   return splitSum(
     'depthwise',
@@ -111,7 +131,7 @@ export function depthwiseWeightGrad(
         ...sourceParams(epilogue),
       },
       overrides: {
-        ...{ KH: s.kh, KW: s.kw, DILATION: s.dilationW, SHIFT: 4 - padW },
+        ...{ KH: s.kh, KW: s.kw, DILATION: s.dilationW, PAD: padW, STRIDE: s.strideW },
         VEC: flag(vec),
         WIDE_DY: flag(outW % 4 === 0),
         ENDS: flag(vec && 8 % across > 0),
