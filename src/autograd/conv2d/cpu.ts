@@ -54,7 +54,8 @@ export const cpuPlans: CpuPlans = {
     // A 1×1 head; the short sums of few pixels are faster by lanes.
     const few = Math.min(s.cin, s.cout) <= 2
     if (part === 'weightGrad' && isPointwise(s) && few && s.n * s.h * s.w >= 4096) return 'planes'
-    if (suitsDepthwise(part, s, adapter)) return 'depthwise'
+    const depthwise = suitsDepthwise(part, s, adapter)
+    if (depthwise) return depthwise
     if (suitsGroups3x3(part, s, adapter)) return 'groups3x3'
     return suitsPatches(part, s, adapter) ? 'patches' : undefined
   },

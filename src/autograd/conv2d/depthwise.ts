@@ -30,15 +30,17 @@ function padding(part: ConvPart, s: ConvShape, adapter: ConvAdapter) {
 }
 
 /**
- * Where it was measured faster on lavapipe: but for gradients of weights whose sums are too short for the addition over lanes.
- * Of one channel in, the gradient of a small window has kernels whose channels share what they load; forward 3×3 takes two thirds
- * of their time here.
+ * Which kernel, where this one is there: it, where it was measured faster on lavapipe, but for gradients of weights whose sums are
+ * too short for the addition over lanes. Of one channel in, strides and the gradient of a small window have kernels whose channels
+ * share what they load; forward 3×3 takes two thirds of their time here.
  */
-export function suitsDepthwise(part: ConvPart, s: ConvShape, adapter: ConvAdapter): boolean {
+export function suitsDepthwise(part: ConvPart, s: ConvShape, adapter: ConvAdapter): string | undefined {
   const taps = s.kh * s.kw
-  if (!padding(part, s, adapter)) return false
-  if (s.groups === 1 && taps <= 9) return part === 'forward' && taps === 9
-  return part !== 'weightGrad' || s.n * s.outH * s.outW >= 128
+  if (!padding(part, s, adapter)) return undefined
+  const few = s.groups === 1 && (taps <= 9 || s.strideH > 1)
+  if (few) return part === 'forward' && taps === 9 && s.strideH === 1 ? 'depthwise' : undefined
+  if (part !== 'weightGrad' || s.n * s.outH * s.outW >= 128) return 'depthwise'
+  return s.strideH > 1 ? 'planes' : undefined
 }
 
 /** Rows of a strip's band, so that sixteen subgroups or more have work, if there are so many rows. */
