@@ -100,7 +100,7 @@ fn conv2d_depthwise_input_grad_lanes(
   @builtin(subgroup_invocation_id) invocation: u32,
 ) {
   let lane = i32(invocation);
-  let s = strip_of(i32(group.x + group.y * count.x), lane);
+  let s = strip_of(i32(group.x + group.y * count.x), lane, params.cout);
   let walk = walk_of(s);
   let w = window_of(walk.first, lane);
   let before = i32((KH - 1u) / 2u);
@@ -123,7 +123,7 @@ fn conv2d_depthwise_input_grad_lanes_wide(
   @builtin(subgroup_invocation_id) invocation: u32,
 ) {
   let lane = i32(invocation);
-  let s = strip_of(i32(group.x + group.y * count.x), lane);
+  let s = strip_of(i32(group.x + group.y * count.x), lane, params.cout);
   let walk = walk_of(s);
   let w = window_of(walk.first, lane);
   let before = i32((KH - 1u) / 2u);

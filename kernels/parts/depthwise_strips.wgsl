@@ -48,10 +48,10 @@ fn window_of(first: i32, lane: i32) -> array<Taps, 7> {
     taps(&held, first, 4u), taps(&held, first, 5u), taps(&held, first, 6u));
 }
 
-// The strip of a lane: an image, a channel, a column, and rows first, first + dilation, … so many.
+// The strip of a lane: an image, one of so many channels (or blocks of them), a column, and rows first, first + dilation, … so many.
 struct Strip { image: i32, o: i32, ox: i32, first: i32, rows: i32 }
 
-fn strip_of(index: i32, lane: i32) -> Strip {
+fn strip_of(index: i32, lane: i32, channels: i32) -> Strip {
   let tiles = params.strips * params.bands * params.residues;
   var tile = 8 * index + lane;
   var o = 0;
@@ -62,16 +62,16 @@ fn strip_of(index: i32, lane: i32) -> Strip {
     let eights = over(tiles * params.n + 7, 8);
     o = over(index, eights);
     tile = (index - o * eights) * 8 + lane;
-    there = (o < params.cout) & (tile < tiles * params.n);
-    o = min(o, params.cout - 1);
+    there = (o < channels) & (tile < tiles * params.n);
+    o = min(o, channels - 1);
     image = over(tile, tiles);
     tile -= image * tiles;
   } else {
     let plane = over(tile, tiles);
     tile -= plane * tiles;
-    image = over(plane, params.cout);
+    image = over(plane, channels);
     there = image < params.n;
-    o = plane - image * params.cout;
+    o = plane - image * channels;
   }
   let line = over(tile, params.strips);
   let band = over(line, params.residues);

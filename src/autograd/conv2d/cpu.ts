@@ -2,7 +2,15 @@
 import { isPointwise } from './correlation.ts'
 import { lanes3x3, lanes3x3WeightGrad, tile3x3, tile3x3WeightGrad } from './dense3x3.ts'
 import { depthwiseForward, depthwiseInputGrad, depthwiseWeightGrad, suitsDepthwise } from './depthwise.ts'
-import { groups3x3Forward, groups3x3InputGrad, groups3x3WeightGrad, suitsGroups3x3 } from './groups.ts'
+import {
+  groups3x3Forward,
+  groups3x3InputGrad,
+  groups3x3WeightGrad,
+  groupsForward,
+  groupsInputGrad,
+  suitsGroups,
+  suitsGroups3x3,
+} from './groups.ts'
 import { lanesForward, lanesInputGrad, lanesWeightGrad } from './lanes.ts'
 import { patchesForward, patchesInputGrad, patchesWeightGrad, suitsPatches } from './patches.ts'
 import { isProduct, productForward, productInputGrad, productWeightGrad } from './pointwise.ts'
@@ -22,6 +30,7 @@ const FORMS: Readonly<Record<ConvPart, readonly Form[]>> = {
     (s, _, epilogue) => tile3x3(forward3x3(s), epilogue),
     (s, _, epilogue) => tileForward(s, epilogue),
     groups3x3Forward,
+    groupsForward,
     depthwiseForward,
   ],
   inputGrad: [
@@ -32,6 +41,7 @@ const FORMS: Readonly<Record<ConvPart, readonly Form[]>> = {
     (s, _, epilogue) => tile3x3(inputGrad3x3(s), epilogue),
     (s, _, epilogue) => tileInputGrad(s, epilogue),
     groups3x3InputGrad,
+    groupsInputGrad,
     depthwiseInputGrad,
   ],
   weightGrad: [
@@ -57,6 +67,7 @@ export const cpuPlans: CpuPlans = {
     const depthwise = suitsDepthwise(part, s, adapter)
     if (depthwise) return depthwise
     if (suitsGroups3x3(part, s, adapter)) return 'groups3x3'
+    if (suitsGroups(part, s, adapter)) return 'groups'
     return suitsPatches(part, s, adapter) ? 'patches' : undefined
   },
   gradients: winogradGradients,

@@ -16,17 +16,21 @@ import {
 /** The gradient of x with a stride is no convolution, and has a kernel of its own. */
 const spreads = (part: ConvPart, s: ConvShape) => part === 'inputGrad' && s.strideH === 2
 
-/** Zeros before the image that a part reads, if it has the form: the columns that a strip sees lie in the twelve around it. */
-function padding(part: ConvPart, s: ConvShape, adapter: ConvAdapter) {
+/** Zeros before the image that a part reads, where kernels by strips see it: columns that lie in the twelve around a strip. */
+export function stripPadding(part: ConvPart, s: ConvShape): { padH: number; padW: number } | undefined {
   const turn = part === 'inputGrad' && s.strideH === 1
   const [spanH, spanW] = [(s.kh - 1) * s.dilationH, (s.kw - 1) * s.dilationW]
   const [padH, padW] = turn ? [spanH - s.padH, spanW - s.padW] : [s.padH, s.padW]
-  const depthwise = s.groups === s.cin && !(part === 'inputGrad' && s.cout > s.cin)
-  const strided =
-    s.strideH === s.strideW && (s.strideH === 1 || (s.strideH === 2 && s.dilationH * s.dilationW === 1))
+  const dense = s.dilationH * s.dilationW === 1
+  const strided = s.strideH === s.strideW && (s.strideH === 1 || (s.strideH === 2 && dense))
   const small = Math.max(s.kh, s.kw) <= 7
   const seen = Math.min(padH, padW) >= 0 && padW <= 4 * s.strideW && spanW - padW <= 4 * s.strideW
-  return lanes(adapter) && depthwise && strided && small && seen ? { padH, padW } : undefined
+  return strided && small && seen ? { padH, padW } : undefined
+}
+
+function padding(part: ConvPart, s: ConvShape, adapter: ConvAdapter) {
+  const depthwise = s.groups === s.cin && !(part === 'inputGrad' && s.cout > s.cin)
+  return lanes(adapter) && depthwise ? stripPadding(part, s) : undefined
 }
 
 /**
@@ -44,13 +48,13 @@ export function suitsDepthwise(part: ConvPart, s: ConvShape, adapter: ConvAdapte
 }
 
 /** Rows of a strip's band, so that sixteen subgroups or more have work, if there are so many rows. */
-function bandOf(rows: number, strips: number): number {
+export function bandOf(rows: number, strips: number): number {
   const bands = Math.max(1, Math.min(Math.ceil(128 / strips), Math.floor(rows / 8)))
   return Math.ceil(rows / bands)
 }
 
 /** Whole vec4s a row, all of which some strip loads. */
-const isWide = (w: number, strips: number, stride: number) => w % 4 === 0 && w <= 4 * stride * strips
+export const isWide = (w: number, strips: number, stride: number) => w % 4 === 0 && w <= 4 * stride * strips
 
 function depthwise(
   s: ConvShape,

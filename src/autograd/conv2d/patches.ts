@@ -46,7 +46,7 @@ const MOST = 2 ** 22
 /**
  * Where it was measured faster on lavapipe: 32 channels and more, 64 without a window. The gradient of x, which adds patches up,
  * wants them in rows, or small images of more channels. A dense 3×3 window has kernels of its own, which lose where the
- * image is smaller than their tile. And first layers.
+ * image is smaller than their tile. In groups as many of a group, 64 for the gradient of x. And first layers.
  */
 export function suitsPatches(part: ConvPart, s: ConvShape, adapter: ConvAdapter): boolean {
   if (!fits(s, adapter) || isProduct(s, adapter) || s.n * depth(s) * line(s) > MOST) return false
@@ -55,7 +55,8 @@ export function suitsPatches(part: ConvPart, s: ConvShape, adapter: ConvAdapter)
   const dense3x3 = taps === 9 && s.strideH * s.strideW * s.dilationH * s.dilationW === 1
   if (dense3x3) return pixels <= 4 && channels >= 128
   if (part === 'inputGrad' && (taps === 1 || !sumsRows(s))) return pixels <= 64 && channels >= 128
-  return channels >= (taps === 1 || (part === 'inputGrad' && s.strideW === 1) ? 64 : 32)
+  const more = taps === 1 || (part === 'inputGrad' && (s.strideW === 1 || s.groups > 1))
+  return channels >= (more ? 64 : 32)
 }
 
 function dispatch(
