@@ -1,7 +1,7 @@
-// Gradient of a depthwise convolution, stride 1 or 2, windows up to 7 × 7, with respect to its weight, where subgroups have 8
-// lanes or more: for CPU drivers.
-//   dw[o,ky,kx] = Σ_n,oy,ox  dy[n,o,oy,ox] · x[n, o / outG, oy·s − p + ky·d, ox·s − p + kx·d]
-// A subgroup sums the window of one channel. Its lanes walk down strips as in conv2d_depthwise_lanes: a row of x, with stride 2
+// Gradient of a depthwise convolution, or one in groups, stride 1 or 2, windows up to 7 × 7, with respect to its weight, where
+// subgroups have 8 lanes or more: for CPU drivers.
+//   dw[o,i,ky,kx] = Σ_n,oy,ox  dy[n,o,oy,ox] · x[n, g·inG + i, oy·s − p + ky·d, ox·s − p + kx·d]
+// A subgroup sums one window. Its lanes walk down strips as in conv2d_depthwise_lanes: a row of x, with stride 2
 // one of two, meets the rows of dy that it is under. The lanes' sums are added up at the end.
 // The strips (image, band, residue, strip) are dealt out, eight at a time, over `splits` sums, which conv2d_reduce adds up; a
 // single one (splits = 1) is written, or with accumulate added, to its place.
@@ -13,7 +13,7 @@ alias elem4 = vec4f;
 
 struct Params {
   n: i32, cin: i32, h: i32, w: i32,
-  cout: i32, outH: i32, outW: i32, outG: i32, padH: i32, dilationH: i32,
+  cout: i32, outH: i32, outW: i32, inG: i32, outG: i32, padH: i32, dilationH: i32,
   strips: i32, band: i32, bands: i32, residues: i32,
   splits: i32, perSplit: i32, accumulate: u32, sourceOffset: i32, sourceGap: i32,
 }
@@ -86,9 +86,12 @@ fn store_eight(sums: ptr<function, Sums>, first: u32, to: i32, lane: u32) {
 }
 
 fn weight_grad(index: i32, lane: i32) {
-  let split = over(index, params.cout);
+  let windows = params.cout * params.inG;
+  let split = over(index, windows);
   if (split >= params.splits) { return; }
-  let o = index - split * params.cout;
+  let window = index - split * windows;
+  let o = over(window, params.inG);
+  let channel = over(o, params.outG) * params.inG + window - o * params.inG;
   let tiles = params.strips * params.bands * params.residues;
   let all = params.n * tiles;
 
@@ -103,7 +106,7 @@ fn weight_grad(index: i32, lane: i32) {
     let first = line - band * params.residues + band * params.band * params.dilationH;
     let end = min(params.outH, first + params.band * params.dilationH);
     let there = 8 * eight + lane < all;
-    let plane = (image * params.cin + over(o, params.outG)) * params.h * params.w
+    let plane = (image * params.cin + channel) * params.h * params.w
       + params.sourceOffset + image * params.sourceGap;
     let grad = (image * params.cout + o) * params.outH * params.outW;
     // The rows of dy that the last step was over, one, two, … further up.
@@ -165,6 +168,8 @@ fn conv2d_depthwise_weight_grad_lanes_sums(
   let index = i32(group.x + group.y * count.x);
   weight_grad(index, i32(lane));
   let sum = own_sum(vec4f(dot(loaded, vec4f(1.0)), vec3f()), vec4f(), lane);
-  if ((index >= params.splits * params.cout) | (lane > 0u)) { return; }
-  dbias[index] = sum + select(0.0, dbias[index], params.accumulate != 0u);
+  // By the first window of each channel.
+  let to = over(index, params.inG);
+  if ((index != to * params.inG) | (to >= params.splits * params.cout) | (lane > 0u)) { return; }
+  dbias[to] = sum + select(0.0, dbias[to], params.accumulate != 0u);
 }

@@ -144,6 +144,7 @@ const SHAPES: readonly Row[] = [
 const WITH_SUMS = [
   ...[
     'depthwise dy',
+    'groups dy',
     'groups3x3 dy',
     'lanes dy',
     'lanes3x3 dy',
@@ -435,7 +436,7 @@ test('on a CPU driver with lanes groups and few channels have kernels of their o
   expect(chosen([4, 128, 16, 16, 128, 3, 1, 1, 1, 2])).toBe('groups3x3 groups3x3 groups3x3')
   expect(chosen([4, 3, 64, 64, 16, 3, 1, 1, 1, 1])).toBe('groups3x3 groups3x3 groups3x3')
   expect(chosen([4, 16, 64, 64, 1, 3, 1, 1, 1, 1])).toBe('groups3x3 groups3x3 groups3x3')
-  expect(chosen([4, 32, 32, 32, 32, 5, 1, 2, 1, 8])).toBe('groups groups lanes')
+  expect(chosen([4, 32, 32, 32, 32, 5, 1, 2, 1, 8])).toBe('groups groups groups')
   expect(chosen([4, 64, 32, 32, 64, 3, 2, 1, 1, 8])).toBe('groups lanes lanes')
   expect(chosen([4, 64, 32, 32, 64, 3, 2, 1, 1, 4])).toBe('lanes lanes lanes')
   expect(chosen([4, 128, 32, 32, 128, 3, 2, 1, 1, 4])).toBe('patches lanes patches')

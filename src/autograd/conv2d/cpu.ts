@@ -1,7 +1,13 @@
 /** The variants of a convolution whose kernels are for CPU drivers alone. Loaded with those kernels. */
 import { isPointwise } from './correlation.ts'
 import { lanes3x3, lanes3x3WeightGrad, tile3x3, tile3x3WeightGrad } from './dense3x3.ts'
-import { depthwiseForward, depthwiseInputGrad, depthwiseWeightGrad, suitsDepthwise } from './depthwise.ts'
+import {
+  depthwiseForward,
+  depthwiseInputGrad,
+  depthwiseWeightGrad,
+  groupsWeightGrad,
+  suitsDepthwise,
+} from './depthwise.ts'
 import {
   groups3x3Forward,
   groups3x3InputGrad,
@@ -52,6 +58,7 @@ const FORMS: Readonly<Record<ConvPart, readonly Form[]>> = {
     (s, _, epilogue) => tile3x3WeightGrad(s, epilogue),
     (s, _, epilogue) => tileWeightGrad(s, epilogue),
     groups3x3WeightGrad,
+    groupsWeightGrad,
     depthwiseWeightGrad,
   ],
 }

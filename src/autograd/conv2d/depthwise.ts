@@ -108,12 +108,16 @@ export const depthwiseForward = (s: ConvShape, adapter: ConvAdapter, epilogue: C
 export const depthwiseInputGrad = (s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) =>
   depthwise(s, 'inputGrad', adapter, epilogue)
 
-export function depthwiseWeightGrad(
-  s: ConvShape,
-  adapter: ConvAdapter,
-  epilogue: ConvEpilogue,
-): ConvVariant | undefined {
-  if (!padding('weightGrad', s, adapter)) return undefined
+export const depthwiseWeightGrad = (s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) =>
+  padding('weightGrad', s, adapter) ? weightGrad('depthwise', s, epilogue) : undefined
+
+/** A window of a group after the other. */
+export const groupsWeightGrad = (s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) =>
+  lanes(adapter) && s.groups > 1 && s.groups < s.cin && stripPadding('weightGrad', s)
+    ? weightGrad('groups', s, epilogue)
+    : undefined
+
+function weightGrad(variant: string, s: ConvShape, epilogue: ConvEpilogue): ConvVariant {
   const { n, cin, h, w, cout, outH, outW, padH, padW, dilationH, groups } = s
   const across = Math.ceil(outW / 4)
   const residues = Math.min(dilationH, outH)
@@ -121,18 +125,19 @@ export function depthwiseWeightGrad(
   const band = bandOf(rows, n * across * residues * 16)
   const bands = Math.ceil(rows / band)
   const eights = Math.ceil((n * across * bands * residues) / 8)
+  const windows = (cout * cin) / groups
   const work = s.kh * s.kw * n * outH * outW
-  const { splits, rowsPerSplit: perSplit } = split(eights, 1, lanesRuns(work, cout))
+  const { splits, rowsPerSplit: perSplit } = split(eights, 1, lanesRuns(work, windows))
   const vec = isWide(w, across, s.strideW)
   const name = 'conv2d_depthwise_weight_grad_lanes'
   return splitSum(
-    'depthwise',
+    variant,
     {
       file: name,
       entry: name,
       bindings: { x: 'x', x4: 'x', dy: 'dy', dy4: 'dy' },
       params: {
-        ...{ n, cin, h, w, cout, outH, outW, outG: cout / groups, padH, dilationH },
+        ...{ n, cin, h, w, cout, outH, outW, inG: cin / groups, outG: cout / groups, padH, dilationH },
         ...{ strips: across, band, bands, residues, perSplit },
         ...sourceParams(epilogue),
       },
@@ -142,9 +147,9 @@ export function depthwiseWeightGrad(
         WIDE_DY: flag(outW % 4 === 0),
         ENDS: flag(vec && 8 % across > 0),
       },
-      workgroups: spread(cout * splits),
+      workgroups: spread(windows * splits),
     },
-    cout * s.kh * s.kw,
+    windows * s.kh * s.kw,
     splits,
     epilogue,
     { sums: epilogue.sums === 'dy' ? cout : 0 },

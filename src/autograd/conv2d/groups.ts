@@ -102,17 +102,23 @@ function walkOf(s: ConvShape, { outG, outH, outW }: { outG: number; outH: number
 
 /** Windows up to 7 × 7, stride 1 or 2, of x's gradient stride 1. */
 const walks = (part: 'forward' | 'inputGrad', s: ConvShape, adapter: ConvAdapter) =>
-  lanes(adapter) && s.dilationH * s.dilationW === 1 && (part === 'forward' || s.strideH === 1)
+  [lanes(adapter), s.groups > 1, s.groups < Math.max(s.cin, s.cout)].every(Boolean) &&
+  s.dilationH * s.dilationW === 1 &&
+  (part === 'forward' || s.strideH === 1)
     ? stripPadding(part, s)
     : undefined
 
 /**
  * Where a walk was measured faster on lavapipe: larger windows, and strides in groups of less than sixteen channels. Without weights
- * that lanes share it is slower than all others.
+ * that lanes share it is slower than all others. The gradient of the weight loads both images for each window: groups of few.
  */
 export function suitsGroups(part: ConvPart, s: ConvShape, adapter: ConvAdapter): boolean {
-  if (part === 'weightGrad' || s.groups === 1 || !walks(part, s, adapter)) return false
   const [taps, channels] = [s.kh * s.kw, Math.max(s.cin, s.cout) / s.groups]
+  if (part === 'weightGrad') {
+    const few = channels <= 8 && taps >= 16 && s.n * s.outH * s.outW >= 128
+    return few && lanes(adapter) && s.groups > 1 && stripPadding(part, s) !== undefined
+  }
+  if (!walks(part, s, adapter)) return false
   const worth = taps >= 16 || (taps >= 9 && channels < 16)
   return worth && fillsLanes(walkOf(s, directed(s, part === 'inputGrad')).tiles)
 }
