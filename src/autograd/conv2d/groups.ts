@@ -115,7 +115,7 @@ const walks = (part: 'forward' | 'inputGrad', s: ConvShape, adapter: ConvAdapter
 export function suitsGroups(part: ConvPart, s: ConvShape, adapter: ConvAdapter): boolean {
   const [taps, channels] = [s.kh * s.kw, Math.max(s.cin, s.cout) / s.groups]
   if (part === 'weightGrad') {
-    const few = channels <= 8 && taps >= 16 && s.n * s.outH * s.outW >= 128
+    const few = channels <= (taps >= 16 ? 16 : 4) && taps >= 9 && s.n * s.outH * s.outW >= 128
     return few && lanes(adapter) && s.groups > 1 && stripPadding(part, s) !== undefined
   }
   if (!walks(part, s, adapter)) return false
