@@ -35,7 +35,7 @@ const runs = (m: number, n: number, k: number): number =>
 export function overImages({ cout, outH, outW, groups, ...s }: ConvShape, rows: number, line: number) {
   const pixels = outH * outW
   const [m, n] = [cout / groups, rows / groups]
-  const batch = { batch: groups, axes: oneAxis(groups, 1, 1) }
+  const batch = { batch: groups, axes: oneAxis(groups, 1, 1), groups }
   const splits = groups > 1 ? 1 : runs(m, n, s.n * pixels)
   const steps = { images: s.n, stepA: cout * pixels, stepB: rows * line }
   return { m, n, k: pixels, ...batch, ...steps, splits, transposeB: true, line }
