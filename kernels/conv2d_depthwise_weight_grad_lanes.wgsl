@@ -1,8 +1,8 @@
-// Gradient of a depthwise convolution, stride 1, windows up to 7 × 7, with respect to its weight, where subgroups have 8
-// lanes or more: for CPU drivers.
-//   dw[o,ky,kx] = Σ_n,oy,ox  dy[n,o,oy,ox] · x[n, o / outG, oy − p + ky·d, ox − p + kx·d]
-// A subgroup sums the window of one channel. Its lanes walk down strips as in conv2d_depthwise_lanes: a row of x meets the
-// rows of dy that it is under. The lanes' sums are added up at the end.
+// Gradient of a depthwise convolution, or one in groups, stride 1 or 2, windows up to 7 × 7, with respect to its weight, where
+// subgroups have 8 lanes or more: for CPU drivers.
+//   dw[o,i,ky,kx] = Σ_n,oy,ox  dy[n,o,oy,ox] · x[n, g·inG + i, oy·s − p + ky·d, ox·s − p + kx·d]
+// A subgroup sums one window. Its lanes walk down strips as in conv2d_depthwise_lanes: a row of x, with stride 2
+// one of two, meets the rows of dy that it is under. The lanes' sums are added up at the end.
 // The strips (image, band, residue, strip) are dealt out, eight at a time, over `splits` sums, which conv2d_reduce adds up; a
 // single one (splits = 1) is written, or with accumulate added, to its place.
 //   …_sums  also Σ dy of each channel, the gradient of a bias
@@ -13,7 +13,7 @@ alias elem4 = vec4f;
 
 struct Params {
   n: i32, cin: i32, h: i32, w: i32,
-  cout: i32, outH: i32, outW: i32, outG: i32, padH: i32, dilationH: i32,
+  cout: i32, outH: i32, outW: i32, inG: i32, outG: i32, padH: i32, dilationH: i32,
   strips: i32, band: i32, bands: i32, residues: i32,
   splits: i32, perSplit: i32, sourceOffset: i32, sourceGap: i32,
 }
@@ -26,9 +26,6 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> dbias: array<f32>;
 
 override KH: u32 = 7;
-override KW: u32 = 7;
-override DILATION: u32 = 1;
-override SHIFT: u32 = 1;
 override VEC: bool = false;
 override WIDE_DY: bool = false; // rows of dy hold whole vec4s
 override ENDS: bool = false;
@@ -41,7 +38,7 @@ var<private> loaded: vec4f;
 fn value_at(i: i32) -> f32 { return f32(x[i]); }
 fn four_at(i: i32) -> vec4f { return vec4f(x4[i]); }
 
-// include: parts/over.wgsl, parts/strips.wgsl, parts/own_sum.wgsl
+// include: parts/over.wgsl, parts/strided_rows.wgsl, parts/own_sum.wgsl
 
 fn up(index: i32, inside: bool) -> f32 { return select(0.0, f32(dy[select(0, index, inside)]), inside); }
 
@@ -55,19 +52,29 @@ fn upstream(row: i32, ox: i32, inside: bool) -> vec4f {
 
 alias Sums = array<f32, 56>; // tap (ky, kx) at ky·KW + kx
 
-fn add(sums: ptr<function, Sums>, ky: u32, kx: u32, d: vec4f, c: Columns) {
-  if (kx < KW) { (*sums)[ky * KW + kx] += dot(d, from_column(c, SHIFT + kx * DILATION)); }
+fn add(sums: ptr<function, Sums>, ky: u32, kx: u32, d: vec4f, v: Seen) {
+  if (kx < KW) { (*sums)[ky * KW + kx] += dot(d, under_tap(v, kx)); }
 }
 
-fn add_row(sums: ptr<function, Sums>, ky: u32, d: vec4f, c: Columns) {
+fn add_row(sums: ptr<function, Sums>, ky: u32, d: vec4f, v: Seen) {
   if (ky >= KH) { return; }
-  add(sums, ky, 0u, d, c);
-  add(sums, ky, 1u, d, c);
-  add(sums, ky, 2u, d, c);
-  add(sums, ky, 3u, d, c);
-  add(sums, ky, 4u, d, c);
-  add(sums, ky, 5u, d, c);
-  add(sums, ky, 6u, d, c);
+  add(sums, ky, 0u, d, v);
+  add(sums, ky, 1u, d, v);
+  add(sums, ky, 2u, d, v);
+  add(sums, ky, 3u, d, v);
+  add(sums, ky, 4u, d, v);
+  add(sums, ky, 5u, d, v);
+  add(sums, ky, 6u, d, v);
+}
+
+// Of the row of dy that is j steps further up, under the rows of x of a step: without stride the first.
+fn add_step(sums: ptr<function, Sums>, j: u32, d: vec4f, first: Seen, second: Seen) {
+  add_row(sums, STRIDE * j, d, first);
+  if (STRIDE == 2u) { add_row(sums, 2u * j + 1u, d, second); }
+}
+
+fn row_of(plane: i32, iy: i32, ox: i32, lane: i32) -> Seen {
+  return seen_of(plane + iy * params.w, params.w, (iy >= 0) & (iy < params.h), ox, lane);
 }
 
 fn store_eight(sums: ptr<function, Sums>, first: u32, to: i32, lane: u32) {
@@ -80,9 +87,12 @@ fn store_eight(sums: ptr<function, Sums>, first: u32, to: i32, lane: u32) {
 }
 
 fn weight_grad(index: i32, lane: i32) {
-  let split = over(index, params.cout);
+  let windows = params.cout * params.inG;
+  let split = over(index, windows);
   if (split >= params.splits) { return; }
-  let o = index - split * params.cout;
+  let window = index - split * windows;
+  let o = over(window, params.inG);
+  let channel = over(o, params.outG) * params.inG + window - o * params.inG;
   let tiles = params.strips * params.bands * params.residues;
   let all = params.n * tiles;
 
@@ -97,29 +107,31 @@ fn weight_grad(index: i32, lane: i32) {
     let first = line - band * params.residues + band * params.band * params.dilationH;
     let end = min(params.outH, first + params.band * params.dilationH);
     let there = 8 * eight + lane < all;
-    let plane = (image * params.cin + over(o, params.outG)) * params.h * params.w
+    let plane = (image * params.cin + channel) * params.h * params.w
       + params.sourceOffset + image * params.sourceGap;
     let grad = (image * params.cout + o) * params.outH * params.outW;
-    // The rows of dy that the last row of x was over, one, two, … further up.
+    // The rows of dy that the last step was over, one, two, … further up.
     var d1 = vec4f();
     var d2 = vec4f();
     var d3 = vec4f();
     var d4 = vec4f();
     var d5 = vec4f();
     var d6 = vec4f();
-    for (var a = 0; a < params.band + i32(KH) - 1; a++) {
+    for (var a = 0; a < params.band + i32((KH - 1u) / STRIDE); a++) {
       let row = first + a * params.dilationH;
-      let iy = row - params.padH;
-      let c = columns_of(plane + iy * params.w, params.w, (iy >= 0) & (iy < params.h), ox, lane);
+      let iy = row * i32(STRIDE) - params.padH;
+      let v = row_of(plane, iy, ox, lane);
+      var second = Seen();
+      if (STRIDE == 2u && KH > 1u) { second = row_of(plane, iy + 1, ox, lane); }
       let d0 = upstream(grad + row * params.outW, ox, there & (row < end));
       if (SUMS) { loaded += d0; }
-      add_row(&sums, 0u, d0, c);
-      add_row(&sums, 1u, d1, c);
-      add_row(&sums, 2u, d2, c);
-      add_row(&sums, 3u, d3, c);
-      add_row(&sums, 4u, d4, c);
-      add_row(&sums, 5u, d5, c);
-      add_row(&sums, 6u, d6, c);
+      add_step(&sums, 0u, d0, v, second);
+      add_step(&sums, 1u, d1, v, second);
+      add_step(&sums, 2u, d2, v, second);
+      add_step(&sums, 3u, d3, v, second);
+      add_step(&sums, 4u, d4, v, second);
+      add_step(&sums, 5u, d5, v, second);
+      add_step(&sums, 6u, d6, v, second);
       d6 = d5;
       d5 = d4;
       d4 = d3;
@@ -157,6 +169,8 @@ fn conv2d_depthwise_weight_grad_lanes_sums(
   let index = i32(group.x + group.y * count.x);
   weight_grad(index, i32(lane));
   let sum = own_sum(vec4f(dot(loaded, vec4f(1.0)), vec3f()), vec4f(), lane);
-  if ((index >= params.splits * params.cout) | (lane > 0u)) { return; }
-  dbias[index] = sum + select(0.0, dbias[index], ACCUMULATE);
+  // By the first window of each channel.
+  let to = over(index, params.inG);
+  if ((index != to * params.inG) | (to >= params.splits * params.cout) | (lane > 0u)) { return; }
+  dbias[to] = sum + select(0.0, dbias[to], ACCUMULATE);
 }

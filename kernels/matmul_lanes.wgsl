@@ -49,10 +49,12 @@ struct Params {
   // B's rows lie `line` elements apart, y's `plane`; an image has `across` of the n columns, a multiple of four if
   // there are several: `spans`.
   line: i32, plane: i32, across: i32, spans: i32,
-  // Matrix i of y lies offset + i·gap elements further than in a dense array.
+  // The matrices of image i of y lie offset + i·gap elements further than in a dense array.
   offset: i32, gap: i32,
   // The same of B, images of which may be channels of a larger array.
   sourceOffset: i32, sourceGap: i32,
+  // Of convolutions in groups: matrices of an image, which have rows of bias of their own.
+  groups: i32,
   summed: i32, addSums: u32,
 }
 
@@ -78,7 +80,7 @@ fn bases(batch: i32) -> vec2i {
   let c2 = r1 - c3 * params.n2;
   let matrix_a = c0 * params.a0 + c1 * params.a1 + c2 * params.a2 + c3 * params.a3;
   let matrix_b = c0 * params.b0 + c1 * params.b1 + c2 * params.b2 + c3 * params.b3;
-  return vec2i(matrix_a * params.m * params.k, matrix_b * (params.k * params.n + params.sourceGap) + params.sourceOffset);
+  return vec2i(matrix_a * params.m * params.k, matrix_b * params.k * params.n + batch / params.groups * params.sourceGap + params.sourceOffset);
 }
 
 // Four elements of row `outer` of storage from `inner` on; zero from `end` on. Rows from `outers` on repeat the last.
@@ -221,8 +223,8 @@ fn store(to: i32, column: i32, sum: vec4f) {
   if (column + 3 < params.plane) { put(to + 3 * step, sum.w); }
 }
 
-// Where a tile lies: its first row, the lane's first column in its image, and where the image begins in y.
-struct Tile { row: i32, rows: i32, column: i32, base: i32 }
+// Where a tile lies: its first row, the lane's first column in its image, where the image begins in y, and the rows' biases.
+struct Tile { row: i32, rows: i32, column: i32, base: i32, bias: i32 }
 
 // The sums of a tile.
 fn product(sums: ptr<function, Sums>, group: vec3u, lane: i32) -> Tile {
@@ -260,8 +262,10 @@ fn product(sums: ptr<function, Sums>, group: vec3u, lane: i32) -> Tile {
       }
     }
   }
-  let base = (i32(group.z) * params.spans + span) * (params.m * params.plane + params.gap) + params.offset;
-  return Tile(row, min(rows, params.m - row), column, base);
+  let matrix = i32(group.z) * params.spans + span;
+  let result = matrix / params.groups;
+  let base = matrix * params.m * params.plane + result * params.gap + params.offset;
+  return Tile(row, min(rows, params.m - row), column, base, (matrix - result * params.groups) * params.m + row);
 }
 
 // A tile's rows, as they are or as windows.
@@ -270,7 +274,7 @@ fn store_tile(sums: ptr<function, Sums>, t: Tile) {
   for (var i = 0; i < t.rows; i++) {
     let r = t.row + i;
     var add = 0.0;
-    if (BIAS) { add = f32(bias[select(r, r >> 2, TILED)]); }
+    if (BIAS) { add = f32(bias[select(t.bias + i, r >> 2, TILED)]); }
     var to = t.base + r * params.plane + t.column;
     if (TILED) { to = t.base + (r >> 2) * 4 * params.plane + tile + (r & 1) + ((r >> 1) & 1) * 2 * params.width; }
     store(to, t.column, (*sums)[i] + add);
@@ -305,7 +309,7 @@ fn store_wide(sums: ptr<function, Sums>, t: Tile) {
   }
   for (var i = 0; i < t.rows; i++) {
     var sum = (*sums)[i];
-    if (BIAS) { sum += f32(bias[t.row + i]); }
+    if (BIAS) { sum += f32(bias[t.bias + i]); }
     put_wide((t.base + (t.row + i) * params.plane + t.column) / 4, sum);
   }
 }

@@ -18,18 +18,25 @@ fn four(row: i32, width: i32, inRow: bool, ix: i32) -> vec4f {
 
 struct Columns { before: vec4f, own: vec4f, behind: vec4f }
 
+// What lies beside a lane's columns, of rows of whole vec4s: its neighbours' columns, beside the subgroup's `outer`, and nothing
+// before the first strip of a row and behind the last one.
+fn with_neighbours(own: vec4f, outer: vec4f, lane: i32, first: bool, last: bool) -> Columns {
+  var before = subgroupShuffle(own, u32(lane + 7) & 7u);
+  var behind = subgroupShuffle(own, u32(lane + 1) & 7u);
+  if (ENDS) {
+    before = select(before, outer, lane == 0);
+    behind = select(behind, outer, lane == 7);
+  }
+  return Columns(select(before, vec4f(), first), own, select(behind, vec4f(), last));
+}
+
 // Of the row of so many columns that begins at `row`, if it is one of the image, those around the lane's strip from ox on.
 fn columns_of(row: i32, width: i32, inRow: bool, ox: i32, lane: i32) -> Columns {
   let own = four(row, width, inRow, ox);
   if (!VEC) { return Columns(four(row, width, inRow, ox - 4), own, four(row, width, inRow, ox + 4)); }
-  var before = subgroupShuffle(own, u32(lane + 7) & 7u);
-  var behind = subgroupShuffle(own, u32(lane + 1) & 7u);
-  if (ENDS) {
-    let outer = four(row, width, inRow, ox + select(4, -4, lane == 0));
-    before = select(before, outer, lane == 0);
-    behind = select(behind, outer, lane == 7);
-  }
-  return Columns(select(before, vec4f(), ox == 0), own, select(behind, vec4f(), ox + 4 >= width));
+  var outer = vec4f();
+  if (ENDS) { outer = four(row, width, inRow, ox + select(4, -4, lane == 0)); }
+  return with_neighbours(own, outer, lane, ox == 0, ox + 4 >= width);
 }
 
 // Four neighbours of twelve columns, from the `first` on.

@@ -2,11 +2,13 @@ import { expect, test } from 'vitest'
 import type { Device } from '../../src/autograd/device.ts'
 import { add } from '../../src/autograd/ops/add.ts'
 import { batchNorm } from '../../src/autograd/ops/batch-norm.ts'
+import { channels } from '../../src/autograd/ops/channels.ts'
 import { concat } from '../../src/autograd/ops/concat.ts'
 import { convTranspose2d } from '../../src/autograd/ops/conv-transpose2d.ts'
 import { conv2d } from '../../src/autograd/ops/conv2d.ts'
 import { maxPool2d } from '../../src/autograd/ops/max-pool2d.ts'
 import { mul } from '../../src/autograd/ops/mul.ts'
+import { slice } from '../../src/autograd/ops/slice.ts'
 import { sum } from '../../src/autograd/ops/sum.ts'
 import { concatSlots, type Slot } from '../../src/autograd/slots.ts'
 import type { Tensor } from '../../src/autograd/tensor.ts'
@@ -149,6 +151,39 @@ test('convolutions write into slots, with their bias, ReLU and gradients', async
     expectClose(values, want.all[k]!, 1e-5, 1e-5, `array ${k}`)
   })
 })
+
+test.each([
+  ['depthwise', 3, 3, { kernel: 3, stride: 2, padding: 1, groups: 3 }],
+  ['windows of 5×5', 8, 6, { kernel: 5, stride: 1, padding: 2, groups: 2 }],
+  ['strides', 10, 8, { kernel: 3, stride: 2, padding: 1, groups: 2 }],
+  ['products', 24, 26, { kernel: 1, stride: 1, padding: 0, groups: 2 }],
+  ['patches', 64, 64, { kernel: 3, stride: 2, padding: 1, groups: 2 }],
+] as const)(
+  'groups read and write channels of larger arrays: %s',
+  async (_, cin, cout, { kernel, ...options }) => {
+    const device = await testDevice()
+    const run = async (inPlace: boolean) => {
+      const z = leaf(device, [2, 2 * cin, 8, 16], 1)
+      const w = leaf(device, [cout, cin / options.groups, kernel, kernel], 2)
+      const bias = leaf(device, [cout], 3)
+      const whole = mul(z, z)
+      const x = inPlace
+        ? channels(whole, { first: cin, count: cin })
+        : slice(whole, { starts: [0, cin, 0, 0], ends: [2, 2 * cin, 8, 16] })
+      const side = 8 / options.stride
+      const shape = [2, cout, side, 2 * side]
+      const [, second] = inPlace ? concatSlots(device, [shape, shape]) : []
+      const y = conv2d(x, w, { ...options, bias, activation: 'relu', into: second })
+      const joined = concat([mul(y, y), y], { axis: 1 }).keep()
+      sum(mul(joined, joined)).backward()
+      return [await joined.data(), ...(await Promise.all([z, w, bias].map((t) => t.grad!.data())))]
+    }
+    const [want, got] = [await run(false), await run(true)]
+    got.forEach((values, k) => {
+      expectClose(values, want[k]!, 1e-5, 1e-5, `array ${k}`)
+    })
+  },
+)
 
 test('a 1×1 convolution into a slot: where its kernel cannot write there, its result is copied', async () => {
   const device = await testDevice()

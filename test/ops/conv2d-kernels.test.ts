@@ -74,6 +74,25 @@ const SHAPES: readonly Row[] = [
   [1, 2, 19, 36, 2, 5, 1, 4, 2, 2],
   [2, 3, 10, 8, 3, 2, 1, 1, 1, 3],
   [1, 1, 23, 40, 3, 7, 1, 3, 1, 1],
+  // No padding: rows of x that reach further than the strips do.
+  [1, 2, 9, 12, 2, 5, 1, 0, 1, 2],
+  [2, 2, 9, 20, 2, 5, 2, 0, 1, 2],
+  // The same with a stride: two bands of strips that end within a subgroup, multipliers, even windows, paddings as wide as the
+  // window, rows and columns before the first tap.
+  [1, 3, 37, 40, 6, 5, 2, 2, 1, 3],
+  [2, 5, 36, 16, 5, 3, 2, 1, 1, 5],
+  [3, 4, 10, 24, 4, 2, 2, 0, 1, 4],
+  [1, 3, 14, 20, 3, 7, 2, 6, 1, 3],
+  [2, 3, 9, 23, 3, 4, 2, 3, 1, 3],
+  [2, 8, 8, 8, 8, 3, 2, 0, 1, 8],
+  // Groups that walk down strips: blocks of channels, the last not full; groups as products, with pixels that fill no vec4 and
+  // with patches.
+  [2, 10, 17, 24, 16, 3, 2, 1, 1, 2],
+  [3, 6, 9, 12, 10, 5, 2, 2, 1, 2],
+  [2, 8, 10, 20, 6, 5, 1, 0, 1, 2],
+  [2, 24, 5, 5, 26, 1, 1, 0, 1, 2],
+  [2, 26, 6, 8, 72, 1, 1, 0, 1, 2],
+  [3, 36, 6, 8, 39, 3, 2, 1, 1, 3],
   // First and last layers.
   [2, 1, 16, 20, 16, 3, 1, 1, 1, 1],
   [2, 16, 16, 12, 1, 3, 1, 1, 1, 1],
@@ -124,6 +143,7 @@ const SHAPES: readonly Row[] = [
 const WITH_SUMS = [
   ...[
     'depthwise dy',
+    'groups dy',
     'groups3x3 dy',
     'lanes dy',
     'lanes3x3 dy',
@@ -415,12 +435,23 @@ test('on a CPU driver with lanes groups and few channels have kernels of their o
   expect(chosen([4, 128, 16, 16, 128, 3, 1, 1, 1, 2])).toBe('groups3x3 groups3x3 groups3x3')
   expect(chosen([4, 3, 64, 64, 16, 3, 1, 1, 1, 1])).toBe('groups3x3 groups3x3 groups3x3')
   expect(chosen([4, 16, 64, 64, 1, 3, 1, 1, 1, 1])).toBe('groups3x3 groups3x3 groups3x3')
+  expect(chosen([4, 32, 32, 32, 32, 5, 1, 2, 1, 8])).toBe('groups groups groups')
+  expect(chosen([4, 32, 32, 32, 32, 3, 2, 1, 1, 8])).toBe('groups lanes groups')
+  expect(chosen([4, 64, 32, 32, 64, 3, 2, 1, 1, 8])).toBe('groups lanes lanes')
+  expect(chosen([4, 64, 32, 32, 64, 3, 2, 1, 1, 4])).toBe('lanes lanes lanes')
+  expect(chosen([4, 128, 32, 32, 128, 3, 2, 1, 1, 4])).toBe('patches lanes patches')
+  expect(chosen([4, 64, 32, 32, 64, 1, 1, 0, 1, 8])).toBe('lanes lanes lanes')
+  expect(chosen([1, 240, 28, 28, 240, 1, 1, 0, 1, 3])).toBe('product product product')
   // Depthwise.
   expect(chosen([1, 64, 32, 32, 64, 7, 1, 3, 1, 64])).toBe('depthwise depthwise depthwise')
   expect(chosen([1, 64, 32, 32, 64, 3, 1, 2, 2, 64])).toBe('depthwise depthwise depthwise')
   expect(chosen([2, 24, 32, 32, 48, 3, 1, 1, 1, 24])).toBe('depthwise groups3x3 depthwise')
   expect(chosen([4, 512, 4, 4, 512, 3, 1, 12, 12, 512])).toBe('planes planes planes')
+  expect(chosen([1, 64, 32, 32, 64, 3, 2, 1, 1, 64])).toBe('depthwise depthwise depthwise')
+  expect(chosen([1, 64, 33, 33, 64, 7, 2, 3, 1, 64])).toBe('depthwise depthwise depthwise')
+  expect(chosen([1, 64, 32, 32, 64, 3, 3, 1, 1, 64])).toBe('planes planes planes')
   // Few pixels: adding up over lanes would outweigh the sums.
+  expect(chosen([1, 256, 8, 8, 256, 3, 2, 1, 1, 256])).toBe('depthwise depthwise planes')
   expect(chosen([1, 256, 8, 8, 256, 3, 1, 1, 1, 8])).toBe('groups3x3 groups3x3 lanes')
   expect(chosen([4, 512, 4, 4, 512, 3, 1, 1, 1, 512])).toBe('depthwise depthwise planes3x3')
   // A ResNet begins so; of one channel, too.

@@ -12,15 +12,17 @@ torch.set_num_threads(1)
 t = Table("ops", seed=20210711)
 
 
-def conv_cases():
-    def case(name, x, weight, bias=True, **attrs):
-        w = t.normal(*weight, scale=1 / np.sqrt(np.prod(weight[1:])))
-        inputs = {"x": t.normal(*x), "weight": w}
-        if bias:
-            inputs["bias"] = t.normal(weight[0])
-        t.add(f"conv2d/{name}", "conv2d", lambda x, weight, bias=None: F.conv2d(x, weight, bias, **attrs),
-              inputs, attrs, grads=tuple(inputs))
+def conv_case(name, x, weight, bias=True, **attrs):
+    w = t.normal(*weight, scale=1 / np.sqrt(np.prod(weight[1:])))
+    inputs = {"x": t.normal(*x), "weight": w}
+    if bias:
+        inputs["bias"] = t.normal(weight[0])
+    t.add(f"conv2d/{name}", "conv2d", lambda x, weight, bias=None: F.conv2d(x, weight, bias, **attrs),
+          inputs, attrs, grads=tuple(inputs))
 
+
+def conv_cases():
+    case = conv_case
     case("1x1", (2, 5, 6, 7), (3, 5, 1, 1))
     case("1x1-stride2", (2, 3, 7, 6), (5, 3, 1, 1), stride=2)
     case("1x1-pixel", (3, 7, 1, 1), (2, 7, 1, 1))
@@ -453,6 +455,18 @@ def loss_cases():
     bce("large-logits-truth-1", logits, np.ones_like(logits))
 
 
+def grouped_conv_cases():
+    case = conv_case
+    case("5x5-depthwise-stride2", (2, 3, 12, 16), (3, 1, 5, 5), stride=2, padding=2, groups=3)
+    case("7x7-depthwise-stride2-odd", (1, 2, 13, 15), (2, 1, 7, 7), bias=False, stride=2, padding=3, groups=2)
+    case("3x3-depthwise-stride2-valid", (2, 4, 9, 24), (4, 1, 3, 3), stride=2, groups=4)
+    case("2x2-depthwise-stride2-multiplier2", (1, 3, 8, 8), (6, 1, 2, 2), stride=2, groups=3)
+    case("5x5-groups2", (2, 6, 8, 12), (8, 3, 5, 5), padding=2, groups=2)
+    case("3x3-stride2-groups2-of-5", (1, 10, 9, 16), (12, 5, 3, 3), stride=2, padding=1, groups=2)
+    case("1x1-groups2-of-12", (2, 24, 4, 6), (26, 12, 1, 1), groups=2)
+    case("3x3-stride2-groups2-of-12", (1, 24, 4, 8), (24, 12, 3, 3), stride=2, padding=1, groups=2)
+
+
 conv_cases()
 pool_cases()
 interpolate_cases()
@@ -464,4 +478,5 @@ reduction_cases()
 shape_cases()
 matmul_cases()
 loss_cases()
+grouped_conv_cases()
 t.write()

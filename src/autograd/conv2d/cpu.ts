@@ -1,8 +1,22 @@
 /** The variants of a convolution whose kernels are for CPU drivers alone. Loaded with those kernels. */
 import { isPointwise } from './correlation.ts'
 import { lanes3x3, lanes3x3WeightGrad, tile3x3, tile3x3WeightGrad } from './dense3x3.ts'
-import { depthwiseForward, depthwiseInputGrad, depthwiseWeightGrad, suitsDepthwise } from './depthwise.ts'
-import { groups3x3Forward, groups3x3InputGrad, groups3x3WeightGrad, suitsGroups3x3 } from './groups.ts'
+import {
+  depthwiseForward,
+  depthwiseInputGrad,
+  depthwiseWeightGrad,
+  groupsWeightGrad,
+  suitsDepthwise,
+} from './depthwise.ts'
+import {
+  groups3x3Forward,
+  groups3x3InputGrad,
+  groups3x3WeightGrad,
+  groupsForward,
+  groupsInputGrad,
+  suitsGroups,
+  suitsGroups3x3,
+} from './groups.ts'
 import { lanesForward, lanesInputGrad, lanesWeightGrad } from './lanes.ts'
 import { patchesForward, patchesInputGrad, patchesWeightGrad, suitsPatches } from './patches.ts'
 import { isProduct, productForward, productInputGrad, productWeightGrad } from './pointwise.ts'
@@ -22,6 +36,7 @@ const FORMS: Readonly<Record<ConvPart, readonly Form[]>> = {
     (s, _, epilogue) => tile3x3(forward3x3(s), epilogue),
     (s, _, epilogue) => tileForward(s, epilogue),
     groups3x3Forward,
+    groupsForward,
     depthwiseForward,
   ],
   inputGrad: [
@@ -32,6 +47,7 @@ const FORMS: Readonly<Record<ConvPart, readonly Form[]>> = {
     (s, _, epilogue) => tile3x3(inputGrad3x3(s), epilogue),
     (s, _, epilogue) => tileInputGrad(s, epilogue),
     groups3x3InputGrad,
+    groupsInputGrad,
     depthwiseInputGrad,
   ],
   weightGrad: [
@@ -42,6 +58,7 @@ const FORMS: Readonly<Record<ConvPart, readonly Form[]>> = {
     (s, _, epilogue) => tile3x3WeightGrad(s, epilogue),
     (s, _, epilogue) => tileWeightGrad(s, epilogue),
     groups3x3WeightGrad,
+    groupsWeightGrad,
     depthwiseWeightGrad,
   ],
 }
@@ -54,8 +71,10 @@ export const cpuPlans: CpuPlans = {
     // A 1×1 head; the short sums of few pixels are faster by lanes.
     const few = Math.min(s.cin, s.cout) <= 2
     if (part === 'weightGrad' && isPointwise(s) && few && s.n * s.h * s.w >= 4096) return 'planes'
-    if (suitsDepthwise(part, s, adapter)) return 'depthwise'
+    const depthwise = suitsDepthwise(part, s, adapter)
+    if (depthwise) return depthwise
     if (suitsGroups3x3(part, s, adapter)) return 'groups3x3'
+    if (suitsGroups(part, s, adapter)) return 'groups'
     return suitsPatches(part, s, adapter) ? 'patches' : undefined
   },
   gradients: winogradGradients,

@@ -1,4 +1,4 @@
-/** Depthwise, stride 1, windows up to 7 × 7, on CPU drivers with lanes: a lane walks down a strip of four columns. */
+/** Depthwise, stride 1 or 2, windows up to 7 × 7, on CPU drivers with lanes: a lane walks down a strip of four columns. */
 import { lanesRuns, split, splitSum } from './split.ts'
 import { strips } from './strips.ts'
 import {
@@ -13,81 +13,111 @@ import {
   spread,
 } from './variant.ts'
 
-/** Zeros before the image that a part reads, if it has the form: the columns that a strip sees lie in the twelve around it. */
-function padding(part: ConvPart, s: ConvShape, adapter: ConvAdapter) {
-  const turn = part === 'inputGrad'
+/** The gradient of x with a stride is no convolution, and has a kernel of its own. */
+const spreads = (part: ConvPart, s: ConvShape) => part === 'inputGrad' && s.strideH === 2
+
+/** Zeros before the image that a part reads, where kernels by strips see it: columns that lie in the twelve around a strip. */
+export function stripPadding(part: ConvPart, s: ConvShape): { padH: number; padW: number } | undefined {
+  const turn = part === 'inputGrad' && s.strideH === 1
   const [spanH, spanW] = [(s.kh - 1) * s.dilationH, (s.kw - 1) * s.dilationW]
   const [padH, padW] = turn ? [spanH - s.padH, spanW - s.padW] : [s.padH, s.padW]
-  const depthwise = s.groups === s.cin && !(turn && s.cout > s.cin)
-  const small = s.strideH * s.strideW === 1 && Math.max(s.kh, s.kw) <= 7
-  const seen = Math.min(padH, padW) >= 0 && padW <= 4 && spanW - padW <= 4
-  return lanes(adapter) && depthwise && small && seen ? { padH, padW } : undefined
+  const dense = s.dilationH * s.dilationW === 1
+  const strided = s.strideH === s.strideW && (s.strideH === 1 || (s.strideH === 2 && dense))
+  const small = Math.max(s.kh, s.kw) <= 7
+  const seen = Math.min(padH, padW) >= 0 && padW <= 4 * s.strideW && spanW - padW <= 4 * s.strideW
+  return strided && small && seen ? { padH, padW } : undefined
+}
+
+function padding(part: ConvPart, s: ConvShape, adapter: ConvAdapter) {
+  const depthwise = s.groups === s.cin && !(part === 'inputGrad' && s.cout > s.cin)
+  return lanes(adapter) && depthwise ? stripPadding(part, s) : undefined
 }
 
 /**
- * Where it was measured faster on lavapipe: but for gradients of weights whose sums are too short for the addition over lanes.
- * Of one channel in, the gradient of a small window has kernels whose channels share what they load; forward 3×3 takes two thirds
- * of their time here.
+ * Which kernel, where this one is there: it, where it was measured faster on lavapipe, but for gradients of weights whose sums are
+ * too short for the addition over lanes. Of one channel in, strides and the gradient of a small window have kernels whose channels
+ * share what they load; forward 3×3 takes two thirds of their time here.
  */
-export function suitsDepthwise(part: ConvPart, s: ConvShape, adapter: ConvAdapter): boolean {
+export function suitsDepthwise(part: ConvPart, s: ConvShape, adapter: ConvAdapter): string | undefined {
   const taps = s.kh * s.kw
-  if (!padding(part, s, adapter)) return false
-  if (s.groups === 1 && taps <= 9) return part === 'forward' && taps === 9
-  return part !== 'weightGrad' || s.n * s.outH * s.outW >= 128
+  if (!padding(part, s, adapter)) return undefined
+  const few = s.groups === 1 && (taps <= 9 || s.strideH > 1)
+  if (few) return part === 'forward' && taps === 9 && s.strideH === 1 ? 'depthwise' : undefined
+  if (part !== 'weightGrad' || s.n * s.outH * s.outW >= 128) return 'depthwise'
+  return s.strideH > 1 ? 'planes' : undefined
 }
 
 /** Rows of a strip's band, so that sixteen subgroups or more have work, if there are so many rows. */
-function bandOf(rows: number, strips: number): number {
+export function bandOf(rows: number, strips: number): number {
   const bands = Math.max(1, Math.min(Math.ceil(128 / strips), Math.floor(rows / 8)))
   return Math.ceil(rows / bands)
 }
 
+/** Whole vec4s a row, all of which some strip loads. */
+export const isWide = (w: number, strips: number, stride: number) => w % 4 === 0 && w <= 4 * stride * strips
+
 function depthwise(
   s: ConvShape,
-  turn: boolean,
+  part: 'forward' | 'inputGrad',
   adapter: ConvAdapter,
   epilogue: ConvEpilogue,
 ): ConvVariant | undefined {
-  const pad = padding(turn ? 'inputGrad' : 'forward', s, adapter)
+  const pad = padding(part, s, adapter)
   if (!pad) return undefined
   const { padH, padW } = pad
+  const turn = part === 'inputGrad'
+  const apart = spreads(part, s)
   const source = turn
     ? { cin: s.cout, h: s.outH, w: s.outW, cout: s.cin, outH: s.h, outW: s.w }
     : { cin: s.cin, h: s.h, w: s.w, cout: s.cout, outH: s.outH, outW: s.outW }
-  const across = Math.ceil(source.outW / 4)
-  const residues = Math.min(s.dilationH, source.outH)
-  const rows = Math.ceil(source.outH / s.dilationH)
-  const band = bandOf(rows, s.n * source.cout * across * residues)
-  const bands = Math.ceil(rows / band)
-  const vec = source.w % 4 === 0
-  return strips('depthwise', 'conv2d_depthwise_lanes', turn, epilogue, {
+  const across = Math.ceil(source.outW / (apart ? 8 : 4))
+  // Pairs of rows that begin at −padding, but for those that lie before the image.
+  const rows = apart ? Math.ceil((source.outH + (padH % 2)) / 2) : source.outH
+  const residues = Math.min(s.dilationH, rows)
+  const lines = Math.ceil(rows / s.dilationH)
+  const band = bandOf(lines, s.n * source.cout * across * residues)
+  const bands = Math.ceil(lines / band)
+  const vec = isWide(source.w, across, turn ? 1 : s.strideW)
+  const overrides = { KH: s.kh, KW: s.kw, PAD: padW, VEC: flag(vec), ENDS: flag(vec && 8 % across > 0) }
+  const file = apart ? 'conv2d_depthwise_input_grad_lanes' : 'conv2d_depthwise_lanes'
+  return strips('depthwise', file, turn, epilogue, {
     params: {
       n: s.n,
       ...source,
-      ...{ outG: s.cout / s.groups, padH, dilationH: s.dilationH, strips: across, band, bands, residues },
+      ...{
+        outG: s.cout / s.groups,
+        padH,
+        dilationH: s.dilationH,
+        strips: across,
+        rows,
+        band,
+        bands,
+        residues,
+      },
     },
-    overrides: {
-      ...{ KH: s.kh, KW: s.kw, DILATION: s.dilationW, SHIFT: 4 - padW },
-      VEC: flag(vec),
-      ENDS: flag(vec && 8 % across > 0),
-    },
+    // In place of one that is turned it takes every other tap.
+    overrides: apart ? { ...overrides, TURN: 0 } : { ...overrides, DILATION: s.dilationW, STRIDE: s.strideW },
     channels: source.cout,
     tiles: s.n * across * bands * residues,
   })
 }
 
 export const depthwiseForward = (s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) =>
-  depthwise(s, false, adapter, epilogue)
+  depthwise(s, 'forward', adapter, epilogue)
 
 export const depthwiseInputGrad = (s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) =>
-  depthwise(s, true, adapter, epilogue)
+  depthwise(s, 'inputGrad', adapter, epilogue)
 
-export function depthwiseWeightGrad(
-  s: ConvShape,
-  adapter: ConvAdapter,
-  epilogue: ConvEpilogue,
-): ConvVariant | undefined {
-  if (!padding('weightGrad', s, adapter)) return undefined
+export const depthwiseWeightGrad = (s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) =>
+  padding('weightGrad', s, adapter) ? weightGrad('depthwise', s, epilogue) : undefined
+
+/** A window of a group after the other. */
+export const groupsWeightGrad = (s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) =>
+  lanes(adapter) && s.groups > 1 && s.groups < s.cin && stripPadding('weightGrad', s)
+    ? weightGrad('groups', s, epilogue)
+    : undefined
+
+function weightGrad(variant: string, s: ConvShape, epilogue: ConvEpilogue): ConvVariant {
   const { n, cin, h, w, cout, outH, outW, padH, padW, dilationH, groups } = s
   const across = Math.ceil(outW / 4)
   const residues = Math.min(dilationH, outH)
@@ -95,30 +125,31 @@ export function depthwiseWeightGrad(
   const band = bandOf(rows, n * across * residues * 16)
   const bands = Math.ceil(rows / band)
   const eights = Math.ceil((n * across * bands * residues) / 8)
+  const windows = (cout * cin) / groups
   const work = s.kh * s.kw * n * outH * outW
-  const { splits, rowsPerSplit: perSplit } = split(eights, 1, lanesRuns(work, cout))
-  const vec = w % 4 === 0
+  const { splits, rowsPerSplit: perSplit } = split(eights, 1, lanesRuns(work, windows))
+  const vec = isWide(w, across, s.strideW)
   const name = 'conv2d_depthwise_weight_grad_lanes'
   return splitSum(
-    'depthwise',
+    variant,
     {
       file: name,
       entry: name,
       bindings: { x: 'x', x4: 'x', dy: 'dy', dy4: 'dy' },
       params: {
-        ...{ n, cin, h, w, cout, outH, outW, outG: cout / groups, padH, dilationH },
+        ...{ n, cin, h, w, cout, outH, outW, inG: cin / groups, outG: cout / groups, padH, dilationH },
         ...{ strips: across, band, bands, residues, perSplit },
         ...sourceParams(epilogue),
       },
       overrides: {
-        ...{ KH: s.kh, KW: s.kw, DILATION: s.dilationW, SHIFT: 4 - padW },
+        ...{ KH: s.kh, KW: s.kw, DILATION: s.dilationW, PAD: padW, STRIDE: s.strideW },
         VEC: flag(vec),
         WIDE_DY: flag(outW % 4 === 0),
         ENDS: flag(vec && 8 % across > 0),
       },
-      workgroups: spread(cout * splits),
+      workgroups: spread(windows * splits),
     },
-    cout * s.kh * s.kw,
+    windows * s.kh * s.kw,
     splits,
     epilogue,
     { sums: epilogue.sums === 'dy' ? cout : 0 },

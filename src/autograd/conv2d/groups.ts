@@ -1,4 +1,5 @@
-/** 3×3, stride 1, of few channels or in groups, on CPU drivers with lanes: up to four channels share what is loaded of x. */
+/** Few channels or groups, on CPU drivers with lanes: up to four channels share what is loaded of x. 3×3, stride 1, and others. */
+import { bandOf, isWide, stripPadding } from './depthwise.ts'
 import { lanesRuns, split, splitSum } from './split.ts'
 import { fillsLanes, strips } from './strips.ts'
 import {
@@ -40,6 +41,20 @@ function rowForms({ padW, w }: { padW: number; w: number }, strips: number) {
   return { VEC: flag(vec), NARROW: flag(vec && w === 4), ENDS: flag(vec && 8 % strips > 0) }
 }
 
+/** How the weight lies for one direction, and what is source and result. */
+function directed(s: ConvShape, turn: boolean) {
+  const [inG, outG, taps] = [s.cin / s.groups, s.cout / s.groups, s.kh * s.kw]
+  const weightGroup = inG * outG * taps
+  if (!turn) {
+    const { cin, h, w, cout, outH, outW } = s
+    return { cin, h, w, cout, outH, outW, inG, outG, weightOut: inG * taps, weightIn: taps, weightGroup }
+  }
+  return {
+    ...{ cin: s.cout, h: s.outH, w: s.outW, cout: s.cin, outH: s.h, outW: s.w },
+    ...{ inG: outG, outG: inG, weightOut: taps, weightIn: inG * taps, weightGroup },
+  }
+}
+
 function groups3x3(
   s: ConvShape,
   turn: boolean,
@@ -47,16 +62,9 @@ function groups3x3(
   epilogue: ConvEpilogue,
 ): ConvVariant | undefined {
   if (!lanes(adapter) || !fits(s)) return undefined
-  const [inG, outG] = [s.cin / s.groups, s.cout / s.groups]
-  const source = turn
-    ? {
-        ...{ cin: s.cout, h: s.outH, w: s.outW, cout: s.cin, outH: s.h, outW: s.w },
-        ...{ inG: outG, outG: inG, padH: 2 - s.padH, padW: 2 - s.padW, weightOut: 9, weightIn: inG * 9 },
-      }
-    : {
-        ...{ cin: s.cin, h: s.h, w: s.w, cout: s.cout, outH: s.outH, outW: s.outW },
-        ...{ inG, outG, padH: s.padH, padW: s.padW, weightOut: inG * 9, weightIn: 9 },
-      }
+  const directions = directed(s, turn)
+  const [padH, padW] = turn ? [2 - s.padH, 2 - s.padW] : [s.padH, s.padW]
+  const source = { ...directions, padH, padW }
   const CHANNELS = together(source.outG)
   const blocks = Math.ceil(source.outG / CHANNELS)
   const across = Math.ceil(source.outW / 4)
@@ -69,7 +77,6 @@ function groups3x3(
     params: {
       n: s.n,
       ...source,
-      weightGroup: inG * outG * 9,
       ...{ strips: across, bands, blocks },
     },
     overrides: {
@@ -81,6 +88,73 @@ function groups3x3(
     tiles: tilesOf(height),
   })
 }
+
+/** The strips of a walk: eight tiles or more, so that lanes share weights, if there are so many rows. */
+function walkOf(s: ConvShape, { outG, outH, outW }: { outG: number; outH: number; outW: number }) {
+  const CHANNELS = together(outG)
+  const blocks = Math.ceil(outG / CHANNELS)
+  const across = Math.ceil(outW / 4)
+  const enough = Math.ceil(outH / Math.ceil(8 / (s.n * across)))
+  const band = Math.min(enough, bandOf(outH, s.n * s.groups * blocks * across))
+  const bands = Math.ceil(outH / band)
+  return { CHANNELS, blocks, across, band, bands, tiles: s.n * across * bands }
+}
+
+/** Windows up to 7 × 7, stride 1 or 2, of x's gradient stride 1. */
+const walks = (part: 'forward' | 'inputGrad', s: ConvShape, adapter: ConvAdapter) =>
+  [lanes(adapter), s.groups > 1, s.groups < Math.max(s.cin, s.cout)].every(Boolean) &&
+  s.dilationH * s.dilationW === 1 &&
+  (part === 'forward' || s.strideH === 1)
+    ? stripPadding(part, s)
+    : undefined
+
+/**
+ * Where a walk was measured faster on lavapipe: larger windows, and strides in groups of less than sixteen channels. Without weights
+ * that lanes share it is slower than all others. The gradient of the weight loads both images for each window: groups of few.
+ */
+export function suitsGroups(part: ConvPart, s: ConvShape, adapter: ConvAdapter): boolean {
+  const [taps, channels] = [s.kh * s.kw, Math.max(s.cin, s.cout) / s.groups]
+  if (part === 'weightGrad') {
+    const few = channels <= (taps >= 16 ? 16 : 4) && taps >= 9 && s.n * s.outH * s.outW >= 128
+    return few && lanes(adapter) && s.groups > 1 && stripPadding(part, s) !== undefined
+  }
+  if (!walks(part, s, adapter)) return false
+  const worth = taps >= 16 || (taps >= 9 && channels < 16)
+  return worth && fillsLanes(walkOf(s, directed(s, part === 'inputGrad')).tiles)
+}
+
+function walked(
+  s: ConvShape,
+  part: 'forward' | 'inputGrad',
+  adapter: ConvAdapter,
+  epilogue: ConvEpilogue,
+): ConvVariant | undefined {
+  const turn = part === 'inputGrad'
+  const pad = walks(part, s, adapter)
+  if (!pad) return undefined
+  const source = directed(s, turn)
+  const { CHANNELS, blocks, across, band, bands, tiles } = walkOf(s, source)
+  const vec = isWide(source.w, across, s.strideW)
+  return strips('groups', 'conv2d_groups_lanes', turn, epilogue, {
+    params: {
+      n: s.n,
+      ...{ ...source, padH: pad.padH, dilationH: 1 },
+      ...{ strips: across, rows: source.outH, band, bands, residues: 1, blocks },
+    },
+    overrides: {
+      ...{ KH: s.kh, KW: s.kw, PAD: pad.padW, STRIDE: s.strideW, CHANNELS },
+      ...{ VEC: flag(vec), ENDS: flag(vec && 8 % across > 0) },
+    },
+    channels: s.groups * blocks,
+    tiles,
+  })
+}
+
+export const groupsForward = (s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) =>
+  walked(s, 'forward', adapter, epilogue)
+
+export const groupsInputGrad = (s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) =>
+  walked(s, 'inputGrad', adapter, epilogue)
 
 export const groups3x3Forward = (s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) =>
   groups3x3(s, false, adapter, epilogue)

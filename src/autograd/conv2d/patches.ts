@@ -5,7 +5,7 @@
  *   y[n] = weight · patch[n]      dx[n] = Σ over taps of weightᵀ · dy[n]      dw = Σ_n dy[n] · patch[n]ᵀ
  */
 import { isPointwise } from './correlation.ts'
-import { columns, isProduct, overImages, productVariant } from './pointwise.ts'
+import { columns, isProduct, overImages, productVariant, sumsOf } from './pointwise.ts'
 import { oneAxis } from './product.ts'
 import {
   biasBinding,
@@ -28,9 +28,13 @@ import {
 const depth = (s: ConvShape): number => s.cin * s.kh * s.kw
 const line = (s: ConvShape): number => 4 * Math.ceil((s.outH * s.outW) / 4)
 
+/** Groups of a few channels would leave most rows of a tile empty; those of more want an image's rows to be vec4fs. */
+const groupsFit = (s: ConvShape): boolean =>
+  s.groups === 1 || (Math.min(s.cin, s.cout) / s.groups >= 12 && (s.outH * s.outW) % 4 === 0)
+
 /** By default a binding holds 2²⁵ floats. */
 const fits = (s: ConvShape, adapter: ConvAdapter): boolean =>
-  lanes(adapter) && s.groups === 1 && !isPointwise(s) && s.n * depth(s) * line(s) <= 2 ** 25
+  lanes(adapter) && groupsFit(s) && !isPointwise(s) && s.n * depth(s) * line(s) <= 2 ** 25
 
 /** Large windows of a stride over few channels, as a network on ResNet begins: the others share little of what they load. */
 const isStem = (s: ConvShape): boolean =>
@@ -42,16 +46,17 @@ const MOST = 2 ** 22
 /**
  * Where it was measured faster on lavapipe: 32 channels and more, 64 without a window. The gradient of x, which adds patches up,
  * wants them in rows, or small images of more channels. A dense 3×3 window has kernels of its own, which lose where the
- * image is smaller than their tile. And first layers.
+ * image is smaller than their tile. In groups as many of a group, 64 for the gradient of x. And first layers.
  */
 export function suitsPatches(part: ConvPart, s: ConvShape, adapter: ConvAdapter): boolean {
   if (!fits(s, adapter) || isProduct(s, adapter) || s.n * depth(s) * line(s) > MOST) return false
   if (isStem(s) || (part === 'inputGrad' && s.cin <= 4 && s.kh * s.kw >= 25 && sumsRows(s))) return true
-  const [channels, pixels, taps] = [Math.min(s.cin, s.cout), s.outH * s.outW, s.kh * s.kw]
+  const [channels, pixels, taps] = [Math.min(s.cin, s.cout) / s.groups, s.outH * s.outW, s.kh * s.kw]
   const dense3x3 = taps === 9 && s.strideH * s.strideW * s.dilationH * s.dilationW === 1
   if (dense3x3) return pixels <= 4 && channels >= 128
   if (part === 'inputGrad' && (taps === 1 || !sumsRows(s))) return pixels <= 64 && channels >= 128
-  return channels >= (taps === 1 || (part === 'inputGrad' && s.strideW === 1) ? 64 : 32)
+  const more = taps === 1 || (part === 'inputGrad' && (s.strideW === 1 || s.groups > 1))
+  return channels >= (more ? 64 : 32)
 }
 
 function dispatch(
@@ -132,8 +137,14 @@ export function patchesForward(s: ConvShape, adapter: ConvAdapter, epilogue: Con
   if (!fits(s, adapter)) return undefined
   const pixels = s.outH * s.outW
   const spans = { n: s.n * pixels, spans: s.n, batch: 1, axes: oneAxis(1, 0, 0), line: line(s) }
+  const size = s.groups > 1 ? columns(s.n, pixels, s.groups) : spans
   const operands = { a: 'weight', b: 'scratch:patches', y: 'y' } as const
-  const product = productVariant(operands, { m: s.cout, k: depth(s), ...spans }, adapter, ofPatches(epilogue))
+  const product = productVariant(
+    operands,
+    { m: s.cout / s.groups, k: depth(s) / s.groups, ...size },
+    adapter,
+    ofPatches(epilogue),
+  )
   return variant(product, s.n * depth(s) * line(s), { before: [pack(s)] })
 }
 
@@ -141,7 +152,8 @@ export function patchesInputGrad(s: ConvShape, adapter: ConvAdapter, epilogue: C
   if (!fits(s, adapter)) return undefined
   const pixels = s.outH * s.outW
   const operands = { a: 'weight', b: 'dy', y: 'scratch:patches' } as const
-  const size = { m: depth(s), k: s.cout, ...columns(s.n, pixels), transposeA: true }
+  const rows = { m: depth(s) / s.groups, k: s.cout / s.groups }
+  const size = { ...rows, ...columns(s.n, pixels, s.groups), transposeA: true }
   return variant(productVariant(operands, size, adapter, sourceParams(epilogue)), s.n * depth(s) * pixels, {
     behind: [sum(s, epilogue)],
   })
@@ -149,16 +161,9 @@ export function patchesInputGrad(s: ConvShape, adapter: ConvAdapter, epilogue: C
 
 export function patchesWeightGrad(s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) {
   if (!fits(s, adapter)) return undefined
-  const [pixels, n] = [s.outH * s.outW, depth(s)]
   const operands = { a: 'dy', b: 'scratch:patches', y: 'dw' } as const
-  const size = { m: s.cout, n, k: pixels, batch: 1, axes: oneAxis(1, 0, 0), transposeB: true, line: line(s) }
-  const sum = overImages(s, n, line(s))
-  const summed = epilogue.sums === 'dy' ? 0 : undefined
-  return variant(
-    productVariant(operands, { ...size, ...sum, summed }, adapter, ofPatches(epilogue)),
-    s.n * n * line(s),
-    {
-      before: [pack(s)],
-    },
-  )
+  const product = { ...overImages(s, depth(s), line(s)), summed: sumsOf(s, epilogue, 'dy') }
+  return variant(productVariant(operands, product, adapter, ofPatches(epilogue)), s.n * depth(s) * line(s), {
+    before: [pack(s)],
+  })
 }

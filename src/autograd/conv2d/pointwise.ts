@@ -22,18 +22,28 @@ import {
 
 /** With fewer channels most rows of a tile would be empty. */
 const fits = (s: ConvShape, adapter: ConvAdapter): boolean =>
-  lanes(adapter) && isPointwise(s) && s.groups === 1 && Math.min(s.cin, s.cout) >= 12
+  lanes(adapter) && isPointwise(s) && Math.min(s.cin, s.cout) / s.groups >= 12
 
 /** Runs of a weight gradient's sum over k. */
 const runs = (m: number, n: number, k: number): number =>
   lanesRuns(32 * Math.min(m, 32) * k, Math.ceil(m / 32) * Math.ceil(n / 32))
 
-/** The sum over images of a weight's gradient: dy by n rows of B, `line` elements apart. */
-export function overImages(s: ConvShape, n: number, line: number) {
-  const pixels = s.outH * s.outW
-  const splits = runs(s.cout, n, s.n * pixels)
-  return { images: s.n, stepA: s.cout * pixels, stepB: n * line, splits }
+/**
+ * The product that is a weight's gradient, summed over images: dy by n rows of B, `line` elements apart, each group's by its own.
+ * Groups are tiles enough without splitting sums.
+ */
+export function overImages({ cout, outH, outW, groups, ...s }: ConvShape, rows: number, line: number) {
+  const pixels = outH * outW
+  const [m, n] = [cout / groups, rows / groups]
+  const batch = { batch: groups, axes: oneAxis(groups, 1, 1), groups }
+  const splits = groups > 1 ? 1 : runs(m, n, s.n * pixels)
+  const steps = { images: s.n, stepA: cout * pixels, stepB: rows * line }
+  return { m, n, k: pixels, ...batch, ...steps, splits, transposeB: true, line }
 }
+
+/** The product that sums up `what`, where there is only one. */
+export const sumsOf = ({ groups }: ConvShape, { sums }: ConvEpilogue, what: 'x' | 'dy') =>
+  sums === what && groups === 1 ? 0 : undefined
 
 interface Operands {
   readonly a: ConvBuffer
@@ -80,11 +90,12 @@ export function productVariant(
   }
 }
 
-/** The columns of one product: those of all images where none's last four reach into the next, else an image each. */
-export const columns = (n: number, pixels: number) =>
-  pixels % 4 === 0
-    ? { n: n * pixels, spans: n, batch: 1, axes: oneAxis(1, 0, 0) }
-    : { n: pixels, batch: n, axes: oneAxis(n, 0, 1) }
+/** The columns of one product: those of all images where none's last four reach into the next, else an image's or a group's. */
+export function columns(n: number, pixels: number, groups: number) {
+  if (groups === 1 && pixels % 4 === 0) return { n: n * pixels, spans: n, batch: 1, axes: oneAxis(1, 0, 0) }
+  const axes = { ...oneAxis(groups, 1, 1), n1: n, b1: groups }
+  return { n: pixels, batch: n * groups, axes, groups }
+}
 
 /** 2×2 windows that tile an image whose rows hold whole vec4fs. */
 const tilesImage = (s: ConvShape, adapter: ConvAdapter): boolean =>
@@ -99,7 +110,8 @@ export const isProduct = (s: ConvShape, adapter: ConvAdapter): boolean =>
 export function productForward(s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) {
   const windows = tilesImage(s, adapter)
   if (!isProduct(s, adapter)) return undefined
-  const size = { m: s.cout, k: windows ? 4 * s.cin : s.cin, ...columns(s.n, s.outH * s.outW) }
+  const k = (windows ? 4 * s.cin : s.cin) / s.groups
+  const size = { m: s.cout / s.groups, k, ...columns(s.n, s.outH * s.outW, s.groups) }
   const product = windows ? { ...size, windowsWidth: s.outW } : size
   return productVariant({ a: 'weight', b: 'x', y: 'y' }, product, adapter, epilogue)
 }
@@ -107,8 +119,8 @@ export function productForward(s: ConvShape, adapter: ConvAdapter, epilogue: Con
 export function productInputGrad(s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) {
   const windows = tilesImage(s, adapter)
   if (!isProduct(s, adapter)) return undefined
-  const m = windows ? 4 * s.cin : s.cin
-  const size = { m, k: s.cout, ...columns(s.n, s.outH * s.outW), transposeA: true }
+  const m = (windows ? 4 * s.cin : s.cin) / s.groups
+  const size = { m, k: s.cout / s.groups, ...columns(s.n, s.outH * s.outW, s.groups), transposeA: true }
   const product = windows ? { ...size, tiledWidth: s.outW } : size
   return productVariant({ a: 'weight', b: 'dy', y: 'dx' }, product, adapter, epilogue)
 }
@@ -116,13 +128,9 @@ export function productInputGrad(s: ConvShape, adapter: ConvAdapter, epilogue: C
 export function productWeightGrad(s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) {
   const windows = tilesImage(s, adapter)
   if (!isProduct(s, adapter)) return undefined
-  const [pixels, n] = [s.outH * s.outW, windows ? 4 * s.cin : s.cin]
-  const size = { m: s.cout, n, k: pixels, batch: 1, axes: oneAxis(1, 0, 0), transposeB: true }
-  const summed = epilogue.sums === (windows ? 'x' : 'dy') ? 0 : undefined
   const product = {
-    ...size,
-    ...overImages(s, n, pixels),
-    summed,
+    ...overImages(s, windows ? 4 * s.cin : s.cin, s.outH * s.outW),
+    summed: sumsOf(s, epilogue, windows ? 'x' : 'dy'),
     ...(windows ? { windowsWidth: s.outW } : {}),
   }
   return productVariant({ a: 'dy', b: 'x', y: 'dw' }, product, adapter, epilogue)

@@ -23,12 +23,14 @@ export interface Product {
   /** The n columns are those of so many images, of B's rows and y's; B's images have rows of `line` elements, zeros last. */
   readonly spans?: number
   readonly line?: number
-  /** Where y is part of a larger array: matrix i lies offset + i·gap elements further than in a dense one. */
+  /** Where y is part of a larger array: the matrices of image i lie offset + i·gap elements further than in a dense one. */
   readonly offset?: number
   readonly gap?: number
   /** The same of B's images. */
   readonly sourceOffset?: number
   readonly sourceGap?: number
+  /** Matrices of an image: rows of bias go on through them. */
+  readonly groups?: number
   readonly bias?: boolean
   readonly relu?: boolean
   readonly accumulate?: boolean
@@ -82,7 +84,7 @@ export function lanesProduct(p: Product): ProductLaunch {
       ...{ line, plane, across, spans },
       relu: flag(p.relu),
       ...{ offset, gap },
-      ...{ sourceOffset, sourceGap },
+      ...{ sourceOffset, sourceGap, groups: p.groups ?? 1 },
       ...{ summed: p.summed ?? 0, addSums: flag(p.addSums) },
     },
     overrides: {

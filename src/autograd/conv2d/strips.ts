@@ -44,7 +44,7 @@ export function strips(
         entry,
         bindings: { x: from, x4: from, weight: 'weight', bias: biasBinding(epilogue), ...binding },
         params: { ...params, ...ends, ...placeParams(epilogue), ...sourceParams(epilogue) },
-        overrides: { ...overrides, SHARED: flag(shared), TURN: flag(turn), BIAS: flag(epilogue.bias) },
+        overrides: { SHARED: flag(shared), TURN: flag(turn), BIAS: flag(epilogue.bias), ...overrides },
         workgroups: spread(Math.ceil(channels * (shared ? Math.ceil(tiles / 8) : tiles / 8))),
       },
     ],

@@ -4,8 +4,10 @@ import tile3x3 from '../../../kernels/conv2d_3x3_tile.wgsl'
 import weightGradGroups3x3 from '../../../kernels/conv2d_3x3_weight_grad_groups_lanes.wgsl'
 import weightGradLanes3x3 from '../../../kernels/conv2d_3x3_weight_grad_lanes.wgsl'
 import weightGradTile3x3 from '../../../kernels/conv2d_3x3_weight_grad_tile.wgsl'
+import inputGradDepthwise from '../../../kernels/conv2d_depthwise_input_grad_lanes.wgsl'
 import depthwise from '../../../kernels/conv2d_depthwise_lanes.wgsl'
 import weightGradDepthwise from '../../../kernels/conv2d_depthwise_weight_grad_lanes.wgsl'
+import groups from '../../../kernels/conv2d_groups_lanes.wgsl'
 import lanes from '../../../kernels/conv2d_lanes.wgsl'
 import patches from '../../../kernels/conv2d_patches.wgsl'
 import patchesSum from '../../../kernels/conv2d_patches_sum_lanes.wgsl'
@@ -40,8 +42,10 @@ export function addCpuConvKernels(): void {
     conv2d_3x3_weight_grad_groups_lanes: weightGradGroups3x3,
     conv2d_3x3_weight_grad_lanes: weightGradLanes3x3,
     conv2d_3x3_weight_grad_tile: weightGradTile3x3,
+    conv2d_depthwise_input_grad_lanes: inputGradDepthwise,
     conv2d_depthwise_lanes: depthwise,
     conv2d_depthwise_weight_grad_lanes: weightGradDepthwise,
+    conv2d_groups_lanes: groups,
     conv2d_lanes: lanes,
     conv2d_patches: patches,
     conv2d_patches_sum_lanes: patchesSum,
