@@ -571,11 +571,13 @@ fn weigh(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) grou
     let ones = bits[word];
     let node = node_of(word, 0u);
     let at = 2u * divide(divide(word, params.row_words), params.height);
+    var most = 0u;
     for (var starts = ones & ~(ones << 1u); starts != 0u; starts &= starts - 1u) {
       let start = lowest_bit(starts);
       let more = countOneBits(run_at(ones, start));
-      raise_best(at, atomicAdd(&sizes[roots[node + (start >> 1u)]], more) + more);
+      most = max(most, more + atomicAdd(&sizes[roots[node + (start >> 1u)]], more));
     }
+    raise_best(at, most);
   }
 }
 
