@@ -11,8 +11,7 @@ alias elem = f32;
 alias elem4 = vec4f;
 
 struct Params {
-  words: u32,         // of all images
-  first: u32,         // of the invocations of this launch, …
+  first: u32,         // word of this launch, …
   end: u32,           // … and past the last
   skipped: u32,       // pixels before the window of x, labels or marks that is bound
   images: u32,
@@ -48,18 +47,28 @@ struct Params {
 @group(0) @binding(14) var<storage, read_write> sums: array<atomic<u32>>;
 @group(0) @binding(15) var<storage, read> count: array<i32>;
 @group(0) @binding(16) var<storage, read_write> areas: array<i32>;
-@group(0) @binding(17) var<storage, read_write> boxes: array<f32>;
-@group(0) @binding(18) var<storage, read_write> centroids: array<f32>;
+@group(0) @binding(17) var<storage, read_write> boxes: array<vec4f>;
+@group(0) @binding(18) var<storage, read_write> centroids: array<vec2f>;
 @group(0) @binding(19) var<storage, read_write> sizes: array<atomic<u32>>;
 @group(0) @binding(20) var<storage, read_write> best: array<atomic<u32>>;
 @group(0) @binding(21) var<uniform> params: Params;
 
 const TAG: u32 = 0x80000000u;   // on the parent of a root: the other bits are a value of its component
-const STRIP: u32 = 8u;          // rows that one invocation of `plant` and `measure` walks down
+const STRIP: u32 = 8u;          // rows that one invocation of those that plant, and of `measure`, walks down
 const FIELDS: u32 = 9u;         // of a component in `sums`
+
+override RUN: u32 = 1; // words of an invocation that takes words; rows of `tabulate`
 
 // Long launches are folded into rows of workgroups.
 fn invocation(id: vec3u, groups: vec3u) -> u32 { return id.x + id.y * groups.x * 64u; }
+
+// Which of the runs of work an invocation takes: RUN that lie 64 apart, so that neighbours take neighbours.
+fn place_at(turn: u32, id: vec3u, groups: vec3u) -> u32 {
+  let i = invocation(id, groups);
+  return RUN * (i & ~63u) + 64u * turn + (i & 63u);
+}
+
+fn word_at(turn: u32, id: vec3u, groups: vec3u) -> u32 { return params.first + place_at(turn, id, groups); }
 
 // NaN is background; WGSL may assume that there is none, so it is told by its bits.
 fn above(value: vec4f, limit: f32) -> vec4<bool> {
@@ -104,35 +113,43 @@ fn pack_wide(word: u32) -> vec2u {
 // Foreground, one invocation a word.
 @compute @workgroup_size(64)
 fn threshold(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let word = params.first + invocation(id, groups);
-  if (word >= params.end) { return; }
-  packing[word] = pack(word).x;
+  for (var turn = 0u; turn < RUN; turn++) {
+    let word = word_at(turn, id, groups);
+    if (word >= params.end) { break; }
+    packing[word] = pack(word).x;
+  }
 }
 
 @compute @workgroup_size(64)
 fn threshold_wide(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let word = params.first + invocation(id, groups);
-  if (word >= params.end) { return; }
-  packing[word] = pack_wide(word).x;
+  for (var turn = 0u; turn < RUN; turn++) {
+    let word = word_at(turn, id, groups);
+    if (word >= params.end) { break; }
+    packing[word] = pack_wide(word).x;
+  }
 }
 
 // Foreground and strong pixels: hysteresis reads x once.
 @compute @workgroup_size(64)
 fn thresholds(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let word = params.first + invocation(id, groups);
-  if (word >= params.end) { return; }
-  let ones = pack(word);
-  packing[word] = ones.x;
-  strong_packing[word] = ones.y;
+  for (var turn = 0u; turn < RUN; turn++) {
+    let word = word_at(turn, id, groups);
+    if (word >= params.end) { break; }
+    let ones = pack(word);
+    packing[word] = ones.x;
+    strong_packing[word] = ones.y;
+  }
 }
 
 @compute @workgroup_size(64)
 fn thresholds_wide(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let word = params.first + invocation(id, groups);
-  if (word >= params.end) { return; }
-  let ones = pack_wide(word);
-  packing[word] = ones.x;
-  strong_packing[word] = ones.y;
+  for (var turn = 0u; turn < RUN; turn++) {
+    let word = word_at(turn, id, groups);
+    if (word >= params.end) { break; }
+    let ones = pack_wide(word);
+    packing[word] = ones.x;
+    strong_packing[word] = ones.y;
+  }
 }
 
 // Place of the lowest one; 32 of none. By counting: Dawn makes firstTrailingBit a search in five steps.
@@ -162,34 +179,76 @@ fn node_of(word: u32, start: u32) -> u32 {
   return row * params.row_nodes + 16u * (word - row * params.row_words) + (start >> 1u);
 }
 
-// Makes the nodes of a strip one word wide and STRIP rows high. A run takes over the parent of the first run that
+// Makes the nodes of a word in a strip one word wide and STRIP rows high. A run takes over the parent of the first run that
 // it touches in the row above, if that is of the strip; else it is its own parent. Vertical paths so need few joins.
-@compute @workgroup_size(64)
-fn plant(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let strip = invocation(id, groups);
-  if (strip >= params.images * params.strips * params.row_words) { return; }
-  let across = divide(strip, params.row_words);
-  let column = strip - across * params.row_words;
+fn plant_word(word: u32, ones: u32, up: u32) {
+  let node = node_of(word, 0u);
+  for (var starts = ones & ~(ones << 1u); starts != 0u; starts &= starts - 1u) {
+    let start = lowest_bit(starts);
+    let own = node + (start >> 1u);
+    // Or, with 8-connectivity, the run up left of its start.
+    let reach = run_at(ones, start) | (((1u << start) >> 1u) * params.diagonal);
+    let touched = up & reach;
+    // Read in any case: a branch that goes either way costs CPU drivers more than a load.
+    let above_own = node - params.row_nodes + (start_of(up, lowest_bit(touched)) >> 1u);
+    let parent = atomicLoad(&parents[select(own, above_own, touched != 0u)]);
+    atomicStore(&parents[own], select(own, parent, touched != 0u));
+  }
+}
+
+struct Strip { image: u32, column: u32, top: u32, bottom: u32 }
+
+// Strips count along rows; one past the last has no rows.
+fn strip_at(i: u32) -> Strip {
+  let across = divide(i, params.row_words);
   let image = divide(across, params.strips);
   let top = STRIP * (across - image * params.strips);
-  let bottom = min(top + STRIP, params.height);
+  let bottom = select(top, min(top + STRIP, params.height), image < params.images);
+  return Strip(image, i - across * params.row_words, top, bottom);
+}
+
+fn word_of(strip: Strip, y: u32) -> u32 {
+  return (strip.image * params.height + y) * params.row_words + strip.column;
+}
+
+@compute @workgroup_size(64)
+fn plant(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let strip = strip_at(invocation(id, groups));
   var up = 0u;
-  for (var y = top; y < bottom; y++) {
-    let word = (image * params.height + y) * params.row_words + column;
+  for (var y = strip.top; y < strip.bottom; y++) {
+    let word = word_of(strip, y);
     let ones = bits[word];
-    let node = node_of(word, 0u);
-    for (var starts = ones & ~(ones << 1u); starts != 0u; starts &= starts - 1u) {
-      let start = lowest_bit(starts);
-      let own = node + (start >> 1u);
-      // Or, with 8-connectivity, the run up left of its start.
-      let reach = run_at(ones, start) | (((1u << start) >> 1u) * params.diagonal);
-      let touched = up & reach;
-      // Read in any case: a branch that goes either way costs CPU drivers more than a load.
-      let above_own = node - params.row_nodes + (start_of(up, lowest_bit(touched)) >> 1u);
-      let parent = atomicLoad(&parents[select(own, above_own, touched != 0u)]);
-      atomicStore(&parents[own], select(own, parent, touched != 0u));
-    }
+    plant_word(word, ones, up);
     up = ones;
+  }
+}
+
+// The same behind `threshold_wide`, for CPU drivers, where invocations and launches cost as much as this does.
+@compute @workgroup_size(64)
+fn threshold_and_plant(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let strip = strip_at(invocation(id, groups));
+  var up = 0u;
+  for (var y = strip.top; y < strip.bottom; y++) {
+    let word = word_of(strip, y);
+    let ones = pack_wide(word).x;
+    packing[word] = ones;
+    plant_word(word, ones, up);
+    up = ones;
+  }
+}
+
+// … behind `thresholds_wide`.
+@compute @workgroup_size(64)
+fn thresholds_and_plant(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let strip = strip_at(invocation(id, groups));
+  var up = 0u;
+  for (var y = strip.top; y < strip.bottom; y++) {
+    let word = word_of(strip, y);
+    let ones = pack_wide(word);
+    packing[word] = ones.x;
+    strong_packing[word] = ones.y;
+    plant_word(word, ones.x, up);
+    up = ones.x;
   }
 }
 
@@ -202,137 +261,167 @@ fn plant(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) grou
 // other's.
 @compute @workgroup_size(64)
 fn connect(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let word = invocation(id, groups);
-  if (word >= params.words) { return; }
-  let ones = bits[word];
-  if (ones == 0u) { return; }
-  let row = divide(word, params.row_words);
-  let column = word - row * params.row_words;
-  let y = row - divide(row, params.height) * params.height;
-  let node = node_of(word, 0u);
-  let up_node = node - params.row_nodes;
-  let has_left = column > 0u;
-  let has_right = column + 1u < params.row_words;
-  var left = 0u;
-  var right = 0u;
-  var up = 0u;
-  var up_left = 0u;
-  var up_right = 0u;
-  if (has_left) { left = bits[word - 1u]; }
-  if (has_right) { right = bits[word + 1u]; }
-  if (y > 0u) {
-    let above_word = word - params.row_words;
-    up = bits[above_word];
-    if (has_left) { up_left = bits[above_word - 1u]; }
-    if (has_right) { up_right = bits[above_word + 1u]; }
-  }
-  let strip_top = y % STRIP == 0u;
+  for (var turn = 0u; turn < RUN; turn++) {
+    let word = word_at(turn, id, groups);
+    if (word >= params.end) { break; }
+    let ones = bits[word];
+    if (ones == 0u) { continue; }
+    let row = divide(word, params.row_words);
+    let column = word - row * params.row_words;
+    let y = row - divide(row, params.height) * params.height;
+    let node = node_of(word, 0u);
+    let up_node = node - params.row_nodes;
+    let has_left = column > 0u;
+    let has_right = column + 1u < params.row_words;
+    var left = 0u;
+    var right = 0u;
+    var up = 0u;
+    var up_left = 0u;
+    var up_right = 0u;
+    if (has_left) { left = bits[word - 1u]; }
+    if (has_right) { right = bits[word + 1u]; }
+    if (y > 0u) {
+      let above_word = word - params.row_words;
+      up = bits[above_word];
+      if (has_left) { up_left = bits[above_word - 1u]; }
+      if (has_right) { up_right = bits[above_word + 1u]; }
+    }
+    let strip_top = y % STRIP == 0u;
 
-  // Straight up: one join for each run of ones in both rows. In a strip `plant` made the first of each run of this
-  // row: it is where a carry arrives that runs from the start through the ones without a one above.
-  let both = ones & up;
-  let starts = ones & ~(ones << 1u);
-  var straight = both & ~(both << 1u);
-  // Diagonally up, unless straight neighbours join the same two anyway: to the left at starts of runs, to the
-  // right at their ends. In a strip `plant` made those to the left, inside the word.
-  var leftwards = 0u;
-  var rightwards = 0u;
-  if (params.diagonal == 1u) {
-    let alone = ones & ~up;
-    leftwards = alone & ((up << 1u) | (up_left >> 31u)) & ~((ones << 1u) | (left >> 31u));
-    rightwards = alone & ((up >> 1u) | (up_right << 31u)) & ~((ones >> 1u) | (right << 31u));
-  }
-  // Of the four joins around a corner where four ones of two words meet, one follows from the others: inside a
-  // strip that to the left, in its top row that upwards.
-  let from_left = (left >> 31u) & ones & 1u;
-  let corner = from_left & (up_left >> 31u) & up;
-  var a = node;
-  var b = node;
-  if (from_left == 1u && (strip_top || corner == 0u)) { b = node - 16u + (start_of(left, 31u) >> 1u); }
-  if (strip_top) {
-    straight &= ~corner;
-  } else {
-    straight &= ~((ones & ~up) + (starts & ~(leftwards & ~1u)));
-    leftwards &= 1u;
-  }
+    // Straight up: one join for each run of ones in both rows. In a strip `plant` made the first of each run of this
+    // row: it is where a carry arrives that runs from the start through the ones without a one above.
+    let both = ones & up;
+    let starts = ones & ~(ones << 1u);
+    var straight = both & ~(both << 1u);
+    // Diagonally up, unless straight neighbours join the same two anyway: to the left at starts of runs, to the
+    // right at their ends. In a strip `plant` made those to the left, inside the word.
+    var leftwards = 0u;
+    var rightwards = 0u;
+    if (params.diagonal == 1u) {
+      let alone = ones & ~up;
+      leftwards = alone & ((up << 1u) | (up_left >> 31u)) & ~((ones << 1u) | (left >> 31u));
+      rightwards = alone & ((up >> 1u) | (up_right << 31u)) & ~((ones >> 1u) | (right << 31u));
+    }
+    // Of the four joins around a corner where four ones of two words meet, one follows from the others: inside a
+    // strip that to the left, in its top row that upwards.
+    let from_left = (left >> 31u) & ones & 1u;
+    let corner = from_left & (up_left >> 31u) & up;
+    var a = node;
+    var b = node;
+    if (from_left == 1u && (strip_top || corner == 0u)) { b = node - 16u + (start_of(left, 31u) >> 1u); }
+    if (strip_top) {
+      straight &= ~corner;
+    } else {
+      straight &= ~((ones & ~up) + (starts & ~(leftwards & ~1u)));
+      leftwards &= 1u;
+    }
 
-  loop {
-    if (a == b) {
-      let some = select(select(leftwards, rightwards, rightwards != 0u), straight, straight != 0u);
-      if (some == 0u) { break; }
-      let bit = lowest_bit(some);
-      a = node + (start_of(ones, bit) >> 1u);
-      if (straight != 0u) {
-        straight &= straight - 1u;
-        b = up_node + (start_of(up, bit) >> 1u);
-      } else if (rightwards != 0u) {
-        rightwards &= rightwards - 1u;
-        b = up_node + select(start_of(up, bit + 1u) >> 1u, 16u, bit == 31u);
-      } else {
-        leftwards &= leftwards - 1u;
-        if (bit == 0u) {
-          b = up_node - 16u + (start_of(up_left, 31u) >> 1u);
+    loop {
+      if (a == b) {
+        let some = select(select(leftwards, rightwards, rightwards != 0u), straight, straight != 0u);
+        if (some == 0u) { break; }
+        let bit = lowest_bit(some);
+        a = node + (start_of(ones, bit) >> 1u);
+        if (straight != 0u) {
+          straight &= straight - 1u;
+          b = up_node + (start_of(up, bit) >> 1u);
+        } else if (rightwards != 0u) {
+          rightwards &= rightwards - 1u;
+          b = up_node + select(start_of(up, bit + 1u) >> 1u, 16u, bit == 31u);
         } else {
-          b = up_node + (start_of(up, bit - 1u) >> 1u);
+          leftwards &= leftwards - 1u;
+          if (bit == 0u) {
+            b = up_node - 16u + (start_of(up_left, 31u) >> 1u);
+          } else {
+            b = up_node + (start_of(up, bit - 1u) >> 1u);
+          }
         }
       }
-    }
-    let parent_a = atomicLoad(&parents[a]);
-    let parent_b = atomicLoad(&parents[b]);
-    let late = select(b, a, parent_a > parent_b);
-    let other = select(a, b, parent_a > parent_b);
-    a = other;
-    b = other;
-    if (parent_a != parent_b) {
-      let parent = atomicMin(&parents[late], min(parent_a, parent_b));
-      if (parent != late) { a = parent; }
+      let parent_a = atomicLoad(&parents[a]);
+      let parent_b = atomicLoad(&parents[b]);
+      let late = select(b, a, parent_a > parent_b);
+      let other = select(a, b, parent_a > parent_b);
+      a = other;
+      b = other;
+      if (parent_a != parent_b) {
+        let parent = atomicMin(&parents[late], min(parent_a, parent_b));
+        if (parent != late) { a = parent; }
+      }
     }
   }
 }
 
-// Hangs every run onto its root, and says which runs of each word are roots. Paths are split on the way: every
-// node passed is hung onto its grandparent, unless its parent changed meanwhile: its owner may have stored the root.
-// Not by atomicMin: SwiftShader's is a load and a store under a lock that atomicStore doesn't take, and lost roots.
-// Parents only fall, so each walk ends. One loop serves all runs of the word; what the next run needs is read along.
-@compute @workgroup_size(64)
-fn flatten(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let word = invocation(id, groups);
-  if (word >= params.words) { return; }
-  let ones = bits[word];
+// Hangs every run of a word onto its root, and marks those of runs with strong pixels; returns the starts of those that are
+// roots. Paths are split on the way: every node passed is hung onto its grandparent, unless its parent changed meanwhile: its
+// owner may have stored the root. Not by atomicMin: SwiftShader's is a load and a store under a lock that atomicStore doesn't
+// take, and lost roots. Parents only fall, so each walk ends; a tagged parent is that of a root that was marked already. One
+// loop serves all runs of the word; what the next run needs is read along.
+fn hang(word: u32, ones: u32, strong_ones: u32) -> u32 {
   let node = node_of(word, 0u);
   var starts = ones & ~(ones << 1u);
   var own = node + select(lowest_bit(starts) >> 1u, 0u, starts == 0u);
   var i = own;
-  var parent = atomicLoad(&parents[own]);
+  var parent = parent_of(own);
   var own_roots = 0u;
   while (starts != 0u) {
     let rest = starts & (starts - 1u);
     let next = node + select(lowest_bit(rest) >> 1u, 0u, rest == 0u);
-    let next_parent = atomicLoad(&parents[next]);
-    let grandparent = atomicLoad(&parents[parent]);
+    let next_parent = parent_of(next);
+    let above_parent = atomicLoad(&parents[parent]);
+    let is_marked = above_parent >= TAG;
+    let grandparent = select(above_parent, parent, is_marked);
     let arrived = grandparent == parent;
     if ((i != own) & !arrived) { atomicCompareExchangeWeak(&parents[i], parent, grandparent); }
     if ((i != own) & arrived) { atomicStore(&parents[own], parent); }
+    let is_strong = (run_at(ones, lowest_bit(starts)) & strong_ones) != 0u;
+    if (arrived & is_strong & !is_marked) { atomicStore(&parents[parent], TAG | 1u); }
     own_roots |= select(0u, starts & ~rest, parent == own);
     i = select(parent, next, arrived);
     parent = select(grandparent, next_parent, arrived);
     own = select(own, next, arrived);
     starts = select(starts, rest, arrived);
   }
-  root_bits[word] = own_roots;
-  found[word] = countOneBits(own_roots);
+  return own_roots;
+}
+
+fn parent_of(node: u32) -> u32 {
+  let parent = atomicLoad(&parents[node]);
+  return select(parent, node, parent >= TAG);
+}
+
+@compute @workgroup_size(64)
+fn flatten(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  for (var turn = 0u; turn < RUN; turn++) {
+    let word = word_at(turn, id, groups);
+    if (word >= params.end) { break; }
+    let own_roots = hang(word, bits[word], 0u);
+    root_bits[word] = own_roots;
+    found[word] = countOneBits(own_roots);
+  }
+}
+
+// The same, where nothing but the components with a strong pixel is asked for: marks them.
+@compute @workgroup_size(64)
+fn flatten_strong(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  for (var turn = 0u; turn < RUN; turn++) {
+    let word = word_at(turn, id, groups);
+    if (word >= params.end) { break; }
+    _ = hang(word, bits[word], strong[word]);
+  }
 }
 
 // Writes into each root the label of its component: 1 + roots of the image before it.
 @compute @workgroup_size(64)
 fn number(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let word = invocation(id, groups);
-  if (word >= params.words) { return; }
-  let node = node_of(word, 0u);
-  var label = before[word];
-  for (var starts = root_starts[word]; starts != 0u; starts &= starts - 1u) {
-    label++;
-    atomicStore(&parents[node + (lowest_bit(starts) >> 1u)], TAG | label);
+  for (var turn = 0u; turn < RUN; turn++) {
+    let word = word_at(turn, id, groups);
+    if (word >= params.end) { break; }
+    let node = node_of(word, 0u);
+    var label = before[word];
+    for (var starts = root_starts[word]; starts != 0u; starts &= starts - 1u) {
+      label++;
+      atomicStore(&parents[node + (lowest_bit(starts) >> 1u)], TAG | label);
+    }
   }
 }
 
@@ -343,24 +432,27 @@ fn value_of(node: u32) -> u32 {
   return select(0u, value & ~TAG, value >= TAG);
 }
 
+// `measure` has written labels into all runs.
 @compute @workgroup_size(64)
 fn write_labels(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let word = params.first + invocation(id, groups);
-  if (word >= params.end) { return; }
-  let row = divide(word, params.row_words);
-  let column = 32u * (word - row * params.row_words);
-  let to = row * params.width + column - params.skipped;
-  let n = min(32u, params.width - column);
-  let ones = bits[word];
-  let node = node_of(word, 0u);
-  var label = 0u;
-  for (var k = 0u; k < n; k++) {
-    if (((ones >> k) & 1u) == 0u) {
-      label = 0u;
-    } else if (label == 0u) {
-      label = value_of(node + (k >> 1u));
+  for (var turn = 0u; turn < RUN; turn++) {
+    let word = word_at(turn, id, groups);
+    if (word >= params.end) { break; }
+    let row = divide(word, params.row_words);
+    let column = 32u * (word - row * params.row_words);
+    let to = row * params.width + column - params.skipped;
+    let n = min(32u, params.width - column);
+    let ones = bits[word];
+    let node = node_of(word, 0u);
+    var label = 0u;
+    for (var k = 0u; k < n; k++) {
+      if (((ones >> k) & 1u) == 0u) {
+        label = 0u;
+      } else if (label == 0u) {
+        label = roots[node + (k >> 1u)] & ~TAG;
+      }
+      labels[to + k] = i32(label);
     }
-    labels[to + k] = i32(label);
   }
 }
 
@@ -371,12 +463,8 @@ fn values_of(ones: u32, node: u32, k: u32, last: u32) -> vec4u {
   var value = vec2u();
   if ((starts & 15u) != 0u) {
     let own = wide_roots[node / 2u + k];
-    let begins = vec2<bool>((starts & 3u) != 0u, (starts & 12u) != 0u);
     // What is no node holds anything.
-    let at = select(vec2u(node), own, begins & (own < vec2u(TAG)));
-    let roots_of = vec2u(roots[at.x], roots[at.y]);
-    let found_at = select(roots_of, own, own >= vec2u(TAG));
-    value = select(vec2u(), found_at & vec2u(~TAG), found_at >= vec2u(TAG));
+    value = select(vec2u(), own & vec2u(~TAG), vec2<bool>((starts & 3u) != 0u, (starts & 12u) != 0u));
   }
   let mine = ones >> (4u * k);
   let a = select(0u, select(last, value.x, (starts & 1u) != 0u), (mine & 1u) != 0u);
@@ -389,18 +477,20 @@ fn values_of(ones: u32, node: u32, k: u32, last: u32) -> vec4u {
 // The same where four divides the width.
 @compute @workgroup_size(64)
 fn write_labels_wide(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let word = params.first + invocation(id, groups);
-  if (word >= params.end) { return; }
-  let row = divide(word, params.row_words);
-  let column = word - row * params.row_words;
-  let to = (row * params.width + 32u * column - params.skipped) / 4u;
-  let n = min(8u, params.width / 4u - 8u * column);
-  let ones = bits[word];
-  let node = row * params.row_nodes + 16u * column;
-  var values = vec4u();
-  for (var k = 0u; k < n; k++) {
-    values = values_of(ones, node, k, values.w);
-    wide_labels[to + k] = vec4i(values);
+  for (var turn = 0u; turn < RUN; turn++) {
+    let word = word_at(turn, id, groups);
+    if (word >= params.end) { break; }
+    let row = divide(word, params.row_words);
+    let column = word - row * params.row_words;
+    let to = (row * params.width + 32u * column - params.skipped) / 4u;
+    let n = min(8u, params.width / 4u - 8u * column);
+    let ones = bits[word];
+    let node = row * params.row_nodes + 16u * column;
+    var values = vec4u();
+    for (var k = 0u; k < n; k++) {
+      values = values_of(ones, node, k, values.w);
+      wide_labels[to + k] = vec4i(values);
+    }
   }
 }
 
@@ -419,28 +509,32 @@ fn kept_of(word: u32) -> u32 {
 // 1 in the components whose root was marked, else 0.
 @compute @workgroup_size(64)
 fn write_marked(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let word = params.first + invocation(id, groups);
-  if (word >= params.end) { return; }
-  let row = divide(word, params.row_words);
-  let column = 32u * (word - row * params.row_words);
-  let to = row * params.width + column - params.skipped;
-  let n = min(32u, params.width - column);
-  let kept = kept_of(word);
-  for (var k = 0u; k < n; k++) { marks[to + k] = elem((kept >> k) & 1u); }
+  for (var turn = 0u; turn < RUN; turn++) {
+    let word = word_at(turn, id, groups);
+    if (word >= params.end) { break; }
+    let row = divide(word, params.row_words);
+    let column = 32u * (word - row * params.row_words);
+    let to = row * params.width + column - params.skipped;
+    let n = min(32u, params.width - column);
+    let kept = kept_of(word);
+    for (var k = 0u; k < n; k++) { marks[to + k] = elem((kept >> k) & 1u); }
+  }
 }
 
 @compute @workgroup_size(64)
 fn write_marked_wide(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let word = params.first + invocation(id, groups);
-  if (word >= params.end) { return; }
-  let row = divide(word, params.row_words);
-  let column = word - row * params.row_words;
-  let to = (row * params.width + 32u * column - params.skipped) / 4u;
-  let n = min(8u, params.width / 4u - 8u * column);
-  var kept = kept_of(word);
-  for (var k = 0u; k < n; k++) {
-    wide_marks[to + k] = select(elem4(), elem4(1.0), (vec4u(kept) & vec4u(1u, 2u, 4u, 8u)) != vec4u());
-    kept >>= 4u;
+  for (var turn = 0u; turn < RUN; turn++) {
+    let word = word_at(turn, id, groups);
+    if (word >= params.end) { break; }
+    let row = divide(word, params.row_words);
+    let column = word - row * params.row_words;
+    let to = (row * params.width + 32u * column - params.skipped) / 4u;
+    let n = min(8u, params.width / 4u - 8u * column);
+    var kept = kept_of(word);
+    for (var k = 0u; k < n; k++) {
+      wide_marks[to + k] = select(elem4(), elem4(1.0), (vec4u(kept) & vec4u(1u, 2u, 4u, 8u)) != vec4u());
+      kept >>= 4u;
+    }
   }
 }
 
@@ -448,22 +542,6 @@ fn mark(node: u32) {
   let root = atomicLoad(&parents[node]);
   // A tagged parent is that of a root that was marked already.
   if (root < TAG) { atomicStore(&parents[root], TAG | 1u); }
-}
-
-// Marks the components with a strong pixel.
-@compute @workgroup_size(64)
-fn mark_strong(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let word = invocation(id, groups);
-  if (word >= params.words) { return; }
-  let ones = bits[word];
-  if (ones == 0u) { return; }
-  let high = strong[word];
-  if ((ones & high) == 0u) { return; }
-  let node = node_of(word, 0u);
-  for (var starts = ones & ~(ones << 1u); starts != 0u; starts &= starts - 1u) {
-    let start = lowest_bit(starts);
-    if ((run_at(ones, start) & high) != 0u) { mark(node + (start >> 1u)); }
-  }
 }
 
 // Marks the component of each image that holds the pixel nearest to its point (x, y), one invocation an image.
@@ -484,42 +562,38 @@ fn mark_points(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups
   if (((ones >> (column % 32u)) & 1u) == 1u) { mark(node_of(word, start_of(ones, column % 32u))); }
 }
 
-// The largest component: the pixels of each root, …
+// The largest component: the pixels of each root, and the most that a root of an image has, as sums only grow, …
 @compute @workgroup_size(64)
 fn weigh(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let word = invocation(id, groups);
-  if (word >= params.words) { return; }
-  let ones = bits[word];
-  let node = node_of(word, 0u);
-  for (var starts = ones & ~(ones << 1u); starts != 0u; starts &= starts - 1u) {
-    let start = lowest_bit(starts);
-    atomicAdd(&sizes[roots[node + (start >> 1u)]], countOneBits(run_at(ones, start)));
-  }
-}
-
-// … the most that a root of an image has, …
-@compute @workgroup_size(64)
-fn find_largest(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let word = invocation(id, groups);
-  if (word >= params.words) { return; }
-  let node = node_of(word, 0u);
-  let at = 2u * divide(divide(word, params.row_words), params.height);
-  for (var starts = root_starts[word]; starts != 0u; starts &= starts - 1u) {
-    raise_best(at, atomicLoad(&sizes[node + (lowest_bit(starts) >> 1u)]));
+  for (var turn = 0u; turn < RUN; turn++) {
+    let word = word_at(turn, id, groups);
+    if (word >= params.end) { break; }
+    let ones = bits[word];
+    let node = node_of(word, 0u);
+    let at = 2u * divide(divide(word, params.row_words), params.height);
+    var most = 0u;
+    for (var starts = ones & ~(ones << 1u); starts != 0u; starts &= starts - 1u) {
+      let start = lowest_bit(starts);
+      let more = countOneBits(run_at(ones, start));
+      most = max(most, more + atomicAdd(&sizes[roots[node + (start >> 1u)]], more));
+    }
+    raise_best(at, most);
   }
 }
 
 // … the first root that has so many (as its complement: the least node), …
 @compute @workgroup_size(64)
 fn find_first_largest(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let word = invocation(id, groups);
-  if (word >= params.words) { return; }
-  let node = node_of(word, 0u);
-  let at = 2u * divide(divide(word, params.row_words), params.height);
-  let most = atomicLoad(&best[at]);
-  for (var starts = root_starts[word]; starts != 0u; starts &= starts - 1u) {
-    let own = node + (lowest_bit(starts) >> 1u);
-    if (atomicLoad(&sizes[own]) == most) { raise_best(at + 1u, ~own); }
+  for (var turn = 0u; turn < RUN; turn++) {
+    let word = word_at(turn, id, groups);
+    if (word >= params.end) { break; }
+    let node = node_of(word, 0u);
+    let at = 2u * divide(divide(word, params.row_words), params.height);
+    let most = atomicLoad(&best[at]);
+    for (var starts = root_starts[word]; starts != 0u; starts &= starts - 1u) {
+      let own = node + (lowest_bit(starts) >> 1u);
+      if (atomicLoad(&sizes[own]) == most) { raise_best(at + 1u, ~own); }
+    }
   }
 }
 
@@ -536,8 +610,9 @@ fn raise_best(at: u32, value: u32) {
   if (value > atomicLoad(&best[at])) { atomicMax(&best[at], value); }
 }
 
-// What is known of part of a component: pixels, edges (right and bottom exclusive), sums of coordinates.
-struct Part { label: u32, area: u32, left: u32, right: u32, top: u32, bottom: u32, x: u32, y: u32 }
+// What is known of parts of four components: pixels, edges (right and bottom exclusive), sums of coordinates. That of a label
+// stands at label mod 4; label 0: nothing is known.
+struct Parts { label: vec4u, area: vec4u, left: vec4u, right: vec4u, top: vec4u, bottom: vec4u, x: vec4u, y: vec4u }
 
 fn raise(at: u32, value: u32) {
   if (value > atomicLoad(&sums[at])) { atomicMax(&sums[at], value); }
@@ -549,60 +624,69 @@ fn add_wide(at: u32, value: u32) {
   if (low > 0xffffffffu - value) { atomicAdd(&sums[at + 1u], 1u); }
 }
 
-fn add_part(image: u32, part: Part) {
-  if (part.label == 0u || part.label > params.slots) { return; }
-  let at = FIELDS * (image * params.slots + part.label - 1u);
-  atomicAdd(&sums[at], part.area);
-  raise(at + 1u, params.width - part.left);
-  raise(at + 2u, part.right);
-  raise(at + 3u, params.height - part.top);
-  raise(at + 4u, part.bottom);
-  add_wide(at + 5u, part.x);
-  add_wide(at + 7u, part.y);
+// Adds the one of the parts that is chosen.
+fn add_part(image: u32, parts: Parts, chosen: vec4<bool>) {
+  let label = only(parts.label, chosen);
+  if (label == 0u || label > params.slots) { return; }
+  let at = FIELDS * (image * params.slots + label - 1u);
+  atomicAdd(&sums[at], only(parts.area, chosen));
+  raise(at + 1u, params.width - only(parts.left, chosen));
+  raise(at + 2u, only(parts.right, chosen));
+  raise(at + 3u, params.height - only(parts.top, chosen));
+  raise(at + 4u, only(parts.bottom, chosen));
+  add_wide(at + 5u, only(parts.x, chosen));
+  add_wide(at + 7u, only(parts.y, chosen));
 }
 
-// Sums over the components of a strip one word wide and STRIP rows high. Runs are summed here first, into the parts of
-// the two components met last: rows that alternate between two take few atomics, too. All sums are of integers: any
-// order gives the same.
+fn only(values: vec4u, chosen: vec4<bool>) -> u32 {
+  let one = select(vec4u(), values, chosen);
+  return one.x | one.y | one.z | one.w;
+}
+
+const LANES = vec4u(0u, 1u, 2u, 3u);
+
+// Sums over the components of a strip one word wide and STRIP rows high, and writes their labels into all runs. Runs are summed
+// here first, into parts of four components: rows that alternate between a few take few atomics, too. All sums are of integers:
+// any order gives the same.
 @compute @workgroup_size(64)
 fn measure(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let strip = invocation(id, groups);
-  if (strip >= params.images * params.strips * params.row_words) { return; }
-  let across = divide(strip, params.row_words);
-  let column = strip - across * params.row_words;
-  let image = divide(across, params.strips);
-  let top = STRIP * (across - image * params.strips);
-  let bottom = min(top + STRIP, params.height);
-  var part = Part();
-  var earlier = Part();
-  for (var y = top; y < bottom; y++) {
-    let word = (image * params.height + y) * params.row_words + column;
+  let strip = strip_at(invocation(id, groups));
+  var parts = Parts();
+  for (var y = strip.top; y < strip.bottom; y++) {
+    let word = word_of(strip, y);
     let ones = bits[word];
     let node = node_of(word, 0u);
     for (var starts = ones & ~(ones << 1u); starts != 0u; starts &= starts - 1u) {
       let start = lowest_bit(starts);
       let length = countOneBits(run_at(ones, start));
-      let left = 32u * column + start;
-      let label = value_of(node + (start >> 1u));
-      if (label != part.label) {
-        let other = earlier;
-        earlier = part;
-        part = other;
-        if (label != part.label) {
-          add_part(image, part);
-          part = Part(label, 0u, left, 0u, y, 0u, 0u, 0u);
-        }
+      let left = 32u * strip.column + start;
+      let own = node + (start >> 1u);
+      let parent = atomicLoad(&parents[own]);
+      let tagged = atomicLoad(&parents[select(parent, own, parent >= TAG)]);
+      // Nobody else reads a run that is no root.
+      if (parent < TAG) { atomicStore(&parents[own], tagged); }
+      let label = tagged & ~TAG;
+      let here = LANES == vec4u(label & 3u);
+      let fresh = here & (parts.label != vec4u(label));
+      if (any(fresh)) {
+        add_part(strip.image, parts, here);
+        parts.label = select(parts.label, vec4u(label), fresh);
+        parts.area = select(parts.area, vec4u(), fresh);
+        parts.left = select(parts.left, vec4u(left), fresh);
+        parts.right = select(parts.right, vec4u(), fresh);
+        parts.top = select(parts.top, vec4u(y), fresh);
+        parts.x = select(parts.x, vec4u(), fresh);
+        parts.y = select(parts.y, vec4u(), fresh);
       }
-      part.area += length;
-      part.left = min(part.left, left);
-      part.right = max(part.right, left + length);
-      part.bottom = y + 1u;
-      part.x += left * length + length * (length - 1u) / 2u;
-      part.y += y * length;
+      parts.area += select(vec4u(), vec4u(length), here);
+      parts.left = select(parts.left, min(parts.left, vec4u(left)), here);
+      parts.right = select(parts.right, max(parts.right, vec4u(left + length)), here);
+      parts.bottom = select(parts.bottom, vec4u(y + 1u), here);
+      parts.x += select(vec4u(), vec4u(left * length + length * (length - 1u) / 2u), here);
+      parts.y += select(vec4u(), vec4u(y * length), here);
     }
   }
-  add_part(image, earlier);
-  add_part(image, part);
+  for (var i = 0u; i < 4u; i++) { add_part(strip.image, parts, LANES == vec4u(i)); }
 }
 
 // A sum of 64 bits over a count, of which the quotient fits 32 bits: whole part by long division, then the rest.
@@ -624,21 +708,23 @@ fn mean_of(at: u32, divisor: u32) -> f32 {
 // The tables of each image's components; rows past the last component are zero.
 @compute @workgroup_size(64)
 fn tabulate(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let i = invocation(id, groups);
-  if (i >= params.images * params.slots) { return; }
-  let image = i / params.slots;
-  var area = 0u;
-  var box = vec4f();
-  var centroid = vec2f();
-  if (i % params.slots < u32(count[image])) {
-    let at = FIELDS * i;
-    area = atomicLoad(&sums[at]);
-    let left = params.width - atomicLoad(&sums[at + 1u]);
-    let top = params.height - atomicLoad(&sums[at + 3u]);
-    box = vec4f(vec4u(left, top, atomicLoad(&sums[at + 2u]) - left, atomicLoad(&sums[at + 4u]) - top));
-    centroid = vec2f(mean_of(at + 5u, area), mean_of(at + 7u, area));
+  for (var turn = 0u; turn < RUN; turn++) {
+    let i = place_at(turn, id, groups);
+    if (i >= params.images * params.slots) { break; }
+    let image = divide(i, params.slots);
+    var area = 0u;
+    var box = vec4f();
+    var centroid = vec2f();
+    if (i - image * params.slots < u32(count[image])) {
+      let at = FIELDS * i;
+      area = atomicLoad(&sums[at]);
+      let left = params.width - atomicLoad(&sums[at + 1u]);
+      let top = params.height - atomicLoad(&sums[at + 3u]);
+      box = vec4f(vec4u(left, top, atomicLoad(&sums[at + 2u]) - left, atomicLoad(&sums[at + 4u]) - top));
+      centroid = vec2f(mean_of(at + 5u, area), mean_of(at + 7u, area));
+    }
+    areas[i] = i32(area);
+    boxes[i] = box;
+    centroids[i] = centroid;
   }
-  areas[i] = i32(area);
-  for (var k = 0u; k < 4u; k++) { boxes[4u * i + k] = box[k]; }
-  for (var k = 0u; k < 2u; k++) { centroids[2u * i + k] = centroid[k]; }
 }

@@ -128,35 +128,52 @@ fn step(walk: Walk, d: i32) -> Walk {
   return Walk(walk.low + walk.whole + select(0, 1, carry), rest - select(0, d, carry), walk.whole, walk.part);
 }
 
-// The same for four columns, where the width of the result is a multiple of four: CPU drivers store four values at
-// the price of one, and find the source of a row for all of them.
-@compute @workgroup_size(16)
-fn interpolate_wide(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let column = 4 * i32(id.x);
-  if (column >= params.outW) { return; }
+// The sources of four columns from one on.
+fn sources(column: i32) -> Sources {
   let a = source(column, columns());
   let b = source(column + 1, columns());
   let c = source(column + 2, columns());
   let d = source(column + 3, columns());
-  let u = Sources(vec4i(a.low, b.low, c.low, d.low), vec4i(a.high, b.high, c.high, d.high), vec4f(a.t, b.t, c.t, d.t));
+  return Sources(vec4i(a.low, b.low, c.low, d.low), vec4i(a.high, b.high, c.high, d.high), vec4f(a.t, b.t, c.t, d.t));
+}
+
+// The same for eight columns, where the width of the result is a multiple of four: CPU drivers store four values at
+// the price of one, and find the source of a row for all of them. Past the last four the last again.
+@compute @workgroup_size(8, 8)
+fn interpolate_wide(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let wide = params.outW / 4;
+  let four = 2 * i32(id.x);
   let first = i32(id.y) * ROWS;
+  if (four >= wide || first >= params.outH) { return; }
+  let next = min(four + 1, wide - 1);
+  let u = sources(4 * four);
+  let next_u = sources(4 * next);
   for (var p = i32(id.z); p < i32(params.planes); p += i32(groups.z)) {
     let plane = plane_of_x(p);
-    let out = (plane_of_y(p) + column) / 4;
+    let out = plane_of_y(p) / 4;
     var walk = walk_from(first, rows());
     var kept = no_rows();
+    var next_kept = no_rows();
     for (var k = 0; k < ROWS; k++) {
       let i = min(first + k, params.outH - 1);
       let low = max(walk.low, 0);
       var value = vec4f();
+      var next_value = vec4f();
       if (params.nearest == 1u) {
-        if (low != kept.low) { kept = Rows(low, low, four_at(plane + low * params.w, u.low), vec4f()); }
+        if (low != kept.low) {
+          kept = Rows(low, low, four_at(plane + low * params.w, u.low), vec4f());
+          next_kept.top = four_at(plane + low * params.w, next_u.low);
+        }
         value = kept.top;
+        next_value = next_kept.top;
       } else {
         let t = select(f32(walk.rest) / f32(params.dH), 0.0, walk.low < 0);
-        value = four_between(&kept, plane, params.w, u, low, min(low + 1, params.h - 1), t);
+        let high = min(low + 1, params.h - 1);
+        value = four_between(&kept, plane, params.w, u, low, high, t);
+        next_value = four_between(&next_kept, plane, params.w, next_u, low, high, t);
       }
-      y4[out + i * (params.outW / 4)] = elem4(value);
+      y4[out + i * wide + four] = elem4(value);
+      y4[out + i * wide + next] = elem4(next_value);
       // Past the end the last row again: a number of turns that is known costs less.
       if (i + 1 < params.outH) { walk = step(walk, params.dH); }
     }

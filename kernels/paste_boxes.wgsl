@@ -176,12 +176,12 @@ fn value_at(at: i32) -> f32 { return f32(crops[at]); }
 // The same for CPU drivers, where four divides the width: one invocation four columns of ROWS rows, so that a box, its test
 // and its columns are found once for all of them. The best so far stands in y4 and winners4; the first box of a strip writes
 // all of it.
-@compute @workgroup_size(16)
+@compute @workgroup_size(16, 4)
 fn paste_wide(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let wide = params.width / 4u;
   let u = 4u * id.x;
   let first = id.y * ROWS;
-  if (id.x >= wide) { return; }
+  if (id.x >= wide || first >= params.height) { return; }
   for (var plane = id.z; plane < params.images * params.channels; plane += groups.z) {
     let n = divide(plane, params.channels);
     let c = plane - n * params.channels;

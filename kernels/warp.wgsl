@@ -138,33 +138,49 @@ fn warp(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
 
 fn value_at(at: i32) -> f32 { return f32(x[at]); }
 
-// Boxes for CPU drivers: one invocation four columns of ROWS rows of a crop, where four divides its width.
-@compute @workgroup_size(WX)
+// The sources of four columns of a crop from one on.
+fn sources(m: u32, column: u32) -> Sources {
+  let a = tap_x(line_of(m, column).first.xy);
+  let b = tap_x(line_of(m, column + 1u).first.xy);
+  let c = tap_x(line_of(m, column + 2u).first.xy);
+  let d = tap_x(line_of(m, column + 3u).first.xy);
+  return Sources(vec4i(a.lo, b.lo, c.lo, d.lo), vec4i(a.hi, b.hi, c.hi, d.hi), vec4f(a.t, b.t, c.t, d.t));
+}
+
+// Boxes for CPU drivers: one invocation eight columns of ROWS rows of a crop, where four divides its width. Past the last four
+// the last again.
+@compute @workgroup_size(8, 8)
 fn crop(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let wide = params.out_w / 4u;
-  if (!EVEN) { if (id.x >= wide) { return; } }
+  let four = 2u * id.x;
+  if (four >= wide || id.y * ROWS >= params.out_h) { return; }
+  let next = min(four + 1u, wide - 1u);
   for (var plane = id.z; plane < params.outputs * params.channels; plane += groups.z) {
     let m = divide(plane, params.channels);
     let image = image_of(m);
     let base = i32((u32(max(image, 0)) * params.channels + plane - m * params.channels) * params.in_h * params.in_w);
-    let a = tap_x(line_of(m, 4u * id.x).first.xy);
-    let b = tap_x(line_of(m, 4u * id.x + 1u).first.xy);
-    let c = tap_x(line_of(m, 4u * id.x + 2u).first.xy);
-    let d = tap_x(line_of(m, 4u * id.x + 3u).first.xy);
-    let u = Sources(vec4i(a.lo, b.lo, c.lo, d.lo), vec4i(a.hi, b.hi, c.hi, d.hi), vec4f(a.t, b.t, c.t, d.t));
+    let u = sources(m, 4u * four);
+    let next_u = sources(m, 4u * next);
     let top = theta[4u * m + 1u];
     let height = theta[4u * m + 3u];
+    let nothing = (INDEXED != 0u) & (image < 0);
     var rows = no_rows();
+    var next_rows = no_rows();
     for (var k = 0u; k < ROWS; k++) {
       let v = min(id.y * ROWS + k, params.out_h - 1u);
       let ty = tap_y(vec2f(0.0, along_box(v, top, height, params.out_h)));
       var value = vec4f();
+      var next_value = vec4f();
       if (MODE == BILINEAR) {
         value = four_between(&rows, base, i32(params.in_w), u, ty.lo, ty.hi, ty.t);
+        next_value = four_between(&next_rows, base, i32(params.in_w), next_u, ty.lo, ty.hi, ty.t);
       } else {
         value = four_at(base + ty.lo * i32(params.in_w), u.low);
+        next_value = four_at(base + ty.lo * i32(params.in_w), next_u.low);
       }
-      y4[(plane * params.out_h + v) * wide + id.x] = elem4(select(value, vec4f(), (INDEXED != 0u) & (image < 0)));
+      let at = (plane * params.out_h + v) * wide;
+      y4[at + four] = elem4(select(value, vec4f(), nothing));
+      y4[at + next] = elem4(select(next_value, vec4f(), nothing));
     }
   }
 }

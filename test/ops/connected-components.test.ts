@@ -6,7 +6,7 @@ import { type Components, connectedComponents } from '../../src/autograd/ops/con
 import { hysteresisThreshold } from '../../src/autograd/ops/hysteresis-threshold.ts'
 import { largestComponent } from '../../src/autograd/ops/select-component.ts'
 import { bands } from '../../src/autograd/ops/union_find.ts'
-import { openDevice, testDevice } from '../device.ts'
+import { inEveryForm, openDevice, testDevice } from '../device.ts'
 import { floodFill, type Labelled } from '../masks.ts'
 import { uniforms } from '../oracle.ts'
 import { expectClose, reference } from '../reference.ts'
@@ -258,6 +258,24 @@ describe('connectedComponents', () => {
     },
     180_000,
   )
+
+  it('the forms for CPU drivers and for GPUs', () =>
+    inEveryForm(async () => {
+      for (const [h, w] of [
+        [61, 100],
+        [61, 103],
+      ] as const) {
+        for (const connectivity of connectivities) {
+          const masks = [0.3, 0.6].map((density) => noise(h, w, density))
+          const got = await components(Float32Array.from(masks.flatMap((m) => [...m])), 2, h, w, {
+            connectivity,
+            maxComponents: 100,
+          })
+          const images = masks.map((m) => floodFill(m, h, w, connectivity))
+          expectImages(got, images, 100, `${h}×${w}, ${connectivity} neighbours`)
+        }
+      }
+    }))
 
   it('bands begin where a binding may, hold whole rows and fit a binding', () => {
     fc.assert(

@@ -17,16 +17,23 @@ describe('PyTorch', () => {
   })
 })
 
-test('values and gradients', async () => {
+// Odd widths; fours of columns, in pairs, with one left over, and more of them than lanes beside each other.
+test.each([
+  [5, 7],
+  [5, 8],
+  [4, 12],
+  [3, 140],
+])('values and gradients, %i×%i', async (h, w) => {
+  const sigma = 1.7
   await checkGradients(
-    (centers) => gaussianHeatmap(centers, { size: [5, 7], sigma: 1.7 }),
+    (centers) => gaussianHeatmap(centers, { size: [h, w], sigma }),
     ({ data }) =>
-      Float64Array.from({ length: 105 }, (_, i) => {
-        const n = Math.floor(i / 35)
-        const [u, v] = [(i % 7) - data[2 * n]!, (Math.floor(i / 7) % 5) - data[2 * n + 1]!]
-        return Math.exp(-(u * u + v * v) / (2 * 1.7 * 1.7))
+      Float64Array.from({ length: 3 * h * w }, (_, i) => {
+        const n = Math.floor(i / (h * w))
+        const [u, v] = [(i % w) - data[2 * n]!, (Math.floor(i / w) % h) - data[2 * n + 1]!]
+        return Math.exp(-(u * u + v * v) / (2 * sigma * sigma))
       }),
-    [{ shape: [3, 2], low: -1, high: 6 }],
+    [{ shape: [3, 2], low: -1, high: w }],
   )
 })
 

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { hostile } from '../../bench/masks.ts'
 import { hysteresisThreshold } from '../../src/autograd/ops/hysteresis-threshold.ts'
-import { testDevice } from '../device.ts'
+import { inEveryForm, testDevice } from '../device.ts'
 import { floodFill } from '../masks.ts'
 import { uniforms } from '../oracle.ts'
 import { reference, runCase } from '../reference.ts'
@@ -101,6 +101,15 @@ describe('hysteresisThreshold', () => {
       expect(await thresholded(values, 1, 128, 128, options), name).toEqual(oracle(values, 128, 128, options))
     }
   })
+
+  it('the forms for CPU drivers and for GPUs', () =>
+    inEveryForm(async () => {
+      for (const w of [100, 103]) {
+        const values = levels(61 * w, w)
+        const options = { low: 0.2, high: 0.7 }
+        expect(await thresholded(values, 1, 61, w, options)).toEqual(oracle(values, 61, w, options))
+      }
+    }))
 
   it('NaN is below every threshold', async () => {
     const values = Float32Array.of(Number.NaN, 0.5, Number.NaN, 1, 0.5)

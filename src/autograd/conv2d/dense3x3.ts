@@ -6,7 +6,6 @@ import {
   type ConvEpilogue,
   type ConvShape,
   type ConvVariant,
-  epilogueOverrides,
   flag,
   lanes,
   placeParams,
@@ -19,6 +18,16 @@ import { type Conv3x3, forward3x3 } from './window3x3.ts'
 const rowForms = ({ padW, w }: { padW: number; w: number }) => ({
   VEC: flag(padW === 1 && w % 4 === 0),
   NARROW: flag(padW === 1 && w === 4),
+})
+
+/**
+ * What is done at the end, as kernels are compiled for it: a branch beside each value that is stored is
+ * a tenth of a convolution on lavapipe, though no lane takes it.
+ */
+const epilogueOverrides = ({ bias, relu, accumulate }: ConvEpilogue) => ({
+  BIAS: flag(bias),
+  RELU: flag(relu),
+  ACCUMULATE: flag(accumulate),
 })
 
 function variant3x3(

@@ -153,15 +153,5 @@ export function epilogueParams(epilogue: ConvEpilogue): Record<string, number> {
   return { ...flags, ...placeParams(epilogue) }
 }
 
-/**
- * The same for kernels of CPU drivers that are compiled for what is done at the end: a branch beside each value that is stored is
- * a tenth of a convolution on lavapipe, though no lane takes it.
- */
-export const epilogueOverrides = ({ bias, relu, accumulate }: ConvEpilogue) => ({
-  BIAS: flag(bias),
-  RELU: flag(relu),
-  ACCUMULATE: flag(accumulate),
-})
-
 /** Where there is no bias, the weight stands in its binding and is not read. */
 export const biasBinding = ({ bias }: ConvEpilogue): ConvBuffer => (bias ? 'bias' : 'weight')

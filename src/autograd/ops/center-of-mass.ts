@@ -15,6 +15,7 @@ const apply = defineUnaryResult<object>({
   forward(run, [x]) {
     const { n, h, w } = checkPlanes('centerOfMass', x!)
     const { cpu } = run.device.adapter
+    const wide = cpu && w % 4 === 0
     const runs = cpu ? h : Math.ceil((h * w) / RUN)
     const params = { images: n, height: h, width: w, runs, run: RUN, add: 0 }
     const moments = run.empty([n, runs, 3])
@@ -22,8 +23,8 @@ const apply = defineUnaryResult<object>({
     const mass = run.save(run.empty([n]))
     run.launch({
       kernel: kernels(run.device.adapter),
-      entry: cpu ? 'sum_rows' : 'sum_moments',
-      bindings: { x: x!, moments },
+      entry: wide ? 'sum_rows_wide' : cpu ? 'sum_rows' : 'sum_moments',
+      bindings: { ...(wide ? { x4: x! } : { x: x! }), moments },
       params,
       ...(cpu ? { threads: n * h } : { workgroups: workgroupRows(n * runs) }),
     })
@@ -40,11 +41,12 @@ const apply = defineUnaryResult<object>({
     const [n, , h, w] = x!.shape as [number, number, number, number]
     const known = densePartial(partial(0))
     const dx = known ?? run.empty(x!.shape)
+    const wide = w % 4 === 0
     run.launch({
       ...fourColumns(run, 1, h, w, n),
       kernel: kernels(run.device.adapter),
-      entry: 'spread',
-      bindings: { moments_in: mass!, center: center!, dy: dy!, y: dx },
+      entry: wide ? 'spread_wide' : 'spread',
+      bindings: { moments_in: mass!, center: center!, dy: dy!, ...(wide ? { y4: dx } : { y: dx }) },
       params: { images: n, height: h, width: w, runs: 1, run: RUN, add: known ? 1 : 0 },
     })
     return [known ? undefined : dx]

@@ -41,7 +41,8 @@ const apply = defineOp<Attrs>({
   forward(run, [mask], { maxComponents, ...options }) {
     const forest = new Forest(run, mask!, { ...options, slots: maxComponents })
     const count = forest.number()
-    return [forest.labels(), count, ...forest.tables(count)]
+    const tables = forest.tables(count)
+    return [forest.labels(), count, ...tables]
   },
   nonDifferentiable: 'labels are integers, and areas, boxes and centroids step as pixels change sides',
 })

@@ -28,23 +28,28 @@ const apply = defineUnaryResult<Attrs>({
   forward(run, [centers], { h, w, k }) {
     const n = centers!.shape[0]!
     const y = run.empty([n, 1, h, w])
+    const wide = w % 4 === 0
     run.launch({
-      ...fourColumns(run, 1, h, w, n),
+      ...fourColumns(run, 1, h, wide ? w / 2 : w, n),
       kernel: kernels,
-      entry: 'gaussian_heatmap',
-      bindings: { centers: centers!, y },
-      params: { images: n, height: h, width: w, k },
+      entry: wide ? 'gaussian_heatmap_wide' : 'gaussian_heatmap',
+      bindings: { centers: centers!, ...(wide ? { y4: y } : { y }) },
+      params: { images: n, height: h, width: w, k, across: 1 },
     })
     return y
   },
   backward(run, { inputs: [centers], outputs: [heat], grads: [dy], attrs: { h, w, k } }) {
     const n = centers!.shape[0]!
     const dcenters = run.empty(centers!.shape)
+    const bindings = { centers: centers!, y: dcenters }
+    // Lanes beside each other, each of eight columns; the others of a workgroup take other rows.
+    const across = 2 ** Math.floor(Math.log2(Math.min(64, Math.max(1, w / 8))))
     run.launch({
       kernel: kernels,
-      entry: 'gaussian_heatmap_grad',
-      bindings: { centers: centers!, heat: heat!, dy: dy!, y: dcenters },
-      params: { images: n, height: h, width: w, k },
+      ...(w % 4 === 0
+        ? { entry: 'gaussian_heatmap_grad_wide', bindings: { ...bindings, dy4: dy! } }
+        : { entry: 'gaussian_heatmap_grad', bindings: { ...bindings, heat: heat!, dy: dy! } }),
+      params: { images: n, height: h, width: w, k, across },
       workgroups: workgroupRows(n),
     })
     return [dcenters]

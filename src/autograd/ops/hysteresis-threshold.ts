@@ -16,9 +16,7 @@ export interface HysteresisOptions {
 const apply = defineUnaryResult<Required<HysteresisOptions>>({
   name: 'hysteresisThreshold',
   forward(run, [x], { low, high, connectivity }) {
-    const forest = new Forest(run, x!, { threshold: low, high, connectivity })
-    forest.markStrong()
-    return forest.marked()
+    return new Forest(run, x!, { threshold: low, high, connectivity }).marked()
   },
   nonDifferentiable: 'a pixel is kept or not: the result is a step function of x',
 })

@@ -21,7 +21,7 @@ export interface InterpolateOptions {
 }
 
 /** Rows of the result that an invocation takes on CPU drivers, where every load counts. */
-const ROWS_ON_CPU = 8
+const ROWS_ON_CPU = 16
 
 /** Rows of a gradient that an invocation takes on GPUs, each of which two rows of the result may share. */
 const ROWS_OF_GRADIENT = 4
@@ -113,7 +113,7 @@ const apply = defineUnaryResult<Attrs>({
       inPlace: ['x', wide ? 'y4' : 'y'],
       params: { ...params, ...places(x!.span, y.span) },
       overrides: { ROWS: rows },
-      threads: pixelThreads(cpu, Math.ceil(outH / rows), wide ? outW / 4 : outW, n * c),
+      threads: pixelThreads(cpu, Math.ceil(outH / rows), wide ? Math.ceil(outW / 8) : outW, n * c),
       flops: params.nearest ? 0 : 9 * y.size,
     })
     return y

@@ -2,6 +2,7 @@ import source from '../../../kernels/components.wgsl'
 import scanSource from '../../../kernels/scan.wgsl'
 import { ShapeError } from '../../gpu/errors.ts'
 import { kernel } from '../../gpu/kernel.ts'
+import type { Storage } from '../../gpu/storage.ts'
 import type { Device } from '../device.ts'
 import type { Run } from '../op.ts'
 import { checkTensor, formatShape, type Shape, type Tensor } from '../tensor.ts'
@@ -11,12 +12,13 @@ import { checkTensor, formatShape, type Shape, type Tensor } from '../tensor.ts'
  * largestComponent share.
  *
  * Elements are runs of foreground inside 32-pixel words of a row; a run is a bit pattern, so a word finds the
- * runs that it touches by a few bit operations. Four launches, whatever the image:
+ * runs that it touches by a few bit operations. Four launches, whatever the image, or three, as CPU drivers plant while
+ * they pack:
  *
  *   threshold  one bit a pixel (of hysteresis two: foreground and strong)
  *   plant      a run takes over the parent of a run above it in its strip, or is its own
  *   connect    joins the runs that touch and are not joined yet (Rem's algorithm)
- *   flatten    every run's parent becomes its root
+ *   flatten    every run's parent becomes its root (of hysteresis: and a root with strong pixels is marked)
  *
  * A mask may be larger than a binding of the adapter (8192² of float32 are 256 MB, a binding is often 128 MB):
  * only `threshold` and the writing of the result touch whole images, and they take them in bands of rows.
@@ -52,6 +54,8 @@ export type Connectivity = 4 | 8
 const MAX_SIDE = 2 ** 24
 /** Rows that one invocation of `plant` and `measure` takes. */
 const STRIP = 8
+/** Words that an invocation takes on CPU drivers, where each costs as much as what it does with a word. */
+const WORDS_ON_CPU = 8
 /** Values a group of the prefix sum. */
 const RADIX = 64
 /** The most values that one invocation scans by itself; on the processor two more launches cost more than 2048. */
@@ -121,6 +125,8 @@ export function bands(rows: number, width: number, most: number): Band[] {
   })
 }
 
+type Bindings = Readonly<Record<string, Tensor | Storage>>
+
 /** Components of a batch of images, before they are numbered. */
 export class Forest {
   readonly #params: Readonly<Record<string, number>>
@@ -135,13 +141,13 @@ export class Forest {
   /** One bit a run, at its start: it is a root. */
   readonly #rootStarts: Tensor
 
-  /** Finds the components of x > threshold: four launches, and one more for each further band. */
+  /** Finds the components of x > threshold: three or four launches, and one more for each further band. */
   constructor(
     private readonly run: Run,
     private readonly x: Tensor,
     options: {
       readonly threshold: number
-      /** For `markStrong`: pixels above it are strong. */
+      /** Marks the components that hold a value above it. */
       readonly high?: number
       readonly connectivity: Connectivity
       readonly slots?: number
@@ -152,7 +158,6 @@ export class Forest {
     const rowNodes = Math.ceil(width / 2)
     const words = images * height * rowWords
     this.#params = {
-      words,
       first: 0,
       end: words,
       skipped: 0,
@@ -174,11 +179,11 @@ export class Forest {
     const packed = [images, height, rowWords] as const
     this.#bits = run.empty(packed, 'uint32')
     this.#strong = options.high === undefined ? undefined : run.empty(packed, 'uint32')
-    this.#pack()
+    this.#plant()
     const forest = { bits: this.#bits, parents: this.#parents }
-    this.#launch('plant', forest, this.#pieces)
-    this.#launch('connect', forest)
-    this.#launch('flatten', { ...forest, found: this.#found, root_bits: this.#rootStarts })
+    this.#launchWords('connect', forest)
+    if (this.#strong) this.#launchWords('flatten_strong', { ...forest, strong: this.#strong })
+    else this.#launchWords('flatten', { ...forest, found: this.#found, root_bits: this.#rootStarts })
   }
 
   /** Invocations of the entry points that take a strip one word wide and STRIP rows high. */
@@ -187,23 +192,40 @@ export class Forest {
     return images! * strips! * row_words!
   }
 
-  #launch(entry: string, bindings: Readonly<Record<string, Tensor>>, threads = this.#params.words!): void {
+  #launch(entry: string, bindings: Bindings, threads: number): void {
     this.run.launch({ kernel: kernels, entry, bindings, params: this.#params, threads })
   }
 
-  /** One launch a band of a full-size tensor, `whole`, bound under `name`: one invocation a word. */
-  #launchBands(entry: string, name: string, whole: Tensor, bindings: Readonly<Record<string, Tensor>>): void {
+  /** Words that an invocation takes. */
+  get #each(): number {
+    return this.run.device.adapter.cpu ? WORDS_ON_CPU : 1
+  }
+
+  /** An entry point that takes words, or rows of the tables: so many, or those of `params`. */
+  #launchWords(
+    entry: string,
+    bindings: Bindings,
+    params = this.#params,
+    count = params.end! - params.first!,
+  ): void {
+    const each = this.#each
+    this.run.launch({
+      kernel: kernels,
+      entry,
+      bindings,
+      params,
+      overrides: { RUN: each },
+      threads: Math.ceil(count / each),
+    })
+  }
+
+  /** One launch a band of a full-size tensor, `whole`, bound under `name`, that takes its words. */
+  #launchBands(entry: string, name: string, whole: Tensor, bindings: Bindings): void {
     const perRow = this.#params.row_words!
     for (const { firstRow, endRow, skipped, count } of this.#bands) {
       const [first, end] = [firstRow * perRow, endRow * perRow]
       const part = count < whole.size ? whole.storage.slice(4 * skipped, 4 * count) : whole.storage.retain()
-      this.run.launch({
-        kernel: kernels,
-        entry,
-        bindings: { ...bindings, [name]: part },
-        params: { ...this.#params, first, end, skipped },
-        threads: end - first,
-      })
+      this.#launchWords(entry, { ...bindings, [name]: part }, { ...this.#params, first, end, skipped })
       part.release('its launch was recorded')
     }
   }
@@ -213,12 +235,18 @@ export class Forest {
     return this.#params.width! % 4 === 0
   }
 
-  /** One bit a pixel: x > threshold, and x > high where that is asked for. */
-  #pack(): void {
+  /** One bit a pixel: x > threshold, and x > high where that is asked for. Then `plant`, on CPU drivers in one launch if it can be. */
+  #plant(): void {
     const entry = this.#strong ? 'thresholds' : 'threshold'
     const packing = { packing: this.#bits, ...(this.#strong && { strong_packing: this.#strong }) }
+    const parents = this.#parents
+    if (this.run.device.adapter.cpu && this.#wide && this.#bands.length === 1) {
+      this.#launch(`${entry}_and_plant`, { wide_x: this.x, ...packing, parents }, this.#pieces)
+      return
+    }
     if (this.#wide) this.#launchBands(`${entry}_wide`, 'wide_x', this.x, packing)
     else this.#launchBands(entry, 'x', this.x, packing)
+    this.#launch('plant', { bits: this.#bits, parents }, this.#pieces)
   }
 
   /** Numbers the components of each image in raster order of their first pixels; returns how many there are. */
@@ -226,15 +254,15 @@ export class Forest {
     const count = this.run.empty([this.#params.images!], 'int32')
     exclusiveScan(this.run, this.#found, count)
     const root_starts = this.#rootStarts
-    this.#launch('number', { root_starts, parents: this.#parents, before: this.#found })
+    this.#launchWords('number', { root_starts, parents: this.#parents, before: this.#found })
     return count
   }
 
-  /** int32 labels, after `number`. */
+  /** int32 labels, after `tables`. */
   labels(): Tensor {
     const labels = this.run.empty(this.x.shape, 'int32')
     const forest = { bits: this.#bits, roots: this.#parents }
-    const wide = { ...forest, wide_roots: this.#parents }
+    const wide = { bits: this.#bits, wide_roots: this.#parents }
     if (this.#wide) this.#launchBands('write_labels_wide', 'wide_labels', labels, wide)
     else this.#launchBands('write_labels', 'labels', labels, forest)
     return labels
@@ -248,14 +276,9 @@ export class Forest {
     const areas = run.empty([images!, slots!], 'int32')
     const boxes = run.empty([images!, slots!, 4])
     const centroids = run.empty([images!, slots!, 2])
-    this.#launch('measure', { bits: this.#bits, roots: this.#parents, sums }, this.#pieces)
-    this.#launch('tabulate', { sums, count, areas, boxes, centroids }, images! * slots!)
+    this.#launch('measure', { bits: this.#bits, parents: this.#parents, sums }, this.#pieces)
+    this.#launchWords('tabulate', { sums, count, areas, boxes, centroids }, this.#params, images! * slots!)
     return [areas, boxes, centroids]
-  }
-
-  /** Marks the components that hold a value above `high`. */
-  markStrong(): void {
-    this.#launch('mark_strong', { strong: this.#strong!, bits: this.#bits, parents: this.#parents })
   }
 
   /** Marks the component under each image's point. */
@@ -268,9 +291,8 @@ export class Forest {
     const sizes = this.run.zeros(this.#parents.shape, 'uint32')
     const best = this.run.zeros([this.#params.images!, 2], 'uint32')
     const root_starts = this.#rootStarts
-    this.#launch('weigh', { bits: this.#bits, roots: this.#parents, sizes })
-    this.#launch('find_largest', { root_starts, sizes, best })
-    this.#launch('find_first_largest', { root_starts, sizes, best })
+    this.#launchWords('weigh', { bits: this.#bits, roots: this.#parents, sizes, best })
+    this.#launchWords('find_first_largest', { root_starts, sizes, best })
     this.#launch('mark_largest', { parents: this.#parents, best }, this.#params.images!)
   }
 

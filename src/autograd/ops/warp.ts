@@ -333,8 +333,8 @@ function sample(run: Run, x: Tensor, theta: Tensor, index: Tensor | undefined, a
       ...common,
       entry: 'crop',
       bindings: { x, theta, index: index ?? theta, y4: y },
-      overrides: { ...common.overrides, ...runsOf(cpu, w / 4) },
-      threads: pixelThreads(cpu, Math.ceil(h / RUN_ON_CPU), w / 4, a.outputs * x.shape[1]!),
+      overrides: { ...common.overrides, ROWS: RUN_ON_CPU },
+      threads: pixelThreads(cpu, Math.ceil(h / RUN_ON_CPU), Math.ceil(w / 8), a.outputs * x.shape[1]!),
     })
     return y
   }

@@ -54,7 +54,7 @@ export function fourColumns(run: Run, rowsOnGpu: number, h: number, w: number, p
   const { cpu } = run.device.adapter
   const ROWS = cpu ? ROWS_ON_CPU : rowsOnGpu
   return {
-    overrides: { ROWS, ...(cpu && { WX: 16, WY: 1 }) },
+    overrides: { ROWS, ...(cpu && { WX: 16, WY: 4 }) },
     threads: pixelThreads(cpu, Math.ceil(h / ROWS), Math.ceil(w / 4), planes),
   }
 }
