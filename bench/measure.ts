@@ -17,10 +17,10 @@ export const median = (values: readonly number[]): number => {
 const enough = (firstMs: number): number => (firstMs > 5000 ? 2 : firstMs > 1000 ? 3 : 5)
 
 /**
- * Milliseconds that a batch of calls takes at least. The end of a batch is noticed up to a millisecond late
- * (src/node/pace.ts), so that shorter batches would measure how often the driver is asked.
+ * Milliseconds that a batch of calls takes at least. The end of a batch is noticed up to three milliseconds late
+ * (src/node/pace.ts), so that shorter batches would measure how often the driver is asked. `train` has two steps under way, too.
  */
-const BATCH_MS = 40
+const BATCH_MS = 120
 /** A device refuses to have more submissions open. */
 const LARGEST_BATCH = 1000
 
