@@ -171,9 +171,14 @@ const bound = (variant: string): number => (variant === 'winograd' ? 48 : 16)
  */
 const HALF_BOUND = 4
 
-test.each(['float32', 'float16'] as const)(
-  'every variant is within a bound of rounding errors of the float64 convolution, %s',
-  async (dtype) => {
+// A part at a time: on a cold cache all of them take minutes to compile.
+test.each(
+  (['float32', 'float16'] as const).flatMap((dtype) =>
+    (['forward', 'inputGrad', 'weightGrad'] as const).map((part) => [part, dtype] as const),
+  ),
+)(
+  'every variant of %s is within a bound of rounding errors of the float64 convolution, %s',
+  async (part, dtype) => {
     const device = await testDevice()
     const half = dtype === 'float16'
     if (half && !device.adapter.f16) return
@@ -215,34 +220,31 @@ test.each(['float32', 'float16'] as const)(
       const buffers = Object.fromEntries(
         Object.entries(values).map(([k, v]) => [k, device.tensor(v, [v.length], { dtype: typeOf(k) })]),
       )
+      const { value, size } = wanted[part]
       for (const adapter of [here, other]) {
         const plan = planConv2d(s, adapter, {
           forward: { bias: true, relu: true },
           inputGrad: { bias: true, accumulate: true },
           weightGrad: { accumulate: true },
         })
-        for (const part of ['forward', 'inputGrad', 'weightGrad'] as const) {
-          const { value, size } = wanted[part]
-          for (const variant of plan[part]) {
-            if (slow && adapter === other && variant.name !== 'gemmSplit') continue
-            // The other variants multiply float32 also in their half form: conv2d.test.ts.
-            if (half && !takesForms(variant.name)) continue
-            // The tiles that only the tuner chooses: compiled for two shapes, lest a cold cache take minutes.
-            if (isOtherTile(variant.name) && Math.min(cin, cout) <= 32) continue
-            const run = new Run(device, 'variant')
-            const out = device.full([value.length], 0.5, { dtype: typeOf(into[part]) })
-            runConvVariant(run, variant, { ...buffers, [into[part]]: out }, 0)
-            run.finish([])
-            const got = await out.data()
-            const unit = half ? 2 ** -11 : 2 ** -24
-            const error = (v: number, i: number) =>
-              Math.abs(got[i]! - v) / (unit * size[i]! + Number.MIN_VALUE)
-            const c = value.reduce((most, v, i) => Math.max(most, error(v, i)), 0)
-            expect(c, `${part} ${variant.name} of ${row}`).toBeLessThanOrEqual(
-              half ? HALF_BOUND : bound(variant.name),
-            )
-            out.dispose()
-          }
+        for (const variant of plan[part]) {
+          if (slow && adapter === other && variant.name !== 'gemmSplit') continue
+          // The other variants multiply float32 also in their half form: conv2d.test.ts.
+          if (half && !takesForms(variant.name)) continue
+          // The tiles that only the tuner chooses: compiled for two shapes, lest a cold cache take minutes.
+          if (isOtherTile(variant.name) && Math.min(cin, cout) <= 32) continue
+          const run = new Run(device, 'variant')
+          const out = device.full([value.length], 0.5, { dtype: typeOf(into[part]) })
+          runConvVariant(run, variant, { ...buffers, [into[part]]: out }, 0)
+          run.finish([])
+          const got = await out.data()
+          const unit = half ? 2 ** -11 : 2 ** -24
+          const error = (v: number, i: number) => Math.abs(got[i]! - v) / (unit * size[i]! + Number.MIN_VALUE)
+          const c = value.reduce((most, v, i) => Math.max(most, error(v, i)), 0)
+          expect(c, `${part} ${variant.name} of ${row}`).toBeLessThanOrEqual(
+            half ? HALF_BOUND : bound(variant.name),
+          )
+          out.dispose()
         }
       }
       for (const t of Object.values(buffers)) t.dispose()
