@@ -21,13 +21,11 @@ import { lanesForward, lanesInputGrad, lanesWeightGrad } from './lanes.ts'
 import { patchesForward, patchesInputGrad, patchesWeightGrad, suitsPatches } from './patches.ts'
 import { isProduct, productForward, productInputGrad, productWeightGrad } from './pointwise.ts'
 import { tileForward, tileInputGrad, tileWeightGrad } from './tile.ts'
-import type { ConvAdapter, ConvEpilogue, ConvPart, ConvShape, ConvVariant, CpuPlans } from './variant.ts'
+import type { ConvForm, ConvPart, CpuPlans } from './variant.ts'
 import { forward3x3, inputGrad3x3 } from './window3x3.ts'
 import { winogradGradients } from './winograd-gradients.ts'
 
-type Form = (s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) => ConvVariant | undefined
-
-const FORMS: Readonly<Record<ConvPart, readonly Form[]>> = {
+const FORMS: Readonly<Record<ConvPart, readonly ConvForm[]>> = {
   forward: [
     (s, ...rest) => lanes3x3(forward3x3(s), ...rest),
     productForward,

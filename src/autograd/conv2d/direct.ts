@@ -12,7 +12,7 @@ import {
   WORKGROUP,
 } from './variant.ts'
 
-export function directForward(shape: ConvShape, epilogue: ConvEpilogue): ConvVariant {
+export function directForward(shape: ConvShape, _: ConvAdapter, epilogue: ConvEpilogue): ConvVariant {
   const { n, cout, groups, outH, outW } = shape
   const blocks = groups * Math.ceil(cout / groups / 4)
   return {
@@ -31,7 +31,7 @@ export function directForward(shape: ConvShape, epilogue: ConvEpilogue): ConvVar
   }
 }
 
-export function directInputGrad(shape: ConvShape, epilogue: ConvEpilogue): ConvVariant {
+export function directInputGrad(shape: ConvShape, _: ConvAdapter, epilogue: ConvEpilogue): ConvVariant {
   const { n, cin, groups, h, w } = shape
   const blocks = groups * Math.ceil(cin / groups / 4)
   return {

@@ -10,6 +10,7 @@ import {
   type ConvShape,
   type ConvVariant,
   epilogueParams,
+  flag,
   geometry,
   spread,
 } from './variant.ts'
@@ -67,7 +68,7 @@ function gemmDispatch(
     entry: 'conv2d_gemm',
     bindings: { x: c.from, weight: 'weight', bias: biasBinding(epilogue), y },
     params: { ...c.params, ...epilogueParams(epilogue), splits },
-    overrides: { TRANSPOSE: c.transpose ? 1 : 0, ...tile },
+    overrides: { TRANSPOSE: flag(c.transpose), ...tile },
     workgroups: spread(workgroupsOf(s, c, tile) * splits),
   }
 }

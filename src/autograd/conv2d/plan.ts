@@ -22,9 +22,8 @@ import {
   planesInputGrad,
   planesWeightGrad,
   suitsPlanes,
-  suitsPlanesWeightGrad,
 } from './planes.ts'
-import type { ConvAdapter, ConvEpilogue, ConvPart, ConvShape, ConvVariant } from './variant.ts'
+import type { ConvAdapter, ConvEpilogue, ConvForm, ConvPart, ConvShape, ConvVariant } from './variant.ts'
 
 export interface ConvPlan {
   forward: ConvVariant[]
@@ -33,59 +32,47 @@ export interface ConvPlan {
   biasGrad: ConvVariant[]
 }
 
+/** For each part: products, windows of 3×3 and others a plane at a time, and what takes any shape. */
+const FORMS: Readonly<Record<ConvPart, readonly [typeof gemmForward, ConvForm, ConvForm, ConvForm]>> = {
+  forward: [gemmForward, planes3x3Forward, planesForward, directForward],
+  inputGrad: [gemmInputGrad, planes3x3InputGrad, planesInputGrad, directInputGrad],
+  weightGrad: [gemmWeightGrad, planes3x3WeightGrad, planesWeightGrad, directWeightGrad],
+}
+
+function plan(
+  part: ConvPart,
+  s: ConvShape,
+  adapter: ConvAdapter,
+  epilogue: ConvEpilogue = {},
+): ConvVariant[] {
+  const { cpu, matrices, cpuPlans, winograd } = adapter
+  const [gemm, planes3x3, planes, direct] = FORMS[part]
+  const products = gemm(s, adapter, epilogue)
+  // Pages on a GPU load the kernel of any window for the tuner alone.
+  const last = part === 'weightGrad' && !cpu
+  return ordered(
+    matrices?.[part](s, epilogue),
+    winograd?.best(part, s, adapter) ?? cpuPlans?.best(part, s, adapter) ?? suitsPlanes(part, s, adapter),
+    ...(cpu ? [] : products),
+    ...(cpuPlans?.variants(part, s, adapter, epilogue) ?? []),
+    planes3x3(s, adapter, epilogue),
+    last ? undefined : planes(s, adapter, epilogue),
+    ...(winograd?.variants(part, s, adapter, epilogue) ?? []),
+    direct(s, adapter, epilogue),
+    last ? planes(s, adapter, epilogue) : undefined,
+    ...(cpu ? products.filter((v) => v.name === 'gemm') : []),
+  )
+}
+
 export function planConv2d(
   shape: ConvShape,
   adapter: ConvAdapter,
-  epilogue: {
-    forward?: ConvEpilogue
-    inputGrad?: ConvEpilogue
-    weightGrad?: ConvEpilogue
-    biasGrad?: ConvEpilogue
-  } = {},
+  epilogue: Partial<Record<keyof ConvPlan, ConvEpilogue>> = {},
 ): ConvPlan {
-  const forward = epilogue.forward ?? {}
-  const inputGrad = epilogue.inputGrad ?? {}
-  const weightGrad = epilogue.weightGrad ?? {}
-  const onGpu = !adapter.cpu
-  const { matrices, cpuPlans, winograd } = adapter
-  const best = (part: ConvPart) =>
-    winograd?.best(part, shape, adapter) ?? cpuPlans?.best(part, shape, adapter)
   return {
-    forward: ordered(
-      matrices?.forward(shape, forward),
-      best('forward') ?? suitsPlanes(shape, shape.cout),
-      ...(onGpu ? gemmForward(shape, adapter, forward) : []),
-      ...(cpuPlans?.variants('forward', shape, adapter, forward) ?? []),
-      planes3x3Forward(shape, adapter, forward),
-      planesForward(shape, adapter, forward),
-      ...(winograd?.variants('forward', shape, adapter, forward) ?? []),
-      directForward(shape, forward),
-      ...(onGpu ? [] : gemmForward(shape, adapter, forward).filter((v) => v.name === 'gemm')),
-    ),
-    inputGrad: ordered(
-      matrices?.inputGrad(shape, inputGrad),
-      best('inputGrad') ?? suitsPlanes(shape, shape.cin),
-      ...(onGpu ? gemmInputGrad(shape, adapter, inputGrad) : []),
-      ...(cpuPlans?.variants('inputGrad', shape, adapter, inputGrad) ?? []),
-      planes3x3InputGrad(shape, adapter, inputGrad),
-      planesInputGrad(shape, adapter, inputGrad),
-      ...(winograd?.variants('inputGrad', shape, adapter, inputGrad) ?? []),
-      directInputGrad(shape, inputGrad),
-      ...(onGpu ? [] : gemmInputGrad(shape, adapter, inputGrad).filter((v) => v.name === 'gemm')),
-    ),
-    weightGrad: ordered(
-      matrices?.weightGrad(shape, weightGrad),
-      best('weightGrad') ?? suitsPlanesWeightGrad(shape, adapter),
-      ...(onGpu ? gemmWeightGrad(shape, adapter, weightGrad) : []),
-      ...(cpuPlans?.variants('weightGrad', shape, adapter, weightGrad) ?? []),
-      planes3x3WeightGrad(shape, adapter, weightGrad),
-      onGpu ? undefined : planesWeightGrad(shape, adapter, weightGrad),
-      ...(winograd?.variants('weightGrad', shape, adapter, weightGrad) ?? []),
-      directWeightGrad(shape, adapter, weightGrad),
-      // Pages on a GPU load it for the tuner alone.
-      onGpu ? planesWeightGrad(shape, adapter, weightGrad) : undefined,
-      ...(onGpu ? [] : gemmWeightGrad(shape, adapter, weightGrad).slice(0, 1)),
-    ),
+    forward: plan('forward', shape, adapter, epilogue.forward),
+    inputGrad: plan('inputGrad', shape, adapter, epilogue.inputGrad),
+    weightGrad: plan('weightGrad', shape, adapter, epilogue.weightGrad),
     biasGrad: [biasGrad(shape, adapter, epilogue.biasGrad ?? {})],
   }
 }

@@ -6,8 +6,10 @@ import {
   type ConvAdapter,
   type ConvBuffer,
   type ConvEpilogue,
+  type ConvPart,
   type ConvShape,
   type ConvVariant,
+  flag,
   geometry,
   placeParams,
   spread,
@@ -28,16 +30,13 @@ const smallGroups = (s: ConvShape) => s.groups > 1 && Math.min(s.cin, s.cout) / 
 const isScattered = (s: ConvShape) =>
   isDense3x3(s) && s.dilationH > 1 && s.outH <= 2 * s.dilationH && s.outW <= 2 * s.dilationW
 
-/** Which kernel, where a plane at a time is the fastest: one channel comes out, or groups are small. */
-export function suitsPlanes(s: ConvShape, channelsOut: number): string | undefined {
-  if (channelsOut > 1 && !smallGroups(s)) return undefined
-  return isScattered(s) ? 'planes' : 'planes3x3'
-}
-
-export function suitsPlanesWeightGrad(s: ConvShape, { cpu }: ConvAdapter): string | undefined {
-  if (Math.min(s.cin, s.cout) > 2 && !smallGroups(s)) return undefined
-  // Pages on a GPU load the other for the tuner alone.
-  return cpu && isScattered(s) ? 'planes' : 'planes3x3'
+/** Which kernel, where a plane at a time is the fastest: one channel comes out, of gradients of weights two, or groups are small. */
+export function suitsPlanes(part: ConvPart, s: ConvShape, { cpu }: ConvAdapter): string | undefined {
+  const ofWeight = part === 'weightGrad'
+  const few = ofWeight ? Math.min(s.cin, s.cout) <= 2 : (part === 'forward' ? s.cout : s.cin) === 1
+  if (!few && !smallGroups(s)) return undefined
+  // Of gradients of weights pages on a GPU load the other for the tuner alone.
+  return isScattered(s) && (cpu || !ofWeight) ? 'planes' : 'planes3x3'
 }
 
 /**
@@ -49,8 +48,6 @@ function bandsAndStrips(outH: number, outW: number, s: ConvShape, rows: number) 
   const strips = Math.ceil(Math.ceil(outW / s.dilationW) / 4)
   return { bands, strips, tiles: bands * strips * Math.min(s.dilationH, outH) * Math.min(s.dilationW, outW) }
 }
-
-const dilated = (s: ConvShape) => (s.dilationH * s.dilationW > 1 ? 1 : 0)
 
 /** The geometry without window and stride. */
 function planesGeometry(s: ConvShape) {
@@ -84,13 +81,13 @@ function planes3x3(s: ConvShape, turn: boolean, adapter: ConvAdapter, epilogue: 
         file: 'conv2d_3x3_planes',
         entry: 'conv2d_3x3_planes',
         bindings: { x: from, x4: from, weight: 'weight', bias: biasBinding(epilogue), y: turn ? 'dx' : 'y' },
-        params: { ...params, bands, strips, relu: epilogue.relu ? 1 : 0, ...placeParams(epilogue) },
+        params: { ...params, bands, strips, relu: flag(epilogue.relu), ...placeParams(epilogue) },
         overrides: {
-          VEC: params.padW === 1 && s.dilationW === 1 && params.w % 4 === 0 ? 1 : 0,
-          DILATED: dilated(s),
-          TURN: turn ? 1 : 0,
-          BIAS: epilogue.bias ? 1 : 0,
-          ACCUMULATE: epilogue.accumulate ? 1 : 0,
+          VEC: flag(params.padW === 1 && s.dilationW === 1 && params.w % 4 === 0),
+          DILATED: flag(s.dilationH * s.dilationW > 1),
+          TURN: flag(turn),
+          BIAS: flag(epilogue.bias),
+          ACCUMULATE: flag(epilogue.accumulate),
           WG,
         },
         workgroups: spread(Math.ceil(count / WG)),
@@ -146,14 +143,14 @@ function planesVariant(
           inG: c.inG,
           outG: c.outG,
           ...{ firstH, endH, firstW, endW, bands, strips },
-          relu: epilogue.relu ? 1 : 0,
+          relu: flag(epilogue.relu),
           ...placeParams(epilogue),
         },
         overrides: {
-          TRANSPOSE: c.transpose ? 1 : 0,
-          SLIDE: (c.transpose ? s.dilationW === 1 : s.dilationW === s.strideW) ? 1 : 0,
-          BIAS: epilogue.bias ? 1 : 0,
-          ACCUMULATE: epilogue.accumulate ? 1 : 0,
+          TRANSPOSE: flag(c.transpose),
+          SLIDE: flag(s.dilationW === (c.transpose ? 1 : s.strideW)),
+          BIAS: flag(epilogue.bias),
+          ACCUMULATE: flag(epilogue.accumulate),
           WG,
         },
         workgroups: spread(Math.ceil(count / WG)),
@@ -194,7 +191,7 @@ export function planes3x3WeightGrad(
         ...{ band, bands, strips, columns, perSplit },
       },
       overrides: {
-        VEC: s.padW === 1 && s.dilationW === 1 && s.w % 4 === 0 && s.outW % 4 === 0 ? 1 : 0,
+        VEC: flag(s.padW === 1 && s.dilationW === 1 && s.w % 4 === 0 && s.outW % 4 === 0),
         WG,
       },
       workgroups: spread(Math.ceil((windows * splits) / WG)),
@@ -230,8 +227,8 @@ export function planesWeightGrad(
         KW: s.kw,
         HELD: held,
         SHIFT: wide ? shift : 0,
-        WIDE: wide ? 1 : 0,
-        WIDE_DY: s.outW % 4 === 0 ? 1 : 0,
+        WIDE: flag(wide),
+        WIDE_DY: flag(s.outW % 4 === 0),
         WG,
       },
       workgroups: spread(Math.ceil((windows * s.kh * splits) / WG)),

@@ -48,7 +48,6 @@ export function reduce(
   { accumulate }: ConvEpilogue,
   sums = 0,
 ): ConvDispatch {
-  const image = { hasBias: 0, relu: 0, cout: 0, plane: 0, offset: 0, gap: 0 }
   const both = sums > 0
   return {
     file: 'conv2d_reduce',
@@ -57,7 +56,7 @@ export function reduce(
       ...{ partial: from, result: to },
       ...(both ? { partial_dbias: 'scratch:sums', dbias: 'db' } : {}),
     },
-    params: { count, splits, accumulate: accumulate ? 1 : 0, ...image, sums },
+    params: { count, splits, ...epilogueParams({ accumulate }), cout: 0, plane: 0, sums },
     overrides: { WG: WORKGROUP },
     workgroups: invocations(count),
   }

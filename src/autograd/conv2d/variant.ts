@@ -112,6 +112,9 @@ export interface ConvVariant {
   dispatches: ConvDispatch[]
 }
 
+/** A kernel's plan for a part of a convolution, if it computes that. */
+export type ConvForm = (s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) => ConvVariant | undefined
+
 export const WORKGROUP = 64
 
 /** A condition as kernels take it. */
@@ -149,7 +152,7 @@ export const sourceParams = ({ sourceOffset = 0, sourceGap = 0 }: ConvEpilogue, 
 
 export function epilogueParams(epilogue: ConvEpilogue): Record<string, number> {
   const { bias, relu, accumulate } = epilogue
-  const flags = { hasBias: bias ? 1 : 0, relu: relu ? 1 : 0, accumulate: accumulate ? 1 : 0 }
+  const flags = { hasBias: flag(bias), relu: flag(relu), accumulate: flag(accumulate) }
   return { ...flags, ...placeParams(epilogue) }
 }
 
