@@ -18,7 +18,8 @@ const enough = (firstMs: number): number => (firstMs > 5000 ? 2 : firstMs > 1000
 
 /**
  * Milliseconds that a batch of calls takes at least. The end of a batch is noticed up to three milliseconds late
- * (src/node/pace.ts), so that shorter batches would measure how often the driver is asked. `train` has two steps under way, too.
+ * (src/node/pace.ts), so that shorter batches would measure how often the driver is asked. Calls of a batch are not
+ * awaited one by one: `train`, too, has two steps under way.
  */
 const BATCH_MS = 120
 /** A device refuses to have more submissions open. */

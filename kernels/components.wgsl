@@ -1,6 +1,6 @@
 // Connected components by union-find. Algorithm, proof and sources: src/autograd/ops/union_find.ts.
 //
-// A row is cut into words of 32 pixels, one bit a pixel, one invocation a word. The elements of the forest are
+// A row is cut into words of 32 pixels, one bit a pixel; an invocation takes RUN words. The elements of the forest are
 // the runs of ones inside words. A run that starts at (row, x) is node row · row_nodes + ⌊x/2⌋: two runs never
 // start in the same pair of pixels, and nodes are numbered in raster order. parents[node] is a node of the same
 // component, never a later one; a root is its own parent. Only nodes of runs are ever read.
@@ -110,7 +110,7 @@ fn pack_wide(word: u32) -> vec2u {
   return ones;
 }
 
-// Foreground, one invocation a word.
+// Foreground.
 @compute @workgroup_size(64)
 fn threshold(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   for (var turn = 0u; turn < RUN; turn++) {

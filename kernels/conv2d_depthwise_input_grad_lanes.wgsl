@@ -2,8 +2,8 @@
 // for CPU drivers.
 //   y[n,o,iy,ix] = b[o] + Σ_ky,kx  weight[o,ky,kx] · x[n, o, (iy + p − ky) / 2, (ix + p − kx) / 2]     where 2 divides both
 // with y the gradient of the image and x that of the result. A lane walks down a strip of four columns of x, under which eight of y
-// lie. A row of x and those above it that a window reaches give two rows of y, iy + p even and odd: each has every other row of
-// the window, and its even columns, its odd ones have every other tap of them.
+// lie. A row of x and those above it that a window reaches give two rows of y, iy + p even and odd. Each meets every other row
+// of the window, and of such a row every column every other tap.
 // x and y may be channels of larger arrays: image n lies (source)offset + n·(source)gap further than in a dense one.
 enable subgroups;
 

@@ -80,7 +80,9 @@ fn bases(batch: i32) -> vec2i {
   let c2 = r1 - c3 * params.n2;
   let matrix_a = c0 * params.a0 + c1 * params.a1 + c2 * params.a2 + c3 * params.a3;
   let matrix_b = c0 * params.b0 + c1 * params.b1 + c2 * params.b2 + c3 * params.b3;
-  return vec2i(matrix_a * params.m * params.k, matrix_b * params.k * params.n + batch / params.groups * params.sourceGap + params.sourceOffset);
+  return vec2i(
+    matrix_a * params.m * params.k,
+    matrix_b * params.k * params.n + params.sourceOffset + batch / params.groups * params.sourceGap);
 }
 
 // Four elements of row `outer` of storage from `inner` on; zero from `end` on. Rows from `outers` on repeat the last.

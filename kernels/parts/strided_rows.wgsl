@@ -1,5 +1,5 @@
 // What a lane sees of a row of x whose window has up to seven columns and stride 1 or 2. A kernel that includes this has what
-// strips.wgsl wants. With stride 2 a lane's strip are eight columns, the even and the odd ones apart.
+// strips.wgsl wants. With stride 2 a lane's strip is eight columns of x, the even and the odd ones apart.
 override KW: u32 = 7;
 override DILATION: i32 = 1; // with stride 1 only
 override PAD: i32 = 3;

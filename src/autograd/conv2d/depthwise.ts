@@ -84,16 +84,8 @@ function depthwise(
     params: {
       n: s.n,
       ...source,
-      ...{
-        outG: s.cout / s.groups,
-        padH,
-        dilationH: s.dilationH,
-        strips: across,
-        rows,
-        band,
-        bands,
-        residues,
-      },
+      ...{ outG: s.cout / s.groups, padH, dilationH: s.dilationH },
+      ...{ strips: across, rows, band, bands, residues },
     },
     // In place of one that is turned it takes every other tap.
     overrides: apart ? { ...overrides, TURN: 0 } : { ...overrides, DILATION: s.dilationW, STRIDE: s.strideW },

@@ -12,8 +12,8 @@ import { checkTensor, formatShape, type Shape, type Tensor } from '../tensor.ts'
  * largestComponent share.
  *
  * Elements are runs of foreground inside 32-pixel words of a row; a run is a bit pattern, so a word finds the
- * runs that it touches by a few bit operations. Four launches, whatever the image, or three, as CPU drivers plant while
- * they pack:
+ * runs that it touches by a few bit operations. Four launches, whatever the image; on CPU drivers three where the first two
+ * can be one:
  *
  *   threshold  one bit a pixel (of hysteresis two: foreground and strong)
  *   plant      a run takes over the parent of a run above it in its strip, or is its own
