@@ -30,12 +30,15 @@ const smallGroups = (s: ConvShape) => s.groups > 1 && Math.min(s.cin, s.cout) / 
 const isScattered = (s: ConvShape) =>
   isDense3x3(s) && s.dilationH > 1 && s.outH <= 2 * s.dilationH && s.outW <= 2 * s.dilationW
 
-/** Which kernel, where a plane at a time is the fastest: one channel comes out, of gradients of weights two, or groups are small. */
+/**
+ * Which kernel, where a plane at a time is the fastest: one channel comes out (of a weight's gradient: at most two in or out), or
+ * groups are small.
+ */
 export function suitsPlanes(part: ConvPart, s: ConvShape, { cpu }: ConvAdapter): string | undefined {
   const ofWeight = part === 'weightGrad'
   const few = ofWeight ? Math.min(s.cin, s.cout) <= 2 : (part === 'forward' ? s.cout : s.cin) === 1
   if (!few && !smallGroups(s)) return undefined
-  // Of gradients of weights pages on a GPU load the other for the tuner alone.
+  // Of weights' gradients pages on a GPU load the other for the tuner alone.
   return isScattered(s) && (cpu || !ofWeight) ? 'planes' : 'planes3x3'
 }
 
