@@ -1,6 +1,6 @@
 /** Depthwise, stride 1 or 2, windows up to 7 × 7, on CPU drivers with lanes: a lane walks down a strip of four columns. */
 import { lanesRuns, split, splitSum } from './split.ts'
-import { strips } from './strips.ts'
+import { sourceAndResult, strips } from './strips.ts'
 import {
   type ConvAdapter,
   type ConvEpilogue,
@@ -53,8 +53,11 @@ export function bandOf(rows: number, strips: number): number {
   return Math.ceil(rows / bands)
 }
 
-/** Whole vec4s a row, all of which some strip loads. */
-export const isWide = (w: number, strips: number, stride: number) => w % 4 === 0 && w <= 4 * stride * strips
+/** Whether a row is whole vec4s, all of which some strip loads; and whether eight strips may end within one. */
+export function wideRows(w: number, strips: number, stride: number) {
+  const vec = w % 4 === 0 && w <= 4 * stride * strips
+  return { VEC: flag(vec), ENDS: flag(vec && 8 % strips > 0) }
+}
 
 function depthwise(
   s: ConvShape,
@@ -67,9 +70,7 @@ function depthwise(
   const { padH, padW } = pad
   const turn = part === 'inputGrad'
   const apart = spreads(part, s)
-  const source = turn
-    ? { cin: s.cout, h: s.outH, w: s.outW, cout: s.cin, outH: s.h, outW: s.w }
-    : { cin: s.cin, h: s.h, w: s.w, cout: s.cout, outH: s.outH, outW: s.outW }
+  const source = sourceAndResult(s, turn)
   const across = Math.ceil(source.outW / (apart ? 8 : 4))
   // Pairs of rows that begin at −padding, but for those that lie before the image.
   const rows = apart ? Math.ceil((source.outH + (padH % 2)) / 2) : source.outH
@@ -77,8 +78,7 @@ function depthwise(
   const lines = Math.ceil(rows / s.dilationH)
   const band = bandOf(lines, s.n * source.cout * across * residues)
   const bands = Math.ceil(lines / band)
-  const vec = isWide(source.w, across, turn ? 1 : s.strideW)
-  const overrides = { KH: s.kh, KW: s.kw, PAD: padW, VEC: flag(vec), ENDS: flag(vec && 8 % across > 0) }
+  const overrides = { KH: s.kh, KW: s.kw, PAD: padW, ...wideRows(source.w, across, turn ? 1 : s.strideW) }
   const file = apart ? 'conv2d_depthwise_input_grad_lanes' : 'conv2d_depthwise_lanes'
   return strips('depthwise', file, turn, epilogue, {
     params: {
@@ -120,7 +120,6 @@ function weightGrad(variant: string, s: ConvShape, epilogue: ConvEpilogue): Conv
   const windows = (cout * cin) / groups
   const work = s.kh * s.kw * n * outH * outW
   const { splits, rowsPerSplit: perSplit } = split(eights, 1, lanesRuns(work, windows))
-  const vec = isWide(w, across, s.strideW)
   const name = 'conv2d_depthwise_weight_grad_lanes'
   return splitSum(
     variant,
@@ -135,9 +134,8 @@ function weightGrad(variant: string, s: ConvShape, epilogue: ConvEpilogue): Conv
       },
       overrides: {
         ...{ KH: s.kh, KW: s.kw, DILATION: s.dilationW, PAD: padW, STRIDE: s.strideW },
-        VEC: flag(vec),
+        ...wideRows(w, across, s.strideW),
         WIDE_DY: flag(outW % 4 === 0),
-        ENDS: flag(vec && 8 % across > 0),
       },
       workgroups: spread(windows * splits),
     },

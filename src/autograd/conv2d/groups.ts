@@ -1,7 +1,7 @@
 /** Few channels or groups, on CPU drivers with lanes: up to four channels share what is loaded of x. 3×3, stride 1, and others. */
-import { bandOf, isWide, stripPadding } from './depthwise.ts'
+import { bandOf, stripPadding, wideRows } from './depthwise.ts'
 import { lanesRuns, split, splitSum } from './split.ts'
-import { fillsLanes, strips } from './strips.ts'
+import { fillsLanes, sourceAndResult, strips } from './strips.ts'
 import {
   type ConvAdapter,
   type ConvEpilogue,
@@ -44,14 +44,12 @@ function rowForms({ padW, w }: { padW: number; w: number }, strips: number) {
 /** How the weight lies for one direction, and what is source and result. */
 function directed(s: ConvShape, turn: boolean) {
   const [inG, outG, taps] = [s.cin / s.groups, s.cout / s.groups, s.kh * s.kw]
-  const weightGroup = inG * outG * taps
-  if (!turn) {
-    const { cin, h, w, cout, outH, outW } = s
-    return { cin, h, w, cout, outH, outW, inG, outG, weightOut: inG * taps, weightIn: taps, weightGroup }
-  }
   return {
-    ...{ cin: s.cout, h: s.outH, w: s.outW, cout: s.cin, outH: s.h, outW: s.w },
-    ...{ inG: outG, outG: inG, weightOut: taps, weightIn: inG * taps, weightGroup },
+    ...sourceAndResult(s, turn),
+    ...(turn
+      ? { inG: outG, outG: inG, weightOut: taps, weightIn: inG * taps }
+      : { inG, outG, weightOut: inG * taps, weightIn: taps }),
+    weightGroup: inG * outG * taps,
   }
 }
 
@@ -134,7 +132,6 @@ function walked(
   if (!pad) return undefined
   const source = directed(s, turn)
   const { CHANNELS, blocks, across, band, bands, tiles } = walkOf(s, source)
-  const vec = isWide(source.w, across, s.strideW)
   return strips('groups', 'conv2d_groups_lanes', turn, epilogue, {
     params: {
       n: s.n,
@@ -143,7 +140,7 @@ function walked(
     },
     overrides: {
       ...{ KH: s.kh, KW: s.kw, PAD: pad.padW, STRIDE: s.strideW, CHANNELS },
-      ...{ VEC: flag(vec), ENDS: flag(vec && 8 % across > 0) },
+      ...wideRows(source.w, across, s.strideW),
     },
     channels: s.groups * blocks,
     tiles,

@@ -3,6 +3,7 @@ import {
   biasBinding,
   type ConvBuffer,
   type ConvEpilogue,
+  type ConvShape,
   type ConvVariant,
   flag,
   placeParams,
@@ -16,6 +17,10 @@ export function storing(file: string, row: number, to: ConvBuffer, epilogue: Con
   const binding: Record<string, ConvBuffer> = { [wide ? 'y4' : 'y']: to }
   return { entry: wide ? `${file}_wide` : file, binding }
 }
+
+/** Sizes of what is read and written: of x and y, or with `turn` of dy and dx. */
+export const sourceAndResult = ({ cin, h, w, cout, outH, outW }: ConvShape, turn: boolean) =>
+  turn ? { cin: cout, h: outH, w: outW, cout: cin, outH: h, outW: w } : { cin, h, w, cout, outH, outW }
 
 /** Whether few lanes are left over where each subgroup of eight takes tiles of the same channels. */
 export const fillsLanes = (tiles: number): boolean => 8 * Math.ceil(tiles / 8) <= 1.5 * tiles
