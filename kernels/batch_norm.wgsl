@@ -26,6 +26,9 @@ alias elem = f32;
 alias elem4 = vec4f;
 alias Sum = vec3f;
 override WG: u32 = 64;
+// Whether the lanes of a workgroup add up their sums. If not, partial sums are a lane's, and of the kernels that take a whole
+// channel each lane takes one: the channels divide by WG.
+override JOIN: bool = true;
 
 struct Params {
   images: u32,       // N
@@ -112,13 +115,13 @@ fn inside(block: u32, start: u32) -> vec4<bool> {
 // Where a partial sum lies; `lane` is 0 where the workgroup has joined them.
 fn partial_at(group: vec3u, lane: u32) -> u32 {
   let run = group.z * params.segments + group.y;
-  return group.x * params.partials + select(run * WG + lane, run, WG > 8u);
+  return group.x * params.partials + select(run * WG + lane, run, JOIN);
 }
 
 // ---- training, forward: partial moments ----
 
 // Of the values of a workgroup, or of a lane of it: mean (in x and w), m2, count.
-fn moment_of(group: vec3u, lane: u32, whole: bool) -> vec4f {
+fn moment_of(group: vec3u, lane: u32) -> vec4f {
   let mine = share_of(group);
   // Sums are about a typical value of the run, so that neither a large mean nor an outlier costs digits:
   // the median of its first, middle and last.
@@ -144,11 +147,11 @@ fn moment_of(group: vec3u, lane: u32, whole: bool) -> vec4f {
       let d = select(vec4f(0.0), vec4f(x[b]) - pivot, mask);
       sum += d;
       squares = fma(d, d, squares);
-      count += select(vec4f(0.0), vec4f(1.0), mask);
+      count += vec4f(mask);
     }
   }
   var total = vec3f(sum4(sum), sum4(squares), sum4(count));
-  if (whole) { total = add_up(lane, total); }
+  if (JOIN) { total = add_up(lane, total); }
   let shift = total.x / max(total.z, 1.0);
   // About the pivot the squares exceed those about the mean by n·shift².
   return vec4f(pivot, max(total.y - total.x * shift, 0.0), total.z, shift);
@@ -156,8 +159,8 @@ fn moment_of(group: vec3u, lane: u32, whole: bool) -> vec4f {
 
 @compute @workgroup_size(WG)
 fn statistics(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let moment = moment_of(group, lane, WG > 8u);
-  if (WG <= 8u || lane == 0u) { part_moments[partial_at(group, lane)] = moment; }
+  let moment = moment_of(group, lane);
+  if (!JOIN || lane == 0u) { part_moments[partial_at(group, lane)] = moment; }
 }
 
 // Joins `params.partials` partial moments of channel c.
@@ -278,9 +281,15 @@ fn normalize_batch_any(@builtin(workgroup_id) group: vec3u, @builtin(local_invoc
   normalize_values(group, lane, batch_channel(group.x, joined_moments(group.x), group.y + group.z + lane == 0u));
 }
 
+// Workgroup and lane that take a channel by themselves.
+fn own(group: vec3u, lane: u32) -> vec4u {
+  return select(vec4u(group.x * WG + lane, vec3u()), vec4u(group, lane), JOIN);
+}
+
 @compute @workgroup_size(WG)
 fn normalize_channel(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-  normalize_rows(group, lane, batch_channel(group.x, moment_of(group, lane, true), lane == 0u));
+  let o = own(group, lane);
+  normalize_rows(o.xyz, o.w, batch_channel(o.x, moment_of(o.xyz, o.w), o.w == 0u));
 }
 
 @compute @workgroup_size(WG)
@@ -302,7 +311,7 @@ fn masked(d: vec4f, z: vec4f) -> vec4f {
   return d;
 }
 
-fn sums_of(group: vec3u, lane: u32, whole: bool) -> vec2f {
+fn sums_of(group: vec3u, lane: u32) -> vec2f {
   let mine = share_of(group);
   let k = saved[mine.c];
   var sum = vec4f(0.0);
@@ -321,14 +330,14 @@ fn sums_of(group: vec3u, lane: u32, whole: bool) -> vec2f {
     }
   }
   var total = vec3f(sum4(sum), sum4(product), 0.0);
-  if (whole) { total = add_up(lane, total); }
+  if (JOIN) { total = add_up(lane, total); }
   return vec2f(total.x, (total.y - k.rest * total.x) * k.inverse);
 }
 
 @compute @workgroup_size(WG)
 fn gradient_sums(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let sums = sums_of(group, lane, WG > 8u);
-  if (WG <= 8u || lane == 0u) { part_products[partial_at(group, lane)] = sums; }
+  let sums = sums_of(group, lane);
+  if (!JOIN || lane == 0u) { part_products[partial_at(group, lane)] = sums; }
 }
 
 // One workgroup a channel: many partial sums become one.
@@ -389,7 +398,8 @@ fn input_gradient(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation
 
 @compute @workgroup_size(WG)
 fn channel_gradient(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-  gradient_rows(group, lane, sums_of(group, lane, true));
+  let o = own(group, lane);
+  gradient_rows(o.xyz, o.w, sums_of(o.xyz, o.w));
 }
 
 @compute @workgroup_size(WG)

@@ -28,6 +28,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read_write> y: array<elem>;
 @group(0) @binding(5) var<uniform> params: Params;
+@group(0) @binding(6) var<storage, read> weight4: array<vec4f>;
 
 override VEC: bool = false;
 override NARROW: bool = false;
@@ -93,19 +94,32 @@ fn load_two(start: i32, next: i32, ix: i32, inRow: bool, inNext: bool) -> Two {
   return Two(Row(left, m1, m2.x), Row(m1.w, m2, right));
 }
 
+// v[i] or, if the window begins so much later, v[i + 1].
+fn later(v: vec4f, next: f32, by: bool) -> vec4f { return select(v, vec4f(v.yzw, next), by); }
+
 fn window_at(first: i32) -> Taps {
   if (TURN) {
-    return Taps(
-      vec3f(weight[first + 8], weight[first + 7], weight[first + 6]),
-      vec3f(weight[first + 5], weight[first + 4], weight[first + 3]),
-      vec3f(weight[first + 2], weight[first + 1], weight[first]));
+    // Lanes read windows that lie side by side: three vec4s hold one, wherever in the first it begins. (Where each lane
+    // reads from an output channel of its own that is slower than single values.)
+    let at = first / 4;
+    let odd = (first & 1) != 0;
+    let end = weight4[at + 2];
+    let p = weight4[at];
+    let q = weight4[at + 1];
+    let p1 = later(p, q.x, odd);
+    let q1 = later(q, end.x, odd);
+    let end1 = later(end, 0.0, odd);
+    let two = vec4<bool>((first & 2) != 0);
+    let a = select(p1, vec4f(p1.zw, q1.xy), two);
+    let b = select(q1, vec4f(q1.zw, end1.xy), two);
+    let last = select(end1.x, end1.z, two.x);
+    return Taps(vec3f(last, b.wz), vec3f(b.yx, a.w), a.zyx);
   }
   return Taps(
     vec3f(weight[first], weight[first + 1], weight[first + 2]),
     vec3f(weight[first + 3], weight[first + 4], weight[first + 5]),
     vec3f(weight[first + 6], weight[first + 7], weight[first + 8]));
 }
-
 
 // Four rows of four pixels, transformed back.
 fn store_rows(sums: ptr<function, array<vec4f, 24>>, i: u32, image: i32, co: i32, oy: i32, ox: i32) {

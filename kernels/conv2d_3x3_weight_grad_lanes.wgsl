@@ -41,7 +41,7 @@ override SUMS: bool = false;
 // Of what a lane loaded, of the first four output channels and of the next four.
 var<private> loaded: array<vec4f, 2>;
 
-// include: parts/winograd_rows.wgsl
+// include: parts/winograd_rows.wgsl, parts/over.wgsl
 
 fn dy_at(index: i32, inside: bool) -> f32 { return select(0.0, f32(dy[select(0, index, inside)]), inside); }
 
@@ -88,15 +88,32 @@ fn store_row(at: i32, t: vec3f) {
   partial[at + 2] = value.z;
 }
 
-// The sums of one channel, transformed back.
-fn store(sums: ptr<function, array<vec3f, 48>>, i: u32, at: i32) {
-  let p = ((*sums)[i + 4] + (*sums)[i + 8]) / -1.5;
-  let q = ((*sums)[i + 4] - (*sums)[i + 8]) * (NEAR / -1.5);
-  let r = ((*sums)[i + 12] + (*sums)[i + 16]) / 6.0;
-  let s = ((*sums)[i + 12] - (*sums)[i + 16]) * (FAR / 6.0);
-  let w0 = (*sums)[i] + p + r;
+// The sums at one place of output channel `bits.x + 2·bits.y + 4·bits.z`.
+fn pick(sums: ptr<function, array<vec3f, 48>>, place: u32, bits: vec3<bool>) -> vec3f {
+  let i = 4u * place;
+  let odd = vec3<bool>(bits.x);
+  let second = vec3<bool>(bits.y);
+  let low = select(select((*sums)[i], (*sums)[i + 1], odd), select((*sums)[i + 2], (*sums)[i + 3], odd), second);
+  if (BLOCK == 4) { return low; }
+  let j = i + 24u;
+  let high = select(select((*sums)[j], (*sums)[j + 1], odd), select((*sums)[j + 2], (*sums)[j + 3], odd), second);
+  return select(low, high, vec3<bool>(bits.z));
+}
+
+// The sums of output channel k, transformed back.
+fn store(sums: ptr<function, array<vec3f, 48>>, k: i32, at: i32) {
+  let bits = vec3<bool>((k & 1) != 0, (k & 2) != 0, (k & 4) != 0);
+  let near1 = pick(sums, 1u, bits);
+  let near2 = pick(sums, 2u, bits);
+  let far1 = pick(sums, 3u, bits);
+  let far2 = pick(sums, 4u, bits);
+  let p = (near1 + near2) / -1.5;
+  let q = (near1 - near2) * (NEAR / -1.5);
+  let r = (far1 + far2) / 6.0;
+  let s = (far1 - far2) * (FAR / 6.0);
+  let w0 = pick(sums, 0u, bits) + p + r;
   let w1 = q + s;
-  let w2 = 0.5 * p + 2.0 * r + (*sums)[i + 20];
+  let w2 = 0.5 * p + 2.0 * r + pick(sums, 5u, bits);
   store_row(at, vec3f(w0.x, w1.x, w2.x));
   store_row(at + 3, vec3f(w0.y, w1.y, w2.y));
   store_row(at + 6, vec3f(w0.z, w1.z, w2.z));
@@ -106,9 +123,10 @@ fn weight_grad(index: i32, lane: i32) {
   let ciBlocks = (params.cin + 7) / 8;
   let coBlocks = (params.cout + BLOCK - 1) / BLOCK;
   if (index >= ciBlocks * coBlocks * params.splits) { return; }
-  let ci = (index % ciBlocks) * 8 + lane;
-  let co = (index / ciBlocks) % coBlocks * BLOCK;
-  let split = index / (ciBlocks * coBlocks);
+  let block = over(index, ciBlocks);
+  let split = over(block, coBlocks);
+  let ci = (index - block * ciBlocks) * 8 + lane;
+  let co = (block - split * coBlocks) * BLOCK;
   let strips = (params.outW + 3) / 4;
   let plane = params.h * params.w;
   let outPlane = params.outH * params.outW;
@@ -121,20 +139,24 @@ fn weight_grad(index: i32, lane: i32) {
   let bands = (params.outH + BAND - 1) / BAND;
   let last = min(params.n * bands * strips, (split + 1) * params.columnsPerSplit);
   for (var column = split * params.columnsPerSplit; column < last; column++) {
-    let ox = (column % strips) * 4;
-    let image = column / strips / bands;
-    let top = column / strips % bands * BAND;
+    let band = over(column, strips);
+    let image = over(band, bands);
+    let ox = (column - band * strips) * 4;
+    let top = (band - image * bands) * BAND;
     let bottom = min(params.outH, top + BAND);
     let ix = ox - params.padW;
     let above = top - params.padH;
     var start = (image * params.cin + cx) * plane + above * params.w + ix;
     var dyStart = (image * params.cout + dyChannel) * outPlane + (top + dyRow) * params.outW + ox;
-    var s0 = forth(load(start, ix, above >= 0));
+    // Rows above and below an image are passed by: of an image of four rows they are two of six.
+    var s0 = Six();
+    if (above >= 0) { s0 = forth(load(start, ix, true)); }
     var s1 = forth(load(start + params.w, ix, above + 1 >= 0 && above + 1 < params.h));
     for (var oy = top; oy < bottom; oy += 2) {
       let iy = oy - params.padH;
       let s2 = forth(load(start + 2 * params.w, ix, iy + 2 >= 0 && iy + 2 < params.h));
-      let s3 = forth(load(start + 3 * params.w, ix, iy + 3 < params.h));
+      var s3 = Six();
+      if (iy + 3 < params.h) { s3 = forth(load(start + 3 * params.w, ix, true)); }
       let inY = oy + dyRow < params.outH;
       let d = load_dy(dyStart, ox, inY && dyChannel < params.cout);
       if (SUMS) { loaded[0] += d; }
@@ -154,16 +176,9 @@ fn weight_grad(index: i32, lane: i32) {
   if (ci >= params.cin) { return; }
   let to = ((split * params.cout + co) * params.cin + ci) * 9;
   let next = 9 * params.cin;
-  store(&sums, 0u, to);
-  if (co + 1 < params.cout) { store(&sums, 1u, to + next); }
-  if (co + 2 < params.cout) { store(&sums, 2u, to + 2 * next); }
-  if (co + 3 < params.cout) { store(&sums, 3u, to + 3 * next); }
-  if (BLOCK == 8) {
-    if (co + 4 < params.cout) { store(&sums, 24u, to + 4 * next); }
-    if (co + 5 < params.cout) { store(&sums, 25u, to + 5 * next); }
-    if (co + 6 < params.cout) { store(&sums, 26u, to + 6 * next); }
-    if (co + 7 < params.cout) { store(&sums, 27u, to + 7 * next); }
-  }
+  // A loop that picks its sums: written out, the stores were most of the kernel's code, and small images lost as much
+  // to fetching it as to the stores.
+  for (var k = 0; k < min(BLOCK, params.cout - co); k++) { store(&sums, k, to + k * next); }
 }
 
 fn store_sum(split: i32, co: i32, sum: f32) {

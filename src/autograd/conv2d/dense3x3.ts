@@ -45,7 +45,14 @@ function variant3x3(
       {
         file: name,
         entry: name,
-        bindings: { x: c.from, x4: c.from, weight: 'weight', bias: biasBinding(epilogue), y: c.to },
+        bindings: {
+          x: c.from,
+          x4: c.from,
+          weight: 'weight',
+          ...(kernel === 'lanes' && { weight4: 'weight' }),
+          bias: biasBinding(epilogue),
+          y: c.to,
+        },
         params: { ...c.params, ...placeParams(epilogue) },
         overrides: { TURN: flag(c.turn), ...overrides, ...epilogueOverrides(epilogue) },
         workgroups: spread(workgroups),
