@@ -45,17 +45,23 @@ function pixels(files) {
   const sides = [...new Set(profilesOf(files).map((p) => p.side))].sort((a, b) => a - b)
   const rows = [...groups].map(([name, list]) => {
     const at = (side) => list.find((p) => p.side === side)
-    const each = list.map((p) => p.ms / p.pixels)
+    const spread = (time) => {
+      const each = list.map((p) => time(p) / p.pixels)
+      return list.length > 1 ? (Math.max(...each) / Math.min(...each)).toFixed(2) : '–'
+    }
     return [
       name,
       ...sides.map((side) => {
         const p = at(side)
-        return p ? `${((1e6 * p.ms) / p.pixels).toFixed(0)} (${ms(p.ms)} ms)` : '–'
+        return p
+          ? `${((1e6 * p.ms) / p.pixels).toFixed(0)} (${((1e6 * p.min) / p.pixels).toFixed(0)})`
+          : '–'
       }),
-      list.length > 1 ? (Math.max(...each) / Math.min(...each)).toFixed(2) : '–',
+      `${spread((p) => p.ms)} (${spread((p) => p.min)})`,
     ]
   })
-  return table(['ns a pixel (median of a call)', ...sides.map((s) => `${s}²`), 'dearest / cheapest'], rows)
+  const columns = ['ns a pixel, median (least)', ...sides.map((s) => `${s}²`), 'dearest / cheapest']
+  return table(columns, rows)
 }
 
 /** One line a network, phase and size. */

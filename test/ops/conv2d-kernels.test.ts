@@ -355,6 +355,90 @@ test.each(['winograd', 'winograd2x2'])(
   },
 )
 
+test('all gradients of a head, 1×1 to one or two channels, come from one pass', async () => {
+  const device = await testDevice()
+  const adapter = convAdapter(device)
+  if (!lanes(adapter)) return
+  let splits = 0
+  for (const [n, cin, h, w, cout, accumulate, gap] of [
+    [2, 8, 4, 4, 1, false, 0],
+    [3, 16, 6, 6, 2, true, 0],
+    [1, 40, 9, 12, 1, true, 0],
+    [2, 16, 6, 10, 2, false, 240],
+    [3, 8, 70, 90, 2, false, 0],
+    [1, 8, 200, 170, 1, true, 0],
+  ] as const) {
+    const s = conv2dShape([n, cin, h, w], [cout, cin, 1, 1], {})
+    const plane = h * w
+    const values = {
+      x: randomValues([n, cin, h, w], 1),
+      weight: randomValues([cout, cin], 2),
+      dy: randomValues([n, cout, h, w], 3),
+    }
+    const { inputGrad, weightGrad } = sums(s, values)
+    const db: Sum = { value: new Float64Array(cout), size: new Float64Array(cout) }
+    values.dy.forEach((v, i) => {
+      const co = Math.floor(i / plane) % cout
+      db.value[co]! += v
+      db.size[co]! += Math.abs(v)
+    })
+    const offset = gap > 0 ? 4 : 0
+    for (const sums of ['dy', undefined] as const) {
+      const variant = adapter.cpuPlans!.gradients(s, adapter, ['lanes', 'planes'], {
+        inputGrad: { accumulate, offset, gap },
+        weightGrad: { accumulate, sums },
+      })!
+      splits = Math.max(splits, variant.dispatches[0]!.params.splits!)
+      const buffers = Object.fromEntries(
+        Object.entries(values).map(([k, v]) => [k, device.tensor(v, [v.length])]),
+      )
+      const out = {
+        dx: device.full([offset + n * (cin * plane + gap)], 0.5),
+        dw: device.full([cout * cin], 0.5),
+        db: device.full([cout], 0.5),
+      }
+      const run = new Run(device, 'variant')
+      runConvVariant(run, variant, { ...buffers, ...out }, 0)
+      run.finish([])
+      const added = accumulate ? 0.5 : 0
+      const check = async (name: string, { value, size }: Sum, got: Float32Array, at = (i: number) => i) => {
+        const error = (v: number, i: number) =>
+          Math.abs(got[at(i)]! - v - added) / (2 ** -24 * (size[i]! + added))
+        const c = value.reduce((most, v, i) => Math.max(most, error(v, i)), 0)
+        expect(c, `${name} of ${[n, cin, h, w, cout]}`).toBeLessThanOrEqual(16)
+      }
+      const image = cin * plane
+      const dx = (await out.dx.data()) as Float32Array
+      await check('dx', inputGrad, dx, (i) => offset + i + gap * Math.floor(i / image))
+      // Between the images of an array that holds other channels, too, nothing is written.
+      if (gap > 0) expect(new Set(dx.subarray(offset + image, offset + image + gap))).toEqual(new Set([0.5]))
+      await check('dw', weightGrad, (await out.dw.data()) as Float32Array)
+      const bias = (await out.db.data()) as Float32Array
+      if (sums) await check('db', db, bias)
+      else expect(new Set(bias)).toEqual(new Set([0.5]))
+      for (const t of [...Object.values(buffers), ...Object.values(out)]) t.dispose()
+    }
+  }
+  expect(splits).toBeGreaterThan(1)
+  await device.checkGuards()
+})
+
+test('a head of many channels, odd maps or other kernels has its gradients apart', async () => {
+  const adapter = convAdapter(await testDevice())
+  if (!lanes(adapter)) return
+  const gradients = (cin: number, side: number, cout: number, names: readonly [string, string]) =>
+    adapter.cpuPlans!.gradients(conv2dShape([2, cin, side, side], [cout, cin, 1, 1], {}), adapter, names, {
+      inputGrad: {},
+      weightGrad: {},
+    })
+  const usual = ['lanes', 'planes'] as const
+  expect(gradients(16, 8, 2, usual)).toBeDefined()
+  expect(gradients(16, 8, 3, usual)).toBeUndefined()
+  expect(gradients(12, 8, 1, usual)).toBeUndefined()
+  expect(gradients(16, 7, 1, usual)).toBeUndefined()
+  expect(gradients(16, 8, 1, ['direct', 'planes'])).toBeUndefined()
+})
+
 /** Whether all kernels of a variant have a form for activations in float16, or touch none. */
 const hasHalfForm = ({ dispatches }: ConvVariant): boolean =>
   dispatches.every(({ file, entry, bindings }) => {

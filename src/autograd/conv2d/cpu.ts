@@ -17,6 +17,7 @@ import {
   suitsGroups,
   suitsGroups3x3,
 } from './groups.ts'
+import { headGradients } from './head-gradients.ts'
 import { lanesForward, lanesInputGrad, lanesWeightGrad } from './lanes.ts'
 import { patchesForward, patchesInputGrad, patchesWeightGrad, suitsPatches } from './patches.ts'
 import { isProduct, productForward, productInputGrad, productWeightGrad } from './pointwise.ts'
@@ -75,5 +76,5 @@ export const cpuPlans: CpuPlans = {
     if (suitsGroups(part, s, adapter)) return 'groups'
     return suitsPatches(part, s, adapter) ? 'patches' : undefined
   },
-  gradients: winogradGradients,
+  gradients: (...rest) => winogradGradients(...rest) ?? headGradients(...rest),
 }

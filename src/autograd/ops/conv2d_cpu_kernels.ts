@@ -8,6 +8,7 @@ import inputGradDepthwise from '../../../kernels/conv2d_depthwise_input_grad_lan
 import depthwise from '../../../kernels/conv2d_depthwise_lanes.wgsl'
 import weightGradDepthwise from '../../../kernels/conv2d_depthwise_weight_grad_lanes.wgsl'
 import groups from '../../../kernels/conv2d_groups_lanes.wgsl'
+import headGradients from '../../../kernels/conv2d_head_gradients_lanes.wgsl'
 import lanes from '../../../kernels/conv2d_lanes.wgsl'
 import patches from '../../../kernels/conv2d_patches.wgsl'
 import patchesSum from '../../../kernels/conv2d_patches_sum_lanes.wgsl'
@@ -46,6 +47,7 @@ export function addCpuConvKernels(): void {
     conv2d_depthwise_lanes: depthwise,
     conv2d_depthwise_weight_grad_lanes: weightGradDepthwise,
     conv2d_groups_lanes: groups,
+    conv2d_head_gradients_lanes: headGradients,
     conv2d_lanes: lanes,
     conv2d_patches: patches,
     conv2d_patches_sum_lanes: patchesSum,
