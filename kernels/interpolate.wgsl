@@ -21,6 +21,7 @@ struct Params {
   // Of x, or of dy.
   from_offset: i32, from_gap: i32,
   to_offset: i32, to_gap: i32,
+  abreast: i32, // planes whose invocations lie side by side along x: maps narrower than a subgroup of a CPU driver
 }
 
 @group(0) @binding(0) var<storage, read> x: array<elem>;
@@ -67,6 +68,16 @@ fn plane_of_y(p: i32) -> i32 {
 
 // Rows of the result below each other that one invocation computes.
 override ROWS: i32 = 1;
+override WX: u32 = 8;
+override WY: u32 = 8;
+
+// Of a plane that takes so many invocations along x: its number among those side by side, and the invocation in it.
+struct Beside { plane: i32, first: i32 }
+
+fn beside(i: u32, across: i32) -> Beside {
+  let plane = divide(i32(i), across);
+  return Beside(plane, i32(i) - plane * across);
+}
 
 // A row of x blended at a column of the result; `row` is the index of its first element.
 fn along(row: i32, u: Source) -> f32 {
@@ -76,12 +87,13 @@ fn along(row: i32, u: Source) -> f32 {
 // One invocation a column of ROWS rows. Blended rows of x are kept for the rows of the result that share them.
 @compute @workgroup_size(64)
 fn interpolate(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let column = i32(id.x);
-  if (column >= params.outW) { return; }
+  let b = beside(id.x, params.outW);
+  let column = b.first;
+  if (b.plane >= params.abreast) { return; }
   let u = source(column, columns());
   let first = i32(id.y) * ROWS;
   let end = min(first + ROWS, params.outH);
-  for (var p = i32(id.z); p < i32(params.planes); p += i32(groups.z)) {
+  for (var p = b.plane + i32(id.z) * params.abreast; p < i32(params.planes); p += i32(groups.z) * params.abreast) {
     let plane = plane_of_x(p);
     let out = plane_of_y(p) + column;
     if (params.nearest == 1u) {
@@ -139,16 +151,17 @@ fn sources(column: i32) -> Sources {
 
 // The same for eight columns, where the width of the result is a multiple of four: CPU drivers store four values at
 // the price of one, and find the source of a row for all of them. Past the last four the last again.
-@compute @workgroup_size(8, 8)
+@compute @workgroup_size(WX, WY)
 fn interpolate_wide(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let wide = params.outW / 4;
-  let four = 2 * i32(id.x);
+  let b = beside(id.x, (wide + 1) / 2);
+  let four = 2 * b.first;
   let first = i32(id.y) * ROWS;
-  if (four >= wide || first >= params.outH) { return; }
+  if (b.plane >= params.abreast || first >= params.outH) { return; }
   let next = min(four + 1, wide - 1);
   let u = sources(4 * four);
   let next_u = sources(4 * next);
-  for (var p = i32(id.z); p < i32(params.planes); p += i32(groups.z)) {
+  for (var p = b.plane + i32(id.z) * params.abreast; p < i32(params.planes); p += i32(groups.z) * params.abreast) {
     let plane = plane_of_x(p);
     let out = plane_of_y(p) / 4;
     var walk = walk_from(first, rows());
@@ -203,21 +216,19 @@ fn upstream_at(at: i32, m: i32) -> f32 { return f32(dy[at]); }
 
 // include: parts/summed_rows.wgsl
 
-override WX: u32 = 8;
-override WY: u32 = 8;
-
 // One invocation four columns of ROWS rows of all its planes.
 @compute @workgroup_size(WX, WY)
 fn interpolate_grad(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let column = 4 * i32(id.x);
+  let b = beside(id.x, (params.w + 3) / 4);
+  let column = 4 * b.first;
   let first = ROWS * i32(id.y);
-  if (column >= params.w || first >= params.h) { return; }
+  if (b.plane >= params.abreast || first >= params.h) { return; }
   let end = min(first + ROWS, params.h);
   let pixels = four_from(column, params.w);
   let samples = touching(pixels.x, pixels.w, columns());
   let places = touching(first, end - 1, rows());
   let k = columns_at(samples.x, samples.y, pixels, columns());
-  for (var p = i32(id.z); p < i32(params.planes); p += i32(groups.z)) {
+  for (var p = b.plane + i32(id.z) * params.abreast; p < i32(params.planes); p += i32(groups.z) * params.abreast) {
     let image = divide(p, params.channels);
     let source = p * params.outH * params.outW + params.from_offset + image * params.from_gap;
     let to = p * params.h * params.w + params.to_offset + image * params.to_gap;

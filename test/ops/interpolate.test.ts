@@ -76,6 +76,38 @@ test('adjoint', async () => {
   }
 })
 
+test('many narrow planes', async () => {
+  for (const mode of ['nearest', 'bilinear'] as const) {
+    for (const [x, size] of [
+      [
+        [3, 37, 1, 1],
+        [4, 4],
+      ],
+      [
+        [2, 70, 2, 3],
+        [5, 8],
+      ],
+      [
+        [1, 300, 4, 4],
+        [8, 12],
+      ],
+      [
+        [2, 45, 40, 5],
+        [9, 20],
+      ],
+      [
+        [1, 19, 3, 17],
+        [70, 4],
+      ],
+    ] as const) {
+      const o = { mode, size }
+      await checkGradients((t) => interpolate(t, o), oracle(o), [{ shape: [...x] }], { maxElements: 20 })
+      // Every plane's gradient.
+      await adjoint((t) => interpolate(t, o), [...x])
+    }
+  }
+})
+
 test('the same size is the same image, bit for bit', async () => {
   const device = await testDevice()
   const values = Float32Array.from({ length: 2 * 37 * 101 }, (_, i) => Math.sin(i))
