@@ -10,8 +10,8 @@
 //   backward             5   `gradient_sums` read x and dy; `input_gradient` reads x and dy, writes dx
 // The backward kernels compute z again, by the same operations, instead of reading y.
 //
-// A channel of few values is one workgroup's: `normalize_channel` and `channel_gradient` are all of it in one launch each,
-// reading the second time what the caches still hold. Otherwise
+// A channel of few values is one workgroup's, on CPU drivers one of very few a lane's: `normalize_channel` and
+// `channel_gradient` are all of it in one launch each, reading the second time what the caches still hold. Otherwise
 // workgroup (c, segment, run) takes `run_images` images × `blocks` vec4s of a row in every launch. Its sums are partial
 // results: of each lane on CPU drivers (WG of 8: no barriers), else of the workgroup. The next launch
 // adds them up in each of its workgroups, in a fixed order; `reduce_…` does so before where they are many.
@@ -26,8 +26,8 @@ alias elem = f32;
 alias elem4 = vec4f;
 alias Sum = vec3f;
 override WG: u32 = 64;
-// Whether the lanes of a workgroup add up their sums. If not, partial sums are a lane's, and of the kernels that take a whole
-// channel each lane takes one: the channels divide by WG.
+// Whether the lanes of a workgroup add up their sums. If not, partial sums are a lane's, and in the kernels that take whole
+// channels each lane takes one: WG divides their number.
 override JOIN: bool = true;
 
 struct Params {

@@ -99,8 +99,8 @@ fn later(v: vec4f, next: f32, by: bool) -> vec4f { return select(v, vec4f(v.yzw,
 
 fn window_at(first: i32) -> Taps {
   if (TURN) {
-    // Lanes read windows that lie side by side: three vec4s hold one, wherever in the first it begins. (Where each lane
-    // reads from an output channel of its own that is slower than single values.)
+    // Lanes read windows that lie side by side: three vec4s hold one, wherever in the first it begins. (In the forward pass
+    // the windows of two lanes lie 9·cin values apart, and this is slower than single values.)
     let at = first / 4;
     let odd = (first & 1) != 0;
     let end = weight4[at + 2];

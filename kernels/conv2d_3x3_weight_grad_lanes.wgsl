@@ -148,7 +148,7 @@ fn weight_grad(index: i32, lane: i32) {
     let above = top - params.padH;
     var start = (image * params.cin + cx) * plane + above * params.w + ix;
     var dyStart = (image * params.cout + dyChannel) * outPlane + (top + dyRow) * params.outW + ox;
-    // Rows above and below an image are passed by: of an image of four rows they are two of six.
+    // The first and the last row of a window are passed by where they lie outside: of an image of four rows two of six.
     var s0 = Six();
     if (above >= 0) { s0 = forth(load(start, ix, true)); }
     var s1 = forth(load(start + params.w, ix, above + 1 >= 0 && above + 1 < params.h));

@@ -152,8 +152,9 @@ fn right(base: i32, k: i32, column: i32, window: i32) -> mat4x4f {
       column_of_b(base, k, column + 2), column_of_b(base, k, column + 3)));
   }
   if (TRANSPOSE_A && !TILED && !ACCUMULATE) {
-    // Two turns, a number that no compiler sees: with the rows of A to be sorted the loop over k would be too long for what
-    // a processor holds decoded (0.87 to 0.95 of the time of four loads written out; with TILED or ACCUMULATE 1.05 to 1.3).
+    // Two turns (n0 is at least 1), a number not known when this is compiled, so that they are not unrolled: with the rows
+    // of A to be sorted the loop over k is presumably too long for what a processor holds decoded (0.87 to 0.95 of the time
+    // of four loads written out; with TILED or ACCUMULATE 1.05 to 1.3).
     var rows = mat4x4f();
     for (var i = 0; i < min(2, params.n0 + 1); i++) {
       let above = row_of_b(base, k + 2 * i, column);

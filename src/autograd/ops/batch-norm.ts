@@ -91,7 +91,7 @@ function runsOf(cpu: boolean, n: number, c: number, rowBlocks: number, lanes: nu
   return { blocks, segments, images }
 }
 
-/** Workgroups and the uniforms of every launch; `whole`: a workgroup takes a channel. */
+/** Workgroups and the uniforms of every launch; `whole`: a workgroup, or a lane, takes a channel. */
 function layout(run: Run, x: Shape, attrs: Attrs, whole: boolean) {
   const { cpu } = run.device.adapter
   const [n, c, row] = batchNormShape(x, attrs.training)
@@ -104,7 +104,7 @@ function layout(run: Run, x: Shape, attrs: Attrs, whole: boolean) {
   const imageRuns = Math.ceil(n / images)
   const runs = segments * imageRuns
   const count = n * row
-  // Each lane takes a channel: of few values in many channels, what a workgroup does once takes longer than they do
+  // Each lane takes a channel: of few values in many channels, what a workgroup does once takes longer than summing them
   // (lavapipe, 4×512×2² to 16×256×4²: 0.4 to 0.8 of the time; with more values than channels nothing is gained).
   const apart = whole && cpu && c % 8 === 0 && count <= Math.min(256, c)
   const join = whole ? !apart : !cpu
