@@ -53,9 +53,7 @@ function pixels(files) {
       name,
       ...sides.map((side) => {
         const p = at(side)
-        return p
-          ? `${((1e6 * p.ms) / p.pixels).toFixed(0)} (${((1e6 * p.min) / p.pixels).toFixed(0)})`
-          : '–'
+        return p ? `${((1e6 * p.ms) / p.pixels).toFixed(0)} (${((1e6 * p.min) / p.pixels).toFixed(0)})` : '–'
       }),
       `${spread((p) => p.ms)} (${spread((p) => p.min)})`,
     ]
