@@ -70,15 +70,16 @@ fn gradients(index: i32, lane: u32) {
   var sums2 = array<vec4f, 8>();
   let end = min(params.n * params.quads, (split + 1) * params.perSplit);
   for (var first = split * params.perSplit; first < end; first += 8) {
-    let quad = first + i32(lane);
-    let image = over(min(quad, end - 1), params.quads);
-    let p = min(quad, end - 1) - image * params.quads;
+    // Lanes behind the end repeat the last vec4 without a gradient, and store nothing.
+    let inside = first + i32(lane) < end;
+    let quad = min(first + i32(lane), end - 1);
+    let image = over(quad, params.quads);
+    let p = quad - image * params.quads;
     let at = (image * params.cin + ci) * params.quads + p;
     let to = at + params.offset + image * params.gap;
     let upstream = select(image, 2 * image, TWO) * params.quads + p;
-    // Lanes behind the end see no gradient.
     var d = Upstream();
-    if (quad < end) {
+    if (inside) {
       d.a = vec4f(dy4[upstream]);
       if (TWO) { d.b = vec4f(dy4[upstream + params.quads]); }
     }
@@ -94,7 +95,7 @@ fn gradients(index: i32, lane: u32) {
     add(&sums1, &sums2, 5u, at, d);
     add(&sums1, &sums2, 6u, at, d);
     add(&sums1, &sums2, 7u, at, d);
-    if (quad < end) {
+    if (inside) {
       put(to, d, w1.a.x, w2.a.x);
       put(to + params.quads, d, w1.a.y, w2.a.y);
       put(to + 2 * params.quads, d, w1.a.z, w2.a.z);
@@ -149,11 +150,7 @@ fn conv2d_head_gradients_lanes_sums(
   let index = i32(group.x + group.y * count.x);
   gradients(index, lane);
   let one = vec4f(1.0);
-  // Lanes of even numbers end with the first channel's, odd ones with the second's.
-  let mine = own_sum(
-    vec4f(dot(sums[0], one), dot(sums[1], one), dot(sums[0], one), dot(sums[1], one)),
-    vec4f(dot(sums[0], one), dot(sums[1], one), dot(sums[0], one), dot(sums[1], one)),
-    lane);
+  let mine = own_sum(vec4f(dot(sums[0], one), dot(sums[1], one), vec2f()), vec4f(), lane);
   let blocks = params.cin / 8;
   let split = over(index, blocks);
   let outputs = select(1u, 2u, TWO);

@@ -21,7 +21,8 @@ struct Params {
   // Of x, or of dy.
   from_offset: i32, from_gap: i32,
   to_offset: i32, to_gap: i32,
-  abreast: i32, // planes whose invocations lie side by side along x: maps narrower than a subgroup of a CPU driver
+  // Planes whose invocations lie side by side along x, of maps narrower than a subgroup of a CPU driver. Not in `interpolate`.
+  abreast: i32,
 }
 
 @group(0) @binding(0) var<storage, read> x: array<elem>;
@@ -87,13 +88,12 @@ fn along(row: i32, u: Source) -> f32 {
 // One invocation a column of ROWS rows. Blended rows of x are kept for the rows of the result that share them.
 @compute @workgroup_size(64)
 fn interpolate(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let b = beside(id.x, params.outW);
-  let column = b.first;
-  if (b.plane >= params.abreast) { return; }
+  let column = i32(id.x);
+  if (column >= params.outW) { return; }
   let u = source(column, columns());
   let first = i32(id.y) * ROWS;
   let end = min(first + ROWS, params.outH);
-  for (var p = b.plane + i32(id.z) * params.abreast; p < i32(params.planes); p += i32(groups.z) * params.abreast) {
+  for (var p = i32(id.z); p < i32(params.planes); p += i32(groups.z)) {
     let plane = plane_of_x(p);
     let out = plane_of_y(p) + column;
     if (params.nearest == 1u) {

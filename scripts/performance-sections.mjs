@@ -39,6 +39,8 @@ function machine({ date, adapter, cpu, platform, node, webgpu, ceiling, overhead
 const profilesOf = (files) => files.flatMap((file) => file.profiles)
 const sizeOf = (p) => `${p.batch}×${p.inChannels}×${p.side}²`
 
+const nsAPixel = (ms, { pixels }) => ((1e6 * ms) / pixels).toFixed(0)
+
 /** Time a pixel over the sizes, and how far the dearest lies over the cheapest. */
 function pixels(files) {
   const groups = groupBy(profilesOf(files), (p) => `${p.title} ${p.phase}, batch ${p.batch}`)
@@ -53,7 +55,7 @@ function pixels(files) {
       name,
       ...sides.map((side) => {
         const p = at(side)
-        return p ? `${((1e6 * p.ms) / p.pixels).toFixed(0)} (${((1e6 * p.min) / p.pixels).toFixed(0)})` : '–'
+        return p ? `${nsAPixel(p.ms, p)} (${nsAPixel(p.min, p)})` : '–'
       }),
       `${spread((p) => p.ms)} (${spread((p) => p.min)})`,
     ]
@@ -155,8 +157,8 @@ function ops(files) {
     const rows = names
       .filter((op) => bySize.some((p) => msOf(p, op) >= SHOWN * p.kernelMs))
       .sort((a, b) => msOf(largest, b) - msOf(largest, a))
-      .map((op) => [op, ...bySize.map((p) => ((1e6 * msOf(p, op)) / p.pixels).toFixed(0))])
-    rows.push(['all', ...bySize.map((p) => ((1e6 * p.kernelMs) / p.pixels).toFixed(0))])
+      .map((op) => [op, ...bySize.map((p) => nsAPixel(msOf(p, op), p))])
+    rows.push(['all', ...bySize.map((p) => nsAPixel(p.kernelMs, p))])
     parts.push(`**${name}**, ns a pixel by op:\n\n${table(['op', ...bySize.map(sizeOf)], rows)}`)
   }
   return parts.join('\n\n')

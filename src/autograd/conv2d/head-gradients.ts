@@ -4,25 +4,13 @@
  */
 import { isPointwise } from './correlation.ts'
 import { splitSum } from './split.ts'
-import {
-  type ConvAdapter,
-  type ConvEpilogue,
-  type ConvShape,
-  type ConvVariant,
-  flag,
-  lanes,
-} from './variant.ts'
+import { type ConvGradients, flag, lanes } from './variant.ts'
 
 /** Turns of 32 pixels that a run has at least: with its 256 multiply-adds and 16 loads and stores a turn takes lavapipe 0.3 µs. */
 const LEAST_TURNS = 512
 
 /** In place of the variants of these names, which the plan takes there. */
-export function headGradients(
-  s: ConvShape,
-  adapter: ConvAdapter,
-  [ofX, ofWeight]: readonly [string, string],
-  { inputGrad, weightGrad }: { readonly inputGrad: ConvEpilogue; readonly weightGrad: ConvEpilogue },
-): ConvVariant | undefined {
+export const headGradients: ConvGradients = (s, adapter, [ofX, ofWeight], { inputGrad, weightGrad }) => {
   const { n, cin, cout } = s
   const pixels = s.h * s.w
   const { offset = 0, gap = 0 } = inputGrad

@@ -52,14 +52,16 @@ export interface LoadedPlans {
 
 /** Those by the kernels for CPU drivers. */
 export interface CpuPlans extends LoadedPlans {
-  /** Both gradients together, if there is such a form of the variants of these names: of inputGrad and weightGrad. */
-  gradients(
-    s: ConvShape,
-    adapter: ConvAdapter,
-    names: readonly [string, string],
-    epilogues: { readonly inputGrad: ConvEpilogue; readonly weightGrad: ConvEpilogue },
-  ): ConvVariant | undefined
+  readonly gradients: ConvGradients
 }
+
+/** Both gradients together, if there is such a form of the variants of these names: of inputGrad and weightGrad. */
+export type ConvGradients = (
+  s: ConvShape,
+  adapter: ConvAdapter,
+  names: readonly [string, string],
+  epilogues: { readonly inputGrad: ConvEpilogue; readonly weightGrad: ConvEpilogue },
+) => ConvVariant | undefined
 
 /** Plans by subgroup matrices; undefined for what does not suit them. */
 export interface MatrixPlans {

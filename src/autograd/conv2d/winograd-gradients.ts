@@ -3,15 +3,7 @@
  * memory at once: for small layers, where launches count, and not beside activations in float16, which are there to save
  * memory.
  */
-import {
-  type ConvAdapter,
-  type ConvEpilogue,
-  type ConvShape,
-  type ConvVariant,
-  flag,
-  lanes,
-  placeParams,
-} from './variant.ts'
+import { type ConvGradients, flag, lanes, placeParams } from './variant.ts'
 import { forward3x3, inputGrad3x3 } from './window3x3.ts'
 import { F2, F4, products, tilesOf, transform, weightProducts } from './winograd.ts'
 
@@ -19,12 +11,7 @@ import { F2, F4, products, tilesOf, transform, weightProducts } from './winograd
 const LARGEST = 2 ** 20
 
 /** Of the variants of these names, if both are by one form. */
-export function winogradGradients(
-  s: ConvShape,
-  adapter: ConvAdapter,
-  [ofX, ofWeight]: readonly [string, string],
-  epilogues: { readonly inputGrad: ConvEpilogue; readonly weightGrad: ConvEpilogue },
-): ConvVariant | undefined {
+export const winogradGradients: ConvGradients = (s, adapter, [ofX, ofWeight], { inputGrad, weightGrad }) => {
   const form = [F4, F2].find(({ name }) => name === ofX && name === ofWeight)
   const c = inputGrad3x3(s)
   if (!form || !c || !lanes(adapter) || adapter.half || s.padH * s.padW !== 1 || s.w % 4 !== 0)
@@ -37,7 +24,6 @@ export function winogradGradients(
   const [v, m] = [behind + places * cout * n, behind + places * cout * cin]
   if (Math.max(v, m) > LARGEST) return undefined
   const { weightOut, weightIn } = c.params
-  const { inputGrad, weightGrad } = epilogues
   const place = { relu: 0, ...placeParams(inputGrad), behind }
   const params = { ...forward3x3(s)!.params, weightOut, weightIn, tilesH, tilesW, ...place }
   const sources = { x: 'x', x4: 'x', dy: 'dy', dy4: 'dy', weight: 'weight' } as const

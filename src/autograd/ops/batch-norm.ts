@@ -113,7 +113,7 @@ function layout(run: Run, x: Shape, attrs: Attrs, whole: boolean) {
   return {
     channels: c,
     partials,
-    /** So many are added up by a launch of their own. */
+    /** More partial sums a channel than this are added up by a launch of their own. */
     many: partials > (cpu ? 64 : 32),
     overrides: { WG: lanes, JOIN: +join },
     workgroups: [apart ? c / 8 : c, segments, imageRuns] as const,

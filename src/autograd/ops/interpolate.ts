@@ -132,6 +132,7 @@ const apply = defineUnaryResult<Attrs>({
     const wide = cpu && outW % 4 === 0
     const [across, down] = [wide ? Math.ceil(outW / 8) : outW, Math.ceil(outH / rows)]
     const usual = pixelThreads(cpu, down, across, n * c)
+    // Only the wide entry point, CPU drivers', finds planes side by side.
     const narrow = abreast(wide, across, down, n * c, usual)
     run.launch({
       kernel: resize,
