@@ -22,164 +22,15 @@
 // also hold neighbours, which are masked. Channels of a larger array are written and read in place: image n
 // of y (forward) or dy (backward) lies `offset + n·gap` vec4s further than in an array of its own.
 
-alias elem = f32;
-alias elem4 = vec4f;
-alias Sum = vec3f;
-override WG: u32 = 64;
-// Whether the lanes of a workgroup add up their sums. If not, partial sums are a lane's, and in the kernels that take whole
-// channels each lane takes one: WG divides their number.
-override JOIN: bool = true;
+// include: parts/batch_norm.wgsl
 
-struct Params {
-  images: u32,       // N
-  channels: u32,     // C
-  row: u32,          // H·W
-  blocks: u32,       // vec4s of a row that a workgroup takes
-  run_images: u32,   // images that a workgroup takes
-  segments: u32,     // runs along a row
-  across: u32,       // lanes along a row, 1 << shift; the others take further images
-  shift: u32,
-  partials: u32,     // partial sums a channel
-  offset: u32,       // of y or dy, in vec4s
-  gap: u32,
-  unbiased: f32,     // M / (M − 1)
-  inverse_count: f32, // 1 / M; 0 in evaluation
-  momentum: f32,
-  eps: f32,
-  relu: u32,
-  has_weight: u32,
-  has_bias: u32,
-  running: u32,      // 1: update the running statistics
-  add_weight: u32,   // 1: add to the gradient of weight instead of overwriting it
-  add_bias: u32,
-  add_input: u32,    // 1: add to the gradient of x
-}
-
-// What a channel is computed with: mean + rest, 1/√(var + eps), and z = (x − mean) · scale + shift.
-struct Channel { mean: f32, rest: f32, inverse: f32, scale: f32, shift: f32 }
-
-@group(0) @binding(0) var<storage, read> x: array<elem4>;
-@group(0) @binding(1) var<storage, read> dy: array<elem4>;
-@group(0) @binding(2) var<storage, read> mean: array<f32>;         // running statistics, in evaluation
-@group(0) @binding(3) var<storage, read> variance: array<f32>;
-@group(0) @binding(4) var<storage, read> weight: array<f32>;       // binds `moments` or `mean` where there is none
-@group(0) @binding(5) var<storage, read> bias: array<f32>;         // likewise
-@group(0) @binding(6) var<storage, read> moments: array<vec4f>;    // partial: mean (in x and w), m2, count
-@group(0) @binding(7) var<storage, read> products: array<vec2f>;   // partial: Σ dz, Σ dz·x̂
-@group(0) @binding(8) var<storage, read> saved: array<Channel>;
-@group(0) @binding(9) var<storage, read_write> result: array<elem4>;
-@group(0) @binding(10) var<storage, read_write> part_moments: array<vec4f>;
-@group(0) @binding(11) var<storage, read_write> part_products: array<vec2f>;
-@group(0) @binding(12) var<storage, read_write> save: array<Channel>;
-@group(0) @binding(13) var<storage, read_write> running_mean: array<f32>;
-@group(0) @binding(14) var<storage, read_write> running_variance: array<f32>;
-@group(0) @binding(15) var<storage, read_write> dweight: array<f32>;
-@group(0) @binding(16) var<storage, read_write> dbias: array<f32>;
-@group(0) @binding(17) var<uniform> params: Params;
-// The same arrays by single values, for rows that are not whole vec4s.
-@group(0) @binding(0) var<storage, read> x1: array<elem>;
-@group(0) @binding(1) var<storage, read> dy1: array<elem>;
+// The result by single values, for rows that are not whole vec4s.
 @group(0) @binding(9) var<storage, read_write> result1: array<elem>;
-
-const COMPONENTS = vec4u(0u, 1u, 2u, 3u);
-
-fn sum4(v: vec4f) -> f32 {
-  return (v.x + v.y) + (v.z + v.w);
-}
-
-// The share of workgroup (c, segment, run): images [first_image, last_image), of each a segment of its row.
-struct Share { c: u32, segment: u32, first_image: u32, last_image: u32 }
-
-fn share_of(group: vec3u) -> Share {
-  let image = group.z * params.run_images;
-  return Share(group.x, group.y, image, min(params.images, image + params.run_images));
-}
-
-// The vec4s [first, last) of a segment of the row that begins at element `start`.
-struct Part { first: u32, last: u32 }
-
-fn part_of(start: u32, segment: u32) -> Part {
-  let first = start / 4u + segment * params.blocks;
-  return Part(first, min(first + params.blocks, (start + params.row + 3u) / 4u));
-}
-
-fn row_start(image: u32, c: u32) -> u32 {
-  return (image * params.channels + c) * params.row;
-}
-
-fn inside(block: u32, start: u32) -> vec4<bool> {
-  let at = 4u * block + COMPONENTS;
-  return (at >= vec4u(start)) & (at < vec4u(start + params.row));
-}
-
-// Where a partial sum lies; `lane` is 0 where the workgroup has joined them.
-fn partial_at(group: vec3u, lane: u32) -> u32 {
-  let run = group.z * params.segments + group.y;
-  return group.x * params.partials + select(run * WG + lane, run, JOIN);
-}
-
-// ---- training, forward: partial moments ----
-
-// Of the values of a workgroup, or of a lane of it: mean (in x and w), m2, count.
-fn moment_of(group: vec3u, lane: u32) -> vec4f {
-  let mine = share_of(group);
-  // Sums are about a typical value of the run, so that neither a large mean nor an outlier costs digits:
-  // the median of its first, middle and last.
-  let start0 = row_start(mine.first_image, mine.c);
-  let part0 = part_of(start0, mine.segment);
-  let e0 = min(max(start0, 4u * part0.first), start0 + params.row - 1u);
-  let e2 = max(e0, min(start0 + params.row, 4u * part0.last) - 1u);
-  let e1 = (e0 + e2) / 2u;
-  let p0 = f32(x[e0 / 4u][e0 % 4u]);
-  let p1 = f32(x[e1 / 4u][e1 % 4u]);
-  let p2 = f32(x[e2 / 4u][e2 % 4u]);
-  let pivot = max(min(p0, p1), min(max(p0, p1), p2));
-
-  var sum = vec4f(0.0);
-  var squares = vec4f(0.0);
-  var count = vec4f(0.0);
-  let column = lane & (params.across - 1u);
-  for (var image = mine.first_image + (lane >> params.shift); image < mine.last_image; image += WG >> params.shift) {
-    let start = row_start(image, mine.c);
-    let part = part_of(start, mine.segment);
-    for (var b = part.first + column; b < part.last; b += params.across) {
-      let mask = inside(b, start);
-      let d = select(vec4f(0.0), vec4f(x[b]) - pivot, mask);
-      sum += d;
-      squares = fma(d, d, squares);
-      count += vec4f(mask);
-    }
-  }
-  var total = vec3f(sum4(sum), sum4(squares), sum4(count));
-  if (JOIN) { total = add_up(lane, total); }
-  let shift = total.x / max(total.z, 1.0);
-  // About the pivot the squares exceed those about the mean by n·shift².
-  return vec4f(pivot, max(total.y - total.x * shift, 0.0), total.z, shift);
-}
 
 @compute @workgroup_size(WG)
 fn statistics(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
   let moment = moment_of(group, lane);
   if (!JOIN || lane == 0u) { part_moments[partial_at(group, lane)] = moment; }
-}
-
-// Joins `params.partials` partial moments of channel c.
-fn joined_moments(c: u32) -> vec4f {
-  let first = c * params.partials;
-  let reference = moments[first].x;
-  var s = vec2f(0.0);
-  for (var i = first; i < first + params.partials; i++) {
-    let m = moments[i];
-    s += vec2f(m.z * ((m.x - reference) + m.w), m.z);
-  }
-  let beyond = s.x / s.y;
-  var m2 = 0.0;
-  for (var i = first; i < first + params.partials; i++) {
-    let m = moments[i];
-    let d = (m.x - reference) + (m.w - beyond);
-    m2 += m.y + m.z * d * d;
-  }
-  return vec4f(reference, m2, s.y, beyond);
 }
 
 // One workgroup a channel: many partial moments become one.
@@ -205,46 +56,6 @@ fn reduce_moments(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation
   if (lane == 0u) { part_moments[c] = vec4f(reference, m2, total.y, beyond); }
 }
 
-// ---- forward ----
-
-// The numbers of a channel; its first workgroup keeps them for the backward pass.
-fn channel(c: u32, mean_c: f32, rest: f32, variance_c: f32, first: bool) -> Channel {
-  let inverse = 1.0 / sqrt(variance_c + params.eps);
-  var scale = inverse;
-  if (params.has_weight == 1u) { scale *= weight[c]; }
-  var shift = -rest * scale;
-  if (params.has_bias == 1u) { shift += bias[c]; }
-  let k = Channel(mean_c, rest, inverse, scale, shift);
-  if (first) { save[c] = k; }
-  return k;
-}
-
-// z from x.
-fn affine(v: vec4f, k: Channel) -> vec4f {
-  return fma(v - k.mean, vec4f(k.scale), vec4f(k.shift));
-}
-
-// A NaN stays one: it is not below 0.
-fn activate(v: vec4f) -> vec4f {
-  if (params.relu == 1u) { return select(v, vec4f(0.0), v < vec4f(0.0)); }
-  return v;
-}
-
-// A channel by its moments; its first workgroup moves the running statistics on.
-fn batch_channel(c: u32, m: vec4f, first: bool) -> Channel {
-  let variance_c = m.y / m.z;
-  // A number close to the mean, and what is left of it. By bits: (m.x + m.w) − m.x a compiler may take for m.w.
-  let mean_c = m.x + m.w;
-  let near = bitcast<f32>(bitcast<u32>(mean_c) & 0xfffffff0u);
-  let rest = (m.x - near) + m.w;
-  if (first && params.running == 1u) {
-    let keep = 1.0 - params.momentum;
-    running_mean[c] = keep * running_mean[c] + params.momentum * mean_c;
-    running_variance[c] = keep * running_variance[c] + params.momentum * (variance_c * params.unbiased);
-  }
-  return channel(c, near, rest, variance_c, first);
-}
-
 // Rows of whole vec4s.
 fn normalize_rows(group: vec3u, lane: u32, k: Channel) {
   let mine = share_of(group);
@@ -258,15 +69,19 @@ fn normalize_rows(group: vec3u, lane: u32, k: Channel) {
   }
 }
 
-// Rows of any length, value by value.
+// Rows of any length: of a vec4 the values that are the row's.
 fn normalize_values(group: vec3u, lane: u32, k: Channel) {
   let mine = share_of(group);
-  for (var image = mine.first_image; image < mine.last_image; image++) {
+  let column = lane & (params.across - 1u);
+  for (var image = mine.first_image + (lane >> params.shift); image < mine.last_image; image += WG >> params.shift) {
     let start = row_start(image, mine.c);
     let part = part_of(start, mine.segment);
-    let end = min(4u * part.last, start + params.row);
-    for (var i = max(4u * part.first, start) + lane; i < end; i += WG) {
-      result1[i] = elem(activate(affine(vec4f(f32(x1[i])), k)).x);
+    for (var b = part.first + column; b < part.last; b += params.across) {
+      let mask = inside(b, start);
+      let y = activate(affine(vec4f(x[b]), k));
+      for (var i = 0u; i < 4u; i++) {
+        if (mask[i]) { result1[4u * b + i] = elem(y[i]); }
+      }
     }
   }
 }
@@ -281,15 +96,16 @@ fn normalize_batch_any(@builtin(workgroup_id) group: vec3u, @builtin(local_invoc
   normalize_values(group, lane, batch_channel(group.x, joined_moments(group.x), group.y + group.z + lane == 0u));
 }
 
-// Workgroup and lane that take a channel by themselves.
-fn own(group: vec3u, lane: u32) -> vec4u {
-  return select(vec4u(group.x * WG + lane, vec3u()), vec4u(group, lane), JOIN);
-}
-
 @compute @workgroup_size(WG)
 fn normalize_channel(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
   let o = own(group, lane);
   normalize_rows(o.xyz, o.w, batch_channel(o.x, moment_of(o.xyz, o.w), o.w == 0u));
+}
+
+@compute @workgroup_size(WG)
+fn normalize_channel_any(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let o = own(group, lane);
+  normalize_values(o.xyz, o.w, batch_channel(o.x, moment_of(o.xyz, o.w), o.w == 0u));
 }
 
 @compute @workgroup_size(WG)
@@ -302,13 +118,6 @@ fn normalize(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_inde
 fn normalize_any(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
   let c = group.x;
   normalize_values(group, lane, channel(c, mean[c], 0.0, variance[c], group.y + group.z + lane == 0u));
-}
-
-// ---- backward: partial Σ dz and Σ dz·x̂ ----
-
-fn masked(d: vec4f, z: vec4f) -> vec4f {
-  if (params.relu == 1u) { return select(vec4f(0.0), d, z > vec4f(0.0)); }
-  return d;
 }
 
 fn sums_of(group: vec3u, lane: u32) -> vec2f {
@@ -329,9 +138,7 @@ fn sums_of(group: vec3u, lane: u32) -> vec2f {
       product = fma(dz, select(vec4f(0.0), v - k.mean, mask), product);
     }
   }
-  var total = vec3f(sum4(sum), sum4(product), 0.0);
-  if (JOIN) { total = add_up(lane, total); }
-  return vec2f(total.x, (total.y - k.rest * total.x) * k.inverse);
+  return joined(sum, product, k, lane);
 }
 
 @compute @workgroup_size(WG)
@@ -350,27 +157,10 @@ fn reduce_products(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
   if (lane == 0u) { part_products[c] = total.xy; }
 }
 
-// dbias and dweight of channel c, from its partial sums.
-fn channel_sums(c: u32) -> vec2f {
-  var s = vec2f(0.0);
-  for (var i = c * params.partials; i < (c + 1u) * params.partials; i++) { s += products[i]; }
-  return s;
-}
-
-fn store_sums(c: u32, s: vec2f) {
-  dbias[c] = s.x + select(0.0, dbias[c], params.add_bias == 1u);
-  dweight[c] = s.y + select(0.0, dweight[c], params.add_weight == 1u);
-}
-
 // Where x wants no gradient.
 @compute @workgroup_size(64)
 fn parameter_gradients(@builtin(global_invocation_id) id: vec3u) {
   if (id.x < params.channels) { store_sums(id.x, channel_sums(id.x)); }
-}
-
-// dx of four values v of x: k of the channel, m its sums over M.
-fn gradient(v: vec4f, d: vec4f, k: Channel, m: vec2f) -> vec4f {
-  return k.scale * (masked(d, affine(v, k)) - m.x - ((v - k.mean) - k.rest) * (k.inverse * m.y));
 }
 
 // By the sums of the channel, which its first workgroup writes.
@@ -384,9 +174,8 @@ fn gradient_rows(group: vec3u, lane: u32, sums: vec2f) {
     let part = part_of(row_start(image, mine.c), mine.segment);
     let shift = params.offset + image * params.gap;
     for (var b = part.first + column; b < part.last; b += params.across) {
-      var dx = gradient(vec4f(x[b]), vec4f(dy[b + shift]), k, m);
-      if (params.add_input == 1u) { dx += vec4f(result[b]); }
-      result[b] = elem4(dx);
+      let v = vec4f(x[b]);
+      put_gradient(b, gradient(v, masked(vec4f(dy[b + shift]), affine(v, k)), k, m));
     }
   }
 }
@@ -402,21 +191,34 @@ fn channel_gradient(@builtin(workgroup_id) group: vec3u, @builtin(local_invocati
   gradient_rows(o.xyz, o.w, sums_of(o.xyz, o.w));
 }
 
-@compute @workgroup_size(WG)
-fn input_gradient_any(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+fn gradient_values(group: vec3u, lane: u32, sums: vec2f) {
   let mine = share_of(group);
-  let sums = channel_sums(mine.c);
   if (group.y + group.z + lane == 0u) { store_sums(mine.c, sums); }
   let k = saved[mine.c];
   let m = sums * params.inverse_count;
-  for (var image = mine.first_image; image < mine.last_image; image++) {
+  let column = lane & (params.across - 1u);
+  for (var image = mine.first_image + (lane >> params.shift); image < mine.last_image; image += WG >> params.shift) {
     let start = row_start(image, mine.c);
     let part = part_of(start, mine.segment);
-    let end = min(4u * part.last, start + params.row);
-    for (var i = max(4u * part.first, start) + lane; i < end; i += WG) {
-      var dx = gradient(vec4f(f32(x1[i])), vec4f(f32(dy1[i])), k, m).x;
-      if (params.add_input == 1u) { dx += f32(result1[i]); }
-      result1[i] = elem(dx);
+    for (var b = part.first + column; b < part.last; b += params.across) {
+      let mask = inside(b, start);
+      let v = vec4f(x[b]);
+      let dx = gradient(v, masked(vec4f(dy[b]), affine(v, k)), k, m);
+      for (var i = 0u; i < 4u; i++) {
+        let at = 4u * b + i;
+        if (mask[i]) { result1[at] = elem(dx[i] + select(0.0, f32(result1[at]), params.add_input == 1u)); }
+      }
     }
   }
+}
+
+@compute @workgroup_size(WG)
+fn input_gradient_any(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+  gradient_values(group, lane, channel_sums(group.x));
+}
+
+@compute @workgroup_size(WG)
+fn channel_gradient_any(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let o = own(group, lane);
+  gradient_values(o.xyz, o.w, sums_of(o.xyz, o.w));
 }

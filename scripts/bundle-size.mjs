@@ -63,7 +63,7 @@ async function weigh([page, contents]) {
 
 /** The files that a page loads at once, and those that it loads when it asks for them. */
 function reached(outputs) {
-  const loaded = [Object.keys(outputs).find((name) => outputs[name].entryPoint !== undefined)]
+  const loaded = [Object.keys(outputs).find((name) => outputs[name].entryPoint === '<stdin>')]
   const later = []
   for (const name of loaded) {
     for (const { path, kind } of outputs[name].imports) {

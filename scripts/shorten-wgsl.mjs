@@ -1,8 +1,8 @@
 // Kernels for the browser bundle: without comments and spaces, and with short names for what is private to them.
 //
 // Names have to be the same in all kernels, since some are put together from parts, and since gzip finds what recurs.
-// Renamed are functions that are no entry points, their parameters, structs, constants and variables. What TypeScript
-// speaks of by name stays: bindings, overrides, entry points, Params, aliases; and so do fields.
+// Renamed are functions that are no entry points, their parameters, structs, their fields, constants and variables. What
+// TypeScript speaks of by name stays: bindings, overrides, entry points, Params and its fields, aliases.
 import { readdirSync } from 'node:fs'
 import { readKernel } from './wgsl.mjs'
 
@@ -19,8 +19,7 @@ const tighten = (text) =>
     .replace(/^(?!alias ).*$/gm, (line) =>
       line
         .replace(/ ?([{}()[\],;:]) ?/g, '$1')
-        .replace(/(?<=[\w\])]) ((?:[-+*/%=!<>&|^]|[-+*/%&|^=!<>]=|&&|\|\||<<|>>)|->) (?=[\w(])/g, '$1')
-        .replace(')-> ', ')->'),
+        .replace(/(?<=[\w\])]) ?(<<|>>|&&|\|\||[-+*/%&|^=!<>]=|->|[-+*/%=<>&|^]) ?(?=[\w(])/g, '$1'),
     )
 
 const found = (texts, pattern) =>
@@ -92,19 +91,50 @@ function* freshNames(taken) {
 /** A structure as a whole, or a name. */
 const STRUCT_OR_NAME = new RegExp(`\\bstruct [^}]*\\}|${NAME.source}`, 'g')
 
+const STRUCT = /\bstruct (\w+) ?\{([^}]*)\}/g
+
+/** Short names of fields, by long ones: of all structs but Params, unless the same word is one of Params' or of vectors'. */
+function shortFields(texts) {
+  const fields = (of) =>
+    texts.flatMap((text) =>
+      [...text.matchAll(STRUCT)]
+        .filter(([, name]) => of(name))
+        .flatMap(([, , inner]) => [...inner.matchAll(/(\w+):/g)].map((m) => m[1])),
+    )
+  const kept = new Set(fields((name) => name === 'Params'))
+  const counts = new Map()
+  for (const name of fields((struct) => struct !== 'Params'))
+    if (!kept.has(name) && !/^[xyzwrgba]{1,4}$/.test(name)) counts.set(name, 0)
+  for (const text of texts)
+    for (const [, name] of text.matchAll(/\.([A-Za-z_]\w*)/g))
+      if (counts.has(name)) counts.set(name, counts.get(name) + 1)
+  const names = freshNames(new Set([...kept, ...'xyzwrgba']))
+  return new Map(
+    [...counts]
+      .sort(([a, m], [b, n]) => n - m || (a < b ? -1 : 1))
+      .map(([name]) => [name, names.next().value]),
+  )
+}
+
 /** The kernels of a folder, shortened: texts by file name. */
 export function shortKernels(folder) {
   const files = readdirSync(folder).filter((name) => name.endsWith('.wgsl'))
   const texts = new Map(files.map((name) => [name, tighten(readKernel(`${folder}/${name}`))]))
   const names = shortNames([...texts.values()])
   const short = (name) => names.get(name) ?? name
+  const fields = shortFields([...texts.values()])
+  const field = (name) => fields.get(name) ?? name
   // In a structure, names before a colon are its fields.
-  const inStruct = (text) =>
-    text.replace(NAME, (name, at) => (text[at + name.length] === ':' ? name : short(name)))
+  const inStruct = (text) => {
+    const own = text.startsWith('struct Params') ? (name) => name : field
+    return text.replace(NAME, (name, at) => (text[at + name.length] === ':' ? own(name) : short(name)))
+  }
   for (const [file, text] of texts)
     texts.set(
       file,
-      text.replace(STRUCT_OR_NAME, (m) => (m.startsWith('struct ') ? inStruct(m) : short(m))),
+      text
+        .replace(STRUCT_OR_NAME, (m) => (m.startsWith('struct ') ? inStruct(m) : short(m)))
+        .replace(/\.([A-Za-z_]\w*)/g, (_, name) => `.${field(name)}`),
     )
   return texts
 }

@@ -1,4 +1,5 @@
 import { Device } from './autograd/device.ts'
+import { setPooledBatchNorm } from './autograd/ops/batch-norm.ts'
 import { checkOptions, shown } from './autograd/options.ts'
 import { setSubgroupReduction } from './autograd/reduction.ts'
 import { AdapterError, FoveaError } from './gpu/errors.ts'
@@ -80,7 +81,11 @@ export async function openOn(
   const { cpu, subgroups } = opened.adapter
   // All at once: a page fetches each from its server.
   await Promise.all([
-    cpu && import('./autograd/ops/conv2d_cpu_kernels.ts').then((m) => m.addCpuConvKernels()),
+    cpu &&
+      import('./autograd/ops/conv2d_cpu_kernels.ts').then((m) => {
+        m.addCpuConvKernels()
+        setPooledBatchNorm(m.batchNormPooled)
+      }),
     subgroups &&
       import('./autograd/subgroup-kernels.ts').then((m) => {
         setSubgroupSums({ addUp: m.addUp, addUpInLanes: m.addUpInLanes })

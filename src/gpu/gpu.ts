@@ -5,7 +5,8 @@ import { type Command, clearOf, type ParamValues, written } from './commands.ts'
 import { AdapterError, FoveaError, GpuOutOfMemoryError, GpuValidationError } from './errors.ts'
 import { BufferUsage, MAP_MODE_READ } from './flags.ts'
 import { type Kernel, kernel, PipelineCache } from './kernel.ts'
-import { formatProfile, type Profile, type Profiler } from './profile.ts'
+import { formatProfile, type Profile } from './profile.ts'
+import type { Profiler } from './profiler.ts'
 import { Capture, type Plan, Program, planStep, Scratch, type StepMemory } from './program.ts'
 import { Storage } from './storage.ts'
 import { Stream } from './stream.ts'
@@ -507,7 +508,7 @@ export class Gpu {
    * Prints the table to the console, unless `print` is false, and returns it as data.
    */
   async profile(fn: () => unknown, { print = true }: { readonly print?: boolean } = {}): Promise<Profile> {
-    const profiler = this.stream.startProfile()
+    const profiler = await this.stream.startProfile()
     try {
       await fn()
     } finally {
@@ -519,8 +520,8 @@ export class Gpu {
   }
 
   /** Profiles everything until `finishProfile`: what FOVEA_PROFILE=1 does. */
-  beginProfile(): void {
-    this.#profiler = this.stream.startProfile()
+  async beginProfile(): Promise<void> {
+    this.#profiler = await this.stream.startProfile()
   }
 
   async finishProfile(): Promise<Profile | undefined> {

@@ -11,7 +11,7 @@ import {
 } from './commands.ts'
 import { DeviceLostError, FoveaError, GpuValidationError, ShaderError } from './errors.ts'
 import { BufferUsage } from './flags.ts'
-import { Profiler } from './profile.ts'
+import type { Profiler } from './profiler.ts'
 import type { Place } from './storage.ts'
 
 /** Commands recorded before they are submitted on their own. */
@@ -282,7 +282,9 @@ export class Stream {
     return this.#chain
   }
 
-  startProfile(): Profiler {
+  async startProfile(): Promise<Profiler> {
+    // What pages load when they profile.
+    const { Profiler } = await import('./profiler.ts')
     this.flush()
     const clock = this.device.features.has('timestamp-query') ? 'timestamps' : 'wall'
     this.#profiler = new Profiler(this.device, clock)

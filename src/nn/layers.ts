@@ -1,7 +1,8 @@
 import type { Device } from '../autograd/device.ts'
-import { batchNorm } from '../autograd/ops/batch-norm.ts'
+import { type BatchNormOptions, batchNorm, batchNormMaxPool2d } from '../autograd/ops/batch-norm.ts'
 import { convTranspose2d } from '../autograd/ops/conv-transpose2d.ts'
 import { conv2d } from '../autograd/ops/conv2d.ts'
+import { maxPool2d } from '../autograd/ops/max-pool2d.ts'
 import type { Slot } from '../autograd/slots.ts'
 import type { Shape, Tensor } from '../autograd/tensor.ts'
 import { FoldedWeights } from './fold.ts'
@@ -124,8 +125,12 @@ export class BatchNorm2d extends Module {
 
   /** `into`: where the result is to lie, for a later `concat`. */
   forward(x: Tensor, into?: Slot): Tensor {
+    return batchNorm(x, this.#applied(into))
+  }
+
+  #applied(into: Slot | undefined): BatchNormOptions {
     const { weight, bias, runningMean, runningVar, training } = this
-    return batchNorm(x, {
+    return {
       into,
       weight,
       bias,
@@ -135,7 +140,7 @@ export class BatchNorm2d extends Module {
       momentum: 0.1,
       eps: 1e-5,
       ...this.options,
-    })
+    }
   }
 
   /**
@@ -143,9 +148,21 @@ export class BatchNorm2d extends Module {
    * the batch norm is folded into its weights, which follow when weights or running statistics change.
    */
   behind(conv: Conv2d, x: Tensor, into?: Slot): Tensor {
+    return this.#folding(conv, x, into) ?? this.forward(conv.forward(x), into)
+  }
+
+  /** `behind`, and the 2×2 maxima of it. In training one op makes both; see `batchNormMaxPool2d`. */
+  pooledBehind(conv: Conv2d, x: Tensor, into?: Slot): readonly [Tensor, Tensor] {
+    const y = this.#folding(conv, x, into)
+    if (!y) return batchNormMaxPool2d(conv.forward(x), this.#applied(into))
+    return [y, maxPool2d(y, { kernelSize: 2 })]
+  }
+
+  /** The one convolution, if it may be. */
+  #folding(conv: Conv2d, x: Tensor, into: Slot | undefined): Tensor | undefined {
     const { gradEnabled, tracing, recomputation } = x.device
     const unfolded = this.training || gradEnabled || tracing || recomputation.watching
-    if (unfolded || !this.#fold(conv).refresh()) return this.forward(conv.forward(x), into)
+    if (unfolded || !this.#fold(conv).refresh()) return undefined
     const { weight, bias } = this.#fold(conv)
     return conv.forward(x, { weight, bias, activation: this.options.activation, into })
   }

@@ -1,4 +1,6 @@
 import type { Device } from '../autograd/device.ts'
+import { setPooledBatchNorm } from '../autograd/ops/batch-norm.ts'
+import { batchNormPooled } from '../autograd/ops/conv2d_cpu_kernels.ts'
 import { addTunedConvKernels } from '../autograd/ops/conv2d_tuned_kernels.ts'
 import { formatProfile } from '../gpu/profile.ts'
 import type { TuneMode } from '../gpu/tuner.ts'
@@ -17,15 +19,16 @@ export async function openDevice(options: OpenOptions = {}): Promise<Device> {
   const experimental = options.subgroupMatrices !== undefined && options.subgroupMatrices !== false
   const { adapter } = await findAdapter({ adapter: options.adapter, experimental })
   addTunedConvKernels()
+  setPooledBatchNorm(batchNormPooled)
   const tune = options.tune ?? ((process.env.FOVEA_TUNE || undefined) as TuneMode | undefined)
   const device = await openOn(adapter, { ...options, ...(tune ? { tune } : {}) }, () => new ChoiceFile())
-  if (process.env.FOVEA_PROFILE === '1') profileUntilTheEnd(device)
+  if (process.env.FOVEA_PROFILE === '1') await profileUntilTheEnd(device)
   return device
 }
 
 /** Profiles everything; the table goes to standard error when the device is destroyed or the program ends. */
-function profileUntilTheEnd(device: Device): void {
-  device.beginProfile()
+async function profileUntilTheEnd(device: Device): Promise<void> {
+  await device.beginProfile()
   let said = false
   const say = async () => {
     if (said || device.lost) return

@@ -26,6 +26,7 @@ const WITHOUT_GRADIENT = [
 
 /** Public functions that are made of other ops, with the ops they are made of. */
 const COMPOSED: Readonly<Record<string, readonly string[]>> = {
+  batchNormMaxPool2d: ['batchNorm', 'maxPool2d'],
   flatten: ['reshape'],
   logicalNot: ['eq'],
   squeeze: ['reshape'],

@@ -1,14 +1,22 @@
 import source from '../../../kernels/batch_norm.wgsl'
 import { ShapeError } from '../../gpu/errors.ts'
-import { summing } from '../../gpu/summing.ts'
-import { defineUnaryResult, type OpLaunch, type Run } from '../op.ts'
+import { type KernelFor, summing } from '../../gpu/summing.ts'
+import { defineOp, type OpLaunch, type Run } from '../op.ts'
 import { checkOptions, checkRates } from '../options.ts'
 import type { Slot } from '../slots.ts'
 import { formatShape, type Shape, type Span, type Tensor } from '../tensor.ts'
 import { checkActivation } from './fused-relu.ts'
+import { maxPool2d } from './max-pool2d.ts'
 import { fourSizes, imageShape } from './window.ts'
 
 const batchNorms = summing('batch_norm', source, true)
+
+/** The kernels that pool, too, from when `openDevice` gave their text: in Node and, in pages, on CPU drivers. */
+let pooledNorms: KernelFor | undefined
+
+export function setPooledBatchNorm(text: string): void {
+  pooledNorms ??= summing('batch_norm_pooled', text, true)
+}
 
 export interface BatchNormOptions {
   /** Scale of each channel (C). */
@@ -53,6 +61,8 @@ interface Attrs {
   readonly hasWeight: boolean
   readonly hasBias: boolean
   readonly into: Slot | undefined
+  /** The 2×2 maxima of y are a second result. */
+  readonly pooled: boolean
 }
 
 /** Checks x and the number of values a channel; gives [N, C, H·W]. Needs no GPU. */
@@ -67,6 +77,9 @@ export function batchNormShape(x: Shape, training: boolean): [number, number, nu
   return [n, c, h * w]
 }
 
+/** Storage buffers that a launch which pools, too, binds at most; WebGPU promises eight. */
+const BUFFERS = 9
+
 /** Longest run of vec4s that a workgroup sums: bounds what an outlying first value can cost in digits. */
 const RUN_BLOCKS = 1024
 
@@ -77,14 +90,15 @@ const RUN_BLOCKS = 1024
  */
 function suitsWorkgroup(run: Run, x: Shape): boolean {
   const [n, c, row] = batchNormShape(x, false)
-  return row % 4 === 0 && c >= 16 && n * row <= (run.device.adapter.cpu ? 2 ** 16 : 2 ** 12)
+  return c >= 16 && n * row <= (run.device.adapter.cpu ? 2 ** 16 : 2 ** 12)
 }
 
-/** How N and H·W are cut into workgroups of so many lanes: images and vec4s of a row for each. */
-function runsOf(cpu: boolean, n: number, c: number, rowBlocks: number, lanes: number) {
+/** How N and H·W are cut into workgroups of so many lanes: images and vec4s of a row for each, these a multiple of `unit`. */
+function runsOf(cpu: boolean, n: number, c: number, rowBlocks: number, lanes: number, unit: number) {
   const wanted = cpu ? 16 : 1024
   let blocks = Math.min(RUN_BLOCKS, Math.max(1, rowBlocks))
   while (blocks > 4 * lanes && c * n * Math.ceil(rowBlocks / blocks) < wanted) blocks = Math.ceil(blocks / 2)
+  blocks = unit * Math.ceil(blocks / unit)
   const segments = Math.ceil(rowBlocks / blocks)
   let images = segments > 1 ? 1 : Math.max(1, Math.min(n, Math.floor(RUN_BLOCKS / blocks)))
   while (images > 1 && c * Math.ceil(n / images) < wanted) images = Math.ceil(images / 2)
@@ -98,9 +112,11 @@ function layout(run: Run, x: Shape, attrs: Attrs, whole: boolean) {
   const lanes = cpu ? 8 : whole ? 256 : 64
   const aligned = row % 4 === 0
   const rowBlocks = aligned ? row / 4 : Math.ceil(row / 4) + 1
+  // Of four windows of 2×2 there are four vec4s.
+  const unit = attrs.pooled ? 4 : 1
   const { blocks, segments, images } = whole
     ? { blocks: rowBlocks, segments: 1, images: n }
-    : runsOf(cpu, n, c, rowBlocks, lanes)
+    : runsOf(cpu, n, c, rowBlocks, lanes, unit)
   const imageRuns = Math.ceil(n / images)
   const runs = segments * imageRuns
   const count = n * row
@@ -108,7 +124,7 @@ function layout(run: Run, x: Shape, attrs: Attrs, whole: boolean) {
   // (lavapipe, 4×512×2² to 16×256×4²: 0.4 to 0.8 of the time; with more values than channels nothing is gained).
   const apart = whole && cpu && c % 8 === 0 && count <= Math.min(256, c)
   const join = whole ? !apart : !cpu
-  const shift = apart ? 3 : Math.min(Math.log2(lanes), Math.ceil(Math.log2(blocks)))
+  const shift = apart ? 3 : Math.min(Math.log2(lanes), Math.ceil(Math.log2(blocks / unit)))
   const partials = join ? runs : runs * lanes
   return {
     channels: c,
@@ -121,6 +137,7 @@ function layout(run: Run, x: Shape, attrs: Attrs, whole: boolean) {
       images: n,
       channels: c,
       row,
+      w: x[3]!,
       blocks,
       run_images: images,
       segments,
@@ -142,12 +159,12 @@ function layout(run: Run, x: Shape, attrs: Attrs, whole: boolean) {
       add_bias: 0,
       add_input: 0,
     },
-    /** Entry point and bindings of a launch over all elements. */
-    every: (entry: string, arrays: Readonly<Record<string, Tensor>>) => ({
+    /** The kernels of launches over all elements but for `statistics`. */
+    kernel: (attrs.pooled ? pooledNorms! : batchNorms)(run.device.adapter),
+    /** Entry point and bindings of a launch over all elements that writes `result`. */
+    every: (entry: string, result: Tensor) => ({
       entry: aligned ? entry : `${entry}_any`,
-      arrays: aligned
-        ? arrays
-        : Object.fromEntries(Object.entries(arrays).map(([name, t]) => [`${name}1`, t])),
+      written: { [aligned ? 'result' : 'result1']: result },
     }),
   }
 }
@@ -168,7 +185,7 @@ function partialSums(
   run: Run,
   l: Layout,
   what: 'moments' | 'products',
-  launch: Pick<OpLaunch, 'entry' | 'bindings' | 'flops'>,
+  launch: Pick<OpLaunch, 'kernel' | 'entry' | 'bindings' | 'flops'>,
   place: { offset?: number; gap?: number } = {},
 ): Partials {
   const { channels, partials, params, overrides } = l
@@ -176,7 +193,6 @@ function partialSums(
   const sums = run.empty([channels, partials, numbers])
   run.launch({
     ...launch,
-    kernel: batchNorms(run.device.adapter),
     bindings: { ...launch.bindings, [`part_${what}`]: sums },
     inPlace: ['dy'],
     params: { ...params, ...place },
@@ -196,7 +212,7 @@ function partialSums(
   return { sums: one, partials: 1 }
 }
 
-const apply = defineUnaryResult<Attrs>({
+const apply = defineOp<Attrs>({
   name: 'batchNorm',
   half: { inputs: [0] },
   forward(run, [x, ...affine], attrs) {
@@ -205,21 +221,30 @@ const apply = defineUnaryResult<Attrs>({
     const y = run.emptyIn(attrs.into, x!.shape, x!.dtype)
     const saved = run.save(run.empty([l.channels, 5]))
     if (y.size === 0) return y
+    const [n, c, h, w] = x!.shape as [number, number, number, number]
+    const maxima = attrs.pooled ? run.empty([n, c, h / 2, w / 2], x!.dtype) : undefined
     const batch =
       attrs.training && !whole
-        ? partialSums(run, l, 'moments', { entry: 'statistics', bindings: { x: x! }, flops: 4 * x!.size })
+        ? partialSums(run, l, 'moments', {
+            kernel: batchNorms(run.device.adapter),
+            entry: 'statistics',
+            bindings: { x: x! },
+            flops: 4 * x!.size,
+          })
         : undefined
     const unused = batch?.sums ?? (attrs.training ? run.empty([1]) : attrs.runningMean!)
     const weight = attrs.hasWeight ? affine[0]! : unused
     const bias = attrs.hasBias ? affine[attrs.hasWeight ? 1 : 0]! : unused
     const { span } = y
     const name = whole ? 'normalize_channel' : batch ? 'normalize_batch' : 'normalize'
-    const { entry, arrays } = l.every(name, { x: x!, result: y })
+    const { entry, written } = l.every(name, y)
     run.launch({
-      kernel: batchNorms(run.device.adapter),
+      kernel: l.kernel,
       entry,
       bindings: {
-        ...arrays,
+        x: x!,
+        ...written,
+        ...(maxima && { maxima }),
         ...(batch && { moments: batch.sums }),
         ...(attrs.training
           ? {
@@ -237,10 +262,14 @@ const apply = defineUnaryResult<Attrs>({
       workgroups: l.workgroups,
       flops: (whole ? 7 : 3) * x!.size,
     })
-    return y
+    return maxima ? [y, maxima] : y
   },
-  backward(run, { inputs, saved: [saved], grads: [dy], needs, sink, partial, attrs }) {
+  backward(run, { inputs, saved: [saved], grads, needs, sink, partial, attrs: given }) {
     const [x] = inputs
+    // Where no gradient of the maxima arrived, that of y is all there is.
+    const attrs = grads[1] ? given : { ...given, pooled: false }
+    const dy = grads[0] ?? run.zeros(x!.shape, x!.dtype)
+    const dmaxima = grads[1] && { dmaxima: grads[1] }
     const weightAt = attrs.hasWeight ? 1 : -1
     const biasAt = attrs.hasBias ? (attrs.hasWeight ? 2 : 1) : -1
     const wantsWeight = weightAt > 0 && needs[weightAt]!
@@ -257,7 +286,7 @@ const apply = defineUnaryResult<Attrs>({
     const whole = summed && dx !== undefined && suitsWorkgroup(run, x!.shape)
     const l = layout(run, x!.shape, attrs, whole)
     if (x!.size > 0) {
-      const place = spanParams(dy!.span)
+      const place = spanParams(dy.span)
       const { sums, partials } =
         summed && !whole
           ? partialSums(
@@ -265,15 +294,15 @@ const apply = defineUnaryResult<Attrs>({
               l,
               'products',
               {
+                kernel: l.kernel,
                 entry: 'gradient_sums',
-                bindings: { x: x!, dy: dy!, saved: saved! },
+                bindings: { x: x!, dy, ...dmaxima, saved: saved! },
                 flops: 7 * x!.size,
               },
               place,
             )
           : { sums: run.empty([2]), partials: 0 }
       const common = {
-        kernel: batchNorms(run.device.adapter),
         params: {
           ...l.params,
           ...place,
@@ -290,17 +319,21 @@ const apply = defineUnaryResult<Attrs>({
       }
       if (dx) {
         const name = whole ? 'channel_gradient' : 'input_gradient'
-        const { entry, arrays } = l.every(name, { x: x!, dy: dy!, result: dx })
+        const { entry, written } = l.every(name, dx)
         run.launch({
           ...common,
+          kernel: l.kernel,
           entry,
-          bindings: { ...bindings, ...arrays, saved: saved! },
+          bindings: { ...bindings, x: x!, dy, ...written, ...dmaxima, saved: saved! },
           inPlace: ['dy'],
           overrides: l.overrides,
           workgroups: l.workgroups,
           flops: (whole ? 16 : 9) * x!.size,
         })
-      } else run.launch({ ...common, entry: 'parameter_gradients', bindings, threads: l.channels })
+      } else {
+        const kernel = batchNorms(run.device.adapter)
+        run.launch({ ...common, kernel, entry: 'parameter_gradients', bindings, threads: l.channels })
+      }
     } else {
       for (const t of [intoWeight ? undefined : dweight, intoBias ? undefined : dbias])
         if (t) run.device.clear(run.op, t.storage)
@@ -332,6 +365,33 @@ function checkChannels(name: string, t: Tensor | undefined, channels: number): v
  * Large arrays are read or written three times in training, twice in evaluation, five times by the gradient.
  */
 export function batchNorm(x: Tensor, options: BatchNormOptions = {}): Tensor {
+  return normalized(x, options, false)[0]!
+}
+
+/**
+ * `batchNorm` of x (N, C, H, W) and the 2×2 maxima of what it gives, (N, C, ⌊H/2⌋, ⌊W/2⌋):
+ *
+ *     [y, maxPool2d(y, { kernelSize: 2 })]
+ *
+ * with the gradients of both. In training, where W is a multiple of 8 and H of 2, one op makes both: the maxima are written
+ * beside y, so that pooling reads nothing, and their gradient is taken in the passes of batch norm's. It is in Node and, in
+ * pages, on CPU drivers (a page on a GPU does not load its kernels); elsewhere these are two ops. Throws as `batchNorm` does.
+ */
+export function batchNormMaxPool2d(x: Tensor, options: BatchNormOptions = {}): readonly [Tensor, Tensor] {
+  const [y, maxima] = normalized(x, options, options.training === true && mayPool(x))
+  return [y!, maxima ?? maxPool2d(y!, { kernelSize: 2 })]
+}
+
+/** Whether there are kernels for x. They find a window's row by a division of floats. */
+function mayPool({ device, shape, size }: Tensor): boolean {
+  const [, , h, w] = shape
+  const { maxStorageBuffersPerShaderStage } = device.native.limits
+  // What is traced is to be ops that others know.
+  if (!pooledNorms || device.tracing || maxStorageBuffersPerShaderStage < BUFFERS) return false
+  return size > 0 && h! % 2 === 0 && w! % 8 === 0 && h! * w! < 2 ** 22
+}
+
+function normalized(x: Tensor, options: BatchNormOptions, pooled: boolean): Tensor[] {
   const { weight, bias, runningMean, runningVar, activation, into } = options
   const { training = false, momentum = 0.1, eps = 1e-5 } = options
   checkOptions('batchNorm', options, [], OPTIONS)
@@ -361,6 +421,7 @@ export function batchNorm(x: Tensor, options: BatchNormOptions = {}): Tensor {
     hasWeight: weight !== undefined,
     hasBias: bias !== undefined,
     into,
+    pooled,
   }
   return apply([x, ...(weight ? [weight] : []), ...(bias ? [bias] : [])], attrs)
 }

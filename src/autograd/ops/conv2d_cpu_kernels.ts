@@ -20,6 +20,9 @@ import { inFull } from '../../gpu/kernel.ts'
 import { cpuPlans } from '../conv2d/cpu.ts'
 import { addConvKernels, loadedPlans } from './conv2d_kernels.ts'
 
+/** The kernels of `batchNormMaxPool2d`, which saves CPU drivers launches: a page on a GPU does without. */
+export { default as batchNormPooled } from '../../../kernels/batch_norm_pooled.wgsl'
+
 const FULL = { a: ['elemA', 'elemA4'], b: ['elemB', 'elemB4'], y: ['elemY', 'elemY4'] } as const
 
 /** The forms of the product that plans name, by the letters of what is float32 beside activations in halves. */

@@ -14,7 +14,7 @@ export {
   adaptiveAvgPool2d,
   avgPool2d,
 } from './avg-pool2d.ts'
-export { type BatchNormOptions, batchNorm } from './batch-norm.ts'
+export { type BatchNormOptions, batchNorm, batchNormMaxPool2d } from './batch-norm.ts'
 export { bceWithLogits } from './bce-with-logits.ts'
 export { type BoundingBoxesOptions, boundingBoxes, type SquareBoxesOptions, squareBoxes } from './boxes.ts'
 export { cast } from './cast.ts'

@@ -1,6 +1,5 @@
 import type { Device } from '../../autograd/device.ts'
 import { concat } from '../../autograd/ops/concat.ts'
-import { maxPool2d } from '../../autograd/ops/max-pool2d.ts'
 import { sigmoid } from '../../autograd/ops/sigmoid.ts'
 import { checkOptions } from '../../autograd/options.ts'
 import { Prng } from '../../autograd/random.ts'
@@ -46,6 +45,11 @@ class Block extends Module {
   /** `into`: where the result is to lie, for a later `concat`. */
   forward(x: Tensor, into?: Slot): Tensor {
     return this.#norm2.behind(this.#conv2, this.#norm1.behind(this.#conv1, x), into)
+  }
+
+  /** `forward`, and its 2×2 maxima. */
+  pooled(x: Tensor, into?: Slot): readonly [Tensor, Tensor] {
+    return this.#norm2.pooledBehind(this.#conv2, this.#norm1.behind(this.#conv1, x), into)
   }
 }
 
@@ -109,9 +113,9 @@ export class UNet extends Module {
     const slots = this.activationCheckpointing ? [] : this.#encoders.map((_, l) => this.#slots(x, l))
     let h = x
     this.#encoders.forEach((encoder, l) => {
-      const skip = this.segment((from) => encoder.forward(from, slots[l]?.[1]), h)
+      const [skip, pooled] = this.segment((from) => encoder.pooled(from, slots[l]?.[1]), h)
       skips.push(skip)
-      h = maxPool2d(skip, { kernelSize: 2, stride: 2 })
+      h = pooled
     })
     h = this.segment((from) => this.#bottleneck.forward(from), h)
     for (let l = LEVELS - 1; l >= 0; l--) {

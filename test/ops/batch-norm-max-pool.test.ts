@@ -1,0 +1,207 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { add } from '../../src/autograd/ops/add.ts'
+import { type BatchNormOptions, batchNorm, batchNormMaxPool2d } from '../../src/autograd/ops/batch-norm.ts'
+import { concat } from '../../src/autograd/ops/concat.ts'
+import { maxPool2d } from '../../src/autograd/ops/max-pool2d.ts'
+import { mul } from '../../src/autograd/ops/mul.ts'
+import { sum } from '../../src/autograd/ops/sum.ts'
+import { concatSlots } from '../../src/autograd/slots.ts'
+import type { Tensor } from '../../src/autograd/tensor.ts'
+import { UNet } from '../../src/nn/networks/unet.ts'
+import { inEveryForm, testDevice } from '../device.ts'
+import { type Array64, checkGradients, randomValues } from '../oracle.ts'
+import { expectClose } from '../reference.ts'
+
+type Pooled = (x: Tensor, options: BatchNormOptions) => readonly [Tensor, Tensor]
+
+/** What the fused op is to give: the two ops, whose own tests hold them to PyTorch and float64. */
+const twoOps: Pooled = (x, options) => {
+  const y = batchNorm(x, options)
+  return [y, maxPool2d(y, { kernelSize: 2 })]
+}
+
+interface Case {
+  readonly shape: readonly number[]
+  readonly relu: boolean
+  readonly affine: boolean
+  readonly running: boolean
+  /** Whose gradients arrive. */
+  readonly wanted: 'y' | 'maxima' | 'both'
+  /** x has another consumer, which leaves its part of the gradient first. */
+  readonly shared: boolean
+  /** y lies in the second half of a concatenation, from which its gradient comes, too. */
+  readonly slot: boolean
+}
+
+const numbers = async (t: Tensor): Promise<Float32Array> => (await t.data()) as Float32Array
+
+/** Values, gradients and running statistics of one form of the op. */
+async function results(op: Pooled, c: Case): Promise<Record<string, Float32Array>> {
+  const device = await testDevice()
+  const channels = [c.shape[1]!]
+  const leaf = device.parameter(randomValues(c.shape, 3, -2, 2), c.shape)
+  const x = mul(leaf, 1)
+  const weight = device.parameter(randomValues(channels, 4, 0.5, 2), channels)
+  const bias = device.parameter(randomValues(channels, 5), channels)
+  const mean = device.parameter(randomValues(channels, 6), channels, { requiresGrad: false })
+  const variance = device.parameter(randomValues(channels, 7, 0.5, 2), channels, { requiresGrad: false })
+  const slots = c.slot ? concatSlots(device, [c.shape, c.shape]) : []
+  const [y, maxima] = op(x, {
+    ...(c.affine && { weight, bias }),
+    ...(c.running && { runningMean: mean, runningVar: variance }),
+    training: true,
+    activation: c.relu ? 'relu' : undefined,
+    into: slots[1],
+  })
+  const dotted = (t: Tensor, seed: number) => sum(mul(t, device.tensor(randomValues(t.shape, seed), t.shape)))
+  const joined = c.slot ? concat([mul(y, 2), y], { axis: 1 }) : y
+  const parts = [
+    ...(c.wanted === 'maxima' ? [] : [dotted(joined, 8)]),
+    ...(c.wanted === 'y' ? [] : [dotted(maxima, 9)]),
+    ...(c.shared ? [dotted(x, 10)] : []),
+  ]
+  const values = { y: await numbers(y), maxima: await numbers(maxima) }
+  parts.reduce((a, b) => add(a, b)).backward()
+  const gradients = c.affine ? { dx: leaf, dweight: weight, dbias: bias } : { dx: leaf }
+  const found: Record<string, Float32Array> = { ...values }
+  for (const [name, t] of Object.entries(gradients)) found[name] = await numbers(t.grad!)
+  if (c.running) Object.assign(found, { mean: await numbers(mean), variance: await numbers(variance) })
+  for (const t of [leaf, weight, bias, mean, variance]) t.dispose()
+  return found
+}
+
+test('values, gradients and running statistics are those of the two ops', async () => {
+  const shape = fc.tuple(
+    fc.integer({ min: 1, max: 4 }),
+    fc.constantFrom(1, 3, 16, 24, 128),
+    fc.constantFrom(2, 4, 6, 16),
+    fc.constantFrom(8, 16, 24, 40),
+  )
+  const each = fc.record({
+    shape,
+    relu: fc.boolean(),
+    affine: fc.boolean(),
+    running: fc.boolean(),
+    wanted: fc.constantFrom('y' as const, 'maxima' as const, 'both' as const),
+    shared: fc.boolean(),
+    slot: fc.boolean(),
+  })
+  const property = fc.asyncProperty(each, async (c) => {
+    const got = await results(batchNormMaxPool2d, c)
+    const want = await results(twoOps, c)
+    for (const [name, values] of Object.entries(want)) {
+      // Of few values the gradient is a small difference of large terms, and of a channel it sums all of them.
+      const loose = name.startsWith('d')
+      expectClose(got[name]!, values, loose ? 1e-4 : 1e-5, loose ? 1e-4 : 1e-5, name)
+    }
+  })
+  await inEveryForm(() => fc.assert(property, { numRuns: 30, seed: 11 }))
+}, 120_000)
+
+test('a channel of many values: partial sums, and sums of those', () =>
+  inEveryForm(async () => {
+    const c = {
+      shape: [2, 3, 160, 168],
+      relu: true,
+      affine: true,
+      running: true,
+      wanted: 'both',
+      shared: false,
+      slot: false,
+    } as const
+    const got = await results(batchNormMaxPool2d, c)
+    const want = await results(twoOps, c)
+    for (const [name, values] of Object.entries(want)) {
+      // Each gradient of a parameter sums 50,000 terms.
+      const sums = name === 'dweight' || name === 'dbias'
+      expectClose(got[name]!, values, 1e-4, sums ? 1e-2 : 1e-4, name)
+    }
+  }))
+
+test('the maxima and their gradient are those of float64', async () => {
+  const shape = [2, 3, 4, 8]
+  const oracle = ({ data }: Array64): Float64Array => {
+    const y = new Float64Array(data.length)
+    for (let k = 0; k < 3; k++) {
+      const at = [...data.keys()].filter((i) => Math.floor(i / 32) % 3 === k)
+      const mean = at.reduce((s, i) => s + data[i]!, 0) / at.length
+      const variance = at.reduce((s, i) => s + (data[i]! - mean) ** 2, 0) / at.length
+      for (const i of at) y[i] = (data[i]! - mean) / Math.sqrt(variance + 1e-5)
+    }
+    return Float64Array.from({ length: y.length / 4 }, (_, o) => {
+      const [plane, i, j] = [Math.floor(o / 8), Math.floor(o / 4) % 2, o % 4]
+      const first = plane * 32 + 16 * i + 2 * j
+      return Math.max(y[first]!, y[first + 1]!, y[first + 8]!, y[first + 9]!)
+    })
+  }
+  // Apart by more than a finite difference.
+  const data = Float32Array.from(
+    [...randomValues(shape, 9).entries()].sort((a, b) => a[1] - b[1]).map(([i]) => i / 100),
+  )
+  await inEveryForm(() =>
+    checkGradients((x) => batchNormMaxPool2d(x, { training: true })[1], oracle, [{ shape, data }], {
+      gradRtol: 1e-3,
+      gradAtol: 1e-4,
+    }),
+  )
+})
+
+test('of equal values the first takes the gradient, and a NaN is a maximum', () =>
+  inEveryForm(async () => {
+    const device = await testDevice()
+    const shape = [1, 2, 2, 8]
+    // Behind ReLU all are 0 but one of the last window.
+    const values = new Float32Array(32).fill(-1)
+    values[15] = 3
+    values[16] = Number.NaN
+    const x = device.parameter(values, shape)
+    const bias = device.parameter(new Float32Array(2), [2])
+    const [y, maxima] = batchNormMaxPool2d(x, { bias, training: true, activation: 'relu' })
+    const top = (await y.data())[15]!
+    expect([...(await maxima.data())]).toEqual([0, 0, 0, top, ...Array(4).fill(Number.NaN)])
+    maxima.backward(device.ones(maxima.shape))
+    // The gradient of a 0 behind ReLU is 0: one term is left.
+    expect([...(await bias.grad!.data())]).toEqual([1, 0])
+  }))
+
+test('shapes without kernels, evaluation and tracing take two ops', async () => {
+  const device = await testDevice()
+  const running = { runningMean: device.zeros([16]), runningVar: device.ones([16]) }
+  const isOne = (shape: number[], options: BatchNormOptions) => {
+    const x = device.parameter(randomValues(shape), shape)
+    const [y, maxima] = batchNormMaxPool2d(x, options)
+    expect(maxima.shape).toEqual(twoOps(x, options)[1].shape)
+    return y.node === maxima.node
+  }
+  expect(isOne([2, 16, 4, 8], { training: true })).toBe(true)
+  for (const [h, w] of [
+    [5, 8],
+    [4, 12],
+    [4, 4],
+  ] as const)
+    expect(isOne([2, 16, h, w], { training: true })).toBe(false)
+  expect(isOne([2, 16, 4, 8], running)).toBe(false)
+  const { applied, release } = device.trace([2, 16, 4, 8], (x) => batchNormMaxPool2d(x, { training: true }))
+  expect(applied.map(({ op }) => op)).toEqual(['batchNorm', 'maxPool2d'])
+  release()
+  expect(() => batchNormMaxPool2d(device.zeros([2, 16, 4, 8]), {})).toThrow(/needs runningMean/)
+})
+
+test('a training step of the U-Net launches no pooling', async () => {
+  const device = await testDevice()
+  const net = new UNet(device, { features: 4 })
+  net.train()
+  const x = device.tensor(randomValues([2, 1, 64, 64]), [2, 1, 64, 64])
+  const { kernels } = await device.profile(
+    () =>
+      device.scope(() => {
+        sum(net.forward(x)).backward()
+      }),
+    { print: false },
+  )
+  const launches = (file: string) =>
+    kernels.filter((k) => k.kernel.startsWith(file)).reduce((n, k) => n + k.launches, 0)
+  expect(launches('max_pool2d')).toBe(0)
+  expect(launches('batch_norm_pooled')).toBeGreaterThanOrEqual(8)
+})
