@@ -102,6 +102,11 @@ const SHAPES: readonly Row[] = [
   [2, 17, 9, 13, 19, 3, 1, 1, 1, 1],
   [1, 40, 8, 12, 66, 3, 1, 2, 1, 1],
   [3, 16, 6, 5, 20, 3, 1, 0, 1, 1],
+  // The same by lanes: eight tiles that end with a row, within one, in a row of sixteen; a last row of tiles that is not full, more
+  // channels in than out, invocations past the end.
+  [2, 16, 10, 8, 18, 3, 1, 1, 1, 1],
+  [1, 20, 7, 20, 16, 3, 1, 1, 1, 1],
+  [1, 18, 5, 64, 16, 3, 1, 1, 1, 1],
   // Four images of 4×4 a tile, the last tile not full; pairs of flat images, eight columns a tile.
   [5, 9, 4, 4, 11, 3, 1, 1, 1, 1],
   [3, 6, 3, 13, 9, 3, 1, 1, 1, 1],
@@ -319,6 +324,8 @@ test.each(['winograd', 'winograd2x2'])(
     for (const [n, cin, h, w, cout, accumulate] of [
       [2, 17, 9, 12, 19, true],
       [1, 40, 8, 8, 33, false],
+      [2, 16, 9, 20, 22, true],
+      [1, 24, 6, 48, 16, false],
       [3, 16, 3, 4, 20, true],
     ] as const) {
       const s = conv2dShape([n, cin, h, w], [cout, cin, 3, 3], { padding: 1 })

@@ -3,7 +3,7 @@
  * memory at once: for small layers, where launches count, and not beside activations in float16, which are there to save
  * memory.
  */
-import { type ConvGradients, flag, lanes, placeParams } from './variant.ts'
+import { type ConvBuffer, type ConvGradients, flag, lanes, placeParams } from './variant.ts'
 import { forward3x3, inputGrad3x3 } from './window3x3.ts'
 import { F2, F4, products, tilesOf, transform, weightProducts } from './winograd.ts'
 
@@ -27,12 +27,17 @@ export const winogradGradients: ConvGradients = (s, adapter, [ofX, ofWeight], { 
   const place = { relu: 0, ...placeParams(inputGrad), behind }
   const params = { ...forward3x3(s)!.params, weightOut, weightIn, tilesH, tilesW, ...place }
   const sources = { x: 'x', x4: 'x', dy: 'dy', dy4: 'dy', weight: 'weight' } as const
-  const factors = { transformed: 'scratch:v', upstream: 'scratch:d', factor: 'scratch:u' } as const
+  const factors = {
+    ...{ transformed: 'scratch:v', transformed4: 'scratch:v' },
+    ...{ upstream: 'scratch:d', upstream4: 'scratch:d' },
+    ...{ factor: 'scratch:u', factor4: 'scratch:u' },
+  } satisfies Record<string, ConvBuffer>
   const results = {
     products: 'scratch:m',
     products4: 'scratch:m',
     bias: 'weight',
     y: 'dx',
+    y4: 'dx',
     transformed: 'dw',
   } as const
   const last = { ACCUMULATE: flag(inputGrad.accumulate), ADD_WEIGHTS: flag(weightGrad.accumulate) }

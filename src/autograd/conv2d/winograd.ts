@@ -83,14 +83,23 @@ export function transform(
 ): ConvDispatch {
   const WG = adapter.cpu ? tileWorkgroup(count + weights) : WORKGROUP
   const before = Math.ceil(count / WG)
+  const byLanes = lanes(adapter) && overrides.SMALL === 0 && inFours(params)
+  // By lanes there is no other form.
+  const { SMALL, VEC, DYVEC, ...ofAny } = overrides
   return {
-    file: 'conv2d_winograd',
+    file: byLanes ? 'conv2d_winograd_lanes' : 'conv2d_winograd',
     entry: `conv2d_winograd_transform_${what}`,
     bindings,
     params: { behind: 0, ...params, weights: before },
-    overrides: { ...overrides, WG },
+    overrides: byLanes ? { ...ofAny, ENDS: flag(8 % params.tilesW! > 0), WG } : { ...overrides, WG },
     workgroups: spread(before + Math.ceil(weights / WG)),
   }
+}
+
+/** Padding 1, rows of whole vec4s, and arrays of transformed tiles and windows whose places begin at whole ones. */
+function inFours({ n, cin, cout, padH, padW, w, tilesH, tilesW }: Numbers): boolean {
+  const tiles = n! * tilesH! * tilesW!
+  return padH === 1 && padW === 1 && [w!, cin! * tiles, cout! * tiles, cin! * cout!].every((v) => v % 4 === 0)
 }
 
 type Sizes = Record<'n' | 'cin' | 'cout' | 'outH' | 'outW', number>
@@ -143,11 +152,13 @@ function variant(
     x: c.from,
     x4: c.from,
     transformed: 'scratch:v',
+    transformed4: 'scratch:v',
     weight: 'weight',
     factor: 'scratch:u',
+    factor4: 'scratch:u',
   } as const
   const sums = { products: 'scratch:m', products4: 'scratch:m' } as const
-  const output = { ...sums, bias: biasBinding(epilogue), y: c.to } as const
+  const output = { ...sums, bias: biasBinding(epilogue), y: c.to, y4: c.to } as const
   const last = { SMALL, BIAS: flag(epilogue.bias), ACCUMULATE: flag(epilogue.accumulate) }
   const n = columns * tiles
   return {
@@ -191,10 +202,10 @@ function weightGradVariant(
   const { cin, cout } = s
   const { tilesH, tilesW, tiles } = tilesOf(s)
   const params = { ...c.params, tilesH, tilesW, relu: 0, ...placeParams({}) }
-  const input = { x: 'x', x4: 'x', transformed: 'scratch:v' } as const
-  const upstream = { dy: 'dy', dy4: 'dy', upstream: 'scratch:d' } as const
+  const input = { x: 'x', x4: 'x', transformed: 'scratch:v', transformed4: 'scratch:v' } as const
+  const upstream = { dy: 'dy', dy4: 'dy', upstream: 'scratch:d', upstream4: 'scratch:d' } as const
   const vectors = { VEC: inVectors(s), DYVEC: flag(s.outW % 4 === 0) }
-  const window = { products: 'scratch:m', transformed: 'dw' } as const
+  const window = { products: 'scratch:m', products4: 'scratch:m', transformed: 'dw' } as const
   const last = { SMALL, ADD_WEIGHTS: flag(epilogue.accumulate) }
   const k = columns * tiles
   return {

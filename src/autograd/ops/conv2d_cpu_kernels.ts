@@ -15,6 +15,7 @@ import patchesSum from '../../../kernels/conv2d_patches_sum_lanes.wgsl'
 import tile from '../../../kernels/conv2d_tile.wgsl'
 import weightGradLanes from '../../../kernels/conv2d_weight_grad_lanes.wgsl'
 import weightGradTile from '../../../kernels/conv2d_weight_grad_tile.wgsl'
+import winograd from '../../../kernels/conv2d_winograd_lanes.wgsl'
 import product from '../../../kernels/matmul_lanes.wgsl'
 import { inFull } from '../../gpu/kernel.ts'
 import { cpuPlans } from '../conv2d/cpu.ts'
@@ -57,6 +58,7 @@ export function addCpuConvKernels(): void {
     conv2d_tile: tile,
     conv2d_weight_grad_lanes: weightGradLanes,
     conv2d_weight_grad_tile: weightGradTile,
+    conv2d_winograd_lanes: winograd,
     matmul_lanes: product,
     ...productForms,
   })
