@@ -123,9 +123,10 @@ const fits = (c: Sizes, adapter: ConvAdapter, form: Form) =>
  */
 const suited = (c: Sizes, adapter: ConvAdapter) =>
   lanes(adapter) &&
-  Math.min(c.cin, c.cout) >= 64 &&
+  Math.min(c.cin, c.cout) >= 32 &&
+  Math.max(c.cin, c.cout) >= 64 &&
   tilesOf(c).tiles >= 32 &&
-  c.cin * c.cout * tilesOf(c).tiles >= 2 ** 19 &&
+  c.cin * c.cout * tilesOf(c).tiles >= (Math.min(c.cin, c.cout) < 64 ? 2 ** 20 : 2 ** 19) &&
   largest(c, F4) <= 2 ** 24
 
 /** Padding 1 and rows of whole vec4fs. */
