@@ -11,7 +11,8 @@
 // The backward kernels compute z again, by the same operations, instead of reading y.
 //
 // A channel of few values is one workgroup's, on CPU drivers one of very few a lane's: `normalize_channel` and
-// `channel_gradient` are all of it in one launch each, reading the second time what the caches still hold. Otherwise
+// `channel_gradient` (with rows that are no whole vec4s `…_any`) are all of it in one launch each, reading the second time what the
+// caches still hold. Otherwise
 // workgroup (c, segment, run) takes `run_images` images × `blocks` vec4s of a row in every launch. Its sums are partial
 // results: of each lane on CPU drivers (WG of 8: no barriers), else of the workgroup. The next launch
 // adds them up in each of its workgroups, in a fixed order; `reduce_…` does so before where they are many.
@@ -20,7 +21,8 @@
 // as a sum of two numbers: about 1000 one float32 would be off by up to 3e-5.
 // A row is the H·W values of one image and channel. Where 4 does not divide it, its first and last vec4
 // also hold neighbours, which are masked. Channels of a larger array are written and read in place: image n
-// of y (forward) or dy (backward) lies `offset + n·gap` vec4s further than in an array of its own.
+// of y (forward) or dy (backward) lies `offset + n·gap` vec4s further than in an array of its own. Batch norm with its maxima is
+// kernels/batch_norm_pooled.wgsl.
 
 // include: parts/batch_norm.wgsl
 
@@ -200,6 +202,7 @@ fn gradient_values(group: vec3u, lane: u32, sums: vec2f) {
   for (var image = mine.first_image + (lane >> params.shift); image < mine.last_image; image += WG >> params.shift) {
     let start = row_start(image, mine.c);
     let part = part_of(start, mine.segment);
+    // Such rows are dense: what is in place has whole vec4s.
     for (var b = part.first + column; b < part.last; b += params.across) {
       let mask = inside(b, start);
       let v = vec4f(x[b]);

@@ -28,30 +28,32 @@ fn windows_at(at: u32) -> Windows {
   return Windows(vec4f(x[at]), vec4f(x[at + 1u]), vec4f(x[below]), vec4f(x[below + 1u]));
 }
 
-// y, as it is stored.
-fn stored(v: vec4f, k: Channel) -> vec4f { return vec4f(elem4(activate(affine(v, k)))); }
+// The same of y as it is stored: halves are compared as halves, which a driver that is free to leave a rounding out would not do.
+struct Stored { a: elem4, b: elem4, c: elem4, d: elem4 }
 
-fn all_stored(v: Windows, k: Channel) -> Windows {
-  return Windows(stored(v.a, k), stored(v.b, k), stored(v.c, k), stored(v.d, k));
+fn stored(v: vec4f, k: Channel) -> elem4 { return elem4(activate(affine(v, k))); }
+
+fn all_stored(v: Windows, k: Channel) -> Stored {
+  return Stored(stored(v.a, k), stored(v.b, k), stored(v.c, k), stored(v.d, k));
 }
 
-fn nan4(v: vec4f) -> vec4<bool> {
-  return (bitcast<vec4u>(v) & vec4u(0x7fffffffu)) > vec4u(0x7f800000u);
+fn nan4(v: elem4) -> vec4<bool> {
+  return (bitcast<vec4u>(vec4f(v)) & vec4u(0x7fffffffu)) > vec4u(0x7f800000u);
 }
 
 // As kernels/max_pool2d.wgsl has it: the first maximum, or the first NaN.
-fn better(v: vec4f, than: vec4f) -> vec4<bool> {
+fn better(v: elem4, than: elem4) -> vec4<bool> {
   return ((v > than) | nan4(v)) & !nan4(than);
 }
 
 // The maxima, and whether the second, third and fourth value was larger than those before it.
-struct Most { value: vec4f, second: vec4<bool>, third: vec4<bool>, fourth: vec4<bool> }
+struct Most { value: elem4, second: vec4<bool>, third: vec4<bool>, fourth: vec4<bool> }
 
-fn most(y: Windows) -> Most {
-  let p = vec4f(y.a.xz, y.b.xz);
-  let q = vec4f(y.a.yw, y.b.yw);
-  let r = vec4f(y.c.xz, y.d.xz);
-  let s = vec4f(y.c.yw, y.d.yw);
+fn most(y: Stored) -> Most {
+  let p = elem4(y.a.xz, y.b.xz);
+  let q = elem4(y.a.yw, y.b.yw);
+  let r = elem4(y.c.xz, y.d.xz);
+  let s = elem4(y.c.yw, y.d.yw);
   let second = better(q, p);
   let upper = select(p, q, second);
   let third = better(r, upper);
@@ -73,11 +75,11 @@ fn normalize_windows(group: vec3u, lane: u32, k: Channel) {
       let y = all_stored(windows_at(at), k);
       let to = at + shift;
       let below = to + params.w / 4u;
-      result[to] = elem4(y.a);
-      result[to + 1u] = elem4(y.b);
-      result[below] = elem4(y.c);
-      result[below + 1u] = elem4(y.d);
-      maxima[start / 16u + i] = elem4(most(y).value);
+      result[to] = y.a;
+      result[to + 1u] = y.b;
+      result[below] = y.c;
+      result[below + 1u] = y.d;
+      maxima[start / 16u + i] = most(y).value;
     }
   }
 }

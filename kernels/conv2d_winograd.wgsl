@@ -159,18 +159,11 @@ fn store_weight_small(row: i32, g: vec3f, to: i32, step: i32) {
 
 // Of a convolution with so many channels.
 fn transform_weight(index: i32, cout: i32, cin: i32) {
-  let o = over(index, cin);
-  if (o >= cout) { return; }
-  let first = o * params.weightOut + (index - o * cin) * params.weightIn;
-  var top = vec3f(weight[first], weight[first + 1], weight[first + 2]);
-  var middle = vec3f(weight[first + 3], weight[first + 4], weight[first + 5]);
-  var low = vec3f(weight[first + 6], weight[first + 7], weight[first + 8]);
-  if (TURN) {
-    let turned = low.zyx;
-    low = top.zyx;
-    middle = middle.zyx;
-    top = turned;
-  }
+  if (index >= cout * cin) { return; }
+  let w = window_of(index, cin);
+  let top = w.top;
+  let middle = w.middle;
+  let low = w.low;
   let step = params.cout * params.cin;
   if (SMALL) {
     let outer = top + low;
@@ -354,14 +347,6 @@ fn window_row_small(row: i32, at: i32, step: i32) -> vec3f {
   let i = at + row * 4 * step;
   let sum = (products[i + step] + products[i + 2 * step]) / 2.0;
   return vec3f(products[i] + sum, (products[i + step] - products[i + 2 * step]) / 2.0, sum + products[i + 3 * step]);
-}
-
-fn store_window(to: i32, value: vec3f) {
-  var w = value;
-  if (ADD_WEIGHTS) { w += vec3f(transformed[to], transformed[to + 1], transformed[to + 2]); }
-  transformed[to] = w.x;
-  transformed[to + 1] = w.y;
-  transformed[to + 2] = w.z;
 }
 
 fn transform_window(index: i32) {

@@ -1,10 +1,12 @@
 // The transforms of kernels/conv2d_winograd.wgsl for F(4×4) on CPU drivers whose subgroups have eight lanes or more, where padding
-// is 1 and rows are whole vec4s: the same values, with half the loads and stores. There a lane of a driver's vector loads and
+// is 1 and rows are whole vec4s: the same values, to the bit, with fewer loads and stores. There a lane of a driver's vector loads and
 // stores by itself, and four values at once cost little more than one. Lanes have neighbouring tiles, so that
 //   - what lies beside a tile's four columns its neighbours have loaded;
 //   - of four places of a transformed tile four lanes have four tiles each: turned round, each lane has one place of all
 //     four, which lie side by side in memory.
 // So the tiles of an array, channels included, are a multiple of four. Invocations past the end do all but store.
+// DILATED: rows and columns that are equal modulo the dilation see only each other. They are an image of their own, of which there
+// are n, w × h large, dilation² for each that there is; their rows are whole vec4s, but their columns lie apart.
 enable subgroups;
 
 alias elem = f32;
@@ -22,10 +24,12 @@ alias elem4 = vec4f;
 @group(0) @binding(9) var<storage, read_write> upstream4: array<vec4f>;
 @group(0) @binding(10) var<storage, read_write> factor4: array<vec4f>;
 @group(0) @binding(11) var<storage, read_write> y4: array<elem4>;
+@group(0) @binding(13) var<storage, read_write> y: array<elem>;
 @group(0) @binding(12) var<storage, read_write> transformed: array<f32>; // the gradient of the weight
 
 // Eight tiles in a row of tiles' order may end within a row: eight is no multiple of a row's tiles.
 override ENDS: bool = false;
+override DILATED: bool = false;
 override TURN: bool = false;
 override BIAS: bool = false;
 override ACCUMULATE: bool = false;
@@ -111,38 +115,71 @@ fn ends(tile: Tile, width: i32, lane: Lane) -> bool {
   return ((lane.of8 == 0u) & (tile.x > 0)) | ((lane.of8 == 7u) & (tile.x + 4 < width));
 }
 
-// Row r of six that begin above a tile, whose middle four of row 0 begin at `start`.
+// How far a column, and a row of so many, lies behind the one before it.
+fn column_step() -> i32 { return select(1, params.dilation, DILATED); }
+fn row_step(width: i32) -> i32 { return select(width, width * params.dilation * params.dilation, DILATED); }
+
+// The image, as there are, of the n that a tile is of.
+fn image_of(tile: Tile) -> i32 { return select(tile.image, over(tile.image, params.dilation * params.dilation), DILATED); }
+
+// Where the first of a tile's four columns lies, in the row above it, of images with so many channels.
+fn start_of(tile: Tile, channels: i32, height: i32, width: i32) -> i32 {
+  let image = image_of(tile);
+  if (!DILATED) { return ((image * channels + tile.channel) * height + tile.y - 1) * width + tile.x; }
+  let d = params.dilation;
+  let residue = tile.image - image * d * d;
+  let down = over(residue, d);
+  let row = (image * channels + tile.channel) * height * d + (tile.y - 1) * d + down;
+  return row * width * d + tile.x * d + residue - down * d;
+}
+
+// Four columns from `at` on, of a row of the image.
+fn four_of_x(at: i32, inRow: bool) -> vec4f {
+  if (!DILATED) { return select(vec4f(), vec4f(x4[select(0, at / 4, inRow)]), inRow); }
+  let d = params.dilation;
+  let i = select(vec4i(), at + vec4i(0, d, 2 * d, 3 * d), inRow);
+  return select(vec4f(), vec4f(f32(x[i.x]), f32(x[i.y]), f32(x[i.z]), f32(x[i.w])), inRow);
+}
+
+fn four_of_dy(at: i32, inRow: bool) -> vec4f {
+  if (!DILATED) { return select(vec4f(), vec4f(dy4[select(0, at / 4, inRow)]), inRow); }
+  let d = params.dilation;
+  let i = select(vec4i(), at + vec4i(0, d, 2 * d, 3 * d), inRow);
+  return select(vec4f(), vec4f(f32(dy[i.x]), f32(dy[i.y]), f32(dy[i.z]), f32(dy[i.w])), inRow);
+}
+
+fn in_rows(tile: Tile, r: i32, height: i32) -> bool { return (tile.y - 1 + r >= 0) & (tile.y - 1 + r < height); }
+
+// Row r of six that begin above a tile.
 fn row_of_x(start: i32, r: i32, tile: Tile, lane: Lane) -> Row {
-  let inRow = (tile.y - 1 + r >= 0) & (tile.y - 1 + r < params.h);
-  let at = start + r * params.w;
-  let m = select(vec4f(), vec4f(x4[select(0, at / 4, inRow)]), inRow);
+  let inRow = in_rows(tile, r, params.h);
+  let at = start + r * row_step(params.w);
   var outer = 0.0;
   if (ENDS) {
     let there = inRow & ends(tile, params.w, lane);
-    outer = select(0.0, f32(x[select(0, at + select(4, -1, lane.of8 == 0u), there)]), there);
+    outer = select(0.0, f32(x[select(0, at + select(4, -1, lane.of8 == 0u) * column_step(), there)]), there);
   }
-  return row_of(m, outer, tile, params.w, lane);
+  return row_of(four_of_x(at, inRow), outer, tile, params.w, lane);
 }
 
-fn four_of_dy(start: i32, r: i32, tile: Tile) -> vec4f {
-  let inRow = (tile.y - 1 + r >= 0) & (tile.y - 1 + r < params.outH);
-  return select(vec4f(), vec4f(dy4[select(0, (start + r * params.outW) / 4, inRow)]), inRow);
+fn upstream_four(start: i32, r: i32, tile: Tile) -> vec4f {
+  return four_of_dy(start + r * row_step(params.outW), in_rows(tile, r, params.outH));
 }
 
 fn row_of_dy(start: i32, r: i32, tile: Tile, lane: Lane) -> Row {
   var outer = 0.0;
   if (ENDS) {
-    let there = (tile.y - 1 + r >= 0) & (tile.y - 1 + r < params.outH) & ends(tile, params.outW, lane);
-    let at = start + r * params.outW + select(4, -1, lane.of8 == 0u);
+    let there = in_rows(tile, r, params.outH) & ends(tile, params.outW, lane);
+    let at = start + r * row_step(params.outW) + select(4, -1, lane.of8 == 0u) * column_step();
     outer = select(0.0, f32(dy[select(0, at, there)]), there);
   }
-  return row_of(four_of_dy(start, r, tile), outer, tile, params.outW, lane);
+  return row_of(upstream_four(start, r, tile), outer, tile, params.outW, lane);
 }
 
 fn transform_input(index: i32, tiles: i32, lane: Lane) {
   let count = params.cin * tiles;
   let tile = tile_of(min(index, count - 1), tiles);
-  let start = ((tile.image * params.cin + tile.channel) * params.h + tile.y - 1) * params.w + tile.x;
+  let start = start_of(tile, params.cin, params.h, params.w);
   let q = lane.of8 & 3u;
   store_input(
     row_of_x(start, 0, tile, lane), row_of_x(start, 1, tile, lane), row_of_x(start, 2, tile, lane),
@@ -181,10 +218,10 @@ fn store_upstream(a: vec4f, b: vec4f, c: vec4f, d: vec4f, at: i32, step: i32, q:
 fn transform_upstream(index: i32, tiles: i32, lane: Lane) {
   let count = params.cout * tiles;
   let tile = tile_of(min(index, count - 1), tiles);
-  let start = ((tile.image * params.cout + tile.channel) * params.outH + tile.y - 1) * params.outW + tile.x;
+  let start = start_of(tile, params.cout, params.outH, params.outW);
   let q = lane.of8 & 3u;
   store_upstream(
-    four_of_dy(start, 1, tile), four_of_dy(start, 2, tile), four_of_dy(start, 3, tile), four_of_dy(start, 4, tile),
+    upstream_four(start, 1, tile), upstream_four(start, 2, tile), upstream_four(start, 3, tile), upstream_four(start, 4, tile),
     first_of(index, count, q), count, q, index < count);
 }
 
@@ -194,7 +231,7 @@ fn middle_of(row: Row) -> vec4f { return vec4f(row.l.yzw, row.h.x); }
 fn transform_upstream_twice(index: i32, tiles: i32, lane: Lane) {
   let count = params.cout * tiles;
   let tile = tile_of(min(index, count - 1), tiles);
-  let start = ((tile.image * params.cout + tile.channel) * params.outH + tile.y - 1) * params.outW + tile.x;
+  let start = start_of(tile, params.cout, params.outH, params.outW);
   let r0 = row_of_dy(start, 0, tile, lane);
   let r1 = row_of_dy(start, 1, tile, lane);
   let r2 = row_of_dy(start, 2, tile, lane);
@@ -221,23 +258,13 @@ fn weight_line(g: vec3f) -> Line {
 fn transform_weight(index: i32, cout: i32, cin: i32, lane: Lane) {
   let count = cout * cin;
   let safe = min(index, count - 1);
-  let o = over(safe, cin);
-  let first = o * params.weightOut + (safe - o * cin) * params.weightIn;
-  var top = vec3f(weight[first], weight[first + 1], weight[first + 2]);
-  var middle = vec3f(weight[first + 3], weight[first + 4], weight[first + 5]);
-  var low = vec3f(weight[first + 6], weight[first + 7], weight[first + 8]);
-  if (TURN) {
-    let turned_top = low.zyx;
-    low = top.zyx;
-    middle = middle.zyx;
-    top = turned_top;
-  }
+  let w = window_of(safe, cin);
   let q = lane.of8 & 3u;
-  let near = top + 0.5 * low;
-  let far = top + 2.0 * low;
+  let near = w.top + 0.5 * w.low;
+  let far = w.top + 2.0 * w.low;
   let p = places_of(
-    weight_line(top), weight_line(-(near + NEAR * middle) / 1.5), weight_line(-(near - NEAR * middle) / 1.5),
-    weight_line((far + FAR * middle) / 6.0), weight_line((far - FAR * middle) / 6.0), weight_line(low), q);
+    weight_line(w.top), weight_line(-(near + NEAR * w.middle) / 1.5), weight_line(-(near - NEAR * w.middle) / 1.5),
+    weight_line((far + FAR * w.middle) / 6.0), weight_line((far - FAR * w.middle) / 6.0), weight_line(w.low), q);
   if (index >= count) { return; }
   let at = first_of(index, count, q);
   factor4[at] = p[0];
@@ -268,6 +295,28 @@ fn pixels(l: vec4f, h: vec2f) -> vec4f {
     l.x + l.y + l.z + l.w + h.x, near + far, 0.5 * (l.y + l.z) + 2.0 * (l.w + h.x), 0.5 * near + 2.0 * far + h.y);
 }
 
+// The tile of y that an invocation has computed; `inside` if there is one.
+struct Sums { rows: Four, tile: Tile, inside: bool }
+
+fn sums_of(index: i32, channels: i32, lane: Lane) -> Sums {
+  let tiles = params.n * params.tilesH * params.tilesW;
+  let count = channels * tiles;
+  let p = gathered(index, count, 0, lane.of8 & 3u);
+  let s = back(Six(
+    pixels(p[0], p[1].xy), pixels(vec4f(p[1].zw, p[2].xy), p[2].zw), pixels(p[3], p[4].xy),
+    pixels(vec4f(p[4].zw, p[5].xy), p[5].zw), pixels(p[6], p[7].xy), pixels(vec4f(p[7].zw, p[8].xy), p[8].zw)));
+  let tile = tile_of(min(index, count - 1), tiles);
+  var add = 0.0;
+  if (BIAS) { add = bias[tile.channel]; }
+  return Sums(Four(s.a + add, s.b + add, s.c + add, s.d + add), tile, index < count);
+}
+
+// Where the first row of a tile is written.
+fn place_of(tile: Tile, channels: i32) -> i32 {
+  let start = start_of(tile, channels, params.outH, params.outW) + row_step(params.outW);
+  return start + params.offset + image_of(tile) * params.gap;
+}
+
 fn put(to: i32, sum: vec4f) {
   var value = sum;
   if (ACCUMULATE) { value += vec4f(y4[to]); }
@@ -277,24 +326,42 @@ fn put(to: i32, sum: vec4f) {
 
 // A tile of y, which has so many channels.
 fn transform_output(index: i32, channels: i32, lane: Lane) {
-  let tiles = params.n * params.tilesH * params.tilesW;
-  let count = channels * tiles;
-  let p = gathered(index, count, 0, lane.of8 & 3u);
-  let sums = back(Six(
-    pixels(p[0], p[1].xy), pixels(vec4f(p[1].zw, p[2].xy), p[2].zw), pixels(p[3], p[4].xy),
-    pixels(vec4f(p[4].zw, p[5].xy), p[5].zw), pixels(p[6], p[7].xy), pixels(vec4f(p[7].zw, p[8].xy), p[8].zw)));
-  if (index >= count) { return; }
-  let tile = tile_of(index, tiles);
-  var add = 0.0;
-  if (BIAS) { add = bias[tile.channel]; }
-  let row = (tile.image * channels + tile.channel) * params.outH + tile.y;
-  let to = (row * params.outW + tile.x + params.offset + tile.image * params.gap) / 4;
+  let s = sums_of(index, channels, lane);
+  if (!s.inside) { return; }
+  let to = place_of(s.tile, channels) / 4;
   let wide = params.outW / 4;
-  let rows = params.outH - tile.y;
-  put(to, sums.a + add);
-  if (rows > 1) { put(to + wide, sums.b + add); }
-  if (rows > 2) { put(to + 2 * wide, sums.c + add); }
-  if (rows > 3) { put(to + 3 * wide, sums.d + add); }
+  let rows = params.outH - s.tile.y;
+  put(to, s.rows.a);
+  if (rows > 1) { put(to + wide, s.rows.b); }
+  if (rows > 2) { put(to + 2 * wide, s.rows.c); }
+  if (rows > 3) { put(to + 3 * wide, s.rows.d); }
+}
+
+fn put_one(to: i32, sum: f32) {
+  var value = sum;
+  if (ACCUMULATE) { value += f32(y[to]); }
+  if (params.relu != 0u) { value = select(value, 0.0, value < 0.0); }
+  y[to] = elem(value);
+}
+
+fn put_apart(to: i32, sum: vec4f) {
+  put_one(to, sum.x);
+  put_one(to + params.dilation, sum.y);
+  put_one(to + 2 * params.dilation, sum.z);
+  put_one(to + 3 * params.dilation, sum.w);
+}
+
+// The same where it is DILATED.
+fn transform_output_apart(index: i32, channels: i32, lane: Lane) {
+  let s = sums_of(index, channels, lane);
+  if (!s.inside) { return; }
+  let to = place_of(s.tile, channels);
+  let step = row_step(params.outW);
+  let rows = params.outH - s.tile.y;
+  put_apart(to, s.rows.a);
+  if (rows > 1) { put_apart(to + step, s.rows.b); }
+  if (rows > 2) { put_apart(to + 2 * step, s.rows.c); }
+  if (rows > 3) { put_apart(to + 3 * step, s.rows.d); }
 }
 
 // Gᵀ along a row of places: three weights.
@@ -302,14 +369,6 @@ fn window_row(l: vec4f, h: vec2f) -> vec3f {
   return vec3f(
     l.x - (l.y + l.z) / 1.5 + (l.w + h.x) / 6.0, NEAR / 1.5 * (l.z - l.y) + FAR / 6.0 * (l.w - h.x),
     (l.w + h.x - l.y - l.z) / 3.0 + h.y);
-}
-
-fn store_window(to: i32, value: vec3f) {
-  var w = value;
-  if (ADD_WEIGHTS) { w += vec3f(transformed[to], transformed[to + 1], transformed[to + 2]); }
-  transformed[to] = w.x;
-  transformed[to + 1] = w.y;
-  transformed[to + 2] = w.z;
 }
 
 fn transform_window(index: i32, lane: Lane) {
@@ -332,7 +391,7 @@ fn transform_window(index: i32, lane: Lane) {
 struct Job { index: i32, behind: i32, lane: Lane }
 
 // The first index of a workgroup: uniform, as what shuffles stand behind has to be.
-fn start_of(group: vec3u, count: vec3u) -> i32 { return i32(group.x + group.y * count.x) * i32(WG); }
+fn first_index(group: vec3u, count: vec3u) -> i32 { return i32(group.x + group.y * count.x) * i32(WG); }
 
 fn job_of(start: i32, local: u32, invocation: u32) -> Job {
   let index = start + i32(local);
@@ -348,7 +407,7 @@ fn conv2d_winograd_transform_factors(
   @builtin(local_invocation_index) local: u32,
   @builtin(subgroup_invocation_id) invocation: u32,
 ) {
-  let start = start_of(group, count);
+  let start = first_index(group, count);
   let job = job_of(start, local, invocation);
   if (start >= params.weights * i32(WG)) {
     transform_weight(job.behind, params.cout, params.cin, job.lane);
@@ -363,7 +422,7 @@ fn conv2d_winograd_transform_both(
   @builtin(local_invocation_index) local: u32,
   @builtin(subgroup_invocation_id) invocation: u32,
 ) {
-  let start = start_of(group, count);
+  let start = first_index(group, count);
   let job = job_of(start, local, invocation);
   let tiles = tiles_of_all();
   if (start < params.cin * tiles) { transform_input(job.index, tiles, job.lane); }
@@ -377,7 +436,7 @@ fn conv2d_winograd_transform_backward(
   @builtin(local_invocation_index) local: u32,
   @builtin(subgroup_invocation_id) invocation: u32,
 ) {
-  let start = start_of(group, count);
+  let start = first_index(group, count);
   let job = job_of(start, local, invocation);
   if (start >= params.weights * i32(WG)) {
     transform_weight(job.behind, params.cin, params.cout, job.lane);
@@ -395,7 +454,7 @@ fn conv2d_winograd_transform_window(
   @builtin(local_invocation_index) local: u32,
   @builtin(subgroup_invocation_id) invocation: u32,
 ) {
-  let start = start_of(group, count);
+  let start = first_index(group, count);
   let job = job_of(start, local, invocation);
   transform_window(job.index, job.lane);
 }
@@ -407,9 +466,21 @@ fn conv2d_winograd_transform_output(
   @builtin(local_invocation_index) local: u32,
   @builtin(subgroup_invocation_id) invocation: u32,
 ) {
-  let start = start_of(group, count);
+  let start = first_index(group, count);
   let job = job_of(start, local, invocation);
   transform_output(job.index, params.cout, job.lane);
+}
+
+@compute @workgroup_size(WG)
+fn conv2d_winograd_transform_output_apart(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(local_invocation_index) local: u32,
+  @builtin(subgroup_invocation_id) invocation: u32,
+) {
+  let start = first_index(group, count);
+  let job = job_of(start, local, invocation);
+  transform_output_apart(job.index, params.cout, job.lane);
 }
 
 @compute @workgroup_size(WG)
@@ -419,7 +490,7 @@ fn conv2d_winograd_transform_gradients(
   @builtin(local_invocation_index) local: u32,
   @builtin(subgroup_invocation_id) invocation: u32,
 ) {
-  let start = start_of(group, count);
+  let start = first_index(group, count);
   let job = job_of(start, local, invocation);
   if (start >= params.weights * i32(WG)) {
     transform_window(job.behind, job.lane);

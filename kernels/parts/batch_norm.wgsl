@@ -129,8 +129,9 @@ fn moment_of(group: vec3u, lane: u32) -> vec4f {
   var total = vec3f(sum4(sum), sum4(squares), sum4(count));
   if (JOIN) { total = add_up(lane, total); }
   let shift = total.x / max(total.z, 1.0);
-  // About the pivot the squares exceed those about the mean by n·shift².
-  return vec4f(pivot, max(total.y - total.x * shift, 0.0), total.z, shift);
+  // About the pivot the squares exceed those about the mean by n·shift². A NaN stays one.
+  let m2 = total.y - total.x * shift;
+  return vec4f(pivot, select(m2, 0.0, m2 < 0.0), total.z, shift);
 }
 
 // Joins `params.partials` partial moments of channel c.

@@ -88,7 +88,7 @@ export class Gpu {
   readonly #staging: { buffer: GPUBuffer; size: number }[] = []
   readonly #guard: number
   #capture: Capture | undefined
-  #profiler: Profiler | undefined
+  #profiler: Promise<Profiler> | undefined
   #destroyed = false
 
   constructor(
@@ -504,8 +504,8 @@ export class Gpu {
   }
 
   /**
-   * Runs `fn` and times every kernel it launches, by timestamp queries or, without them, one kernel at a time.
-   * Prints the table to the console, unless `print` is false, and returns it as data.
+   * Runs `fn` and times every kernel it launches, by timestamp queries or, without them, one kernel at a time. `fn` runs once
+   * the profiler is loaded: await one profile before the next. Prints the table to the console, unless `print` is false, and returns it as data.
    */
   async profile(fn: () => unknown, { print = true }: { readonly print?: boolean } = {}): Promise<Profile> {
     const profiler = await this.stream.startProfile()
@@ -521,12 +521,13 @@ export class Gpu {
 
   /** Profiles everything until `finishProfile`: what FOVEA_PROFILE=1 does. */
   async beginProfile(): Promise<void> {
-    this.#profiler = await this.stream.startProfile()
+    this.#profiler = this.stream.startProfile()
+    await this.#profiler
   }
 
   async finishProfile(): Promise<Profile | undefined> {
-    const profiler = this.#profiler
-    if (!profiler) return undefined
+    if (!this.#profiler) return undefined
+    const profiler = await this.#profiler
     this.#profiler = undefined
     await this.stream.stopProfile()
     return profiler.report(this.adapter.name, this.memory().bytesHeld)

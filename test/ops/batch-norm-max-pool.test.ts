@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { castTo } from '../../src/autograd/op.ts'
 import { add } from '../../src/autograd/ops/add.ts'
 import { type BatchNormOptions, batchNorm, batchNormMaxPool2d } from '../../src/autograd/ops/batch-norm.ts'
 import { concat } from '../../src/autograd/ops/concat.ts'
@@ -165,6 +166,30 @@ test('of equal values the first takes the gradient, and a NaN is a maximum', () 
     expect([...(await bias.grad!.data())]).toEqual([1, 0])
   }))
 
+test('halves that are equal once stored are equal to the gradient, too', () =>
+  inEveryForm(async () => {
+    const device = await testDevice()
+    if (!device.adapter.f16) return
+    const shape = [2, 16, 16, 16]
+    const values = randomValues(shape, 12, -2, 2)
+    const gradient = async (op: Pooled) => {
+      const leaf = device.parameter(values, shape)
+      const x = castTo(leaf, 'float16')
+      // About 50 halves lie 1/32 apart.
+      const [y, maxima] = op(x, { bias: device.full([16], 50), training: true })
+      const up = device.tensor(randomValues(maxima.shape, 13), maxima.shape, { dtype: 'float16' })
+      const stored = await numbers(y)
+      maxima.backward(up)
+      const found = { y: stored, dx: await numbers(leaf.grad!) }
+      leaf.dispose()
+      return found
+    }
+    const [got, want] = [await gradient(batchNormMaxPool2d), await gradient(twoOps)]
+    expect(got.y).toEqual(want.y)
+    // Half a unit of a half; another maximum of a window would be hundreds of times that.
+    expectClose(got.dx, want.dx, 1e-3, 2e-3, 'dx')
+  }))
+
 test('shapes without kernels, evaluation and tracing take two ops', async () => {
   const device = await testDevice()
   const running = { runningMean: device.zeros([16]), runningVar: device.ones([16]) }
@@ -186,6 +211,9 @@ test('shapes without kernels, evaluation and tracing take two ops', async () => 
   expect(applied.map(({ op }) => op)).toEqual(['batchNorm', 'maxPool2d'])
   release()
   expect(() => batchNormMaxPool2d(device.zeros([2, 16, 4, 8]), {})).toThrow(/needs runningMean/)
+  const flat = device.zeros([2, 16, 1, 8])
+  expect(() => batchNormMaxPool2d(flat, { ...running, training: true })).toThrow(/does not fit/)
+  expect(await numbers(running.runningVar)).toEqual(new Float32Array(16).fill(1))
 })
 
 test('a training step of the U-Net launches no pooling', async () => {

@@ -196,6 +196,28 @@ test.each([
   }),
 )
 
+test.each([
+  [2, 16, 4, 8],
+  [2, 16, 7, 7],
+  [2, 64, 2, 2],
+  [2, 3, 5, 8],
+])('a NaN in a channel makes its running statistics NaN, and no other, %i×%i×%i×%i', (...shape) =>
+  inEveryForm(async () => {
+    const device = await testDevice()
+    const [n, c, h, w] = shape as [number, number, number, number]
+    const values = randomValues(shape)
+    values[h * w] = Number.NaN
+    const [mean, variance] = [device.zeros([c]), device.ones([c])]
+    batchNorm(device.tensor(values, [n, c, h, w]), {
+      runningMean: mean,
+      runningVar: variance,
+      training: true,
+    })
+    for (const t of [mean, variance])
+      expect([...(await t.data())].map(Number.isNaN)).toEqual(Array.from({ length: c }, (_, i) => i === 1))
+  }),
+)
+
 test('where x wants no gradient, weight and bias have theirs', async () => {
   const form = { training: true, relu: true, affine: true }
   const inputs = [{ shape: [2, 3, 5, 8], grad: false }, { shape: [3], low: 0.5, high: 2 }, { shape: [3] }]

@@ -107,6 +107,10 @@ const SHAPES: readonly Row[] = [
   [2, 16, 10, 8, 18, 3, 1, 1, 1, 1],
   [1, 20, 7, 20, 16, 3, 1, 1, 1, 1],
   [1, 18, 5, 64, 16, 3, 1, 1, 1, 1],
+  // Dilated, by lanes: four images of each, whose tiles end within eight lanes or with them; nine, with padding.
+  [2, 16, 10, 24, 18, 3, 1, 2, 2, 1],
+  [1, 20, 12, 16, 17, 3, 1, 2, 2, 1],
+  [1, 17, 9, 12, 20, 3, 1, 3, 3, 1],
   // Four images of 4×4 a tile, the last tile not full; pairs of flat images, eight columns a tile.
   [5, 9, 4, 4, 11, 3, 1, 1, 1, 1],
   [3, 6, 3, 13, 9, 3, 1, 1, 1, 1],
@@ -550,11 +554,18 @@ test('on a CPU driver with lanes groups and few channels have kernels of their o
   // A ResNet begins so; of one channel, too.
   expect(chosen([1, 3, 128, 128, 64, 7, 2, 3, 1, 1])).toBe('patches patches patches')
   expect(chosen([4, 1, 64, 64, 64, 7, 2, 3, 1, 1])).toBe('patches patches patches')
-  // Strides and dilations from 32 channels on, but for patches that take more than 16 MB.
+  // Strides and dilations from 32 channels on, but for patches that take more than 64 MB.
   expect(chosen([4, 32, 32, 32, 64, 3, 2, 1, 1, 1])).toBe('patches patches patches')
-  expect(chosen([4, 64, 32, 32, 64, 3, 1, 2, 2, 1])).toBe('patches patches patches')
+  expect(chosen([4, 64, 36, 36, 64, 3, 1, 2, 2, 1])).toBe('patches patches patches')
   expect(chosen([4, 64, 31, 31, 64, 3, 1, 2, 2, 1])).toBe('patches lanes patches')
-  expect(chosen([4, 64, 64, 64, 64, 3, 1, 2, 2, 1])).toBe('lanes lanes lanes')
+  expect(chosen([4, 64, 92, 92, 64, 3, 1, 2, 2, 1])).toBe('lanes lanes lanes')
+  // Dilated windows by Winograd, where the rows of each residue are whole vec4s.
+  expect(chosen([4, 64, 32, 32, 64, 3, 1, 2, 2, 1])).toBe('winograd winograd winograd')
+  expect(chosen([4, 64, 48, 48, 64, 3, 1, 3, 3, 1])).toBe('winograd winograd winograd')
+  expect(chosen([4, 64, 32, 32, 64, 3, 1, 1, 2, 1])).toBe('patches lanes patches')
+  // 32 channels on one side: in large maps, if transformed by lanes.
+  expect(chosen([4, 64, 64, 64, 32, 3, 1, 1, 1, 1])).toBe('winograd winograd winograd')
+  expect(chosen([4, 64, 66, 66, 32, 3, 1, 1, 1, 1])).toBe('lanes3x3 lanes3x3 lanes3x3')
   expect(chosen([4, 16, 64, 64, 32, 3, 2, 1, 1, 1])).toBe('lanes lanes lanes')
   expect(chosen([4, 64, 32, 32, 32, 3, 1, 1, 1, 1])).toBe('lanes3x3 lanes3x3 lanes3x3')
 })

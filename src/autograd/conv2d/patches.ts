@@ -40,8 +40,8 @@ const fits = (s: ConvShape, adapter: ConvAdapter): boolean =>
 const isStem = (s: ConvShape): boolean =>
   s.kh * s.kw >= 25 && s.strideH * s.strideW > 1 && s.cin <= 4 && s.cout >= 32
 
-/** Floats of patches that are worth it: 16 MB. */
-const MOST = 2 ** 22
+/** Floats of patches that are worth it: 64 MB, as of what Winograd transforms. */
+const MOST = 2 ** 24
 
 /**
  * Where it was measured faster on lavapipe: 32 channels and more, 64 without a window. The gradient of x, which adds patches up,

@@ -84,14 +84,17 @@ export function transform(
   const WG = adapter.cpu ? tileWorkgroup(count + weights) : WORKGROUP
   const before = Math.ceil(count / WG)
   const byLanes = lanes(adapter) && overrides.SMALL === 0 && inFours(params)
-  // By lanes there is no other form.
+  // The kernels by lanes have one form, but for what ends within eight of them.
   const { SMALL, VEC, DYVEC, ...ofAny } = overrides
+  const { tilesW = 1, dilation = 1 } = params
+  const ENDS = flag(/factors|both|backward/.test(what) && 8 % tilesW > 0)
+  const ofLanes = { ...ofAny, ENDS, DILATED: flag(dilation > 1) }
   return {
     file: byLanes ? 'conv2d_winograd_lanes' : 'conv2d_winograd',
-    entry: `conv2d_winograd_transform_${what}`,
+    entry: `conv2d_winograd_transform_${what}${what === 'output' && dilation > 1 ? '_apart' : ''}`,
     bindings,
-    params: { behind: 0, ...params, weights: before },
-    overrides: byLanes ? { ...ofAny, ENDS: flag(8 % params.tilesW! > 0), WG } : { ...overrides, WG },
+    params: { behind: 0, ...params, dilation, weights: before },
+    overrides: { ...(byLanes ? ofLanes : overrides), WG },
     workgroups: spread(before + Math.ceil(weights / WG)),
   }
 }
@@ -100,6 +103,21 @@ export function transform(
 function inFours({ n, cin, cout, padH, padW, w, tilesH, tilesW }: Numbers): boolean {
   const tiles = n! * tilesH! * tilesW!
   return padH === 1 && padW === 1 && [w!, cin! * tiles, cout! * tiles, cin! * cout!].every((v) => v % 4 === 0)
+}
+
+/**
+ * A dilated window on an image is a dense one on its dilation² images of rows and columns that are equal modulo the dilation. Of
+ * those the transforms by lanes find their places, if rows are whole vec4s: dilation and padding are the same.
+ */
+function withoutDilation(s: ConvShape, adapter: ConvAdapter): (ConvShape & { dilation: number }) | undefined {
+  const { dilationH: dilation, dilationW, padH, padW, h, w } = s
+  if (dilation === 1 && dilationW === 1) return { ...s, dilation }
+  const same = [dilationW, padH, padW].every((v) => v === dilation)
+  if (!same || h % dilation > 0 || w % (4 * dilation) > 0) return undefined
+  const size = { h: h / dilation, w: w / dilation, outH: s.outH / dilation, outW: s.outW / dilation }
+  const dense = { padH: 1, padW: 1, dilationH: 1, dilationW: 1 }
+  const of = { ...s, ...size, ...dense, n: s.n * dilation ** 2, dilation }
+  return lanes(adapter) && inFours({ ...of, ...tilesOf(of) }) ? of : undefined
 }
 
 type Sizes = Record<'n' | 'cin' | 'cout' | 'outH' | 'outW', number>
@@ -119,26 +137,31 @@ const fits = (c: Sizes, adapter: ConvAdapter, form: Form) =>
 
 /**
  * Where F(4×4) was measured to be faster than the direct kernels, on lavapipe, and takes at most 64 MB an array: with
- * few channels the transforms weigh too much, with few tiles that of the weights.
+ * few channels the transforms weigh too much, with few tiles that of the weights. Dilated windows have no direct kernels as
+ * fast as dense ones; below 64 channels dense ones are slower only than what transforms by lanes.
  */
-const suited = (c: Sizes, adapter: ConvAdapter) =>
-  lanes(adapter) &&
-  Math.min(c.cin, c.cout) >= 32 &&
-  Math.max(c.cin, c.cout) >= 64 &&
-  tilesOf(c).tiles >= 32 &&
-  c.cin * c.cout * tilesOf(c).tiles >= (Math.min(c.cin, c.cout) < 64 ? 2 ** 20 : 2 ** 19) &&
-  largest(c, F4) <= 2 ** 24
+function suited(c: Conv3x3['params'], dilated: boolean, adapter: ConvAdapter): boolean {
+  const [fewer, more, { tiles }] = [Math.min(c.cin, c.cout), Math.max(c.cin, c.cout), tilesOf(c)]
+  if (!lanes(adapter) || largest(c, F4) > 2 ** 24 || fewer < 32) return false
+  const products = fewer * more * tiles
+  if (dilated) return tiles >= 16 && products >= 2 ** 17
+  if (tiles < 32 || more < 64) return false
+  return fewer < 64 ? products >= 2 ** 20 && inFours({ ...c, ...tilesOf(c) }) : products >= 2 ** 19
+}
 
 /** Padding 1 and rows of whole vec4fs. */
 const inVectors = ({ padW, w }: { padW: number; w: number }) => flag(padW === 1 && w % 4 === 0)
 
 function variant(
   form: Form,
-  c: Conv3x3 | undefined,
+  part: ConvPart,
+  given: ConvShape,
   adapter: ConvAdapter,
   epilogue: ConvEpilogue,
 ): ConvVariant | undefined {
-  if (!c || !fits(c.params, adapter, form)) return undefined
+  const s = withoutDilation(given, adapter)
+  const c = s && convolution(part, s)
+  if (!c || !fits(c.params, adapter, form) || (form === F2 && s.dilation > 1)) return undefined
   const { name, places, columns, SMALL } = form
   const { cin, cout } = c.params
   const { tilesH, tilesW, tiles } = tilesOf(c.params)
@@ -146,6 +169,7 @@ function variant(
     ...c.params,
     tilesH,
     tilesW,
+    dilation: s.dilation,
     relu: flag(epilogue.relu),
     ...placeParams(epilogue),
   }
@@ -193,16 +217,17 @@ export const weightProducts = (
 
 function weightGradVariant(
   form: Form,
-  s: ConvShape,
+  given: ConvShape,
   adapter: ConvAdapter,
   epilogue: ConvEpilogue,
 ): ConvVariant | undefined {
-  const c = forward3x3(s)
-  if (!c || !fits(s, adapter, form)) return undefined
+  const s = withoutDilation(given, adapter)
+  const c = s && forward3x3(s)
+  if (!c || !fits(s, adapter, form) || (form === F2 && s.dilation > 1)) return undefined
   const { name, places, columns, SMALL } = form
   const { cin, cout } = s
   const { tilesH, tilesW, tiles } = tilesOf(s)
-  const params = { ...c.params, tilesH, tilesW, relu: 0, ...placeParams({}) }
+  const params = { ...c.params, tilesH, tilesW, dilation: s.dilation, relu: 0, ...placeParams({}) }
   const input = { x: 'x', x4: 'x', transformed: 'scratch:v', transformed4: 'scratch:v' } as const
   const upstream = { dy: 'dy', dy4: 'dy', upstream: 'scratch:d', upstream4: 'scratch:d' } as const
   const vectors = { VEC: inVectors(s), DYVEC: flag(s.outW % 4 === 0) }
@@ -236,10 +261,11 @@ export const winogradPlans: LoadedPlans = {
     [F4, F2].map((form) =>
       part === 'weightGrad'
         ? weightGradVariant(form, s, adapter, epilogue)
-        : variant(form, convolution(part, s), adapter, epilogue),
+        : variant(form, part, s, adapter, epilogue),
     ),
-  best(part, s, adapter) {
-    const c = convolution(part, s)
-    return c && suited(c.params, adapter) ? F4.name : undefined
+  best(part, given, adapter) {
+    const s = withoutDilation(given, adapter)
+    const c = s && convolution(part, s)
+    return c && suited(c.params, s.dilation > 1, adapter) ? F4.name : undefined
   },
 }

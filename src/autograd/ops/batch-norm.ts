@@ -7,7 +7,7 @@ import type { Slot } from '../slots.ts'
 import { formatShape, type Shape, type Span, type Tensor } from '../tensor.ts'
 import { checkActivation } from './fused-relu.ts'
 import { maxPool2d } from './max-pool2d.ts'
-import { fourSizes, imageShape } from './window.ts'
+import { fourSizes, imageShape, pool2dShape } from './window.ts'
 
 const batchNorms = summing('batch_norm', source, true)
 
@@ -112,7 +112,7 @@ function layout(run: Run, x: Shape, attrs: Attrs, whole: boolean) {
   const lanes = cpu ? 8 : whole ? 256 : 64
   const aligned = row % 4 === 0
   const rowBlocks = aligned ? row / 4 : Math.ceil(row / 4) + 1
-  // Of four windows of 2×2 there are four vec4s.
+  // Four windows of 2×2 take four vec4s.
   const unit = attrs.pooled ? 4 : 1
   const { blocks, segments, images } = whole
     ? { blocks: rowBlocks, segments: 1, images: n }
@@ -375,9 +375,11 @@ export function batchNorm(x: Tensor, options: BatchNormOptions = {}): Tensor {
  *
  * with the gradients of both. In training, where W is a multiple of 8 and H of 2, one op makes both: the maxima are written
  * beside y, so that pooling reads nothing, and their gradient is taken in the passes of batch norm's. It is in Node and, in
- * pages, on CPU drivers (a page on a GPU does not load its kernels); elsewhere these are two ops. Throws as `batchNorm` does.
+ * pages, on CPU drivers (a page on a GPU does not load its kernels); elsewhere these are two ops. Throws as the two do.
  */
 export function batchNormMaxPool2d(x: Tensor, options: BatchNormOptions = {}): readonly [Tensor, Tensor] {
+  // Before running statistics have moved.
+  pool2dShape('batchNormMaxPool2d', x.shape, { kernelSize: 2 })
   const [y, maxima] = normalized(x, options, options.training === true && mayPool(x))
   return [y!, maxima ?? maxPool2d(y!, { kernelSize: 2 })]
 }
