@@ -34,6 +34,8 @@ override TILED: bool = false;
 override WINDOWS: bool = false;
 override TALL: bool = false;
 override SUMS: bool = false;
+// Workgroups side by side have rows below each other instead of columns beside each other: of A and B the larger is read once.
+override DOWN: bool = false;
 
 // include: parts/over.wgsl
 
@@ -352,21 +354,24 @@ fn store_sums(group: vec3u, lane: i32) {
 }
 
 @compute @workgroup_size(8)
-fn matmul_lanes(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+fn matmul_lanes(@builtin(workgroup_id) id: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+  let group = select(id, id.yxz, DOWN);
   var sums: Sums;
   let tile = product(&sums, group, i32(lane));
   store_tile(&sums, tile);
 }
 
 @compute @workgroup_size(8)
-fn matmul_lanes_wide(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+fn matmul_lanes_wide(@builtin(workgroup_id) id: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+  let group = select(id, id.yxz, DOWN);
   var sums: Sums;
   let tile = product(&sums, group, i32(lane));
   store_wide(&sums, tile);
 }
 
 @compute @workgroup_size(8)
-fn matmul_lanes_sums(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+fn matmul_lanes_sums(@builtin(workgroup_id) id: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+  let group = select(id, id.yxz, DOWN);
   var sums: Sums;
   let tile = product(&sums, group, i32(lane));
   store_tile(&sums, tile);
@@ -374,7 +379,8 @@ fn matmul_lanes_sums(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invo
 }
 
 @compute @workgroup_size(8)
-fn matmul_lanes_wide_sums(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+fn matmul_lanes_wide_sums(@builtin(workgroup_id) id: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+  let group = select(id, id.yxz, DOWN);
   var sums: Sums;
   let tile = product(&sums, group, i32(lane));
   store_wide(&sums, tile);

@@ -73,6 +73,9 @@ export function lanesProduct(p: Product): ProductLaunch {
   const splits = Math.ceil(total / perSplit)
   const { offset = 0, gap = 0 } = p
   const wide = [plane, offset, gap].every((v) => v % 4 === 0)
+  const [beside, below] = [Math.ceil((across * spans) / 32), Math.ceil(m / rows)]
+  // B is read anew for each row of tiles: side by side they find it in a cache. (Of gradients of weights it was no faster.)
+  const down = !p.transposeB && m < n
   return {
     splits,
     entry: wide ? 'matmul_lanes_wide' : 'matmul_lanes',
@@ -97,7 +100,8 @@ export function lanesProduct(p: Product): ProductLaunch {
       TILED: flag(p.tiledWidth !== undefined),
       WINDOWS: flag(p.windowsWidth !== undefined),
       TALL: flag(rows === 32),
+      DOWN: flag(down),
     },
-    workgroups: [Math.ceil((across * spans) / 32), Math.ceil(m / rows), p.batch * splits],
+    workgroups: down ? [below, beside, p.batch * splits] : [beside, below, p.batch * splits],
   }
 }
