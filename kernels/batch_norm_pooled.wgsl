@@ -1,7 +1,7 @@
 // Batch normalisation as kernels/batch_norm.wgsl has it, and the 2×2 maxima of y (windows side by side, w a multiple of 8, h of 2)
 // beside it: pooling reads nothing, and its gradient is taken in the passes of the normalisation's. Which value of a window was
-// its first maximum is found again from x, by the same operations, not kept. A lane takes four windows at once. Partial
-// moments, and sums of sums, are made by kernels/batch_norm.wgsl.
+// its first maximum is found again from x, by the same operations, not kept. A lane takes four windows at once. Channels are one
+// workgroup's, or lane's: partial sums and running statistics, too, would bind more arrays than every adapter has.
 
 // include: parts/batch_norm.wgsl, parts/over.wgsl
 
@@ -10,12 +10,6 @@
 
 // Four windows of 2×2: two vec4s of y (or x, or dy) and the two below them.
 struct Windows { a: vec4f, b: vec4f, c: vec4f, d: vec4f }
-
-// By fours, the windows [first, last) of a segment.
-fn windows_of(segment: u32) -> Part {
-  let first = segment * (params.blocks / 4u);
-  return Part(first, min(first + params.blocks / 4u, params.row / 16u));
-}
 
 // The first vec4 of the windows i of the row that begins at element `start`.
 fn corner(start: u32, i: u32) -> u32 {
@@ -66,11 +60,10 @@ fn most(y: Stored) -> Most {
 fn normalize_windows(group: vec3u, lane: u32, k: Channel) {
   let mine = share_of(group);
   let column = lane & (params.across - 1u);
-  let part = windows_of(mine.segment);
   for (var image = mine.first_image + (lane >> params.shift); image < mine.last_image; image += WG >> params.shift) {
     let start = row_start(image, mine.c);
     let shift = params.offset + image * params.gap;
-    for (var i = part.first + column; i < part.last; i += params.across) {
+    for (var i = column; i < params.row / 16u; i += params.across) {
       let at = corner(start, i);
       let y = all_stored(windows_at(at), k);
       let to = at + shift;
@@ -82,11 +75,6 @@ fn normalize_windows(group: vec3u, lane: u32, k: Channel) {
       maxima[start / 16u + i] = most(y).value;
     }
   }
-}
-
-@compute @workgroup_size(WG)
-fn normalize_batch(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-  normalize_windows(group, lane, batch_channel(group.x, joined_moments(group.x), group.y + group.z + lane == 0u));
 }
 
 @compute @workgroup_size(WG)
@@ -117,11 +105,10 @@ fn sums_of(group: vec3u, lane: u32) -> vec2f {
   var sum = vec4f();
   var product = vec4f();
   let column = lane & (params.across - 1u);
-  let part = windows_of(mine.segment);
   for (var image = mine.first_image + (lane >> params.shift); image < mine.last_image; image += WG >> params.shift) {
     let start = row_start(image, mine.c);
     let shift = params.offset + image * params.gap;
-    for (var i = part.first + column; i < part.last; i += params.across) {
+    for (var i = column; i < params.row / 16u; i += params.across) {
       let at = corner(start, i);
       let v = windows_at(at);
       let dz = dz_at(at + shift, start / 16u + i, v, k);
@@ -135,12 +122,6 @@ fn sums_of(group: vec3u, lane: u32) -> vec2f {
   return joined(sum, product, k, lane);
 }
 
-@compute @workgroup_size(WG)
-fn gradient_sums(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let sums = sums_of(group, lane);
-  if (!JOIN || lane == 0u) { part_products[partial_at(group, lane)] = sums; }
-}
-
 // `gradient_rows` of what is pooled, too.
 fn gradient_windows(group: vec3u, lane: u32, sums: vec2f) {
   let mine = share_of(group);
@@ -148,11 +129,10 @@ fn gradient_windows(group: vec3u, lane: u32, sums: vec2f) {
   let k = saved[mine.c];
   let m = sums * params.inverse_count;
   let column = lane & (params.across - 1u);
-  let part = windows_of(mine.segment);
   for (var image = mine.first_image + (lane >> params.shift); image < mine.last_image; image += WG >> params.shift) {
     let start = row_start(image, mine.c);
     let shift = params.offset + image * params.gap;
-    for (var i = part.first + column; i < part.last; i += params.across) {
+    for (var i = column; i < params.row / 16u; i += params.across) {
       let at = corner(start, i);
       let v = windows_at(at);
       let dz = dz_at(at + shift, start / 16u + i, v, k);
@@ -163,11 +143,6 @@ fn gradient_windows(group: vec3u, lane: u32, sums: vec2f) {
       put_gradient(below + 1u, gradient(v.d, dz.d, k, m));
     }
   }
-}
-
-@compute @workgroup_size(WG)
-fn input_gradient(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-  gradient_windows(group, lane, channel_sums(group.x));
 }
 
 @compute @workgroup_size(WG)

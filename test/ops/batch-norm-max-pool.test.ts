@@ -100,10 +100,9 @@ test('values, gradients and running statistics are those of the two ops', async 
   await inEveryForm(() => fc.assert(property, { numRuns: 30, seed: 11 }))
 }, 120_000)
 
-test('a channel of many values: partial sums, and sums of those', () =>
+test('channels of many values, of which lanes sum up parts', () =>
   inEveryForm(async () => {
-    const c = {
-      shape: [2, 3, 160, 168],
+    const form = {
       relu: true,
       affine: true,
       running: true,
@@ -111,21 +110,18 @@ test('a channel of many values: partial sums, and sums of those', () =>
       shared: false,
       slot: false,
     } as const
+    const c = { ...form, shape: [2, 16, 64, 32] }
     const got = await results(batchNormMaxPool2d, c)
     const want = await results(twoOps, c)
-    for (const [name, values] of Object.entries(want)) {
-      // Each gradient of a parameter sums 50,000 terms.
-      const sums = name === 'dweight' || name === 'dbias'
-      expectClose(got[name]!, values, 1e-4, sums ? 1e-2 : 1e-4, name)
-    }
+    for (const [name, values] of Object.entries(want)) expectClose(got[name]!, values, 1e-4, 1e-3, name)
   }))
 
 test('the maxima and their gradient are those of float64', async () => {
-  const shape = [2, 3, 4, 8]
+  const shape = [2, 16, 4, 8]
   const oracle = ({ data }: Array64): Float64Array => {
     const y = new Float64Array(data.length)
-    for (let k = 0; k < 3; k++) {
-      const at = [...data.keys()].filter((i) => Math.floor(i / 32) % 3 === k)
+    for (let k = 0; k < 16; k++) {
+      const at = [...data.keys()].filter((i) => Math.floor(i / 32) % 16 === k)
       const mean = at.reduce((s, i) => s + data[i]!, 0) / at.length
       const variance = at.reduce((s, i) => s + (data[i]! - mean) ** 2, 0) / at.length
       for (const i of at) y[i] = (data[i]! - mean) / Math.sqrt(variance + 1e-5)
@@ -151,19 +147,19 @@ test('the maxima and their gradient are those of float64', async () => {
 test('of equal values the first takes the gradient, and a NaN is a maximum', () =>
   inEveryForm(async () => {
     const device = await testDevice()
-    const shape = [1, 2, 2, 8]
-    // Behind ReLU all are 0 but one of the last window.
-    const values = new Float32Array(32).fill(-1)
+    const shape = [1, 16, 2, 8]
+    // Behind ReLU all of the first channel are 0 but one of the last window.
+    const values = new Float32Array(256).fill(-1)
     values[15] = 3
     values[16] = Number.NaN
     const x = device.parameter(values, shape)
-    const bias = device.parameter(new Float32Array(2), [2])
+    const bias = device.parameter(new Float32Array(16), [16])
     const [y, maxima] = batchNormMaxPool2d(x, { bias, training: true, activation: 'relu' })
     const top = (await y.data())[15]!
-    expect([...(await maxima.data())]).toEqual([0, 0, 0, top, ...Array(4).fill(Number.NaN)])
+    expect([...(await maxima.data())].slice(0, 8)).toEqual([0, 0, 0, top, ...Array(4).fill(Number.NaN)])
     maxima.backward(device.ones(maxima.shape))
     // The gradient of a 0 behind ReLU is 0: one term is left.
-    expect([...(await bias.grad!.data())]).toEqual([1, 0])
+    expect([...(await bias.grad!.data())].slice(0, 2)).toEqual([1, 0])
   }))
 
 test('halves that are equal once stored are equal to the gradient, too', () =>
@@ -200,6 +196,8 @@ test('shapes without kernels, evaluation and tracing take two ops', async () => 
     return y.node === maxima.node
   }
   expect(isOne([2, 16, 4, 8], { training: true })).toBe(true)
+  expect(isOne([2, 8, 4, 8], { training: true })).toBe(false)
+  expect(isOne([2, 16, 256, 256], { training: true })).toBe(false)
   for (const [h, w] of [
     [5, 8],
     [4, 12],
@@ -218,9 +216,9 @@ test('shapes without kernels, evaluation and tracing take two ops', async () => 
 
 test('a training step of the U-Net launches no pooling', async () => {
   const device = await testDevice()
-  const net = new UNet(device, { features: 4 })
+  const net = new UNet(device, { features: 16 })
   net.train()
-  const x = device.tensor(randomValues([2, 1, 64, 64]), [2, 1, 64, 64])
+  const x = device.tensor(randomValues([1, 1, 64, 64]), [1, 1, 64, 64])
   const { kernels } = await device.profile(
     () =>
       device.scope(() => {

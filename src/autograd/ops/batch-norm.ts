@@ -1,6 +1,7 @@
 import source from '../../../kernels/batch_norm.wgsl'
 import { ShapeError } from '../../gpu/errors.ts'
 import { type KernelFor, summing } from '../../gpu/summing.ts'
+import type { Device } from '../device.ts'
 import { defineOp, type OpLaunch, type Run } from '../op.ts'
 import { checkOptions, checkRates } from '../options.ts'
 import type { Slot } from '../slots.ts'
@@ -77,9 +78,6 @@ export function batchNormShape(x: Shape, training: boolean): [number, number, nu
   return [n, c, h * w]
 }
 
-/** Storage buffers that a launch which pools, too, binds at most; WebGPU promises eight. */
-const BUFFERS = 9
-
 /** Longest run of vec4s that a workgroup sums: bounds what an outlying first value can cost in digits. */
 const RUN_BLOCKS = 1024
 
@@ -88,17 +86,16 @@ const RUN_BLOCKS = 1024
  * to employ the adapter. The CPU bound is of digits, too: a lane adds up 2,048 vec4s; one launch is no slower than two
  * there (lavapipe, to 4×512²). The one for GPUs is a guess: four vec4s a lane of 256.
  */
-function suitsWorkgroup(run: Run, x: Shape): boolean {
+function suitsWorkgroup({ adapter }: Device, x: Shape): boolean {
   const [n, c, row] = batchNormShape(x, false)
-  return c >= 16 && n * row <= (run.device.adapter.cpu ? 2 ** 16 : 2 ** 12)
+  return c >= 16 && n * row <= (adapter.cpu ? 2 ** 16 : 2 ** 12)
 }
 
-/** How N and H·W are cut into workgroups of so many lanes: images and vec4s of a row for each, these a multiple of `unit`. */
-function runsOf(cpu: boolean, n: number, c: number, rowBlocks: number, lanes: number, unit: number) {
+/** How N and H·W are cut into workgroups of so many lanes: images and vec4s of a row for each. */
+function runsOf(cpu: boolean, n: number, c: number, rowBlocks: number, lanes: number) {
   const wanted = cpu ? 16 : 1024
   let blocks = Math.min(RUN_BLOCKS, Math.max(1, rowBlocks))
   while (blocks > 4 * lanes && c * n * Math.ceil(rowBlocks / blocks) < wanted) blocks = Math.ceil(blocks / 2)
-  blocks = unit * Math.ceil(blocks / unit)
   const segments = Math.ceil(rowBlocks / blocks)
   let images = segments > 1 ? 1 : Math.max(1, Math.min(n, Math.floor(RUN_BLOCKS / blocks)))
   while (images > 1 && c * Math.ceil(n / images) < wanted) images = Math.ceil(images / 2)
@@ -116,7 +113,7 @@ function layout(run: Run, x: Shape, attrs: Attrs, whole: boolean) {
   const unit = attrs.pooled ? 4 : 1
   const { blocks, segments, images } = whole
     ? { blocks: rowBlocks, segments: 1, images: n }
-    : runsOf(cpu, n, c, rowBlocks, lanes, unit)
+    : runsOf(cpu, n, c, rowBlocks, lanes)
   const imageRuns = Math.ceil(n / images)
   const runs = segments * imageRuns
   const count = n * row
@@ -159,7 +156,7 @@ function layout(run: Run, x: Shape, attrs: Attrs, whole: boolean) {
       add_bias: 0,
       add_input: 0,
     },
-    /** The kernels of launches over all elements but for `statistics`. */
+    /** The kernels of launches that write all elements. */
     kernel: (attrs.pooled ? pooledNorms! : batchNorms)(run.device.adapter),
     /** Entry point and bindings of a launch over all elements that writes `result`. */
     every: (entry: string, result: Tensor) => ({
@@ -185,7 +182,7 @@ function partialSums(
   run: Run,
   l: Layout,
   what: 'moments' | 'products',
-  launch: Pick<OpLaunch, 'kernel' | 'entry' | 'bindings' | 'flops'>,
+  launch: Pick<OpLaunch, 'entry' | 'bindings' | 'flops'>,
   place: { offset?: number; gap?: number } = {},
 ): Partials {
   const { channels, partials, params, overrides } = l
@@ -193,6 +190,7 @@ function partialSums(
   const sums = run.empty([channels, partials, numbers])
   run.launch({
     ...launch,
+    kernel: batchNorms(run.device.adapter),
     bindings: { ...launch.bindings, [`part_${what}`]: sums },
     inPlace: ['dy'],
     params: { ...params, ...place },
@@ -216,7 +214,7 @@ const apply = defineOp<Attrs>({
   name: 'batchNorm',
   half: { inputs: [0] },
   forward(run, [x, ...affine], attrs) {
-    const whole = attrs.training && suitsWorkgroup(run, x!.shape)
+    const whole = attrs.training && suitsWorkgroup(run.device, x!.shape)
     const l = layout(run, x!.shape, attrs, whole)
     const y = run.emptyIn(attrs.into, x!.shape, x!.dtype)
     const saved = run.save(run.empty([l.channels, 5]))
@@ -225,12 +223,7 @@ const apply = defineOp<Attrs>({
     const maxima = attrs.pooled ? run.empty([n, c, h / 2, w / 2], x!.dtype) : undefined
     const batch =
       attrs.training && !whole
-        ? partialSums(run, l, 'moments', {
-            kernel: batchNorms(run.device.adapter),
-            entry: 'statistics',
-            bindings: { x: x! },
-            flops: 4 * x!.size,
-          })
+        ? partialSums(run, l, 'moments', { entry: 'statistics', bindings: { x: x! }, flops: 4 * x!.size })
         : undefined
     const unused = batch?.sums ?? (attrs.training ? run.empty([1]) : attrs.runningMean!)
     const weight = attrs.hasWeight ? affine[0]! : unused
@@ -283,7 +276,7 @@ const apply = defineOp<Attrs>({
     const known = left?.channels ? undefined : left
     const dx = needs[0] ? (known ?? run.empty(x!.shape, x!.dtype)) : undefined
     const summed = attrs.training || wantsWeight || wantsBias
-    const whole = summed && dx !== undefined && suitsWorkgroup(run, x!.shape)
+    const whole = summed && dx !== undefined && suitsWorkgroup(run.device, x!.shape)
     const l = layout(run, x!.shape, attrs, whole)
     if (x!.size > 0) {
       const place = spanParams(dy.span)
@@ -294,9 +287,8 @@ const apply = defineOp<Attrs>({
               l,
               'products',
               {
-                kernel: l.kernel,
                 entry: 'gradient_sums',
-                bindings: { x: x!, dy, ...dmaxima, saved: saved! },
+                bindings: { x: x!, dy, saved: saved! },
                 flops: 7 * x!.size,
               },
               place,
@@ -373,9 +365,10 @@ export function batchNorm(x: Tensor, options: BatchNormOptions = {}): Tensor {
  *
  *     [y, maxPool2d(y, { kernelSize: 2 })]
  *
- * with the gradients of both. In training, where W is a multiple of 8 and H of 2, one op makes both: the maxima are written
- * beside y, so that pooling reads nothing, and their gradient is taken in the passes of batch norm's. It is in Node and, in
- * pages, on CPU drivers (a page on a GPU does not load its kernels); elsewhere these are two ops. Throws as the two do.
+ * with the gradients of both. One op makes both in training, if x wants a gradient, W is a multiple of 8 and H of 2, and a channel
+ * is one launch's (16 channels and more, of up to 65,536 values on CPU drivers and 4,096 on GPUs): the maxima are written beside y, so
+ * that pooling reads nothing, and their gradient is taken in the passes of batch norm's. It is in Node and, in pages, on CPU
+ * drivers (a page on a GPU does not load its kernels); elsewhere these are two ops. Throws as the two do.
  */
 export function batchNormMaxPool2d(x: Tensor, options: BatchNormOptions = {}): readonly [Tensor, Tensor] {
   // Before running statistics have moved.
@@ -385,12 +378,11 @@ export function batchNormMaxPool2d(x: Tensor, options: BatchNormOptions = {}): r
 }
 
 /** Whether there are kernels for x. They find a window's row by a division of floats. */
-function mayPool({ device, shape, size }: Tensor): boolean {
+function mayPool({ device, shape, requiresGrad }: Tensor): boolean {
   const [, , h, w] = shape
-  const { maxStorageBuffersPerShaderStage } = device.native.limits
   // What is traced is to be ops that others know.
-  if (!pooledNorms || device.tracing || maxStorageBuffersPerShaderStage < BUFFERS) return false
-  return size > 0 && h! % 2 === 0 && w! % 8 === 0 && h! * w! < 2 ** 22
+  if (!pooledNorms || device.tracing || !requiresGrad || !suitsWorkgroup(device, shape)) return false
+  return h! % 2 === 0 && w! % 8 === 0 && h! * w! < 2 ** 22
 }
 
 function normalized(x: Tensor, options: BatchNormOptions, pooled: boolean): Tensor[] {
