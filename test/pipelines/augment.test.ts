@@ -34,7 +34,7 @@ test('image and mask move together under every draw, and masks stay zeros and on
         expect(scoreMask(inside, mask).dice).toBeGreaterThan(0.88)
       })
     }),
-    { numRuns: 12 },
+    { numRuns: 12, seed: 8 },
   )
 })
 
