@@ -33,6 +33,8 @@ interface Case {
   readonly shared: boolean
   /** y lies in the second half of a concatenation, from which its gradient comes, too. */
   readonly slot: boolean
+  /** x wants no gradient. */
+  readonly frozen?: boolean
 }
 
 const numbers = async (t: Tensor): Promise<Float32Array> => (await t.data()) as Float32Array
@@ -41,7 +43,7 @@ const numbers = async (t: Tensor): Promise<Float32Array> => (await t.data()) as 
 async function results(op: Pooled, c: Case): Promise<Record<string, Float32Array>> {
   const device = await testDevice()
   const channels = [c.shape[1]!]
-  const leaf = device.parameter(randomValues(c.shape, 3, -2, 2), c.shape)
+  const leaf = device.parameter(randomValues(c.shape, 3, -2, 2), c.shape, { requiresGrad: !c.frozen })
   const x = mul(leaf, 1)
   const weight = device.parameter(randomValues(channels, 4, 0.5, 2), channels)
   const bias = device.parameter(randomValues(channels, 5), channels)
@@ -64,7 +66,10 @@ async function results(op: Pooled, c: Case): Promise<Record<string, Float32Array
   ]
   const values = { y: await numbers(y), maxima: await numbers(maxima) }
   parts.reduce((a, b) => add(a, b)).backward()
-  const gradients = c.affine ? { dx: leaf, dweight: weight, dbias: bias } : { dx: leaf }
+  const gradients = {
+    ...(!c.frozen && { dx: leaf }),
+    ...(c.affine && { dweight: weight, dbias: bias }),
+  }
   const found: Record<string, Float32Array> = { ...values }
   for (const [name, t] of Object.entries(gradients)) found[name] = await numbers(t.grad!)
   if (c.running) Object.assign(found, { mean: await numbers(mean), variance: await numbers(variance) })
@@ -114,6 +119,22 @@ test('channels of many values, of which lanes sum up parts', () =>
     const got = await results(batchNormMaxPool2d, c)
     const want = await results(twoOps, c)
     for (const [name, values] of Object.entries(want)) expectClose(got[name]!, values, 1e-4, 1e-3, name)
+  }))
+
+test('where x wants no gradient, weight and bias have theirs', () =>
+  inEveryForm(async () => {
+    const form = {
+      relu: true,
+      affine: true,
+      running: false,
+      wanted: 'both',
+      shared: false,
+      slot: false,
+    } as const
+    const c = { ...form, shape: [2, 16, 6, 8], frozen: true }
+    const got = await results(batchNormMaxPool2d, c)
+    const want = await results(twoOps, c)
+    for (const [name, values] of Object.entries(want)) expectClose(got[name]!, values, 1e-5, 1e-4, name)
   }))
 
 test('the maxima and their gradient are those of float64', async () => {

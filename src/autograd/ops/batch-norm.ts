@@ -274,7 +274,8 @@ const apply = defineOp<Attrs>({
     const left = needs[0] ? partial(0) : undefined
     // The kernels write a dense array.
     const known = left?.channels ? undefined : left
-    const dx = needs[0] ? (known ?? run.empty(x!.shape, x!.dtype)) : undefined
+    // What pools takes the gradient of the maxima in the passes that give dx, wanted or not.
+    const dx = needs[0] || attrs.pooled ? (known ?? run.empty(x!.shape, x!.dtype)) : undefined
     const summed = attrs.training || wantsWeight || wantsBias
     const whole = summed && dx !== undefined && suitsWorkgroup(run.device, x!.shape)
     const l = layout(run, x!.shape, attrs, whole)
@@ -330,7 +331,7 @@ const apply = defineOp<Attrs>({
       for (const t of [intoWeight ? undefined : dweight, intoBias ? undefined : dbias])
         if (t) run.device.clear(run.op, t.storage)
     }
-    const result: (Tensor | undefined)[] = [known ? undefined : dx]
+    const result: (Tensor | undefined)[] = [known || !needs[0] ? undefined : dx]
     if (weightAt > 0) result.push(wantsWeight && !intoWeight ? dweight : undefined)
     if (biasAt > 0) result.push(wantsBias && !intoBias ? dbias : undefined)
     return result
@@ -365,8 +366,8 @@ export function batchNorm(x: Tensor, options: BatchNormOptions = {}): Tensor {
  *
  *     [y, maxPool2d(y, { kernelSize: 2 })]
  *
- * with the gradients of both. One op makes both in training, if x wants a gradient, W is a multiple of 8 and H of 2, and a channel
- * is one launch's (16 channels and more, of up to 65,536 values on CPU drivers and 4,096 on GPUs): the maxima are written beside y, so
+ * with the gradients of both. One op makes both in training, if W is a multiple of 8 and H of 2, and a channel is one launch's
+ * (16 channels and more, of up to 65,536 values on CPU drivers and 4,096 on GPUs): the maxima are written beside y, so
  * that pooling reads nothing, and their gradient is taken in the passes of batch norm's. It is in Node and, in pages, on CPU
  * drivers (a page on a GPU does not load its kernels); elsewhere these are two ops. Throws as the two do.
  */
@@ -378,10 +379,10 @@ export function batchNormMaxPool2d(x: Tensor, options: BatchNormOptions = {}): r
 }
 
 /** Whether there are kernels for x. They find a window's row by a division of floats. */
-function mayPool({ device, shape, requiresGrad }: Tensor): boolean {
+function mayPool({ device, shape }: Tensor): boolean {
   const [, , h, w] = shape
   // What is traced is to be ops that others know.
-  if (!pooledNorms || device.tracing || !requiresGrad || !suitsWorkgroup(device, shape)) return false
+  if (!pooledNorms || device.tracing || !suitsWorkgroup(device, shape)) return false
   return h! % 2 === 0 && w! % 8 === 0 && h! * w! < 2 ** 22
 }
 
