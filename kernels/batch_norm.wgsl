@@ -26,13 +26,46 @@
 
 // include: parts/batch_norm.wgsl
 
+@group(0) @binding(2) var<storage, read> mean: array<f32>;         // running statistics, in evaluation
+@group(0) @binding(3) var<storage, read> variance: array<f32>;
+@group(0) @binding(6) var<storage, read> moments: array<vec4f>;    // partial: mean (in x and w), m2, count
+@group(0) @binding(7) var<storage, read> products: array<vec2f>;   // partial: Σ dz, Σ dz·x̂
+@group(0) @binding(10) var<storage, read_write> part_moments: array<vec4f>;
+@group(0) @binding(11) var<storage, read_write> part_products: array<vec2f>;
 // The result by single values, for rows that are not whole vec4s.
 @group(0) @binding(9) var<storage, read_write> result1: array<elem>;
+
+// ---- training, forward: partial moments ----
+
+// Where a partial sum lies; `lane` is 0 where the workgroup has joined them.
+fn partial_at(group: vec3u, lane: u32) -> u32 {
+  let run = group.z * params.segments + group.y;
+  return group.x * params.partials + select(run * WG + lane, run, JOIN);
+}
 
 @compute @workgroup_size(WG)
 fn statistics(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
   let moment = moment_of(group, lane);
   if (!JOIN || lane == 0u) { part_moments[partial_at(group, lane)] = moment; }
+}
+
+// Joins `params.partials` partial moments of channel c.
+fn joined_moments(c: u32) -> vec4f {
+  let first = c * params.partials;
+  let reference = moments[first].x;
+  var s = vec2f(0.0);
+  for (var i = first; i < first + params.partials; i++) {
+    let m = moments[i];
+    s += vec2f(m.z * ((m.x - reference) + m.w), m.z);
+  }
+  let beyond = s.x / s.y;
+  var m2 = 0.0;
+  for (var i = first; i < first + params.partials; i++) {
+    let m = moments[i];
+    let d = (m.x - reference) + (m.w - beyond);
+    m2 += m.y + m.z * d * d;
+  }
+  return vec4f(reference, m2, s.y, beyond);
 }
 
 // One workgroup a channel: many partial moments become one.
@@ -57,6 +90,8 @@ fn reduce_moments(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation
   let m2 = add_up(lane, vec3f(squares, 0.0, 0.0)).x;
   if (lane == 0u) { part_moments[c] = vec4f(reference, m2, total.y, beyond); }
 }
+
+// ---- forward ----
 
 // Rows of whole vec4s.
 fn normalize_rows(group: vec3u, lane: u32, k: Channel) {
@@ -122,6 +157,8 @@ fn normalize_any(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_
   normalize_values(group, lane, channel(c, mean[c], 0.0, variance[c], group.y + group.z + lane == 0u));
 }
 
+// ---- backward: partial Σ dz and Σ dz·x̂ ----
+
 fn sums_of(group: vec3u, lane: u32) -> vec2f {
   let mine = share_of(group);
   let k = saved[mine.c];
@@ -157,6 +194,13 @@ fn reduce_products(@builtin(workgroup_id) group: vec3u, @builtin(local_invocatio
   for (var i = lane; i < params.partials; i += WG) { s += products[c * params.partials + i]; }
   let total = add_up(lane, vec3f(s, 0.0));
   if (lane == 0u) { part_products[c] = total.xy; }
+}
+
+// dbias and dweight of channel c, from its partial sums.
+fn channel_sums(c: u32) -> vec2f {
+  var s = vec2f(0.0);
+  for (var i = c * params.partials; i < (c + 1u) * params.partials; i++) { s += products[i]; }
+  return s;
 }
 
 // Where x wants no gradient.

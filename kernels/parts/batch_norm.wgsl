@@ -40,16 +40,10 @@ struct Channel { mean: f32, rest: f32, inverse: f32, scale: f32, shift: f32 }
 
 @group(0) @binding(0) var<storage, read> x: array<elem4>;
 @group(0) @binding(1) var<storage, read> dy: array<elem4>;
-@group(0) @binding(2) var<storage, read> mean: array<f32>;         // running statistics, in evaluation
-@group(0) @binding(3) var<storage, read> variance: array<f32>;
 @group(0) @binding(4) var<storage, read> weight: array<f32>;       // binds `moments` or `mean` where there is none
 @group(0) @binding(5) var<storage, read> bias: array<f32>;         // likewise
-@group(0) @binding(6) var<storage, read> moments: array<vec4f>;    // partial: mean (in x and w), m2, count
-@group(0) @binding(7) var<storage, read> products: array<vec2f>;   // partial: Σ dz, Σ dz·x̂
 @group(0) @binding(8) var<storage, read> saved: array<Channel>;
 @group(0) @binding(9) var<storage, read_write> result: array<elem4>;
-@group(0) @binding(10) var<storage, read_write> part_moments: array<vec4f>;
-@group(0) @binding(11) var<storage, read_write> part_products: array<vec2f>;
 @group(0) @binding(12) var<storage, read_write> save: array<Channel>;
 @group(0) @binding(13) var<storage, read_write> running_mean: array<f32>;
 @group(0) @binding(14) var<storage, read_write> running_variance: array<f32>;
@@ -88,13 +82,7 @@ fn inside(block: u32, start: u32) -> vec4<bool> {
   return (at >= vec4u(start)) & (at < vec4u(start + params.row));
 }
 
-// Where a partial sum lies; `lane` is 0 where the workgroup has joined them.
-fn partial_at(group: vec3u, lane: u32) -> u32 {
-  let run = group.z * params.segments + group.y;
-  return group.x * params.partials + select(run * WG + lane, run, JOIN);
-}
-
-// ---- training, forward: partial moments ----
+// ---- forward ----
 
 // Of the values of a workgroup, or of a lane of it: mean (in x and w), m2, count.
 fn moment_of(group: vec3u, lane: u32) -> vec4f {
@@ -133,27 +121,6 @@ fn moment_of(group: vec3u, lane: u32) -> vec4f {
   let m2 = total.y - total.x * shift;
   return vec4f(pivot, select(m2, 0.0, m2 < 0.0), total.z, shift);
 }
-
-// Joins `params.partials` partial moments of channel c.
-fn joined_moments(c: u32) -> vec4f {
-  let first = c * params.partials;
-  let reference = moments[first].x;
-  var s = vec2f(0.0);
-  for (var i = first; i < first + params.partials; i++) {
-    let m = moments[i];
-    s += vec2f(m.z * ((m.x - reference) + m.w), m.z);
-  }
-  let beyond = s.x / s.y;
-  var m2 = 0.0;
-  for (var i = first; i < first + params.partials; i++) {
-    let m = moments[i];
-    let d = (m.x - reference) + (m.w - beyond);
-    m2 += m.y + m.z * d * d;
-  }
-  return vec4f(reference, m2, s.y, beyond);
-}
-
-// ---- forward ----
 
 // The numbers of a channel; its first workgroup keeps them for the backward pass.
 fn channel(c: u32, mean_c: f32, rest: f32, variance_c: f32, first: bool) -> Channel {
@@ -198,26 +165,21 @@ fn own(group: vec3u, lane: u32) -> vec4u {
   return select(vec4u(group.x * WG + lane, vec3u()), vec4u(group, lane), JOIN);
 }
 
-// ---- backward: partial Σ dz and Σ dz·x̂ ----
+// ---- backward ----
 
 fn masked(d: vec4f, z: vec4f) -> vec4f {
   if (params.relu == 1u) { return select(vec4f(0.0), d, z > vec4f(0.0)); }
   return d;
 }
 
+// Σ dz and Σ dz·x̂ of a workgroup, or of a lane of it.
 fn joined(sum: vec4f, product: vec4f, k: Channel, lane: u32) -> vec2f {
   var total = vec3f(sum4(sum), sum4(product), 0.0);
   if (JOIN) { total = add_up(lane, total); }
   return vec2f(total.x, (total.y - k.rest * total.x) * k.inverse);
 }
 
-// dbias and dweight of channel c, from its partial sums.
-fn channel_sums(c: u32) -> vec2f {
-  var s = vec2f(0.0);
-  for (var i = c * params.partials; i < (c + 1u) * params.partials; i++) { s += products[i]; }
-  return s;
-}
-
+// dbias and dweight of channel c.
 fn store_sums(c: u32, s: vec2f) {
   dbias[c] = s.x + select(0.0, dbias[c], params.add_bias == 1u);
   dweight[c] = s.y + select(0.0, dweight[c], params.add_weight == 1u);

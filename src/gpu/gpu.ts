@@ -526,9 +526,10 @@ export class Gpu {
   }
 
   async finishProfile(): Promise<Profile | undefined> {
-    if (!this.#profiler) return undefined
-    const profiler = await this.#profiler
+    const started = this.#profiler
+    if (!started) return undefined
     this.#profiler = undefined
+    const profiler = await started
     await this.stream.stopProfile()
     return profiler.report(this.adapter.name, this.memory().bytesHeld)
   }

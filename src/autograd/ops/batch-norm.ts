@@ -378,12 +378,12 @@ export function batchNormMaxPool2d(x: Tensor, options: BatchNormOptions = {}): r
   return [y!, maxima ?? maxPool2d(y!, { kernelSize: 2 })]
 }
 
-/** Whether there are kernels for x. They find a window's row by a division of floats. */
+/** Whether there are kernels for x. */
 function mayPool({ device, shape }: Tensor): boolean {
   const [, , h, w] = shape
   // What is traced is to be ops that others know.
   if (!pooledNorms || device.tracing || !suitsWorkgroup(device, shape)) return false
-  return h! % 2 === 0 && w! % 8 === 0 && h! * w! < 2 ** 22
+  return h! % 2 === 0 && w! % 8 === 0
 }
 
 function normalized(x: Tensor, options: BatchNormOptions, pooled: boolean): Tensor[] {
