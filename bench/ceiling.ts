@@ -67,18 +67,25 @@ export async function measureCeiling(device: Device): Promise<Ceiling> {
   return { gflops: (2 * 32 * lanes * rounds) / fma / 1e6, gathers, gbs: copies.at(-1)!.gbs, copies }
 }
 
-/** One copy that reads and writes `bytes` in all; small ones are timed many in a submission. */
+/** Vec4s that an invocation of a copy takes: which is fastest depends on the adapter and the size. */
+const COPIED = [1, 8, 64]
+
+/** One copy that reads and writes `bytes` in all, by the fastest of several kernels; small ones are timed many in a submission. */
 async function copyMs(device: Device, x: Storage, y: Storage, bytes: number): Promise<number> {
   const count = bytes / 32
   const repeats = Math.max(1, Math.min(64, (16 * 2 ** 20) / bytes))
-  const step = device.compile(() => {
-    const params = { count, rounds: 0, scale: 0, shift: 0 }
-    for (let i = 0; i < repeats; i++)
-      device.launch('copy', { kernel: kernels, entry: 'copy', bindings: { x, y }, params, threads: count })
-  })
-  const ms = await best(device, step)
-  step.dispose()
-  return ms / repeats
+  const times: number[] = []
+  for (const rounds of COPIED) {
+    const step = device.compile(() => {
+      const params = { count, rounds, scale: 0, shift: 0 }
+      const threads = 64 * Math.ceil(count / (64 * rounds))
+      for (let i = 0; i < repeats; i++)
+        device.launch('copy', { kernel: kernels, entry: 'copy', bindings: { x, y }, params, threads })
+    })
+    times.push(await best(device, step))
+    step.dispose()
+  }
+  return Math.min(...times) / repeats
 }
 
 /** Billions of values a second, gathered from images of 256². */

@@ -30,7 +30,8 @@ alias elem = f32;
 alias elem4 = vec4f;
 
 struct Params {
-  count: u32,  // threads that have work
+  count: u32,  // vec4s of y; `general`: elements
+  turns: u32,   // parts/turns.wgsl
   number: f32, // `number`: the second operand
   n0: u32, n1: u32, n2: u32, n3: u32, n4: u32, n5: u32, // sizes of y, innermost first; n0 in vec4s where y is
   a0: u32, a1: u32, a2: u32, a3: u32, a4: u32, a5: u32, // strides of a
@@ -90,12 +91,13 @@ fn ordered_pair(p: vec4f, q: vec4f) -> vec4f {
   return combine(p, q);
 }
 
-// Which element (or vec4) of y a thread computes; count and more for none.
-fn element(id: vec3u, groups: vec3u) -> u32 {
-  if (GRID == 0u) {
-    return id.x + id.y * groups.x * 64u;
-  }
-  return select(params.count, id.x + params.n0 * (id.y + params.n1 * id.z), id.x < params.n0);
+// include: parts/turns.wgsl
+
+// Which elements (or vec4s) of y a thread computes; on a grid one or none.
+fn elements(id: vec3u, groups: vec3u) -> Elements {
+  if (GRID == 0u) { return elements_of(id, groups); }
+  let i = id.x + params.n0 * (id.y + params.n1 * id.z);
+  return Elements(i, select(i, i + 1u, id.x < params.n0));
 }
 
 // Offsets into a and b of the position of a thread.
@@ -142,16 +144,16 @@ fn offsets(i: u32) -> vec2u {
 
 @compute @workgroup_size(64)
 fn same(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let i = id.x + id.y * groups.x * 64u;
-  if (i < params.count) {
+  let mine = elements_of(id, groups);
+  for (var i = mine.first; i < mine.end; i += 64u) {
     wide_y[i] = elem4(combine(vec4f(wide_a[i]), vec4f(wide_b[i])));
   }
 }
 
 @compute @workgroup_size(64)
 fn number(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let i = id.x + id.y * groups.x * 64u;
-  if (i < params.count) {
+  let mine = elements_of(id, groups);
+  for (var i = mine.first; i < mine.end; i += 64u) {
     wide_y[i] = elem4(ordered_pair(vec4f(wide_a[i]), vec4f(params.number)));
   }
 }
@@ -159,8 +161,8 @@ fn number(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gro
 // Both operands have the inner axis: strides of a and b count vec4s.
 @compute @workgroup_size(64)
 fn wide(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let i = element(id, groups);
-  if (i < params.count) {
+  let mine = elements(id, groups);
+  for (var i = mine.first; i < mine.end; i += 64u) {
     let at = places(id, i);
     wide_y[i] = elem4(combine(vec4f(wide_a[at.x]), vec4f(wide_b[at.y])));
   }
@@ -169,8 +171,8 @@ fn wide(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
 // b is stretched along the inner axis: strides of a count vec4s, those of b elements.
 @compute @workgroup_size(64)
 fn spread(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let i = element(id, groups);
-  if (i < params.count) {
+  let mine = elements(id, groups);
+  for (var i = mine.first; i < mine.end; i += 64u) {
     let at = places(id, i);
     wide_y[i] = elem4(ordered_pair(vec4f(wide_a[at.x]), vec4f(f32(b[at.y]))));
   }
@@ -178,8 +180,8 @@ fn spread(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gro
 
 @compute @workgroup_size(64)
 fn general(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let i = element(id, groups);
-  if (i < params.count) {
+  let mine = elements(id, groups);
+  for (var i = mine.first; i < mine.end; i += 64u) {
     let at = places(id, i);
     y[i] = elem(combine(vec4f(f32(a[at.x])), vec4f(f32(b[at.y]))).x);
   }

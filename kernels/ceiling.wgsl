@@ -3,7 +3,7 @@
 
 struct Params {
   count: u32,  // vec4s to copy
-  rounds: u32, // of 32 multiply-adds a lane; pixels that a lane gathers
+  rounds: u32, // of 32 multiply-adds a lane; pixels that a lane gathers; vec4s that it copies
   scale: f32,
   shift: f32,
 }
@@ -29,10 +29,19 @@ fn fma_loop(@builtin(global_invocation_id) id: vec3u) {
   y[id.x] = a + b + c + d + e + f + g + h;
 }
 
+// A workgroup `rounds` runs of 64 vec4s, one behind the other. An invocation costs a CPU driver as much as a vec4 does, so that one
+// vec4 each is no ceiling there.
 @compute @workgroup_size(64)
-fn copy(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let i = id.x + id.y * groups.x * 64u;
-  if (i < params.count) { y[i] = x[i]; }
+fn copy(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  var i = (group.x + group.y * groups.x) * params.rounds * 64u + lane;
+  for (var k = 0u; k < params.rounds; k++) {
+    if (i < params.count) { y[i] = x[i]; }
+    i += 64u;
+  }
 }
 
 // One invocation `rounds` pixels below each other of a turned image of 256²: the sum of the four pixels about each.

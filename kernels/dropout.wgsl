@@ -6,6 +6,7 @@ alias elem4 = vec4f;
 
 struct Params {
   count: u32,        // vec4s
+  turns: u32,         // parts/turns.wgsl
   threshold: u32,    // p · 2³²
   scale: f32,        // 1 / (1 - p)
   key_low: u32,
@@ -49,10 +50,12 @@ fn random(i: u32) -> vec4u {
   return philox(vec4u(low, params.counter_high + carry, 0u, 0u), vec2u(params.key_low, params.key_high));
 }
 
+// include: parts/turns.wgsl
+
 @compute @workgroup_size(64)
 fn dropout(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let i = id.x + id.y * groups.x * 64u;
-  if (i < params.count) {
+  let mine = elements_of(id, groups);
+  for (var i = mine.first; i < mine.end; i += 64u) {
     y[i] = elem4(select(vec4f(0.0), vec4f(x[i]) * params.scale, random(i) >= vec4u(params.threshold)));
   }
 }
@@ -60,8 +63,8 @@ fn dropout(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) gr
 // The numbers themselves, for tests.
 @compute @workgroup_size(64)
 fn numbers(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let i = id.x + id.y * groups.x * 64u;
-  if (i < params.count) {
+  let mine = elements_of(id, groups);
+  for (var i = mine.first; i < mine.end; i += 64u) {
     bits[i] = random(i);
   }
 }

@@ -17,6 +17,7 @@ alias elem4 = vec4f;
 
 struct Params {
   count: u32, // vec4s
+  turns: u32,   // parts/turns.wgsl
   a: f32,     // POW: exponent; CLAMP: lower bound
   b: f32,     // CLAMP: upper bound
 }
@@ -127,18 +128,20 @@ fn gradient(bits: vec4u, d: vec4f) -> vec4f {
   }
 }
 
+// include: parts/turns.wgsl
+
 @compute @workgroup_size(64)
 fn apply(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let i = id.x + id.y * groups.x * 64u;
-  if (i < params.count) {
+  let mine = elements_of(id, groups);
+  for (var i = mine.first; i < mine.end; i += 64u) {
     y[i] = elem4(bitcast<vec4f>(value(bitcast<vec4u>(vec4f(x[i])))));
   }
 }
 
 @compute @workgroup_size(64)
 fn grad(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let i = id.x + id.y * groups.x * 64u;
-  if (i < params.count) {
+  let mine = elements_of(id, groups);
+  for (var i = mine.first; i < mine.end; i += 64u) {
     y[i] = elem4(gradient(bitcast<vec4u>(vec4f(x[i])), vec4f(dy[i])));
   }
 }

@@ -10,7 +10,8 @@ alias elem4 = vec4u;
 alias full = u32; // of the same kind, four bytes: f32 in the half form
 
 struct Params {
-  count: u32,    // threads that have work
+  count: u32,    // elements (or vec4s) of the box; pad: of y
+  turns: u32,     // parts/turns.wgsl
   x_offset: u32, // of the box in x and in y
   y_offset: u32,
   value: f32,    // pad: the value around x
@@ -26,12 +27,12 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> wide_y: array<elem4>;
 @group(0) @binding(2) var<uniform> params: Params;
 
-// Which element (or vec4) of the box a thread moves; count and more for none.
-fn element(id: vec3u, groups: vec3u) -> u32 {
-  if (GRID == 0u) {
-    return id.x + id.y * groups.x * 64u;
-  }
-  return select(params.count, 0u, id.x < params.n0);
+// include: parts/turns.wgsl
+
+// Which elements (or vec4s) of the box a thread moves; on a grid one or none, which it finds by itself.
+fn elements(id: vec3u, groups: vec3u) -> Elements {
+  if (GRID == 0u) { return elements_of(id, groups); }
+  return Elements(0u, select(0u, 1u, id.x < params.n0));
 }
 
 // Positions in x and y of the element of a thread.
@@ -79,8 +80,8 @@ fn unravelled(i: u32) -> vec2u {
 
 @compute @workgroup_size(64)
 fn copy(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let i = element(id, groups);
-  if (i < params.count) {
+  let mine = elements(id, groups);
+  for (var i = mine.first; i < mine.end; i += 64u) {
     let at = places(id, i);
     y[at.y] = x[at.x];
   }
@@ -89,8 +90,8 @@ fn copy(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
 // Sizes, strides and offsets count vec4s along the inner axis.
 @compute @workgroup_size(64)
 fn copy_wide(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let i = element(id, groups);
-  if (i < params.count) {
+  let mine = elements(id, groups);
+  for (var i = mine.first; i < mine.end; i += 64u) {
     let at = places(id, i);
     wide_y[at.y] = wide_x[at.x];
   }
@@ -99,8 +100,8 @@ fn copy_wide(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) 
 // x has stride 0 along the inner axis: one element fills a vec4 of y.
 @compute @workgroup_size(64)
 fn spread(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let i = element(id, groups);
-  if (i < params.count) {
+  let mine = elements(id, groups);
+  for (var i = mine.first; i < mine.end; i += 64u) {
     let at = places(id, i);
     wide_y[at.y] = elem4(x[at.x]);
   }
@@ -126,8 +127,8 @@ fn inside(i: u32) -> vec2u {
 
 @compute @workgroup_size(64)
 fn pad(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let i = id.x + id.y * groups.x * 64u;
-  if (i < params.count) {
+  let mine = elements_of(id, groups);
+  for (var i = mine.first; i < mine.end; i += 64u) {
     let at = inside(i);
     y[i] = select(elem(bitcast<full>(params.value)), x[at.x], at.y == 1u);
   }
@@ -135,8 +136,8 @@ fn pad(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups
 
 @compute @workgroup_size(64)
 fn pad_wide(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let i = id.x + id.y * groups.x * 64u;
-  if (i < params.count) {
+  let mine = elements_of(id, groups);
+  for (var i = mine.first; i < mine.end; i += 64u) {
     let at = inside(i);
     wide_y[i] = select(elem4(elem(bitcast<full>(params.value))), wide_x[at.x], at.y == 1u);
   }

@@ -5,7 +5,8 @@ override NUMBER_A: u32 = 0u; // a is params.a
 override NUMBER_B: u32 = 0u;
 
 struct Params {
-  count: u32, // threads that have work
+  count: u32, // elements of y; `same`: vec4s
+  turns: u32,   // parts/turns.wgsl
   a: f32,
   b: f32,
   n0: u32, n1: u32, n2: u32, n3: u32, n4: u32, n5: u32, // sizes of y, innermost first
@@ -24,10 +25,12 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> wide_y: array<vec4u>;
 @group(0) @binding(4) var<uniform> params: Params;
 
+// include: parts/turns.wgsl
+
 @compute @workgroup_size(64)
 fn same(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let i = id.x + id.y * groups.x * 64u;
-  if (i < params.count) {
+  let mine = elements_of(id, groups);
+  for (var i = mine.first; i < mine.end; i += 64u) {
     let p = select(wide_a[i], vec4u(bitcast<u32>(params.a)), NUMBER_A == 1u);
     let q = select(wide_b[i], vec4u(bitcast<u32>(params.b)), NUMBER_B == 1u);
     wide_y[i] = select(p, q, (wide_c[i] & vec4u(0x7fffffffu)) == vec4u(0u));
@@ -36,8 +39,8 @@ fn same(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
 
 @compute @workgroup_size(64)
 fn general(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let i = id.x + id.y * groups.x * 64u;
-  if (i < params.count) {
+  let mine = elements_of(id, groups);
+  for (var i = mine.first; i < mine.end; i += 64u) {
     var left = i;
     var at = vec3u(0u);
     at += (left % params.n0) * vec3u(params.c0, params.a0, params.b0);

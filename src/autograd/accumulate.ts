@@ -20,7 +20,8 @@ export function addInto(y: Tensor, x: Tensor): void {
     bindings: { x: from.storage, y: to.storage },
     half: y.dtype === 'float16',
     params: {
-      count: y.size,
+      count: Math.ceil(y.size / 4),
+      elements: y.size,
       image: walks ? y.size / y.shape[0]! / 4 : 0,
       x_offset: from.offset / 4,
       x_gap: from.gap / 4,

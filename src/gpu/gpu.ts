@@ -35,7 +35,10 @@ export interface LaunchOptions {
   /** Uniform values; a function is asked again at every replay of a captured step. */
   readonly params?: ParamValues | (() => ParamValues)
   readonly overrides?: Readonly<Record<string, number>>
-  /** Either invocations wanted (rounded up to whole workgroups; a number is spread over x and y) … */
+  /**
+   * Either invocations wanted (rounded up to whole workgroups; a number is spread over x and y, and fewer take several elements
+   * each where the kernel includes parts/turns.wgsl) …
+   */
   readonly threads?: number | readonly [number, number?, number?]
   /** … or workgroups. */
   readonly workgroups?: readonly [number, number?, number?]
@@ -213,7 +216,12 @@ export class Gpu {
     const { kernel, entry, bindings, overrides = {} } = options
     if (options.half) this.assertHalf(op)
     const pipeline = this.#pipelines.get(options.half ? kernel.half : kernel, entry, overrides)
-    const workgroups = this.#workgroups(op, options, pipeline.workgroupSize)
+    // Kernels that include parts/turns.wgsl: many on CPU drivers, as long as enough workgroups are left for their cores.
+    const takesTurns = kernel.meta.params.some(({ name }) => name === 'turns')
+    const { threads } = options
+    const long = takesTurns && this.adapter.cpu && typeof threads === 'number'
+    const turns = long ? Math.max(1, Math.min(64, Math.floor(threads / 512))) : 1
+    const workgroups = this.#workgroups(op, options, pipeline.workgroupSize, turns)
     if (workgroups.includes(0)) return
     const storages = []
     for (const b of pipeline.entry.bindings) {
@@ -224,13 +232,19 @@ export class Gpu {
       storages.push({ index: b.index, storage })
     }
     const { params = {} } = options
+    const whole = (values: ParamValues): ParamValues => (takesTurns ? { ...values, turns } : values)
     this.#record({
       kind: 'dispatch',
       op,
       pipeline,
       storages,
       // Outside of captured steps values are those of now, not of the submission.
-      params: typeof params === 'function' && !this.#capture ? params() : params,
+      params:
+        typeof params !== 'function'
+          ? whole(params)
+          : this.#capture
+            ? () => whole(params())
+            : whole(params()),
       workgroups,
       flops: options.flops ?? 0,
     })
@@ -240,10 +254,11 @@ export class Gpu {
     op: string,
     { threads, workgroups }: LaunchOptions,
     size: readonly [number, number, number],
+    turns: number,
   ): [number, number, number] {
     let groups: [number, number, number]
     if (typeof threads === 'number') {
-      const count = Math.ceil(threads / size[0])
+      const count = Math.ceil(threads / (size[0] * turns))
       // A long line of workgroups is folded into rows; kernels unfold it by num_workgroups.x.
       const rows = Math.ceil(count / MAX_WORKGROUPS)
       groups = [rows <= 1 ? count : Math.ceil(count / rows), rows, 1]

@@ -1,7 +1,11 @@
+import source from '../../../kernels/adam.wgsl'
 import { checkOptions, checkRates, shown } from '../../autograd/options.ts'
 import type { Tensor } from '../../autograd/tensor.ts'
 import { FoveaError } from '../../gpu/errors.ts'
+import { kernel } from '../../gpu/kernel.ts'
 import { Optimizer } from './optimizer.ts'
+
+const adam = kernel('adam', source)
 
 export interface AdamOptions {
   readonly lr?: number
@@ -27,7 +31,7 @@ export class Adam extends Optimizer {
       throw new FoveaError(
         `${name}: betas must be two numbers of at least 0 and under 1, got ${shown(betas)}`,
       )
-    super(name, params, lr, 'adam', ['m', 'v'])
+    super(name, params, lr, adam, ['m', 'v'])
     this.betas = betas
     this.eps = eps
     this.weightDecay = weightDecay
@@ -49,6 +53,7 @@ export class Adam extends Optimizer {
       decay: this.weightDecay,
       correction1: 1 - beta1 ** this.steps,
       correction2: 1 - beta2 ** this.steps,
+      decoupled: 0,
     }
   }
 }

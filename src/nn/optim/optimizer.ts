@@ -1,32 +1,11 @@
-import source from '../../../kernels/optimizer.wgsl'
 import type { Device } from '../../autograd/device.ts'
 import { checkRates } from '../../autograd/options.ts'
 import { BYTES_PER_ELEMENT, type Tensor } from '../../autograd/tensor.ts'
 import { CheckpointError } from '../../gpu/errors.ts'
-import { kernel } from '../../gpu/kernel.ts'
+import type { Kernel } from '../../gpu/kernel.ts'
 import type { Storage } from '../../gpu/storage.ts'
 import type { GradScaler } from './grad-scaler.ts'
 import { groupParameters, type ParameterGroup } from './groups.ts'
-
-const kernels = kernel('optimizer', source)
-
-/** Uniforms of kernels/optimizer.wgsl that a rule does not use. */
-const UNUSED = {
-  lr: 0,
-  beta1: 0,
-  beta2: 0,
-  fresh1: 0,
-  fresh2: 0,
-  eps: 0,
-  decay: 0,
-  correction1: 1,
-  correction2: 1,
-  decoupled: 0,
-  momentum: 0,
-  dampening: 0,
-  nesterov: 0,
-  first: 0,
-}
 
 /** What an optimiser remembers, to be saved with the weights. */
 export interface OptimizerState {
@@ -64,7 +43,8 @@ export abstract class Optimizer {
     private readonly name: string,
     readonly params: readonly Tensor[],
     lr: number,
-    private readonly entry: 'adam' | 'sgd',
+    /** With the entry points `update` and `update_scaled`. */
+    private readonly kernel: Kernel,
     momentNames: readonly string[],
   ) {
     const { device, groups } = groupParameters(name, params)
@@ -96,7 +76,7 @@ export abstract class Optimizer {
   }
 
   /** Uniforms of the step that `steps` counts already. */
-  protected abstract uniforms(): Readonly<Partial<typeof UNUSED>>
+  protected abstract uniforms(): Readonly<Record<string, number>>
 
   /** Sets every gradient to zero: one clear a block. */
   zeroGrad(): void {
@@ -129,10 +109,10 @@ export abstract class Optimizer {
       if (scaler) bindings.progress = this.#progress
       const count = Math.ceil(group.length / 4)
       this.device.launch(`${this.name} step`, {
-        kernel: kernels,
-        entry: scaler ? `${this.entry}_scaled` : this.entry,
+        kernel: this.kernel,
+        entry: scaler ? 'update_scaled' : 'update',
         bindings,
-        params: () => ({ ...UNUSED, count, lr: this.lr, ...this.uniforms() }),
+        params: () => ({ count, lr: this.lr, ...this.uniforms() }),
         threads: count,
       })
     }

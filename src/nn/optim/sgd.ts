@@ -1,7 +1,11 @@
+import source from '../../../kernels/sgd.wgsl'
 import { checkOptions, checkRates } from '../../autograd/options.ts'
 import type { Tensor } from '../../autograd/tensor.ts'
 import { FoveaError } from '../../gpu/errors.ts'
+import { kernel } from '../../gpu/kernel.ts'
 import { Optimizer } from './optimizer.ts'
+
+const sgd = kernel('sgd', source)
 
 export interface SgdOptions {
   readonly lr?: number
@@ -27,7 +31,7 @@ export class SGD extends Optimizer {
         `SGD: nesterov wants a momentum above 0 and no dampening, got momentum ${momentum}, dampening ${dampening}`,
       )
     }
-    super('SGD', params, lr, 'sgd', ['m'])
+    super('SGD', params, lr, sgd, ['m'])
     this.#momentum = momentum
     this.#dampening = dampening
     this.#nesterov = nesterov
