@@ -105,7 +105,12 @@ function augmentation(): Case {
 }
 
 /** Labels and tables of masks. */
-const components = (name: string, shape: readonly number[], mask: () => Float32Array): Case => {
+const components = (
+  name: string,
+  shape: readonly number[],
+  mask: () => Float32Array,
+  connectivity: ops.Connectivity = 4,
+): Case => {
   const pixels = shape.reduce((a, b) => a * b)
   return {
     name: `connectedComponents ${name}`,
@@ -114,7 +119,7 @@ const components = (name: string, shape: readonly number[], mask: () => Float32A
     pixels,
     setup: (d) => {
       const x = d.tensor(mask(), shape)
-      const step = d.compile((m: Tensor) => ops.connectedComponents(m, { threshold: 0.5 }))
+      const step = d.compile((m: Tensor) => ops.connectedComponents(m, { threshold: 0.5, connectivity }))
       const dispose = () => {
         step.dispose()
         x.dispose()
@@ -128,7 +133,8 @@ const components = (name: string, shape: readonly number[], mask: () => Float32A
 const masks = (): Case[] =>
   SIDES.flatMap((side) =>
     Object.entries(HOSTILE).map(([name, mask]) => ({
-      ...components(`${name} ${side}²`, [1, 1, side, side], () => mask(side)),
+      // Each density of noise with the connectivity whose threshold it is.
+      ...components(`${name} ${side}²`, [1, 1, side, side], () => mask(side), name === 'noise 0.407' ? 8 : 4),
       onDemand: true,
     })),
   )

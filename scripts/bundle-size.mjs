@@ -33,12 +33,14 @@ async function weigh([page, contents]) {
   })
   const { loaded, later } = reached(metafile.outputs)
   const bytesOf = (name) => outputFiles.find((file) => file.path.endsWith(name)).contents
+  const sizeOf = (names) => names.reduce((sum, name) => sum + gzipSync(bytesOf(name), { level: 9 }).length, 0)
   const modules = (names) =>
     names.flatMap((name) =>
       Object.entries(metafile.outputs[name].inputs).flatMap(([path, { bytesInOutput }]) =>
         bytesInOutput > 0 ? [path] : [],
       ),
     )
+  const laterBytes = (holds) => sizeOf(later.filter((name) => modules([name]).some(holds)))
   const packages = (names) => modules(names).filter((path) => path.includes('node_modules'))
   const imports = [...Object.values(metafile.inputs), ...Object.values(metafile.outputs)].flatMap((file) =>
     file.imports
@@ -49,13 +51,13 @@ async function weigh([page, contents]) {
   return {
     page,
     minified: loaded.reduce((sum, name) => sum + bytesOf(name).length, 0),
-    gzipped: loaded.reduce((sum, name) => sum + gzipSync(bytesOf(name), { level: 9 }).length, 0),
+    gzipped: sizeOf(loaded),
     imports,
     modules: modules(loaded).filter((path) => path.startsWith('src/')),
-    // What it loads besides on a CPU driver.
-    onCpu: later
-      .filter((name) => modules([name]).includes('src/autograd/ops/conv2d_cpu_kernels.ts'))
-      .reduce((sum, name) => sum + gzipSync(bytesOf(name), { level: 9 }).length, 0),
+    // What it loads besides on adapters with subgroups, on a CPU driver; and all that it may ever ask for.
+    withSubgroups: laterBytes((module) => module.endsWith('kernels-for-subgroups')),
+    onCpu: laterBytes((module) => module === 'src/autograd/ops/conv2d_cpu_kernels.ts'),
+    everything: sizeOf(loaded) + sizeOf(later),
     packages: packages(loaded),
     packagesLater: packages(later),
   }
@@ -98,8 +100,10 @@ if (process.argv.includes('--json')) {
     ...fovea.map((f) => [`fovea: ${f.page}`, f]),
     ...peers.map((p) => [`${p.peer} ${p.version}`, p]),
   ]
-  for (const [name, { minified, gzipped, onCpu }] of rows) {
-    const more = onCpu ? `, on a CPU driver ${kilobytes(onCpu).trim()} more` : ''
+  for (const [name, { minified, gzipped, withSubgroups, onCpu, everything }] of rows) {
+    const more = onCpu
+      ? `; more with subgroups ${kilobytes(withSubgroups).trim()}, on a CPU driver ${kilobytes(onCpu).trim()}; all its files ${kilobytes(everything).trim()}`
+      : ''
     console.log(`${name.padEnd(36)}${kilobytes(minified)} minified${kilobytes(gzipped)} gzipped${more}`)
   }
 }

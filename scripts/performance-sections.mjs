@@ -166,10 +166,11 @@ function ops(files) {
 
 /** From the start of a process to the second step. */
 function start(files) {
-  const rows = files.flatMap(({ start: { cold, warm } }) =>
+  const rows = files.flatMap(({ start: { cold, warm, oneByOne } }) =>
     [
       ['empty', cold],
       ['full', warm],
+      ['full, kernels compiled one after the other', oneByOne],
     ].map(([cache, t]) => [
       cache,
       ms(t.openMs),
@@ -279,10 +280,25 @@ function opencv([{ kernels: own }, { version, threads, kernels: theirs }]) {
 function bundle([{ fovea, peers: others }]) {
   const kb = (bytes) => (bytes / 1000).toFixed(1)
   const rows = [
-    ...fovea.map((f) => [`fovea: ${f.page}`, kb(f.minified), kb(f.gzipped), kb(f.onCpu)]),
-    ...others.map((p) => [`${p.peer} ${p.version}`, kb(p.minified), kb(p.gzipped), '–']),
+    ...fovea.map((f) => [
+      `fovea: ${f.page}`,
+      kb(f.minified),
+      kb(f.gzipped),
+      kb(f.withSubgroups),
+      kb(f.onCpu),
+      kb(f.everything),
+    ]),
+    ...others.map((p) => [`${p.peer} ${p.version}`, kb(p.minified), kb(p.gzipped), '–', '–', '–']),
   ]
-  return table(['browser bundle', 'minified kB', 'gzipped kB', 'more on a CPU driver'], rows)
+  const columns = [
+    'browser bundle',
+    'minified kB',
+    'gzipped kB',
+    'more with subgroups',
+    'more on a CPU driver',
+    'all its files',
+  ]
+  return table(columns, rows)
 }
 
 /** The runs on a graphics processor, or that there was none. */

@@ -16,9 +16,9 @@ npm run --silent build
 mkdir -p .gpu/debs
 [ -s .gpu/node.xz ] || xz -T0 -6 -c "$(readlink -f "$(command -v node)")" > .gpu/node.xz
 ls .gpu/debs/*.deb > /dev/null 2>&1 || (cd .gpu/debs && apt-get download libvulkan1 libegl1 libglvnd0 libopengl0 libgl1 libglx0 libgles2)
-# Neither linters and browsers nor Dawn for other systems.
+# Neither linters and the browser nor Dawn for other systems. (Tests in pages are skipped without a browser, but want Playwright's code.)
 tar --exclude='node_modules/@biomejs' --exclude='node_modules/@typescript' --exclude='node_modules/knip' \
-  --exclude='node_modules/playwright*' --exclude='chromium.br' --exclude='webgpu/dist/darwin*' --exclude='webgpu/dist/win32*' \
+  --exclude='chromium.br' --exclude='webgpu/dist/darwin*' --exclude='webgpu/dist/win32*' \
   --exclude='webgpu/dist/*arm64' --exclude='*.map' -c node_modules dist | xz -T0 -6 > .gpu/packages.tar.xz
 cat > .gpu/enter.sh <<'S'
 # source this in the repository on the machine with the graphics processor

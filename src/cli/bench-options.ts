@@ -24,6 +24,7 @@ export interface BenchOptions extends CaseOptions {
   readonly profile?: boolean
   readonly start?: boolean
   readonly firstSteps?: boolean
+  readonly oneByOne?: boolean
   /** A folder of images and masks; true for the one that comes with fovea. */
   readonly input?: string | true
   readonly objects?: boolean

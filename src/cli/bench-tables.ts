@@ -6,7 +6,7 @@ import type { KernelRow } from '../../bench/kernels.ts'
 import type { WorkRow } from '../../bench/networks.ts'
 import type { ObjectsRow } from '../../bench/objects.ts'
 import type { NetworkProfile } from '../../bench/profile.ts'
-import type { StartTimes } from '../../bench/start.ts'
+import type { StartTimes, startTimes } from '../../bench/start.ts'
 
 const cell = (text: string | number, width: number): string => String(text).padStart(width)
 /** A column: its head, its width, and what stands in it. */
@@ -86,16 +86,20 @@ export function profileText(p: NetworkProfile): string {
   ].join('\n')
 }
 
-export function startText({ cold, warm }: { cold: StartTimes; warm: StartTimes }): string {
+export function startText({ cold, warm, oneByOne }: ReturnType<typeof startTimes>): string {
   const columns: readonly Column<readonly [string, StartTimes]>[] = [
-    ['start, medians in ms', 32, ([name]) => name],
+    ['start, medians in ms', 36, ([name]) => name],
     ['to device', 11, ([, t]) => t.openMs.toFixed(0)],
     ['network', 9, ([, t]) => t.buildMs.toFixed(0)],
     ['first step', 12, ([, t]) => t.firstStepMs.toFixed(0)],
     ['second', 9, ([, t]) => t.secondStepMs.toFixed(0)],
     ['pipelines', 11, ([, t]) => String(t.pipelines)],
   ]
-  const rows = [['shader cache empty', cold] as const, ['shader cache full', warm] as const]
+  const rows = [
+    ['shader cache empty', cold],
+    ['shader cache full', warm],
+    ['full, kernels one after the other', oneByOne],
+  ] as const
   return [head(columns), ...rows.map((row) => line(columns, row)), ''].join('\n')
 }
 

@@ -58,6 +58,7 @@ export function benchCommand(program: Command, io: Io): void {
     )
     .option('--start', 'time from the start of a process to the first training step; in place of the rest')
     .addOption(new Option('--first-steps', 'what --start runs in processes of their own').hideHelp())
+    .addOption(new Option('--one-by-one', 'with --first-steps: no kernel is compiled ahead').hideHelp())
     .option(
       '--input [folder]',
       'training steps fed from files beside steps on a batch that lies on the GPU (default: data/lesion); in place of the rest',
@@ -109,7 +110,7 @@ async function runBench(options: BenchOptions, io: Io): Promise<void> {
   const device = await openDevice(deviceOptions(options))
   try {
     if (options.firstSteps) {
-      io.out(`${JSON.stringify(await firstSteps(device, cases[0]!))}\n`)
+      io.out(`${JSON.stringify(await firstSteps(device, cases[0]!, !options.oneByOne))}\n`)
       return
     }
     if (options.precision === 'mixed' && (options.networks || options.profile)) device.assertHalf('bench')

@@ -13,9 +13,20 @@ export interface ChromiumLaunch {
   readonly env: Record<string, string>
 }
 
+/** Where the npm package's Chromium lies packed; bench/gpu/pack.sh leaves it out. */
+const packed = (): string =>
+  join(
+    dirname(createRequire(import.meta.url).resolve('@sparticuz/chromium')),
+    '..',
+    '..',
+    'bin',
+    'chromium.br',
+  )
+
 /** The npm package holds a Chromium for Linux on x64; elsewhere name one by FOVEA_CHROMIUM. */
 export const hasChromium =
-  Boolean(process.env.FOVEA_CHROMIUM) || `${process.platform}-${process.arch}` === 'linux-x64'
+  Boolean(process.env.FOVEA_CHROMIUM) ||
+  (`${process.platform}-${process.arch}` === 'linux-x64' && existsSync(packed()))
 
 /**
  * Unpacks the npm package's Chromium, with the libraries it needs, into fovea's cache: once, without root.

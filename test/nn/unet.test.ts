@@ -139,6 +139,7 @@ test('a training step is one submission, makes no buffer and takes under 250 lau
   for (let i = 0; i < 5; i++) step(x, x)
   const after = device.counters
   expect(after.submissions - before.submissions).toBe(5)
+  expect((after.dispatches - before.dispatches) / 5).toBeLessThan(250)
   expect(after.buffersCreated).toBe(before.buffersCreated)
   expect(after.pipelines).toBe(before.pipelines)
   await device.idle()
