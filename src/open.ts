@@ -26,7 +26,8 @@ export interface OpenOptions {
   readonly debug?: DebugOptions
   /**
    * Most bytes that buffers may take together on this device; what would pass it throws a GpuOutOfMemoryError
-   * before a buffer is made. Default: none, since WebGPU does not tell how much memory there is.
+   * before a buffer is made. Default: none, since WebGPU does not tell how much memory there is; in Node, on a driver that runs
+   * on the CPU, what the process may have at all (the machine's memory, or the container's).
    */
   readonly memoryLimit?: number
   /**

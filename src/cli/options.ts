@@ -194,7 +194,7 @@ export function addTrainOptions(command: Command): Command {
     .addOption(matricesOption())
     .option(
       '--memory <size>',
-      'most that training may take on the GPU, such as 8GB (default: no limit)',
+      'most that training may take on the GPU, such as 8GB (default: on a CPU driver the memory there is, else no limit)',
       memory,
     )
     .option(

@@ -60,11 +60,18 @@ const GUARD_BITS = 0xfeedface
 /** WebGPU's limit of workgroups in one dimension. */
 const MAX_WORKGROUPS = 65_535
 
+const nameOf = ({ vendor, architecture, device, description }: GPUAdapterInfo): string =>
+  [vendor, architecture, device, description].filter(Boolean).join(' ')
+
+/** True for a driver that runs on the CPU. */
+export const runsOnCpu = (info: GPUAdapterInfo): boolean =>
+  /llvmpipe|lavapipe|swiftshader|software|warp|basic render/i.test(nameOf(info)) ||
+  info.isFallbackAdapter === true
+
 function describe(adapter: GPUAdapter, device: GPUDevice): AdapterDescription {
   const { info, limits } = adapter
-  const text = [info.vendor, info.architecture, info.device, info.description].filter(Boolean).join(' ')
-  const cpu =
-    /llvmpipe|lavapipe|swiftshader|software|warp|basic render/i.test(text) || info.isFallbackAdapter === true
+  const text = nameOf(info)
+  const cpu = runsOnCpu(info)
   const subgroups = device.features.has('subgroups' as GPUFeatureName)
   return {
     name: text || 'unnamed adapter',

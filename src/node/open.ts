@@ -1,12 +1,20 @@
+import { totalmem } from 'node:os'
 import type { Device } from '../autograd/device.ts'
 import { setPooledBatchNorm } from '../autograd/ops/batch-norm.ts'
 import { batchNormPooled } from '../autograd/ops/conv2d_cpu_kernels.ts'
 import { addTunedConvKernels } from '../autograd/ops/conv2d_tuned_kernels.ts'
+import { runsOnCpu } from '../gpu/gpu.ts'
 import { formatProfile } from '../gpu/profile.ts'
 import type { TuneMode } from '../gpu/tuner.ts'
 import { type OpenOptions, openDevice as openFromNavigator, openOn } from '../open.ts'
 import { findAdapter } from './adapters.ts'
 import { ChoiceFile } from './choice-file.ts'
+
+/** Bytes that this process may have: past them the system ends it without a word, and a CPU driver's buffers are of them. */
+function processMemory(): number {
+  const container = process.constrainedMemory()
+  return container > 0 ? Math.min(container, totalmem()) : totalmem()
+}
 
 /**
  * Opens a GPU device in Node: a hardware driver, else lavapipe, else SwiftShader, which fovea unpacks itself.
@@ -21,7 +29,9 @@ export async function openDevice(options: OpenOptions = {}): Promise<Device> {
   addTunedConvKernels()
   setPooledBatchNorm(batchNormPooled)
   const tune = options.tune ?? ((process.env.FOVEA_TUNE || undefined) as TuneMode | undefined)
-  const device = await openOn(adapter, { ...options, ...(tune ? { tune } : {}) }, () => new ChoiceFile())
+  const { memoryLimit = runsOnCpu(adapter.info) ? processMemory() : Number.POSITIVE_INFINITY } = options
+  const settled = { ...options, memoryLimit, ...(tune ? { tune } : {}) }
+  const device = await openOn(adapter, settled, () => new ChoiceFile())
   if (process.env.FOVEA_PROFILE === '1') await profileUntilTheEnd(device)
   return device
 }

@@ -87,8 +87,8 @@ export function planTraining(plan: TrainingPlan, batch: number): TrainingMemory 
  */
 export function misfit(plan: TrainingPlan, batch: number, cause?: GpuOutOfMemoryError): GpuOutOfMemoryError {
   const { device, net, samples } = plan
-  const refused = device.memoryLimit === Number.POSITIVE_INFINITY && cause?.room !== undefined
-  const room = refused ? cause.room! : device.memoryLimit
+  const room = Math.min(device.memoryLimit, cause?.room ?? Number.POSITIVE_INFINITY)
+  const refused = room < device.memoryLimit
   const peakOf = (size: number): number => {
     device.trim()
     try {

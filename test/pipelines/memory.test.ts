@@ -1,3 +1,4 @@
+import { totalmem } from 'node:os'
 import { afterAll, expect, test } from 'vitest'
 import type { Device } from '../../src/autograd/device.ts'
 import type { Sample } from '../../src/data/dataset.ts'
@@ -71,6 +72,16 @@ test('a batch that does not fit is refused before the first step; the batch that
   expect(await limited(8)).toBeUndefined()
   expect((await limited(9))?.message).toMatch(/a batch of 8 fits/)
 }, 60_000)
+
+test('on a driver that runs on the CPU the limit is what the process may have; what is asked for goes before', async () => {
+  const device = await open()
+  if (device.adapter.cpu) {
+    expect(device.memoryLimit).toBeGreaterThan(2 ** 28)
+    expect(device.memoryLimit).toBeLessThanOrEqual(totalmem())
+  } else expect(device.memoryLimit).toBe(Number.POSITIVE_INFINITY)
+  expect((await open({ memoryLimit: 2 ** 40 })).memoryLimit).toBe(2 ** 40)
+  expect((await open({ memoryLimit: Number.POSITIVE_INFINITY })).memoryLimit).toBe(Number.POSITIVE_INFINITY)
+})
 
 test('where not even one image fits, it says so', async () => {
   const device = await open({ memoryLimit: 2 ** 20 })
