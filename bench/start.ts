@@ -46,7 +46,7 @@ const CACHES = ['MESA_SHADER_CACHE_DIR', '__GL_SHADER_DISK_CACHE_PATH']
 const STATES = ['cold', 'warm', 'oneByOne'] as const
 
 /**
- * Start times in each state: medians of `rounds` of each. `command` begins a process that prints `StartTimes` as JSON,, with
+ * Start times in each state: medians of `rounds` of each. `command` begins a process that prints `StartTimes` as JSON, with
  * `--one-by-one` of kernels that are not compiled ahead.
  */
 export function startTimes(

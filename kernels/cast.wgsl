@@ -1,4 +1,4 @@
-// float32 to half precision (rounded to the nearest, in the adapter's way) and back (exact), four a thread. Runs
+// float32 to half precision (rounded to the nearest, in the adapter's way) and back (exact), by vec4s. Runs
 // in its half form only: in the file as it stands both sides are float32.
 
 alias elem4 = vec4f;

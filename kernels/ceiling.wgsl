@@ -3,7 +3,7 @@
 
 struct Params {
   count: u32,  // vec4s to copy
-  rounds: u32, // of 32 multiply-adds a lane; pixels that a lane gathers; vec4s that it copies
+  rounds: u32, // what a lane does: 32 multiply-adds each, a pixel that it gathers, a vec4 that it copies
   scale: f32,
   shift: f32,
 }

@@ -1,4 +1,4 @@
-// y = f(x), and dx = f'(x) dy, four elements a thread. Bits go in and out: WGSL may assume that NaN and
+// y = f(x), and dx = f'(x) dy, by vec4s. Bits go in and out: WGSL may assume that NaN and
 // infinity do not occur, so both are recognised and written by their bits.
 
 override OP: u32;
@@ -17,7 +17,7 @@ alias elem4 = vec4f;
 
 struct Params {
   count: u32, // vec4s
-  turns: u32,   // parts/turns.wgsl
+  turns: u32, // parts/turns.wgsl
   a: f32,     // POW: exponent; CLAMP: lower bound
   b: f32,     // CLAMP: upper bound
 }

@@ -1,12 +1,12 @@
 // y = a where the condition is not 0, else b, with NumPy's broadcasting; a or b may be a number.
-// By bits. `same`: equal shapes, four elements a thread. `general`: any strides.
+// By bits. `same`: equal shapes, by vec4s. `general`: any strides.
 
 override NUMBER_A: u32 = 0u; // a is params.a
 override NUMBER_B: u32 = 0u;
 
 struct Params {
   count: u32, // elements of y; `same`: vec4s
-  turns: u32,   // parts/turns.wgsl
+  turns: u32, // parts/turns.wgsl
   a: f32,
   b: f32,
   n0: u32, n1: u32, n2: u32, n3: u32, n4: u32, n5: u32, // sizes of y, innermost first

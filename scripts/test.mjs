@@ -6,7 +6,7 @@
 //
 // The last line counts it all; the exit status says whether all of it passed.
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 
@@ -65,7 +65,8 @@ if (wanted('checks')) {
 }
 const inNode = wanted('node') ? tests('Tests in Node', 'vitest.config.ts') : new Map()
 if (wanted('browser')) {
-  if (process.env.FOVEA_CHROMIUM || `${process.platform}-${process.arch}` === 'linux-x64') {
+  const packed = existsSync(bin('@sparticuz/chromium/bin/chromium.br'))
+  if (process.env.FOVEA_CHROMIUM || (packed && `${process.platform}-${process.arch}` === 'linux-x64')) {
     tests('Tests in Chromium', 'vitest.browser.config.ts')
   } else {
     const engine = [...inNode].filter(([name]) => /^test[\\/](autograd|gpu|nn|ops)[\\/]/.test(name))

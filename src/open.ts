@@ -3,7 +3,7 @@ import { setPooledBatchNorm } from './autograd/ops/batch-norm.ts'
 import { checkOptions, shown } from './autograd/options.ts'
 import { setSubgroupReduction } from './autograd/reduction.ts'
 import { AdapterError, FoveaError } from './gpu/errors.ts'
-import { type DebugOptions, requestDevice } from './gpu/gpu.ts'
+import { type DebugOptions, nameOf, requestDevice } from './gpu/gpu.ts'
 import { selfCheck } from './gpu/selfcheck.ts'
 import { setSubgroupSums } from './gpu/summing.ts'
 import { TUNE_MODES, type TuneMode, tunerOf } from './gpu/tuner.ts'
@@ -27,7 +27,7 @@ export interface OpenOptions {
   /**
    * Most bytes that buffers may take together on this device; what would pass it throws a GpuOutOfMemoryError
    * before a buffer is made. Default: none, since WebGPU does not tell how much memory there is; in Node, on a driver that runs
-   * on the CPU, what the process may have at all (the machine's memory, or the container's).
+   * on the CPU, all the memory there is (the machine's, or the container's); `Infinity` lifts it.
    */
   readonly memoryLimit?: number
   /**
@@ -60,8 +60,7 @@ export async function openOn(
   if (!TUNE_MODES.includes(tune))
     throw new FoveaError(`openDevice: tune '${tune}' is none of ${TUNE_MODES.join(', ')}`)
 
-  const { vendor, architecture, device, description } = adapter.info
-  const name = [vendor, architecture, device, description].filter(Boolean).join(' ')
+  const name = nameOf(adapter.info)
   if (/\bnull\b/i.test(name)) {
     throw new AdapterError(
       `the adapter '${name}' is Dawn's null backend: it computes nothing. Install a Vulkan driver`,

@@ -60,7 +60,15 @@ const GUARD_BITS = 0xfeedface
 /** WebGPU's limit of workgroups in one dimension. */
 const MAX_WORKGROUPS = 65_535
 
-const nameOf = ({ vendor, architecture, device, description }: GPUAdapterInfo): string =>
+/**
+ * Elements of an invocation of a kernel that includes parts/turns.wgsl, on CPU drivers: up to 64 where four workgroups are left for
+ * each core, of which Node 20 does not tell the number.
+ */
+const turnsOf = (elements: number): number =>
+  Math.max(1, Math.min(64, Math.floor(elements / (256 * (globalThis.navigator?.hardwareConcurrency ?? 8)))))
+
+/** What an adapter is called, for people. */
+export const nameOf = ({ vendor, architecture, device, description }: GPUAdapterInfo): string =>
   [vendor, architecture, device, description].filter(Boolean).join(' ')
 
 /** True for a driver that runs on the CPU. */
@@ -223,11 +231,9 @@ export class Gpu {
     const { kernel, entry, bindings, overrides = {} } = options
     if (options.half) this.assertHalf(op)
     const pipeline = this.#pipelines.get(options.half ? kernel.half : kernel, entry, overrides)
-    // Kernels that include parts/turns.wgsl: many on CPU drivers, as long as enough workgroups are left for their cores.
     const takesTurns = kernel.meta.params.some(({ name }) => name === 'turns')
     const { threads } = options
-    const long = takesTurns && this.adapter.cpu && typeof threads === 'number'
-    const turns = long ? Math.max(1, Math.min(64, Math.floor(threads / 512))) : 1
+    const turns = takesTurns && this.adapter.cpu && typeof threads === 'number' ? turnsOf(threads) : 1
     const workgroups = this.#workgroups(op, options, pipeline.workgroupSize, turns)
     if (workgroups.includes(0)) return
     const storages = []
@@ -239,7 +245,11 @@ export class Gpu {
       storages.push({ index: b.index, storage })
     }
     const { params = {} } = options
-    const whole = (values: ParamValues): ParamValues => (takesTurns ? { ...values, turns } : values)
+    const whole = (values: ParamValues): ParamValues => {
+      if (!takesTurns) return values
+      if ('turns' in values) throw new FoveaError(`${op}: 'turns' is set by the launch`, { op })
+      return { ...values, turns }
+    }
     this.#record({
       kind: 'dispatch',
       op,

@@ -10,7 +10,7 @@ import { type OpenOptions, openDevice as openFromNavigator, openOn } from '../op
 import { findAdapter } from './adapters.ts'
 import { ChoiceFile } from './choice-file.ts'
 
-/** Bytes that this process may have: past them the system ends it without a word, and a CPU driver's buffers are of them. */
+/** Bytes that there are for this process, the machine's or its container's: a CPU driver's buffers are of them. */
 function processMemory(): number {
   const container = process.constrainedMemory()
   return container > 0 ? Math.min(container, totalmem()) : totalmem()

@@ -83,19 +83,22 @@ export function planTraining(plan: TrainingPlan, batch: number): TrainingMemory 
 
 /**
  * The error of a run that does not fit: it says which batch would, found by planning others. The room is the
- * device's memory limit, or what was held when the driver refused more (`cause`).
+ * device's memory limit, or what was held when the driver refused more (`cause`), whichever is less.
  */
 export function misfit(plan: TrainingPlan, batch: number, cause?: GpuOutOfMemoryError): GpuOutOfMemoryError {
   const { device, net, samples } = plan
   const room = Math.min(device.memoryLimit, cause?.room ?? Number.POSITIVE_INFINITY)
   const refused = room < device.memoryLimit
+  let unbindable = false
   const peakOf = (size: number): number => {
     device.trim()
     try {
       return planTraining(plan, size).peak
     } catch (error) {
-      if (error instanceof GpuOutOfMemoryError) return Number.POSITIVE_INFINITY
-      throw error
+      if (!(error instanceof GpuOutOfMemoryError)) throw error
+      // Too large for the adapter at all, or already the images are too much for the limit.
+      if (error.room === undefined) unbindable ||= size === batch
+      return Number.POSITIVE_INFINITY
     }
   }
   const fits = (size: number) => size >= net.leastTrainingBatch && peakOf(size) <= room
@@ -110,7 +113,17 @@ export function misfit(plan: TrainingPlan, batch: number, cause?: GpuOutOfMemory
   }
   device.trim()
   const { height, width } = samples[0]!
-  return doesNotFit({ batch, size: [height, width], needed, room, refused, fitting, sparing, cause })
+  return doesNotFit({
+    batch,
+    size: [height, width],
+    needed,
+    unbindable,
+    room,
+    refused,
+    fitting,
+    sparing,
+    cause,
+  })
 }
 
 /** The largest number below `batch` that fits, by bisection; 0 if not even one does. */
@@ -128,8 +141,10 @@ interface Misfit {
   readonly batch: number
   /** Height and width of an image. */
   readonly size: readonly number[]
-  /** Bytes that the run needs; infinite where a single tensor is larger than the adapter binds. */
+  /** Bytes that the run needs; infinite where its plan could not be made. */
   readonly needed: number
+  /** True where that is for a tensor larger than the adapter binds. */
+  readonly unbindable: boolean
   /** Bytes that there are. */
   readonly room: number
   /** True if a driver refused: what it refused once it may grant another time. */
@@ -145,6 +160,7 @@ function doesNotFit({
   batch,
   size,
   needed,
+  unbindable,
   room,
   refused,
   fitting,
@@ -152,9 +168,10 @@ function doesNotFit({
   cause,
 }: Misfit): GpuOutOfMemoryError {
   const what = `train: a batch of ${batch} at ${size.join('×')}`
-  const why = !Number.isFinite(needed)
+  const amount = Number.isFinite(needed) ? formatBytes(needed) : 'more than there is'
+  const why = unbindable
     ? `${what} needs a larger tensor than this adapter binds`
-    : `${what} needs ${formatBytes(needed)}, ${refused ? `the GPU refused more than ${formatBytes(room)}` : `the limit is ${formatBytes(room)}`}`
+    : `${what} needs ${amount}, ${refused ? `the GPU refused more than ${formatBytes(room)}` : `the limit is ${formatBytes(room)}`}`
   const verb = refused ? 'should fit' : 'fits'
   const advice =
     fitting === 0 && sparing === 0

@@ -77,6 +77,6 @@ export interface TrainResult {
   readonly bestScore: number
   /** True if the signal ended it; it can be resumed. */
   readonly interrupted: boolean
-  /** What it was to hold on the GPU; undefined if there was nothing left to train, or nobody asked. */
+  /** What it was to hold on the GPU; undefined if there was nothing left to train, or nobody asked and the device has no memory limit. */
   readonly memory: TrainingMemory | undefined
 }

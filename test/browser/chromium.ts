@@ -13,20 +13,19 @@ export interface ChromiumLaunch {
   readonly env: Record<string, string>
 }
 
-/** Where the npm package's Chromium lies packed; bench/gpu/pack.sh leaves it out. */
-const packed = (): string =>
-  join(
-    dirname(createRequire(import.meta.url).resolve('@sparticuz/chromium')),
-    '..',
-    '..',
-    'bin',
-    'chromium.br',
-  )
+/** True if the npm package is here with its Chromium, for Linux on x64: it is optional, and bench/gpu/pack.sh leaves the browser out. */
+function isPacked(): boolean {
+  if (`${process.platform}-${process.arch}` !== 'linux-x64') return false
+  try {
+    const entry = createRequire(import.meta.url).resolve('@sparticuz/chromium')
+    return existsSync(join(dirname(entry), '..', '..', 'bin', 'chromium.br'))
+  } catch {
+    return false
+  }
+}
 
-/** The npm package holds a Chromium for Linux on x64; elsewhere name one by FOVEA_CHROMIUM. */
-export const hasChromium =
-  Boolean(process.env.FOVEA_CHROMIUM) ||
-  (`${process.platform}-${process.arch}` === 'linux-x64' && existsSync(packed()))
+/** Whether there is a Chromium: the npm package's, or one that FOVEA_CHROMIUM names. */
+export const hasChromium = Boolean(process.env.FOVEA_CHROMIUM) || isPacked()
 
 /**
  * Unpacks the npm package's Chromium, with the libraries it needs, into fovea's cache: once, without root.

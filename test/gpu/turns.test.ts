@@ -1,8 +1,10 @@
 // Kernels whose invocations take several elements each on CPU drivers (kernels/parts/turns.wgsl): sizes at which they do, up to the
 // most, and whose last workgroup is not full. What is written past the end would meet the guard words of the test device.
 import { describe, expect, test } from 'vitest'
+import { Run } from '../../src/autograd/op.ts'
 import {
   add,
+  cast,
   concat,
   dropout,
   maximum,
@@ -15,6 +17,7 @@ import {
   where,
 } from '../../src/autograd/ops/index.ts'
 import type { Tensor } from '../../src/autograd/tensor.ts'
+import { kernel } from '../../src/gpu/kernel.ts'
 import { Adam } from '../../src/nn/optim/adam.ts'
 import { SGD } from '../../src/nn/optim/sgd.ts'
 import { inEveryForm, testDevice } from '../device.ts'
@@ -145,4 +148,61 @@ describe('many elements an invocation', () => {
       }
     }
   })
+
+  everywhere('half precision', async (size) => {
+    const device = await testDevice()
+    if (!device.adapter.f16) return
+    const x = device.parameter(values(size), [size])
+    const half = cast(x, 'float16')
+    const y = relu(half)
+    await same('cast there and back, relu between', cast(y, 'float32'), (i) => Math.max(0, value(i)))
+    y.backward(cast(device.tensor(values(size, 1), [size]), 'float16'))
+    await same('its gradient', x.grad!, (i) => (value(i) > 0 ? value(i, 1) : 0))
+  })
+
+  everywhere('a compiled step takes the same steps', async (size) => {
+    const device = await testDevice()
+    const makers = [
+      (p: Tensor) => new Adam([p], { lr: 0.5 }),
+      (p: Tensor) => new SGD([p], { lr: 0.5, momentum: 0.9, nesterov: true }),
+    ]
+    for (const make of makers) {
+      const run = async (compiled: boolean) => {
+        const p = device.parameter(values(size), [size])
+        const opt = make(p)
+        const step = (factor: Tensor) => {
+          opt.zeroGrad()
+          mul(p, mul(p, factor)).backward(device.tensor(new Float32Array(size).fill(1), [size]))
+          opt.step()
+        }
+        const call = compiled ? device.compile(step) : step
+        const factor = device.tensor(values(size, 1), [size])
+        for (let i = 0; i < 3; i++) call(factor)
+        return p.data()
+      }
+      expect(await run(true)).toEqual(await run(false))
+    }
+  })
+})
+
+test('what a launch sets itself is not taken from outside', async () => {
+  const device = await testDevice()
+  const source = `
+struct Params { count: u32, turns: u32 }
+@group(0) @binding(0) var<storage, read_write> y: array<f32>;
+@group(0) @binding(1) var<uniform> params: Params;
+@compute @workgroup_size(64) fn fill(@builtin(global_invocation_id) id: vec3u) {
+  if (id.x < params.count) { y[id.x] = f32(params.turns); }
+}`
+  const run = new Run(device, 'mine')
+  const y = run.empty([64])
+  const launch = () =>
+    run.launch({
+      kernel: kernel('mine', source),
+      entry: 'fill',
+      bindings: { y },
+      params: { count: 64, turns: 3 },
+      threads: 64,
+    })
+  expect(launch).toThrow("mine: 'turns' is set by the launch")
 })

@@ -90,6 +90,13 @@ test('where not even one image fits, it says so', async () => {
   )
 })
 
+test('where already the images of a batch pass the limit, that is what it says', async () => {
+  const device = await open({ memoryLimit: 0.4 * 2 ** 20 })
+  await expect(run(device, { batchSize: 16 })).rejects.toThrow(
+    /^train: a batch of 16 at 64×64 needs more than there is, the limit is 409\.6 KB; /,
+  )
+})
+
 /** Makes a driver refuse every buffer past so many bytes in all, as one without memory does. */
 function refuseBeyond(native: GPUDevice, bytes: number): void {
   let made = 0
