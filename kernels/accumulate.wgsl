@@ -4,7 +4,7 @@ alias elem4 = vec4f;
 
 struct Params {
   count: u32,    // vec4s
-  turns: u32, // parts/turns.wgsl
+  turns: u32,    // parts/turns.wgsl
   elements: u32,
   image: u32,    // vec4s of an image, where x or y is channels of a larger array; else 0
   x_offset: u32, // vec4 i of image n lies at i + offset + n·gap

@@ -31,7 +31,7 @@ alias elem4 = vec4f;
 
 struct Params {
   count: u32,  // vec4s of y; `general`: elements
-  turns: u32, // parts/turns.wgsl
+  turns: u32,  // parts/turns.wgsl
   number: f32, // `number`: the second operand
   n0: u32, n1: u32, n2: u32, n3: u32, n4: u32, n5: u32, // sizes of y, innermost first; n0 in vec4s where y is
   a0: u32, a1: u32, a2: u32, a3: u32, a4: u32, a5: u32, // strides of a

@@ -6,7 +6,7 @@ alias elem4 = vec4f;
 
 struct Params {
   count: u32,        // vec4s
-  turns: u32, // parts/turns.wgsl
+  turns: u32,        // parts/turns.wgsl
   threshold: u32,    // p · 2³²
   scale: f32,        // 1 / (1 - p)
   key_low: u32,

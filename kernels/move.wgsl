@@ -11,7 +11,7 @@ alias full = u32; // of the same kind, four bytes: f32 in the half form
 
 struct Params {
   count: u32,    // elements (or vec4s) of the box; pad: of y
-  turns: u32, // parts/turns.wgsl
+  turns: u32,    // parts/turns.wgsl
   x_offset: u32, // of the box in x and in y
   y_offset: u32,
   value: f32,    // pad: the value around x

@@ -63,18 +63,21 @@ async function weigh([page, contents]) {
   }
 }
 
-/** The files that a page loads at once, and those that it loads when it asks for them. */
+/** The files that a page loads at once, and those that they or what they load may ask for later. */
 function reached(outputs) {
-  const loaded = [Object.keys(outputs).find((name) => outputs[name].entryPoint === '<stdin>')]
-  const later = []
-  for (const name of loaded) {
-    for (const { path, kind } of outputs[name].imports) {
-      if (!outputs[path] || loaded.includes(path)) continue
-      if (kind === 'import-statement') loaded.push(path)
-      else later.push(path)
-    }
+  const importsOf = (name, kinds) =>
+    outputs[name].imports
+      .filter(({ path, kind }) => outputs[path] && kinds.includes(kind))
+      .map(({ path }) => path)
+  const closure = (names, ...kinds) => {
+    const all = new Set(names)
+    for (const name of all) for (const path of importsOf(name, kinds)) all.add(path)
+    return all
   }
-  return { loaded, later }
+  const page = Object.keys(outputs).find((name) => outputs[name].entryPoint === '<stdin>')
+  const loaded = closure([page], 'import-statement')
+  const all = closure([page], 'import-statement', 'dynamic-import')
+  return { loaded: [...loaded], later: [...all].filter((name) => !loaded.has(name)) }
 }
 
 const INSTALLED = new URL('../bench/peers/node_modules', import.meta.url)

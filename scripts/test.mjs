@@ -6,9 +6,10 @@
 //
 // The last line counts it all; the exit status says whether all of it passed.
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
+import { hasChromium } from './has-chromium.mjs'
 
 const PARTS = ['checks', 'node', 'browser']
 const asked = process.argv.slice(2).filter((argument) => argument !== '--all')
@@ -65,14 +66,13 @@ if (wanted('checks')) {
 }
 const inNode = wanted('node') ? tests('Tests in Node', 'vitest.config.ts') : new Map()
 if (wanted('browser')) {
-  const packed = existsSync(bin('@sparticuz/chromium/bin/chromium.br'))
-  if (process.env.FOVEA_CHROMIUM || (packed && `${process.platform}-${process.arch}` === 'linux-x64')) {
+  if (hasChromium) {
     tests('Tests in Chromium', 'vitest.browser.config.ts')
   } else {
     const engine = [...inNode].filter(([name]) => /^test[\\/](autograd|gpu|nn|ops)[\\/]/.test(name))
     total.skipped += engine.reduce((sum, [, count]) => sum + count, 0)
     console.log(
-      '\nThe tests in Chromium are skipped: the npm package brings a Chromium for Linux on x64 only. ' +
+      '\nThe tests in Chromium are skipped: there is none, the npm package brings one for Linux on x64 only. ' +
         'Set FOVEA_CHROMIUM to the path of a Chrome or Chromium to run them here.',
     )
   }

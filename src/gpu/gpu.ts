@@ -231,7 +231,7 @@ export class Gpu {
     const { kernel, entry, bindings, overrides = {} } = options
     if (options.half) this.assertHalf(op)
     const pipeline = this.#pipelines.get(options.half ? kernel.half : kernel, entry, overrides)
-    const takesTurns = kernel.meta.params.some(({ name }) => name === 'turns')
+    const { takesTurns } = kernel
     const { threads } = options
     const turns = takesTurns && this.adapter.cpu && typeof threads === 'number' ? turnsOf(threads) : 1
     const workgroups = this.#workgroups(op, options, pipeline.workgroupSize, turns)
@@ -245,7 +245,8 @@ export class Gpu {
       storages.push({ index: b.index, storage })
     }
     const { params = {} } = options
-    const whole = (values: ParamValues): ParamValues => {
+    const current = (): ParamValues => {
+      const values = typeof params === 'function' ? params() : params
       if (!takesTurns) return values
       if ('turns' in values) throw new FoveaError(`${op}: 'turns' is set by the launch`, { op })
       return { ...values, turns }
@@ -256,12 +257,7 @@ export class Gpu {
       pipeline,
       storages,
       // Outside of captured steps values are those of now, not of the submission.
-      params:
-        typeof params !== 'function'
-          ? whole(params)
-          : this.#capture
-            ? () => whole(params())
-            : whole(params()),
+      params: typeof params === 'function' && this.#capture ? current : current(),
       workgroups,
       flops: options.flops ?? 0,
     })

@@ -5,12 +5,15 @@ import { type Binding, type EntryPoint, parseWgsl, type WgslMetadata } from './w
 /** A kernel file: its WGSL and what was read from it. Made once a file, at import. */
 export class Kernel {
   readonly meta: WgslMetadata
+  /** It includes parts/turns.wgsl: the launch says how many elements an invocation takes. */
+  readonly takesTurns: boolean
   constructor(
     /** File name under kernels/, without ending; appears in profiles and errors. */
     readonly name: string,
     readonly source: string,
   ) {
     this.meta = parseWgsl(`kernels/${name}.wgsl`, source)
+    this.takesTurns = this.meta.params.some((field) => field.name === 'turns')
   }
 
   #half: Kernel | undefined

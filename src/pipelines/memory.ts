@@ -89,19 +89,21 @@ export function misfit(plan: TrainingPlan, batch: number, cause?: GpuOutOfMemory
   const { device, net, samples } = plan
   const room = Math.min(device.memoryLimit, cause?.room ?? Number.POSITIVE_INFINITY)
   const refused = room < device.memoryLimit
-  let unbindable = false
-  const peakOf = (size: number): number => {
+  /** What a run with such batches holds, or why that cannot even be planned. */
+  const peakOf = (size: number): number | GpuOutOfMemoryError => {
     device.trim()
     try {
       return planTraining(plan, size).peak
     } catch (error) {
-      if (!(error instanceof GpuOutOfMemoryError)) throw error
-      // Too large for the adapter at all, or already the images are too much for the limit.
-      if (error.room === undefined) unbindable ||= size === batch
-      return Number.POSITIVE_INFINITY
+      if (error instanceof GpuOutOfMemoryError) return error
+      throw error
     }
   }
-  const fits = (size: number) => size >= net.leastTrainingBatch && peakOf(size) <= room
+  const fits = (size: number): boolean => {
+    if (size < net.leastTrainingBatch) return false
+    const peak = peakOf(size)
+    return typeof peak === 'number' && peak <= room
+  }
   const needed = peakOf(batch)
   const fitting = largestFitting(batch, fits)
   const before = net.activationCheckpointing
@@ -113,17 +115,7 @@ export function misfit(plan: TrainingPlan, batch: number, cause?: GpuOutOfMemory
   }
   device.trim()
   const { height, width } = samples[0]!
-  return doesNotFit({
-    batch,
-    size: [height, width],
-    needed,
-    unbindable,
-    room,
-    refused,
-    fitting,
-    sparing,
-    cause,
-  })
+  return doesNotFit({ batch, size: [height, width], needed, room, refused, fitting, sparing, cause })
 }
 
 /** The largest number below `batch` that fits, by bisection; 0 if not even one does. */
@@ -141,10 +133,8 @@ interface Misfit {
   readonly batch: number
   /** Height and width of an image. */
   readonly size: readonly number[]
-  /** Bytes that the run needs; infinite where its plan could not be made. */
-  readonly needed: number
-  /** True where that is for a tensor larger than the adapter binds. */
-  readonly unbindable: boolean
+  /** Bytes that the run needs; or, where it cannot be planned, what is too large: a tensor for the adapter, the images for the room. */
+  readonly needed: number | GpuOutOfMemoryError
   /** Bytes that there are. */
   readonly room: number
   /** True if a driver refused: what it refused once it may grant another time. */
@@ -160,7 +150,6 @@ function doesNotFit({
   batch,
   size,
   needed,
-  unbindable,
   room,
   refused,
   fitting,
@@ -168,7 +157,8 @@ function doesNotFit({
   cause,
 }: Misfit): GpuOutOfMemoryError {
   const what = `train: a batch of ${batch} at ${size.join('×')}`
-  const amount = Number.isFinite(needed) ? formatBytes(needed) : 'more than there is'
+  const unbindable = needed instanceof GpuOutOfMemoryError && needed.room === undefined
+  const amount = typeof needed === 'number' ? formatBytes(needed) : 'more than there is'
   const why = unbindable
     ? `${what} needs a larger tensor than this adapter binds`
     : `${what} needs ${amount}, ${refused ? `the GPU refused more than ${formatBytes(room)}` : `the limit is ${formatBytes(room)}`}`

@@ -13,20 +13,6 @@ export interface ChromiumLaunch {
   readonly env: Record<string, string>
 }
 
-/** True if the npm package is here with its Chromium, for Linux on x64: it is optional, and bench/gpu/pack.sh leaves the browser out. */
-function isPacked(): boolean {
-  if (`${process.platform}-${process.arch}` !== 'linux-x64') return false
-  try {
-    const entry = createRequire(import.meta.url).resolve('@sparticuz/chromium')
-    return existsSync(join(dirname(entry), '..', '..', 'bin', 'chromium.br'))
-  } catch {
-    return false
-  }
-}
-
-/** Whether there is a Chromium: the npm package's, or one that FOVEA_CHROMIUM names. */
-export const hasChromium = Boolean(process.env.FOVEA_CHROMIUM) || isPacked()
-
 /**
  * Unpacks the npm package's Chromium, with the libraries it needs, into fovea's cache: once, without root.
  * The package unpacks into TMPDIR, so a process of its own does it with TMPDIR set to the new folder.

@@ -3,7 +3,8 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { type Browser, chromium, type Page } from 'playwright'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { chromiumLaunch, hasChromium } from './chromium.ts'
+import { hasChromium } from '../../scripts/has-chromium.mjs'
+import { chromiumLaunch } from './chromium.ts'
 
 describe.runIf(hasChromium)('the example page', () => {
   let server: ChildProcess

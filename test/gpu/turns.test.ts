@@ -27,8 +27,8 @@ const value = (i: number, salt = 0): number => (2 * ((i * 7919 + salt * 104_729)
 const values = (count: number, salt = 0): Float32Array =>
   Float32Array.from({ length: count }, (_, i) => value(i, salt))
 
-/** Elements: about 2, 15 and 64 vec4s (or elements) an invocation. */
-const SIZES = [4 * 1029, 4 * 8003 + 1, 4 * 33_333 + 3]
+/** Elements: two, fifteen and 64 vec4s an invocation where the number of cores is not known, more where it is small. */
+const SIZES = [4 * 4099, 4 * 31_003 + 1, 4 * 140_001 + 3]
 
 async function same(what: string, y: Tensor, expected: (i: number) => number): Promise<void> {
   const got = await y.data()

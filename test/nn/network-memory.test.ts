@@ -30,12 +30,13 @@ async function stepBytes(
   }
   const batch = [device.zeros([8, 1, 256, 256]), device.zeros([8, 1, outputSide, outputSide])] as const
   const { peak } = device.plan(step, ...batch)
+  const { lanes } = device.adapter
   device.destroy()
-  return peak
+  return { peak, lanes }
 }
 
-// Of 2 GB as memory is counted everywhere in fovea, 2³⁰ bytes each: adapters without lanes take kernels that want a little more than
-// 2·10⁹. The eight-stack hourglass keeps to it by activation checkpointing.
+// 2 GB: of 10⁹ bytes where convolutions have the kernels for lanes, of 2³⁰ elsewhere, whose kernels want a little more
+// (Res-U-Net++ 2.02·10⁹). The eight-stack hourglass keeps to it by activation checkpointing.
 test.each([
   ['Res-U-Net++', 256, (device) => new UNetPlusPlus(device)],
   ['DeepLabV3+', 256, (device) => new DeepLabV3Plus(device)],
@@ -43,6 +44,7 @@ test.each([
 ] as [string, number, Parameters<typeof stepBytes>[0]][])(
   '%s of the thesis trains at batch 8 and 256² within 2 GB',
   async (_, outputSide, make) => {
-    expect(await stepBytes(make, outputSide)).toBeLessThan(2 * 2 ** 30)
+    const { peak, lanes } = await stepBytes(make, outputSide)
+    expect(peak).toBeLessThan(lanes ? 2e9 : 2 * 2 ** 30)
   },
 )
