@@ -4,7 +4,9 @@ import type { Dataset, Sample } from '../src/data/dataset.ts'
 import { BatchLoader } from '../src/data/loader.ts'
 import { openDataset } from '../src/node/folders.ts'
 import { stackSamples } from '../src/pipelines/tasks.ts'
+import { median } from './measure.ts'
 import { buildNetwork, type NetworkCase } from './networks.ts'
+import { QueueIdle } from './queue-idle.ts'
 
 /** Training steps with images from one source. */
 export interface InputRow {
@@ -16,6 +18,12 @@ export interface InputRow {
   readonly longestWaitMs: number
   /** What it waited in the first three steps together, which fill the GPU's queue and take no time of their own. */
   readonly fillingMs: number
+  /**
+   * What the GPU did nothing for, by its own clock, from the end of a step to the start of the next, in a step and at
+   * most: median, since a host without a free core may be late for anything. undefined without `timestamp-query`.
+   */
+  readonly idleMs: number | undefined
+  readonly longestIdleMs: number | undefined
 }
 
 export interface InputReport {
@@ -25,13 +33,16 @@ export interface InputReport {
   readonly side: number
   /** Reading, decoding, resizing and normalising one image with its mask, nothing else running. */
   readonly decodeMs: number
+  /** The network, such as 'unet8'. */
+  readonly network: string
+  readonly channels: number
   readonly rows: readonly InputRow[]
 }
 
 /** Steps before the queue is full: the loop runs two ahead of the GPU. */
 const FILLING = 3
 
-const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1]!
+const mean = (values: readonly number[]): number => values.reduce((sum, v) => sum + v, 0) / values.length
 
 /** Batches of whole size, over and over. */
 function* endless(samples: readonly Sample[], batch: number): Generator<readonly Sample[]> {
@@ -81,11 +92,14 @@ export async function benchInput(
   ) => {
     const times: number[] = []
     const waits: number[] = []
+    const queue = new QueueIdle(device, FILLING + steps)
     let start = performance.now()
     let before = waited()
     for (let i = 0; i < FILLING + steps; i++) {
       const { x, y, release } = await next()
+      queue.before()
       step(x, y)
+      queue.after()
       release()
       await device.ready()
       const [now, all] = [performance.now(), waited()]
@@ -97,9 +111,18 @@ export async function benchInput(
     await device.idle()
     const steady = waits.slice(FILLING)
     const ms = median(times.slice(FILLING))
-    const waitMs = steady.reduce((sum, w) => sum + w, 0) / steady.length
     const fillingMs = waits.slice(0, FILLING).reduce((sum, w) => sum + w, 0)
-    rows.push({ source, ms, waitMs, longestWaitMs: Math.max(...steady), fillingMs })
+    // The i-th is the time between the steps i and i + 1.
+    const idle = (await queue.read())?.slice(FILLING - 1)
+    rows.push({
+      source,
+      ms,
+      waitMs: mean(steady),
+      longestWaitMs: Math.max(...steady),
+      fillingMs,
+      idleMs: idle && median(idle),
+      longestIdleMs: idle && Math.max(...idle),
+    })
   }
   const fed = async (source: InputRow['source'], { samples }: Dataset) => {
     const loader = new BatchLoader(endless(samples, batch))
@@ -128,5 +151,6 @@ export async function benchInput(
   await fed('files, decoded once', warm)
   for (const t of [there.x, there.y]) t.dispose()
   network.dispose()
-  return { folder, images: cold.samples.length, batch, side, decodeMs, rows }
+  const images = cold.samples.length
+  return { folder, images, network: network.title, channels: size.inChannels, batch, side, decodeMs, rows }
 }

@@ -191,6 +191,28 @@ function start(files) {
   return table(columns, rows)
 }
 
+/** Training steps fed from files: what they wait for images, and what the GPU does. */
+function input(files) {
+  const idle = (value) => (value === undefined ? '–' : value.toFixed(2))
+  const rows = files.flatMap(({ input: { network, batch, channels, side, rows: sources } }) =>
+    sources.map((r) => [
+      `${network} ${batch}×${channels}×${side}²`,
+      r.source,
+      r.ms.toFixed(1),
+      `${r.waitMs.toFixed(2)} (${r.longestWaitMs.toFixed(2)})`,
+      `${idle(r.idleMs)} (${idle(r.longestIdleMs)})`,
+    ]),
+  )
+  const columns = [
+    'training step of',
+    'images come from',
+    'ms a step',
+    'the loop waits for images, ms (at most)',
+    'the GPU is idle, ms (at most)',
+  ]
+  return table(columns, rows, 2)
+}
+
 /** What was aimed at on lavapipe: milliseconds. */
 const TARGETS = {
   'conv3x3 4x32->32x64x64': 30,
@@ -373,6 +395,7 @@ export const SECTIONS = {
   floors,
   ops,
   start,
+  input,
   peers,
   summary,
   kernels,

@@ -110,6 +110,8 @@ export function inputText({ folder, images, decodeMs, rows }: InputReport): stri
     ['waits ms', 10, (r) => r.waitMs.toFixed(2)],
     ['longest', 10, (r) => r.longestWaitMs.toFixed(2)],
     ['at start', 10, (r) => r.fillingMs.toFixed(1)],
+    ['GPU idle ms', 13, (r) => r.idleMs?.toFixed(2) ?? ''],
+    ['longest', 10, (r) => r.longestIdleMs?.toFixed(2) ?? ''],
   ]
   const files = `${folder}: ${images} images; one takes ${decodeMs.toFixed(1)} ms to read, decode and resize`
   return [files, '', head(columns), ...rows.map((row) => line(columns, row)), ''].join('\n')

@@ -386,7 +386,7 @@ export class Gpu {
       toOffset: 0,
       bytes: size,
     })
-    this.stream.flush()
+    await this.stream.flushCompiled()
     try {
       await this.stream.chained()
       await staging.buffer.mapAsync(MAP_MODE_READ, 0, size)

@@ -100,9 +100,13 @@ export class Pipeline {
     return this.#gpu
   }
 
+  get compiled(): boolean {
+    return this.#gpu !== undefined
+  }
+
   /** Compiles it beside others without blocking. Rejects with a ShaderError. */
   compile(): Promise<void> {
-    if (this.#gpu) return Promise.resolve()
+    if (this.compiled) return Promise.resolve()
     this.#ahead ??= this.cache
       .compileAhead(this)
       .then((gpu) => {

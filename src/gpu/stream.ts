@@ -114,6 +114,18 @@ export class Stream {
   }
 
   /**
+   * Submits what was recorded as soon as its kernels are compiled, side by side: at once, if all are. What cannot be
+   * compiled is left to the submission, which says so.
+   */
+  async flushCompiled(): Promise<void> {
+    const open = this.#pending.flatMap(({ command: c }) =>
+      c.kind === 'dispatch' && !c.pipeline.compiled ? [c.pipeline.compile()] : [],
+    )
+    if (open.length > 0) await Promise.allSettled(open)
+    this.flush()
+  }
+
+  /**
    * Submits what was recorded and, behind it in the same submission, lists of commands whose buffers are
    * bound already: the replay of a captured step.
    */
@@ -250,7 +262,7 @@ export class Stream {
 
   /** Waits until at most two submissions are under way: call it once a step in a loop that reads nothing back. */
   async ready(): Promise<void> {
-    this.flush()
+    await this.flushCompiled()
     await this.#chain
     while (this.#underWay.length > RUN_AHEAD) await this.#underWay[0]
     this.#rethrow()
@@ -258,7 +270,7 @@ export class Stream {
 
   /** Waits for everything submitted; throws what the GPU had to say against any of it. */
   async idle(): Promise<void> {
-    this.flush()
+    await this.flushCompiled()
     await this.#chain
     await Promise.all(this.#underWay)
     await this.settled()

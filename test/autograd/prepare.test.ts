@@ -2,6 +2,8 @@ import { expect, test } from 'vitest'
 import { Run } from '../../src/autograd/op.ts'
 import { add } from '../../src/autograd/ops/add.ts'
 import { mul } from '../../src/autograd/ops/mul.ts'
+import { square } from '../../src/autograd/ops/pow.ts'
+import { sigmoid } from '../../src/autograd/ops/sigmoid.ts'
 import { ShaderError } from '../../src/gpu/errors.ts'
 import { kernel } from '../../src/gpu/kernel.ts'
 import { openDevice, testDevice } from '../device.ts'
@@ -56,6 +58,41 @@ test('a call does not wait for a prepare that is under way', async () => {
   await prepared
   expect(await y.item()).toBe(9)
   step.dispose()
+})
+
+test('what no step prepared is compiled without blocking where it is awaited, side by side', async () => {
+  const device = await openDevice()
+  const calls = { blocking: 0, open: 0, most: 0 }
+  const { native } = device
+  const now = native.createComputePipeline.bind(native)
+  native.createComputePipeline = (descriptor) => {
+    calls.blocking++
+    return now(descriptor)
+  }
+  const ahead = native.createComputePipelineAsync.bind(native)
+  native.createComputePipelineAsync = (descriptor) => {
+    calls.most = Math.max(calls.most, ++calls.open)
+    return ahead(descriptor).finally(() => calls.open--)
+  }
+  const x = device.tensor([0.5, -1])
+  const before = device.counters.pipelines
+  const y = mul(add(x, 1), sigmoid(x))
+  // A second read-back meanwhile: nothing is compiled twice.
+  const [sum, product] = await Promise.all([add(x, 1).data(), y.data()])
+  expect([...sum]).toEqual([1.5, 0])
+  expect(product[0]).toBeCloseTo(1.5 / (1 + Math.exp(-0.5)), 6)
+  expect(calls).toEqual({ blocking: 0, open: 0, most: 3 })
+  expect(device.counters.pipelines).toBe(before + 3)
+  // Waiting does the same, and what is compiled is submitted at once.
+  square(x)
+  await device.idle()
+  expect(calls.blocking).toBe(0)
+  const submitted = device.counters.submissions
+  square(x)
+  const ready = device.ready()
+  expect(device.counters.submissions).toBe(submitted + 1)
+  await ready
+  device.destroy()
 })
 
 test('a kernel that does not compile rejects with its place in the file', async () => {
