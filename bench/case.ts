@@ -24,27 +24,18 @@ export const floats = (n: number): Float32Array =>
 export const tensor = (device: Device, shape: readonly number[], requiresGrad = false): Tensor =>
   device.tensor(floats(shape.reduce((a, b) => a * b, 1)), shape, { requiresGrad })
 
-/** A forward pass as a compiled step. */
-export function forward(
-  device: Device,
-  inputs: readonly Tensor[],
-  f: (...x: Tensor[]) => Tensor,
-): () => void {
-  const step = device.compile((...x: readonly Tensor[]) => device.noGrad(() => f(...x)))
-  return () => void step(...inputs)
+/**
+ * A forward pass as a compiled step. Its inputs are no arguments of it, here and below: a step copies its arguments at each call,
+ * which takes as long as many a kernel.
+ */
+export function forward(device: Device, inputs: readonly Tensor[], f: (...x: Tensor[]) => Tensor): Call {
+  return device.compile(() => device.noGrad(() => f(...inputs)))
 }
 
 /** Forward and backward as a compiled step; the forward pass is part of it. */
-export function backward(
-  device: Device,
-  inputs: readonly Tensor[],
-  f: (...x: Tensor[]) => Tensor,
-): () => void {
+export function backward(device: Device, inputs: readonly Tensor[], f: (...x: Tensor[]) => Tensor): Call {
   const leaves = inputs.map((t) => device.parameter(floats(t.size), t.shape))
   const y = device.noGrad(() => f(...inputs))
   const up = tensor(device, y.shape)
-  const step = device.compile((upstream: Tensor) => {
-    f(...leaves).backward(upstream)
-  })
-  return () => step(up)
+  return device.compile(() => f(...leaves).backward(up))
 }

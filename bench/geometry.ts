@@ -19,10 +19,7 @@ type Inputs = (device: Device) => Tensor[]
 function gradients(device: Device, [x, ...others]: readonly Tensor[], f: (...x: Tensor[]) => Tensor): Call {
   const leaf = device.parameter(floats(x!.size), x!.shape)
   const up = tensor(device, device.noGrad(() => f(x!, ...others)).shape)
-  const step = device.compile((upstream: Tensor, ...rest: readonly Tensor[]) => {
-    f(leaf, ...rest).backward(upstream)
-  })
-  return () => step(up, ...others)
+  return device.compile(() => f(leaf, ...others).backward(up))
 }
 
 /**
@@ -85,13 +82,11 @@ function augmentation(): Case {
     setup: (d) => {
       const options = { ...THESIS_AUGMENTATION, affine: 1, grid: 1 }
       const draw = drawAugmentation(options, N, SIDE, SIDE, new Prng(1))
-      const inputs = [
-        tensor(d, [N, COLOURS, SIDE, SIDE]),
-        tensor(d, [N, 1, SIDE, SIDE]),
-        d.tensor(draw.matrices, [N, 2, 3]),
-        d.tensor(draw.displacements, [N, 2, draw.nodes, draw.nodes]),
-      ]
-      const step = d.compile((x: Tensor, y: Tensor, matrix: Tensor, displacements: Tensor) =>
+      const x = tensor(d, [N, COLOURS, SIDE, SIDE])
+      const y = tensor(d, [N, 1, SIDE, SIDE])
+      const matrix = d.tensor(draw.matrices, [N, 2, 3])
+      const displacements = d.tensor(draw.displacements, [N, 2, draw.nodes, draw.nodes])
+      return d.compile(() =>
         d.noGrad(() => [
           ops.gridWarp(ops.affineWarp(x, matrix, { paddingMode: 'border' }), displacements, {
             paddingMode: 'border',
@@ -99,7 +94,6 @@ function augmentation(): Case {
           ops.gridWarp(ops.affineWarp(y, matrix, { mode: 'nearest' }), displacements, { mode: 'nearest' }),
         ]),
       )
-      return () => void step(...(inputs as [Tensor, Tensor, Tensor, Tensor]))
     },
   }
 }
@@ -119,12 +113,12 @@ const components = (
     pixels,
     setup: (d) => {
       const x = d.tensor(mask(), shape)
-      const step = d.compile((m: Tensor) => ops.connectedComponents(m, { threshold: 0.5, connectivity }))
+      const step = d.compile(() => ops.connectedComponents(x, { threshold: 0.5, connectivity }))
       const dispose = () => {
         step.dispose()
         x.dispose()
       }
-      return Object.assign(() => void step(x), { dispose })
+      return Object.assign(() => void step(), { dispose })
     },
   }
 }

@@ -19,8 +19,8 @@ export interface InputRow {
   /** What it waited in the first three steps together, which fill the GPU's queue and take no time of their own. */
   readonly fillingMs: number
   /**
-   * What the GPU did nothing for, by its own clock, from the end of a step to the start of the next, in a step and at
-   * most: median, since a host without a free core may be late for anything. undefined without `timestamp-query`.
+   * Milliseconds from the end of a step to the start of the next by the GPU's clock: the median, since a host without a
+   * free core may be late for anything, and the most. undefined without `timestamp-query`.
    */
   readonly idleMs: number | undefined
   readonly longestIdleMs: number | undefined
@@ -97,9 +97,9 @@ export async function benchInput(
     let before = waited()
     for (let i = 0; i < FILLING + steps; i++) {
       const { x, y, release } = await next()
-      queue.before()
+      queue.mark()
       step(x, y)
-      queue.after()
+      queue.mark()
       release()
       await device.ready()
       const [now, all] = [performance.now(), waited()]

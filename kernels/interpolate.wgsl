@@ -1,4 +1,5 @@
-// Resizing of (planes, h, w) to (planes, outH, outW), planes = N·C, nearest or bilinear.
+// Resizing of (planes, h, w) to (planes, outH, outW), planes = N·C, nearest or bilinear. By two, where rows are whole vec4s, it
+// is kernels/interpolate_twofold.wgsl's.
 // Output i lies at the source coordinate max(0, a·i + b) / d along its axis, in exact integers:
 //   nearest        a = h,      b = 0,         d = outH            takes row ⌊·⌋
 //   half pixel     a = 2h,     b = h − outH,  d = 2·outH          (i + ½)·h/outH − ½

@@ -81,7 +81,7 @@ def cases():
         f'interpolate ÷2 bilinear {label}': each(lambda x: cv2.resize(x, (128, 128), interpolation=LINEAR)),
         f'interpolate ×2 nearest {N}×1×128×128': each(lambda x: cv2.resize(x, size, interpolation=NEAREST), small),
         f'pasteBoxes 8 of 128² on {label}': paste,
-        f'connectedComponents {label}': each(lambda x: cv2.connectedComponentsWithStats(x, connectivity=8), binary),
+        f'connectedComponents {label}': each(lambda x: cv2.connectedComponentsWithStats(x, connectivity=4), binary),
     }
 
 

@@ -103,7 +103,16 @@ export function startText({ cold, warm, oneByOne }: ReturnType<typeof startTimes
   return [head(columns), ...rows.map((row) => line(columns, row)), ''].join('\n')
 }
 
-export function inputText({ folder, images, decodeMs, rows }: InputReport): string {
+export function inputText({
+  folder,
+  images,
+  decodeMs,
+  rows,
+  network,
+  batch,
+  channels,
+  side,
+}: InputReport): string {
   const columns: readonly Column<InputRow>[] = [
     ['images come from', 30, (r) => r.source],
     ['step ms', 10, (r) => r.ms.toFixed(1)],
@@ -111,9 +120,11 @@ export function inputText({ folder, images, decodeMs, rows }: InputReport): stri
     ['longest', 10, (r) => r.longestWaitMs.toFixed(2)],
     ['at start', 10, (r) => r.fillingMs.toFixed(1)],
     ['GPU idle ms', 13, (r) => r.idleMs?.toFixed(2) ?? ''],
-    ['longest', 10, (r) => r.longestIdleMs?.toFixed(2) ?? ''],
+    ['idle at most', 14, (r) => r.longestIdleMs?.toFixed(2) ?? ''],
   ]
-  const files = `${folder}: ${images} images; one takes ${decodeMs.toFixed(1)} ms to read, decode and resize`
+  const files =
+    `training step of ${network}, ${batch}×${channels}×${side}²; ${folder}: ${images} images; one takes ` +
+    `${decodeMs.toFixed(1)} ms to read, decode and resize`
   return [files, '', head(columns), ...rows.map((row) => line(columns, row)), ''].join('\n')
 }
 

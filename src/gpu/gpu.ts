@@ -516,7 +516,7 @@ export class Gpu {
     }
   }
 
-  /** Submits what was recorded. Reading back does it too. */
+  /** Submits what was recorded, and compiles what is not compiled yet, which blocks. Reading back and waiting submit without that. */
   flush(): void {
     this.stream.flush()
   }

@@ -100,6 +100,7 @@ export class Pipeline {
     return this.#gpu
   }
 
+  /** False until it is compiled, here or ahead. */
   get compiled(): boolean {
     return this.#gpu !== undefined
   }
@@ -178,11 +179,12 @@ export class PipelineCache {
     this.device.pushErrorScope('validation')
     const compiled = this.device.createComputePipelineAsync(this.#descriptor(pipeline))
     this.#count++
-    const scope = this.device.popErrorScope()
+    // Handled now: where a lost device rejects it, nobody may be waiting for it.
+    const scope = this.device.popErrorScope().catch(() => null)
     try {
       return await compiled
     } catch (cause) {
-      const error = await scope.catch(() => null)
+      const error = await scope
       throw await this.#explain(pipeline, (error ?? (cause as Error)).message)
     }
   }

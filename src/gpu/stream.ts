@@ -29,6 +29,8 @@ interface Recorded {
 /** Records commands, submits them together, and turns what the GPU reports into typed errors. */
 export class Stream {
   #pending: Recorded[] = []
+  /** Commands taken from there so far. */
+  #taken = 0
   #afterSubmission: (() => void)[] = []
   #uniforms: GPUBuffer | undefined
   #uniformData = new DataView(new ArrayBuffer(0))
@@ -108,45 +110,49 @@ export class Stream {
     else job()
   }
 
-  /** Submits what was recorded, as one submission. */
+  /** Submits what was recorded, as one submission. Compiles here, which blocks, what nobody compiled. */
   flush(): void {
     if (this.#pending.length > 0) this.submit([])
   }
 
   /**
-   * Submits what was recorded as soon as its kernels are compiled, side by side: at once, if all are. What cannot be
-   * compiled is left to the submission, which says so.
+   * Submits what was recorded until now as soon as its kernels are compiled, side by side: at once, if all are. What
+   * is recorded meanwhile has a submission of its own, which no kernel that cannot be compiled spoils; that one is left to its own
+   * submission, which says so.
    */
   async flushCompiled(): Promise<void> {
     const open = this.#pending.flatMap(({ command: c }) =>
-      c.kind === 'dispatch' && !c.pipeline.compiled ? [c.pipeline.compile()] : [],
+      c.kind === 'dispatch' && !c.pipeline.compiled ? [c.pipeline] : [],
     )
-    if (open.length > 0) await Promise.allSettled(open)
-    this.flush()
+    if (open.length === 0) return this.flush()
+    this.assertUsable()
+    const end = this.#taken + this.#pending.length
+    await Promise.allSettled(open.map((p) => p.compile()))
+    if (end > this.#taken) this.submit([], end - this.#taken)
   }
 
   /**
-   * Submits what was recorded and, behind it in the same submission, lists of commands whose buffers are
-   * bound already: the replay of a captured step.
+   * Submits what was recorded (the first `count` commands of it) and, behind it in the same submission, lists of commands whose
+   * buffers are bound already: the replay of a captured step.
    */
-  submit(lists: readonly (readonly BoundCommand[])[]): void {
+  submit(lists: readonly (readonly BoundCommand[])[], count = this.#pending.length): void {
     this.assertUsable()
     this.device.pushErrorScope('validation')
-    const { bound, write } = this.#bindPending()
+    const { bound, write } = this.#bindPending(count)
     this.#submitChecked(bound.length > 0 ? [bound, ...lists] : lists, write)
-    if (this.#afterSubmission.length > 0) {
+    if (this.#pending.length === 0) {
       const jobs = this.#afterSubmission
       this.#afterSubmission = []
       for (const job of jobs) this.#chained(job)
     }
   }
 
-  /** Binds what was recorded. `write` brings its uniforms to the GPU. */
-  #bindPending(): { bound: BoundCommand[]; write: () => void } {
-    const recorded = this.#pending
-    if (recorded.length === 0) return { bound: [], write: () => undefined }
-    this.#pending = []
-    const slots = recorded.length * UNIFORM_SLOT
+  /** Binds the first `count` commands that were recorded. `write` brings their uniforms to the GPU. */
+  #bindPending(count: number): { bound: BoundCommand[]; write: () => void } {
+    if (count === 0) return { bound: [], write: () => undefined }
+    const recorded = this.#pending.splice(0, count)
+    this.#taken += count
+    const slots = count * UNIFORM_SLOT
     if (this.#uniformData.byteLength < slots) {
       this.#uniformData = new DataView(new ArrayBuffer(Math.max(slots, 64 * UNIFORM_SLOT)))
       this.#uniforms = this.device.createBuffer({

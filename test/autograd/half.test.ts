@@ -194,6 +194,15 @@ const cases: Record<string, Case> = {
     shapes: [[2, 3, 5, 7]],
     fn: (x) => interpolate(x!, { size: [9, 11], mode: 'bilinear' }),
   },
+  'interpolate, bilinear, doubled': {
+    shapes: [[2, 3, 5, 8]],
+    fn: (x) => interpolate(x!, { size: [10, 16], mode: 'bilinear' }),
+  },
+  'interpolate, bilinear, halved': {
+    shapes: [[2, 3, 6, 8]],
+    fn: (x) => interpolate(x!, { size: [3, 4], mode: 'bilinear' }),
+  },
+  'interpolate, nearest, doubled': { shapes: [[1, 5, 4, 4]], fn: (x) => interpolate(x!, { size: 8 }) },
   'interpolate, nearest': { shapes: [[1, 5, 4, 4]], fn: (x) => interpolate(x!, { size: [7, 8] }) },
   concat: {
     shapes: [

@@ -95,6 +95,50 @@ test('what no step prepared is compiled without blocking where it is awaited, si
   device.destroy()
 })
 
+test('a kernel that does not compile takes nothing else with it', async () => {
+  const device = await openDevice()
+  const bad = kernel(
+    'bad',
+    '@group(0) @binding(0) var<storage, read_write> y: array<f32>;\n@compute @workgroup_size(1) fn bad() { y[0] = 1u; }',
+  )
+  // Written before: a write submits what was recorded.
+  const x = device.tensor([3])
+  const y = device.zeros([1])
+  device.launch('bad', { kernel: bad, entry: 'bad', bindings: { y: y.storage }, workgroups: [1] })
+  const failed = y.data().then(
+    () => undefined,
+    (error: unknown) => error,
+  )
+  // Recorded while the other compiles: its own submission.
+  const z = square(x)
+  const error = await failed
+  expect(error).toBeInstanceOf(ShaderError)
+  expect([...(await z.data())]).toEqual([9])
+  device.destroy()
+})
+
+test('what comes between a read-back and its answer does not change it', async () => {
+  const device = await openDevice()
+  const x = device.tensor([0.5, -1])
+  const first = mul(x, 3).data()
+  x.set(Float32Array.of(1, 2))
+  const step = device.compile((t: ReturnType<typeof device.tensor>) => add(t, x))
+  const second = step(x).data()
+  const third = square(x).data()
+  expect([...(await first)]).toEqual([1.5, -3])
+  expect([...(await second)]).toEqual([2, 4])
+  expect([...(await third)]).toEqual([1, 4])
+  device.destroy()
+})
+
+test('a device that is lost while kernels compile says so', async () => {
+  const device = await openDevice()
+  const pending = sigmoid(mul(device.tensor([1]), 2)).data()
+  device.destroy()
+  await expect(pending).rejects.toThrow(/destroyed/)
+  await expect(device.idle()).rejects.toThrow(/destroyed/)
+})
+
 test('a kernel that does not compile rejects with its place in the file', async () => {
   const device = await openDevice()
   const broken = kernel(

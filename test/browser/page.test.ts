@@ -34,7 +34,7 @@ describe.runIf(hasChromium)('the example page', () => {
     await prepare?.(page)
     await page.goto(address + query)
     await page.waitForFunction(() => document.body.dataset.done || document.body.dataset.error, undefined, {
-      timeout: 110_000,
+      timeout: 380_000,
     })
     return { page, complaints }
   }

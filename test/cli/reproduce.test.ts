@@ -92,7 +92,7 @@ test('a table of the thesis: interrupted, continued, every seed a run, test imag
   const evaluated = await fovea(['evaluate', '--run', join(runs, first!), '--json'])
   const { dice } = JSON.parse(evaluated.out).datasets[0].methods[0].cartesian
   expect(dice.mean).toBeCloseTo(rows[0].runs[0].means.dice, 4)
-}, 120_000)
+})
 
 test('a folder that cannot be used, for training or for scoring, is refused before anything is trained', async () => {
   const early = join(folder, 'early')
@@ -115,7 +115,7 @@ test('a folder that cannot be used, for training or for scoring, is refused befo
   expect(folds.code).toBe(2)
   expect(folds.err).toMatch(/12 images or patients leave a part of a 500-fold cross-validation empty/)
   await expect(stat(join(early, 'runs'))).rejects.toThrow()
-}, 120_000)
+})
 
 test('folds score every image once; crops beside the rough network; a page of what is there', async () => {
   const line = [
@@ -147,7 +147,7 @@ test('folds score every image once; crops beside the rough network; a page of wh
   )
   expect(markdown).toContain('- Not run: no folder was given for kvasir (2 rows), aorta (2 rows).')
   expect(markdown).toContain('- table-6.1: Pericardium and EAT with the depth of the slice')
-}, 120_000)
+})
 
 test('out of sample: trained on one set, scored on all of another, which may be named later', async () => {
   const other = await discFolder(join(folder, 'other'), 7, { size: 48 })
@@ -196,7 +196,7 @@ test('out of sample: trained on one set, scored on all of another, which may be 
   expect(dice.mean).toBeCloseTo(outside.runs[0].means.dice, 4)
   const reported = await fovea([...line, `dermis=${discs}`, `dermquest=${other}`, '--report-only'])
   expect(rowsOf(reported.out)).toEqual(rowsOf(both.out))
-}, 120_000)
+})
 
 test('table 5.4: the time of an image with crops and without, where its networks and the rest of it go', async () => {
   const line = ['reproduce', 'table-5.4', '--features', '2', '--out', out, '--json']
@@ -219,7 +219,7 @@ test('table 5.4: the time of an image with crops and without, where its networks
   expect(data[0]).toMatchObject({ key: 'cells', folder: 'cells', scored: 10 })
   const report = await readFile(join(out, 'table-5.4.html'), 'utf8')
   expect(report).toContain('networks alone, ms')
-}, 60_000)
+})
 
 test('figure 4.4: polar coordinates about the centre take fewer units than Cartesian ones', async () => {
   const { code, out: text } = await fovea(['reproduce', 'fig-4.4', '--seeds', '1', '--out', out, '--json'])
@@ -236,7 +236,7 @@ test('figure 4.4: polar coordinates about the centre take fewer units than Carte
   const stopped = await fovea(['reproduce', 'fig-4.4', '--out', out], { stopAt: 'adapter' })
   expect(stopped.code).toBe(130)
   expect(stopped.err).toContain('stopped; the same command begins anew')
-}, 60_000)
+})
 
 test('--list names the experiments; wrong use is a sentence', async () => {
   const { out: list } = await fovea(['reproduce', '--list'])
@@ -272,4 +272,4 @@ test('--list names the experiments; wrong use is a sentence', async () => {
   expect(await errors('--page', join(folder, 'x.md'), '--results', broken)).toContain(
     'holds no results of an experiment',
   )
-}, 60_000)
+})

@@ -29,7 +29,7 @@ test('tune measures each op once, keeps the answers, and says where', async () =
   expect(await readdir(join(cache, 'tuner'))).toHaveLength(1)
   const again = await fovea(['tune', ...small])
   expect([again.code, again.out]).toEqual([0, 'Everything was measured before; --again measures anew.\n'])
-}, 240_000)
+})
 
 test('a size that the network cannot take, a mode that is none: code 2', async () => {
   const size = await fovea(['tune', '--size', '50'])

@@ -103,7 +103,7 @@ test('values, gradients and running statistics are those of the two ops', async 
     }
   })
   await inEveryForm(() => fc.assert(property, { numRuns: 30, seed: 11 }))
-}, 120_000)
+})
 
 test('channels of many values, of which lanes sum up parts', () =>
   inEveryForm(async () => {

@@ -213,7 +213,7 @@ describe('connectedComponents', () => {
     } finally {
       device.destroy()
     }
-  }, 180_000)
+  })
 
   it.each([4093, 4096])(
     'a batch larger than a binding, %i px wide: labels, hysteresis, largest',
@@ -256,7 +256,6 @@ describe('connectedComponents', () => {
       using largest = largestComponent(x)
       expectSame(await largest.data(), expected.largest, 'largest')
     },
-    180_000,
   )
 
   it('the forms for CPU drivers and for GPUs', () =>

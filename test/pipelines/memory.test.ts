@@ -71,7 +71,7 @@ test('a batch that does not fit is refused before the first step; the batch that
   )
   expect(await limited(8)).toBeUndefined()
   expect((await limited(9))?.message).toMatch(/a batch of 8 fits/)
-}, 60_000)
+})
 
 test('on a driver that runs on the CPU the limit is what the process may have; what is asked for goes before', async () => {
   const device = await open()
@@ -136,7 +136,7 @@ test('a driver that refuses memory ends training with the same advice, which hol
   expect(advised).toBeLessThanOrEqual(8)
   const { peak } = await run(await open(), { batchSize: advised })
   expect(peak).toBeLessThanOrEqual(memory.peak)
-}, 60_000)
+})
 
 test('the largest batch, by bisection', () => {
   for (const best of [0, 1, 5, 15]) expect(largestFitting(16, (n) => n <= best)).toBe(best)

@@ -5,6 +5,7 @@ import { defineUnaryResult, type OpLaunch } from '../op.ts'
 import { checkOptions } from '../options.ts'
 import type { Slot } from '../slots.ts'
 import { formatShape, type Shape, type Span, type Tensor } from '../tensor.ts'
+import { launchTwofold, type Twofold, twofoldOf } from './interpolate_twofold.ts'
 import { fourColumns, fourSizes, imageShape, type Pair, pair, pixelThreads, storedInFours } from './window.ts'
 
 const resize = kernel('interpolate', source)
@@ -36,6 +37,8 @@ interface Resizing {
   readonly n: number
   readonly c: number
   readonly params: Readonly<Record<string, number>>
+  /** If it is one of those by two. */
+  readonly twofold: Twofold | undefined
 }
 
 interface Attrs extends Resizing {
@@ -100,33 +103,34 @@ export function interpolateShape(x: Shape, options: InterpolateOptions): Resizin
   }
   const v = axis(h, outH, mode, alignCorners)
   const u = axis(w, outW, mode, alignCorners)
-  return {
-    n,
-    c,
-    params: {
-      planes: n * c,
-      channels: c,
-      h,
-      w,
-      outH,
-      outW,
-      aH: v.a,
-      bH: v.b,
-      dH: v.d,
-      aW: u.a,
-      bW: u.b,
-      dW: u.d,
-      nearest: mode === 'nearest' ? 1 : 0,
-    },
+  const params = {
+    planes: n * c,
+    channels: c,
+    h,
+    w,
+    outH,
+    outW,
+    aH: v.a,
+    bH: v.b,
+    dH: v.d,
+    aW: u.a,
+    bW: u.b,
+    dW: u.d,
+    nearest: mode === 'nearest' ? 1 : 0,
   }
+  return { n, c, params, twofold: twofoldOf(params) }
 }
 
 const apply = defineUnaryResult<Attrs>({
   name: 'interpolate',
   half: { inputs: 'all' },
-  forward(run, [x], { n, c, params, into }) {
+  forward(run, [x], { n, c, params, twofold, into }) {
     const { outH, outW } = params as { outH: number; outW: number }
     const y = run.emptyIn(into, [n, c, outH, outW], x!.dtype)
+    if (twofold) {
+      launchTwofold(run, twofold, twofold.forward, { from: x!, to: y })
+      return y
+    }
     const { cpu } = run.device.adapter
     const rows = cpu ? ROWS_ON_CPU : 1
     const wide = cpu && outW % 4 === 0
@@ -146,10 +150,14 @@ const apply = defineUnaryResult<Attrs>({
     })
     return y
   },
-  backward(run, { inputs: [x], grads: [dy], attrs: { n, c, params }, partial }) {
+  backward(run, { inputs: [x], grads: [dy], attrs: { n, c, params, twofold }, partial }) {
     const { h, w } = params as { h: number; w: number }
     const known = partial(0)
     const dx = known ?? run.empty(x!.shape, x!.dtype)
+    if (twofold) {
+      launchTwofold(run, twofold, twofold.backward, { from: dy!, to: dx, adds: known !== undefined })
+      return [known ? undefined : dx]
+    }
     const strips = fourColumns(run, ROWS_OF_GRADIENT, h, w, n * c)
     const { cpu } = run.device.adapter
     const down = Math.ceil(h / strips.overrides.ROWS)

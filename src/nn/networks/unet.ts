@@ -109,7 +109,7 @@ export class UNet extends Module {
   forward(x: Tensor): Tensor {
     this.#check(x)
     const skips: Tensor[] = []
-    // A slot holds the memory of the whole concatenation: not where memory is what counts.
+    // A slot holds the memory of the whole concatenation: with checkpointing none before the decoder that joins its maps.
     const slots = this.activationCheckpointing ? [] : this.#encoders.map((_, l) => this.#slots(x, l))
     let h = x
     this.#encoders.forEach((encoder, l) => {
@@ -120,8 +120,10 @@ export class UNet extends Module {
     h = this.segment((from) => this.#bottleneck.forward(from), h)
     for (let l = LEVELS - 1; l >= 0; l--) {
       h = this.segment(
-        (low, skip) =>
-          this.#decoders[l]!.forward(concat([this.#ups[l]!.forward(low, slots[l]?.[0]), skip], { axis: 1 })),
+        (low, skip) => {
+          const [up] = slots[l] ?? this.#slots(x, l)
+          return this.#decoders[l]!.forward(concat([this.#ups[l]!.forward(low, up), skip], { axis: 1 }))
+        },
         h,
         skips[l]!,
       )
