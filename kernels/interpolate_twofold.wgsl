@@ -98,8 +98,10 @@ struct Eight { a: vec4f, b: vec4f }
 fn widened(at: i32, quad: i32) -> Eight {
   let v = vec4f(x4[at]);
   // Beyond the ends lie the ends: a quarter and three quarters of one value make that value, to the bit.
-  let before = select(f32(x4[max(at - 1, 0)].w), v.x, quad == 0);
-  let behind = select(f32(x4[min(at + 1, i32(arrayLength(&x4)) - 1)].x), v.w, quad + 1 == params.w / 4);
+  let begins = quad == 0;
+  let ends = quad + 1 == params.w / 4;
+  let before = select(f32(x4[select(at - 1, at, begins)].w), v.x, begins);
+  let behind = select(f32(x4[select(at + 1, at, ends)].x), v.w, ends);
   return Eight(
     vec4f(0.25 * before + 0.75 * v.x, 0.75 * v.x + 0.25 * v.y, 0.25 * v.x + 0.75 * v.y, 0.75 * v.y + 0.25 * v.z),
     vec4f(0.25 * v.y + 0.75 * v.z, 0.75 * v.z + 0.25 * v.w, 0.25 * v.z + 0.75 * v.w, 0.75 * v.w + 0.25 * behind),
@@ -131,8 +133,8 @@ fn narrowed(at: i32, quad: i32) -> vec4f {
   let b = vec4f(x4[at + 1]);
   let begins = quad == 0;
   let ends = quad + 1 == params.w / 4;
-  let before = select(0.25 * f32(x4[max(at - 1, 0)].w) + 0.75 * a.x, a.x, begins);
-  let behind = select(0.75 * b.w + 0.25 * f32(x4[min(at + 2, i32(arrayLength(&x4)) - 1)].x), b.w, ends);
+  let before = select(0.25 * f32(x4[select(at - 1, at, begins)].w) + 0.75 * a.x, a.x, begins);
+  let behind = select(0.75 * b.w + 0.25 * f32(x4[select(at + 2, at, ends)].x), b.w, ends);
   return vec4f(
     before + 0.75 * a.y + 0.25 * a.z,
     0.25 * a.y + 0.75 * a.z + 0.75 * a.w + 0.25 * b.x,
