@@ -130,6 +130,7 @@ const bufferType = { uniform: 'uniform', read: 'read-only-storage', read_write: 
 /** Makes pipelines once per (file, entry point, overrides) and shares modules and layouts between them. */
 export class PipelineCache {
   readonly #modules = new Map<Kernel, GPUShaderModule>()
+  readonly #messages = new Map<Kernel, Promise<string | undefined>>()
   readonly #layouts = new Map<string, Layout>()
   readonly #pipelines = new Map<Kernel, Map<string, Pipeline>>()
   #count = 0
@@ -211,7 +212,10 @@ export class PipelineCache {
   }
 
   async #explain({ kernel, entry, label }: Pipeline, message: string): Promise<ShaderError> {
-    const at = (await compilationMessage(kernel, this.#module(kernel))) ?? message
+    // Asked once a kernel: Chromium 143 crashes at a later question about a module that is not valid.
+    const asked = this.#messages.get(kernel) ?? compilationMessage(kernel, this.#module(kernel))
+    this.#messages.set(kernel, asked)
+    const at = (await asked) ?? message
     return new ShaderError(`kernels/${kernel.name}.wgsl, entry point ${entry.name}: ${at}`, { op: label })
   }
 

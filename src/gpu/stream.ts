@@ -116,9 +116,9 @@ export class Stream {
   }
 
   /**
-   * Submits what was recorded until now as soon as its kernels are compiled, side by side: at once, if all are. What
-   * is recorded meanwhile has a submission of its own, which no kernel that cannot be compiled spoils; that one is left to its own
-   * submission, which says so.
+   * Submits what was recorded until now as soon as its kernels are compiled, side by side: at once, if all are. What is recorded
+   * meanwhile has a submission of its own. Where a kernel cannot be compiled nothing is submitted, as nothing would run; the next
+   * wait throws the ShaderError.
    */
   async flushCompiled(): Promise<void> {
     const open = this.#pending.flatMap(({ command: c }) =>
@@ -127,8 +127,15 @@ export class Stream {
     if (open.length === 0) return this.flush()
     this.assertUsable()
     const end = this.#taken + this.#pending.length
-    await Promise.allSettled(open.map((p) => p.compile()))
-    if (end > this.#taken) this.submit([], end - this.#taken)
+    const compiled = await Promise.allSettled(open.map((p) => p.compile()))
+    const count = end - this.#taken
+    if (count <= 0) return
+    const broken = compiled.find((c) => c.status === 'rejected')
+    if (!broken) return this.submit([], count)
+    this.assertUsable()
+    this.#failure ??= broken.reason as Error
+    this.#take(count)
+    this.#ran()
   }
 
   /**
@@ -140,18 +147,27 @@ export class Stream {
     this.device.pushErrorScope('validation')
     const { bound, write } = this.#bindPending(count)
     this.#submitChecked(bound.length > 0 ? [bound, ...lists] : lists, write)
-    if (this.#pending.length === 0) {
-      const jobs = this.#afterSubmission
-      this.#afterSubmission = []
-      for (const job of jobs) this.#chained(job)
-    }
+    this.#ran()
+  }
+
+  /** Runs what waited for everything recorded, if nothing of that is left. */
+  #ran(): void {
+    if (this.#pending.length > 0) return
+    const jobs = this.#afterSubmission
+    this.#afterSubmission = []
+    for (const job of jobs) this.#chained(job)
+  }
+
+  /** The first `count` commands of what was recorded, which waits no longer. */
+  #take(count: number): Recorded[] {
+    this.#taken += count
+    return this.#pending.splice(0, count)
   }
 
   /** Binds the first `count` commands that were recorded. `write` brings their uniforms to the GPU. */
   #bindPending(count: number): { bound: BoundCommand[]; write: () => void } {
     if (count === 0) return { bound: [], write: () => undefined }
-    const recorded = this.#pending.splice(0, count)
-    this.#taken += count
+    const recorded = this.#take(count)
     const slots = count * UNIFORM_SLOT
     if (this.#uniformData.byteLength < slots) {
       this.#uniformData = new DataView(new ArrayBuffer(Math.max(slots, 64 * UNIFORM_SLOT)))

@@ -117,6 +117,21 @@ test('a kernel that does not compile takes nothing else with it', async () => {
   device.destroy()
 })
 
+test('a kernel that does not compile says so each time that it is launched', async () => {
+  const device = await openDevice()
+  const bad = kernel(
+    'again',
+    '@group(0) @binding(0) var<storage, read_write> y: array<f32>;\n@compute @workgroup_size(1) fn again() { y[0] = 1u; }',
+  )
+  const y = device.zeros([1])
+  for (const submit of [() => undefined, () => device.flush(), () => undefined]) {
+    device.launch('again', { kernel: bad, entry: 'again', bindings: { y: y.storage }, workgroups: [1] })
+    submit()
+    await expect(y.data()).rejects.toThrow(/again\.wgsl:2:\d+/)
+  }
+  device.destroy()
+})
+
 test('what comes between a read-back and its answer does not change it', async () => {
   const device = await openDevice()
   const x = device.tensor([0.5, -1])
