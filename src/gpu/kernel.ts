@@ -212,7 +212,7 @@ export class PipelineCache {
   }
 
   async #explain({ kernel, entry, label }: Pipeline, message: string): Promise<ShaderError> {
-    // Asked once a kernel: Chromium 143 crashes at a later question about a module that is not valid.
+    // Asked once a kernel: Chromium 156 crashes at a later question about a module that is not valid.
     const asked = this.#messages.get(kernel) ?? compilationMessage(kernel, this.#module(kernel))
     this.#messages.set(kernel, asked)
     const at = (await asked) ?? message

@@ -124,11 +124,18 @@ test('a kernel that does not compile says so each time that it is launched', asy
     '@group(0) @binding(0) var<storage, read_write> y: array<f32>;\n@compute @workgroup_size(1) fn again() { y[0] = 1u; }',
   )
   const y = device.zeros([1])
-  for (const submit of [() => undefined, () => device.flush(), () => undefined]) {
+  const launch = () =>
     device.launch('again', { kernel: bad, entry: 'again', bindings: { y: y.storage }, workgroups: [1] })
-    submit()
+  for (let i = 0; i < 2; i++) {
+    launch()
     await expect(y.data()).rejects.toThrow(/again\.wgsl:2:\d+/)
   }
+  launch()
+  device.flush()
+  await expect(y.data()).rejects.toThrow(/again\.wgsl:2:\d+/)
+  // By now there is a pipeline, of which nothing is valid.
+  launch()
+  await expect(y.data()).rejects.toThrow('again: the GPU refused the command')
   device.destroy()
 })
 
