@@ -1,8 +1,5 @@
 import type { Device } from '../src/autograd/device.ts'
-import { BufferUsage, MAP_MODE_READ } from '../src/gpu/flags.ts'
-
-/** Bytes of a timestamp. */
-const TICKS = 8
+import { Timestamps } from '../src/gpu/timestamps.ts'
 
 /**
  * How long a GPU's queue had nothing to do between one piece of work and the next, by its own clock: an empty pass before and
@@ -10,7 +7,7 @@ const TICKS = 8
  * part of the time between, and so are the marks: each is a submission.
  */
 export class QueueIdle {
-  readonly #queries: GPUQuerySet | undefined
+  readonly #stamps: Timestamps | undefined
   #next = 0
 
   /** @param pieces how many there will be */
@@ -19,14 +16,13 @@ export class QueueIdle {
     private readonly pieces: number,
   ) {
     const { native } = device
-    if (native.features.has('timestamp-query'))
-      this.#queries = native.createQuerySet({ type: 'timestamp', count: 2 * pieces })
+    if (native.features.has('timestamp-query')) this.#stamps = new Timestamps(native, 2 * pieces)
   }
 
   /** Call it right before and right behind each piece. Without a clock it does nothing. */
   mark(): void {
-    const querySet = this.#queries
-    if (!querySet) return
+    if (!this.#stamps) return
+    const { querySet } = this.#stamps
     if (this.#next >= 2 * this.pieces) throw new Error(`QueueIdle: more than ${this.pieces} pieces`)
     this.device.flush()
     const encoder = this.device.native.createCommandEncoder()
@@ -37,25 +33,15 @@ export class QueueIdle {
 
   /** Milliseconds from the end of each piece to the start of the next; undefined without a clock. Once, at the end. */
   async read(): Promise<number[] | undefined> {
-    const querySet = this.#queries
-    if (!querySet) return undefined
+    if (!this.#stamps) return undefined
     const { native } = this.device
-    const size = this.#next * TICKS
-    const resolved = native.createBuffer({ size, usage: BufferUsage.QUERY_RESOLVE | BufferUsage.COPY_SRC })
-    const staging = native.createBuffer({ size, usage: BufferUsage.MAP_READ | BufferUsage.COPY_DST })
-    try {
-      const encoder = native.createCommandEncoder()
-      encoder.resolveQuerySet(querySet, 0, this.#next, resolved, 0)
-      encoder.copyBufferToBuffer(resolved, 0, staging, 0, size)
-      native.queue.submit([encoder.finish()])
-      await staging.mapAsync(MAP_MODE_READ)
-      const ticks = new BigUint64Array(staging.getMappedRange().slice(0))
-      const gaps: number[] = []
-      for (let i = 1; i + 1 < ticks.length; i += 2)
-        gaps.push(Math.max(0, Number(ticks[i + 1]! - ticks[i]!) / 1e6))
-      return gaps
-    } finally {
-      for (const each of [resolved, staging, querySet]) each.destroy()
-    }
+    const encoder = native.createCommandEncoder()
+    this.#stamps.resolve(encoder)
+    native.queue.submit([encoder.finish()])
+    const ticks = (await this.#stamps.read()).subarray(0, this.#next)
+    const gaps: number[] = []
+    for (let i = 1; i + 1 < ticks.length; i += 2)
+      gaps.push(Math.max(0, Number(ticks[i + 1]! - ticks[i]!) / 1e6))
+    return gaps
   }
 }

@@ -123,6 +123,11 @@ export function written(command: Command): Storage[] {
     .map((b) => b.storage)
 }
 
+/** Pipelines of the launches among them that nobody compiled yet, each once. */
+export const uncompiled = (commands: readonly Command[]): Pipeline[] => [
+  ...new Set(commands.flatMap((c) => (c.kind === 'dispatch' && !c.pipeline.compiled ? [c.pipeline] : []))),
+]
+
 /** Slices begin at multiples of so many bytes; what lies between one and the next is padding. */
 const ALIGN = 256
 

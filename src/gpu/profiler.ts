@@ -1,6 +1,6 @@
 import type { BoundDispatch } from './commands.ts'
-import { BufferUsage, MAP_MODE_READ } from './flags.ts'
 import type { LaunchProfile, Profile } from './profile.ts'
+import { Timestamps } from './timestamps.ts'
 
 interface Row {
   kernel: string
@@ -44,13 +44,8 @@ export class Profiler {
   timestamps(dispatches: readonly BoundDispatch[]) {
     const count = Math.min(dispatches.length, CAPACITY / 2)
     if (count === 0) return undefined
-    const querySet = this.device.createQuerySet({ type: 'timestamp', count: 2 * count })
-    const usage = BufferUsage.QUERY_RESOLVE | BufferUsage.COPY_SRC
-    const resolve = this.device.createBuffer({ size: 16 * count, usage })
-    const staging = this.device.createBuffer({
-      size: 16 * count,
-      usage: BufferUsage.MAP_READ | BufferUsage.COPY_DST,
-    })
+    const stamps = new Timestamps(this.device, 2 * count)
+    const { querySet } = stamps
     let next = 0
     return {
       timer: (): GPUComputePassTimestampWrites | undefined => {
@@ -58,16 +53,9 @@ export class Profiler {
         const i = next++
         return { querySet, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 }
       },
-      resolve: (encoder: GPUCommandEncoder): void => {
-        encoder.resolveQuerySet(querySet, 0, 2 * count, resolve, 0)
-        encoder.copyBufferToBuffer(resolve, 0, staging, 0, 16 * count)
-      },
+      resolve: (encoder: GPUCommandEncoder): void => stamps.resolve(encoder),
       collect: async (): Promise<void> => {
-        await staging.mapAsync(MAP_MODE_READ)
-        const ticks = new BigUint64Array(staging.getMappedRange().slice(0))
-        staging.destroy()
-        resolve.destroy()
-        querySet.destroy()
+        const ticks = await stamps.read()
         for (let i = 0; i < count; i++)
           this.add(dispatches[i]!, Number(ticks[2 * i + 1]! - ticks[2 * i]!) / 1e6)
       },

@@ -8,6 +8,7 @@ import {
   inRuns,
   touched,
   UNIFORM_SLOT,
+  uncompiled,
   usesParams,
   writeParams,
   written,
@@ -36,8 +37,7 @@ export class Capture {
   constructor(readonly dry = false) {}
   /** Compiles its pipelines side by side on the driver's threads. Rejects with a ShaderError. */
   async compile(): Promise<void> {
-    const pipelines = new Set(this.commands.flatMap((c) => (c.kind === 'dispatch' ? [c.pipeline] : [])))
-    await Promise.all([...pipelines].map((p) => p.compile()))
+    await Promise.all(uncompiled(this.commands).map((p) => p.compile()))
   }
 
   /** True for virtual storages that share with nobody. */

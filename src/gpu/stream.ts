@@ -6,6 +6,7 @@ import {
   singly,
   touched,
   UNIFORM_SLOT,
+  uncompiled,
   usesParams,
   writeParams,
 } from './commands.ts'
@@ -121,19 +122,19 @@ export class Stream {
    * wait throws the ShaderError.
    */
   async flushCompiled(): Promise<void> {
-    const open = this.#pending.flatMap(({ command: c }) =>
-      c.kind === 'dispatch' && !c.pipeline.compiled ? [c.pipeline] : [],
-    )
+    const open = uncompiled(this.#pending.map((r) => r.command))
     if (open.length === 0) return this.flush()
     this.assertUsable()
     const end = this.#taken + this.#pending.length
-    const compiled = await Promise.allSettled(open.map((p) => p.compile()))
+    const broken = await Promise.all(open.map((p) => p.compile())).then(
+      () => undefined,
+      (error: Error) => error,
+    )
     const count = end - this.#taken
     if (count <= 0) return
-    const broken = compiled.find((c) => c.status === 'rejected')
     if (!broken) return this.submit([], count)
     this.assertUsable()
-    this.#failure ??= broken.reason as Error
+    this.#failure ??= broken
     this.#take(count)
     this.#ran()
   }

@@ -60,6 +60,10 @@ test('a call does not wait for a prepare that is under way', async () => {
   step.dispose()
 })
 
+/** A kernel's text with an error in its second line. */
+const doesNotCompile = (entry: string): string =>
+  `@group(0) @binding(0) var<storage, read_write> y: array<f32>;\n@compute @workgroup_size(1) fn ${entry}() { y[0] = 1u; }`
+
 test('what no step prepared is compiled without blocking where it is awaited, side by side', async () => {
   const device = await openDevice()
   const calls = { blocking: 0, open: 0, most: 0 }
@@ -97,10 +101,7 @@ test('what no step prepared is compiled without blocking where it is awaited, si
 
 test('a kernel that does not compile takes nothing else with it', async () => {
   const device = await openDevice()
-  const bad = kernel(
-    'bad',
-    '@group(0) @binding(0) var<storage, read_write> y: array<f32>;\n@compute @workgroup_size(1) fn bad() { y[0] = 1u; }',
-  )
+  const bad = kernel('bad', doesNotCompile('bad'))
   // Written before: a write submits what was recorded.
   const x = device.tensor([3])
   const y = device.zeros([1])
@@ -119,10 +120,7 @@ test('a kernel that does not compile takes nothing else with it', async () => {
 
 test('a kernel that does not compile says so each time that it is launched', async () => {
   const device = await openDevice()
-  const bad = kernel(
-    'again',
-    '@group(0) @binding(0) var<storage, read_write> y: array<f32>;\n@compute @workgroup_size(1) fn again() { y[0] = 1u; }',
-  )
+  const bad = kernel('again', doesNotCompile('again'))
   const y = device.zeros([1])
   const launch = () =>
     device.launch('again', { kernel: bad, entry: 'again', bindings: { y: y.storage }, workgroups: [1] })

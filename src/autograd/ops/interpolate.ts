@@ -4,9 +4,19 @@ import { kernel } from '../../gpu/kernel.ts'
 import { defineUnaryResult, type OpLaunch } from '../op.ts'
 import { checkOptions } from '../options.ts'
 import type { Slot } from '../slots.ts'
-import { formatShape, type Shape, type Span, type Tensor } from '../tensor.ts'
+import { formatShape, type Shape, type Tensor } from '../tensor.ts'
 import { launchTwofold, type Twofold, twofoldOf } from './interpolate_twofold.ts'
-import { fourColumns, fourSizes, imageShape, type Pair, pair, pixelThreads, storedInFours } from './window.ts'
+import {
+  fourColumns,
+  fourSizes,
+  imageShape,
+  type Pair,
+  pair,
+  pixelThreads,
+  places,
+  ROWS_ON_CPU,
+  storedInFours,
+} from './window.ts'
 
 const resize = kernel('interpolate', source)
 
@@ -20,9 +30,6 @@ export interface InterpolateOptions {
   /** Where the result is to lie: channels of a later `concat` (see `concatSlots`). */
   readonly into?: Slot | undefined
 }
-
-/** Rows of the result that an invocation takes on CPU drivers, where every load counts. */
-const ROWS_ON_CPU = 16
 
 /** Rows of a gradient that an invocation takes on GPUs, each of which two rows of the result may share. */
 const ROWS_OF_GRADIENT = 4
@@ -68,12 +75,6 @@ function abreast(cpu: boolean, across: number, down: number, planes: number, usu
     threads: count > 1 ? ([count * across, down, depth] as const) : usual,
   }
 }
-
-/** Where x or dy lies, and the result. */
-const places = (from: Span, to: Span) => ({
-  ...{ from_offset: from.offset, from_gap: from.gap },
-  ...{ to_offset: to.offset, to_gap: to.gap },
-})
 
 /** Largest size whose products the kernel's integers hold. */
 const LARGEST = 16_384

@@ -1,7 +1,8 @@
 import source from '../../../kernels/interpolate_twofold.wgsl'
 import { kernel } from '../../gpu/kernel.ts'
 import type { Run } from '../op.ts'
-import type { Span, Tensor } from '../tensor.ts'
+import type { Tensor } from '../tensor.ts'
+import { places, ROWS_ON_CPU } from './window.ts'
 
 const twofold = kernel('interpolate_twofold', source)
 
@@ -68,9 +69,7 @@ export function twofoldOf({ planes, channels, h, w, outH, outW, nearest, dH }: S
   return undefined
 }
 
-/** Rows of the smaller array that an invocation takes on CPU drivers, where it costs as much as several pixels. */
-const ROWS_ON_CPU = 16
-/** And invocations that are left then at least, for up to eight cores. */
+/** Invocations on CPU drivers at least, for up to eight cores, before one takes several rows. */
 const INVOCATIONS = 2 ** 11
 
 /**
@@ -90,10 +89,6 @@ export function launchTwofold(
   const across = w / 4
   const enough = Math.max(1, Math.floor((planes * h * across) / INVOCATIONS))
   const rows = Math.min(h, run.device.adapter.cpu ? Math.min(ROWS_ON_CPU, enough) : rowsOnGpu)
-  const place = (name: string, { offset, gap }: Span) => ({
-    [`${name}_offset`]: offset,
-    [`${name}_gap`]: gap,
-  })
   run.launch({
     kernel: twofold,
     entry,
@@ -104,8 +99,7 @@ export function launchTwofold(
       h,
       w,
       channels,
-      ...place('from', from.span),
-      ...place('to', to.span),
+      ...places(from.span, to.span),
       rows,
       scale,
     },

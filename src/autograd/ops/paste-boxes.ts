@@ -7,7 +7,7 @@ import { formatShape, type Shape, type Tensor } from '../tensor.ts'
 import { checkBoxes } from './crop-resize.ts'
 import { spansOf } from './spans.ts'
 import { checkChoice, checkIndex, checkMode, type SampleMode } from './warp.ts'
-import { densePartial, fourColumns, imageShape, pixelThreads, storedInFours } from './window.ts'
+import { densePartial, fourColumns, imageShape, pixelThreads, ROWS_ON_CPU, storedInFours } from './window.ts'
 
 const kernels = kernel('paste_boxes', source)
 
@@ -72,9 +72,6 @@ function binsOf(run: Run, boxes: Tensor, index: Tensor | undefined, a: Attrs, op
   run.launch({ ...options, entry: 'bin', bindings, threads: marks.size })
   return marks
 }
-
-/** Pixels below each other that an invocation takes on CPU drivers. */
-const ROWS_ON_CPU = 16
 
 /** The images, and with `winners` the box of each pixel. */
 function paste(run: Run, [crops, boxes, index]: readonly Tensor[], a: Attrs, winners?: Tensor): Tensor {

@@ -1,7 +1,7 @@
 import { ShapeError } from '../../gpu/errors.ts'
 import type { Run } from '../op.ts'
 import { shown } from '../options.ts'
-import { checkTensor, formatShape, isFloat, type Shape, type Tensor } from '../tensor.ts'
+import { checkTensor, formatShape, isFloat, type Shape, type Span, type Tensor } from '../tensor.ts'
 
 /** A number for both axes, or `[height, width]`. */
 export type Pair = number | readonly [number, number]
@@ -47,7 +47,7 @@ export function pixelThreads(
 }
 
 /** Rows that an invocation takes on CPU drivers, where each costs as much as several pixels. */
-const ROWS_ON_CPU = 16
+export const ROWS_ON_CPU = 16
 
 /** How a kernel runs of which an invocation takes four columns of some rows, on GPUs of so many; planes as in `pixelThreads`. */
 export function fourColumns(run: Run, rowsOnGpu: number, h: number, w: number, planes: number) {
@@ -58,6 +58,12 @@ export function fourColumns(run: Run, rowsOnGpu: number, h: number, w: number, p
     threads: pixelThreads(cpu, Math.ceil(h / ROWS), Math.ceil(w / 4), planes),
   }
 }
+
+/** Where a kernel reads one array and writes another, each dense or channels of a larger one: their uniforms. */
+export const places = (from: Span, to: Span) => ({
+  ...{ from_offset: from.offset, from_gap: from.gap },
+  ...{ to_offset: to.offset, to_gap: to.gap },
+})
 
 /** What other consumers have left of an input's gradient, where a kernel that writes dense arrays can add to it. */
 export const densePartial = (left: Tensor | undefined): Tensor | undefined =>
