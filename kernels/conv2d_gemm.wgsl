@@ -2,17 +2,19 @@
 //   y[o, (n,a)] = Σ_k  weight[o,k] · patch[k, (n,a)],   k = (channel, tap)
 // The patch matrix is read straight out of x: tap (ky,kx) of pixel a is x at a·step + offset. As in conv2d_lanes
 // the transpose works on the pixels of one phase, a·s + phase, whose valid taps are ky = first + t·every.
-// A workgroup computes 8·ROWS channels × 4·SPAN pixels, a thread 8 × 4 of them or, where SPAN = 2·COLS, 8 × 8; slices
-// of DEPTH k pass through workgroup memory, k-major and in vec4f, so that a step of k is three reads for 32 FMAs or
-// four for 64. With BUFFERS = 2 a slice is filled while the one before is read: one barrier a slice. A line of
-// weights has one vec4 more than it holds, so that threads that fill a column write to different banks.
-// In the half form tiles, products and sums over RUN k are of halves; the sums of runs are added up in f32.
+// A workgroup computes 8·ROWS channels × 4·SPAN pixels, a thread 8 × 4 of them or, where SPAN = 2·COLS, 8 × 8. Workgroup memory
+// has weights by channels and patches by k, both in vec4s; four k are 12 reads of them for 128 FMAs, or 16 for 256. Threads
+// side by side read the same vec4 of weights and neighbouring ones of a patch: no two of one bank.
+// Images whose rows are whole vec4s are loaded (WIDE) and written (conv2d_gemm_wide) in them, and so are weights whose channels
+// are (WIDE_WEIGHT).
+// In the half form tiles and products are of halves; the sums of runs are added up in f32.
 // The sum over k can be split: of `splits` runs each goes to an y of its own, which conv2d_reduce_image adds up.
 alias elem = f32;
 alias elem4 = vec4f;
 alias elemY = elem; // of y: f32 where runs go to it, in the half form, too
+alias elemY4 = elem4;
 
-// include: parts/phase_taps.wgsl
+// include: parts/phase_taps.wgsl, parts/over.wgsl, parts/gemm.wgsl
 
 struct Params {
   n: i32, cin: i32, h: i32, w: i32,
@@ -21,223 +23,301 @@ struct Params {
   weightOut: i32, weightIn: i32, weightGroup: i32,
   hasBias: u32, relu: u32, accumulate: u32, offset: i32, gap: i32, splits: i32,
 }
+// What is read in vec4s is bound twice.
 @group(0) @binding(0) var<storage, read> x: array<elem>;
-@group(0) @binding(1) var<storage, read> weight: array<f32>;
-@group(0) @binding(2) var<storage, read> bias: array<f32>;
-@group(0) @binding(3) var<storage, read_write> y: array<elemY>;
-@group(0) @binding(4) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> wide_x: array<elem4>;
+@group(0) @binding(2) var<storage, read> weight: array<f32>;
+@group(0) @binding(3) var<storage, read> wide_weight: array<vec4f>;
+@group(0) @binding(4) var<storage, read> bias: array<f32>;
+@group(0) @binding(5) var<storage, read_write> y: array<elemY>;
+@group(0) @binding(6) var<uniform> params: Params;
+@group(0) @binding(7) var<storage, read_write> y4: array<elemY4>;
 
-override ROWS: u32 = 8;
-override COLS: u32 = 16;
 override SPAN: u32 = 16;
-override DEPTH: u32 = 16;
-override BUFFERS: u32 = 1;
+override WIDE_WEIGHT: bool = false;
+// Each pixel has all taps of the window.
+override DENSE: bool = true;
 
-const HALF = elem(1.0) + elem(0.0001) == elem(1.0); // halves cannot tell these apart
-const RUN = 8u;
+// Vec4s of a slice: 8·ROWS channels of weights by DEPTH k, at most three a thread; DEPTH k by 4·SPAN pixels, of which a thread
+// fetches one, two or four times TAPS.
+override FILLS_W: u32 = QUADS * ROWS * 8;
+override FILLS_X: u32 = DEPTH * SPAN;
+override FETCHES: u32 = FILLS_X / TAPS / THREADS;
+var<workgroup> tileW: array<elem4, BUFFERS * FILLS_W>;
+var<workgroup> tileX: array<elem4, BUFFERS * FILLS_X>;
 
-var<workgroup> tileW: array<elem4, BUFFERS * DEPTH * (ROWS * 2 + 1)>;
-var<workgroup> tileX: array<elem4, BUFFERS * DEPTH * SPAN>;
+// What a workgroup computes: its first channel within group g and its first pixel within a phase.
+struct Tile { block: i32, first: i32, phaseY: i32, phaseX: i32, g: i32, split: i32 }
 
-// Where four pixels lie in channel 0 of y, and which there are.
-struct Place { to: vec4i, inside: vec4<bool> }
-
-fn place(first: i32, grid: i32, gridW: i32, phaseY: i32, phaseX: i32) -> Place {
-  let pixel = first + vec4i(0, 1, 2, 3);
-  let image = pixel / grid;
-  let rest = pixel - image * grid;
-  let oy = rest / gridW * select(1, params.strideH, TRANSPOSE) + phaseY;
-  let ox = rest % gridW * select(1, params.strideW, TRANSPOSE) + phaseX;
-  let inside = (image < vec4i(params.n)) & (oy < vec4i(params.outH)) & (ox < vec4i(params.outW));
-  let to = (image * params.cout * params.outH + oy) * params.outW + ox + params.offset + image * params.gap;
-  return Place(to, inside);
+fn tile_of(group: vec3u, count: vec3u) -> Tile {
+  let index = i32(group.x + group.y * count.x);
+  let phasesH = select(1, params.strideH, TRANSPOSE);
+  let phasesW = select(1, params.strideW, TRANSPOSE);
+  let blocks = (params.cout / params.groups + i32(ROWS) * 8 - 1) / (i32(ROWS) * 8);
+  let tiles = (params.n * grid(params.outH, params.strideH) * grid(params.outW, params.strideW) + i32(SPAN) * 4 - 1) / (i32(SPAN) * 4);
+  let phases = phasesH * phasesW;
+  let phase = index / (blocks * tiles) % phases;
+  let rest = index / (blocks * tiles * phases);
+  let split = rest / params.groups;
+  return Tile(
+    index % blocks * i32(ROWS) * 8,
+    index / blocks % tiles * i32(SPAN) * 4,
+    phase / phasesW, phase % phasesW,
+    rest - split * params.groups, split,
+  );
 }
 
-fn store_one(to: i32, o: i32, sum: f32) {
-  var value = sum;
-  if (params.hasBias != 0u) { value += bias[o]; }
-  if (params.accumulate != 0u) { value += f32(y[to]); }
-  if (params.relu != 0u) { value = select(value, 0.0, value < 0.0); }
-  y[to] = elemY(value);
+// Rows, or columns, of the pixels of a phase.
+fn grid(out: i32, stride: i32) -> i32 { return select(out, (out + stride - 1) / stride, TRANSPOSE); }
+
+// Four pixels of the tile: where they see x, or where they lie in y.
+fn pixels_of(tile: Tile, quad: u32, in_y: bool) -> Pixels {
+  let columns = grid(params.outW, params.strideW);
+  let apart = in_y == TRANSPOSE;
+  return pixels_from(
+    tile.first + i32(quad) * 4, grid(params.outH, params.strideH) * columns, columns,
+    select(1, params.strideH, apart), select(1, params.strideW, apart),
+  );
 }
 
-// Called for each row by name: sums that were indexed by a loop would lie in memory.
-fn store(at: Place, o: i32, inside: bool, sum: vec4f) {
-  if (!inside) { return; }
-  let to = at.to + o * params.outH * params.outW;
-  if (at.inside.x) { store_one(to.x, o, sum.x); }
-  if (at.inside.y) { store_one(to.y, o, sum.y); }
-  if (at.inside.z) { store_one(to.z, o, sum.z); }
-  if (at.inside.w) { store_one(to.w, o, sum.w); }
+// The taps that pixels of a phase have, in channels from `channel` on: `depth` k.
+struct Window { y: Taps, x: Taps, positionH: i32, positionW: i32, channel: i32, taps: i32, depth: i32 }
+
+// Of a k: its channel, and its tap's row and column among those of the window.
+struct Tap { channel: i32, row: i32, column: i32 }
+
+fn tap_of(w: Window, k: i32) -> Tap {
+  if (ONE_TAP) { return Tap(k, 0, 0); }
+  let channel = over(k, w.taps);
+  let rest = k - channel * w.taps;
+  let row = over(rest, w.x.count);
+  return Tap(channel, row, rest - row * w.x.count);
 }
 
-// Adds the sums of a run to those before it.
-fn add_run(sums: ptr<function, array<vec4f, 16>>, run: ptr<function, array<elem4, 16>>) {
-  (*sums)[0] += vec4f((*run)[0]);
-  (*sums)[1] += vec4f((*run)[1]);
-  (*sums)[2] += vec4f((*run)[2]);
-  (*sums)[3] += vec4f((*run)[3]);
-  (*sums)[4] += vec4f((*run)[4]);
-  (*sums)[5] += vec4f((*run)[5]);
-  (*sums)[6] += vec4f((*run)[6]);
-  (*sums)[7] += vec4f((*run)[7]);
-  (*sums)[8] += vec4f((*run)[8]);
-  (*sums)[9] += vec4f((*run)[9]);
-  (*sums)[10] += vec4f((*run)[10]);
-  (*sums)[11] += vec4f((*run)[11]);
-  (*sums)[12] += vec4f((*run)[12]);
-  (*sums)[13] += vec4f((*run)[13]);
-  (*sums)[14] += vec4f((*run)[14]);
-  (*sums)[15] += vec4f((*run)[15]);
-  *run = array<elem4, 16>();
+// Of a vec4 of tileW: its first k.
+fn k_of(k0: i32, fill: u32) -> i32 { return k0 + i32(fill % QUADS) * 4; }
+
+// What it holds; anything past the last channel and k.
+fn weights_of(w: Window, tile: Tile, k0: i32, fill: u32) -> elem4 {
+  let k = k_of(k0, fill);
+  let o = tile.block + i32(fill / QUADS);
+  let inside = o < params.cout / params.groups && k < w.depth;
+  let start = select(0, tile.g * params.weightGroup + o * params.weightOut, inside);
+  if (WIDE_WEIGHT) { return elem4(wide_weight[u32(start + select(0, k, inside)) / 4]); }
+  let first = tap_of(w, k);
+  var tap = vec4i(k - first.channel * w.taps);
+  var at = vec4i(start + first.channel * params.weightIn);
+  for (var j = 1; j < 4; j++) {
+    let last = ONE_TAP || tap[j - 1] + 1 >= w.taps;
+    tap[j] = select(tap[j - 1] + 1, 0, last);
+    at[j] = at[j - 1] + select(0, params.weightIn, last);
+  }
+  if (!DENSE) {
+    let ky = select(over_each(tap, w.x.count), vec4i(), ONE_TAP);
+    tap = (w.y.first + ky * w.y.every) * params.kw + w.x.first + (tap - ky * w.x.count) * w.x.every;
+  }
+  at = select(vec4i(), at + tap, k + vec4i(0, 1, 2, 3) < vec4i(w.depth));
+  return elem4(vec4f(weight[at.x], weight[at.y], weight[at.z], weight[at.w]));
+}
+
+fn keep_weights(buffer: u32, k0: i32, depth: i32, fill: u32, value: elem4) {
+  if (FILLS_W % THREADS > 0 && fill >= FILLS_W) { return; }
+  tileW[buffer * FILLS_W + fill] = select(elem4(), value, k_of(k0, fill) + vec4i(0, 1, 2, 3) < vec4i(depth));
+}
+
+// What four pixels see at k, or at the three k that are a row of the window.
+fn patch_of(w: Window, pixels: Pixels, k: i32) -> Fetched {
+  let tap = tap_of(w, k);
+  let dy = offset(w.y.first + tap.row * w.y.every, w.positionH, params.dilationH, params.strideH);
+  let dx = offset(w.x.first + tap.column * w.x.every, w.positionW, params.dilationW, params.strideW);
+  return fetched(pixels, w.channel + tap.channel, dy, select(dx, 0, TAPS == 3), k < w.depth);
+}
+
+fn keep(at: u32, f: Fetched) {
+  if (TAPS == 1) {
+    tileX[at] = in_middle(f);
+  } else {
+    tileX[at + select(0, 2 * SPAN, TRANSPOSE)] = to_left(f);
+    tileX[at + SPAN] = in_middle(f);
+    tileX[at + select(2 * SPAN, 0, TRANSPOSE)] = to_right(f);
+  }
+}
+
+// Of the thread's channels, ROWS apart, for its four pixels and for those COLS·4 further.
+struct Sums { near: array<vec4f, 8>, far: array<vec4f, 8> }
+
+fn sums_of(tile: Tile, lane: u32) -> Sums {
+  let inG = params.cin / params.groups;
+  let positionH = params.padH + tile.phaseY;
+  let positionW = params.padW + tile.phaseX;
+  let tapsH = taps(params.kh, positionH, params.dilationH, params.strideH);
+  let tapsW = taps(params.kw, positionW, params.dilationW, params.strideW);
+  let depth = inG * tapsH.count * tapsW.count;
+  let w = Window(tapsH, tapsW, positionH, positionW, tile.g * inG, tapsH.count * tapsW.count, depth);
+  let slices = (depth + i32(DEPTH) - 1) / i32(DEPTH);
+  let each = (slices + params.splits - 1) / params.splits * i32(DEPTH);
+  let begin = tile.split * each;
+  let end = min(depth, begin + each);
+
+  // A thread always fetches what the same four pixels see, and the same four k of weights.
+  let pixels = pixels_of(tile, lane % SPAN, false);
+  let column = lane % COLS;
+  let row = lane / COLS % ROWS;
+  var nextW: array<elem4, 3>;
+  var nextX: array<Fetched, 4>;
+  var near: array<vec4f, 8>;
+  var far: array<vec4f, 8>;
+  var run: array<elem4, 8>;
+  var far_run: array<elem4, 8>;
+  var buffer = 0u;
+  for (var k0 = begin; ; k0 += i32(DEPTH)) {
+    // By name: what a loop indexes would lie in memory. Behind the last slice, too: a condition costs more.
+    nextW[0] = weights_of(w, tile, k0, lane);
+    if (FILLS_W > THREADS) { nextW[1] = weights_of(w, tile, k0, lane + THREADS); }
+    if (FILLS_W > 2 * THREADS) { nextW[2] = weights_of(w, tile, k0, lane + 2 * THREADS); }
+    let k = k0 + i32(lane / SPAN * TAPS);
+    let step = i32(THREADS / SPAN * TAPS);
+    nextX[0] = patch_of(w, pixels, k);
+    if (FETCHES > 1) { nextX[1] = patch_of(w, pixels, k + step); }
+    if (FETCHES > 2) {
+      nextX[2] = patch_of(w, pixels, k + 2 * step);
+      nextX[3] = patch_of(w, pixels, k + 3 * step);
+    }
+    if (k0 > begin) {
+      for (var q = 0u; q < QUADS; q++) {
+        let at = buffer % BUFFERS * FILLS_X + q * 4 * SPAN + column;
+        let v = square(tileX[at], tileX[at + SPAN], tileX[at + 2 * SPAN], tileX[at + 3 * SPAN]);
+        let beyond = at + COLS;
+        let u = square(tileX[beyond], tileX[beyond + SPAN], tileX[beyond + 2 * SPAN], tileX[beyond + 3 * SPAN]);
+        let o = buffer % BUFFERS * FILLS_W + row * QUADS + q;
+        var a = tileW[o];
+        run[0] = add_product(run[0], a, v);
+        if (SPAN > COLS) { far_run[0] = add_product(far_run[0], a, u); }
+        a = tileW[o + 1 * ROWS * QUADS];
+        run[1] = add_product(run[1], a, v);
+        if (SPAN > COLS) { far_run[1] = add_product(far_run[1], a, u); }
+        a = tileW[o + 2 * ROWS * QUADS];
+        run[2] = add_product(run[2], a, v);
+        if (SPAN > COLS) { far_run[2] = add_product(far_run[2], a, u); }
+        a = tileW[o + 3 * ROWS * QUADS];
+        run[3] = add_product(run[3], a, v);
+        if (SPAN > COLS) { far_run[3] = add_product(far_run[3], a, u); }
+        a = tileW[o + 4 * ROWS * QUADS];
+        run[4] = add_product(run[4], a, v);
+        if (SPAN > COLS) { far_run[4] = add_product(far_run[4], a, u); }
+        a = tileW[o + 5 * ROWS * QUADS];
+        run[5] = add_product(run[5], a, v);
+        if (SPAN > COLS) { far_run[5] = add_product(far_run[5], a, u); }
+        a = tileW[o + 6 * ROWS * QUADS];
+        run[6] = add_product(run[6], a, v);
+        if (SPAN > COLS) { far_run[6] = add_product(far_run[6], a, u); }
+        a = tileW[o + 7 * ROWS * QUADS];
+        run[7] = add_product(run[7], a, v);
+        if (SPAN > COLS) { far_run[7] = add_product(far_run[7], a, u); }
+        if (ends_run(q, QUADS)) {
+          add_run(&near, &run);
+          if (SPAN > COLS) { add_run(&far, &far_run); }
+        }
+      }
+      if (BUFFERS == 1) {
+        workgroupBarrier();
+      } else {
+        buffer = 1 - buffer;
+      }
+    }
+    if (k0 >= end) { break; }
+    keep_weights(buffer, k0, depth, lane, nextW[0]);
+    if (FILLS_W > THREADS) { keep_weights(buffer, k0, depth, lane + THREADS, nextW[1]); }
+    if (FILLS_W > 2 * THREADS) { keep_weights(buffer, k0, depth, lane + 2 * THREADS, nextW[2]); }
+    let atX = buffer * FILLS_X + lane / SPAN * TAPS * SPAN + lane % SPAN;
+    keep(atX, nextX[0]);
+    if (FETCHES > 1) { keep(atX + THREADS * TAPS, nextX[1]); }
+    if (FETCHES > 2) {
+      keep(atX + 2 * THREADS * TAPS, nextX[2]);
+      keep(atX + 3 * THREADS * TAPS, nextX[3]);
+    }
+    workgroupBarrier();
+  }
+  if (!HALF) {
+    add_run(&near, &run);
+    if (SPAN > COLS) { add_run(&far, &far_run); }
+  }
+  return Sums(near, far);
+}
+
+// Where pixels lie in the tile's channel o of y, which may be a run of a split sum, or channels of a larger array.
+fn place_of(tile: Tile, p: Pixels, o: i32) -> vec4i {
+  let channel = (p.image + tile.split * params.n) * params.cout + tile.g * (params.cout / params.groups) + o;
+  let row = channel * params.outH + p.row + tile.phaseY;
+  return row * params.outW + p.column + tile.phaseX + params.offset + p.image * params.gap;
+}
+
+fn biased(tile: Tile, o: i32, sum: vec4f) -> vec4f {
+  if (params.hasBias == 0u) { return sum; }
+  return sum + bias[tile.g * (params.cout / params.groups) + o];
+}
+
+fn rectified(value: vec4f) -> vec4f {
+  return select(value, vec4f(), (value < vec4f()) & vec4<bool>(params.relu != 0u));
+}
+
+fn store(to: i32, value: f32) {
+  var sum = value;
+  if (params.accumulate != 0u) { sum += f32(y[to]); }
+  y[to] = elemY(rectified(vec4f(sum)).x);
+}
+
+fn store_four(tile: Tile, lane: u32, quad: u32, values: array<vec4f, 8>) {
+  let p = pixels_of(tile, quad, true);
+  let inside = (p.image < vec4i(params.n)) & (p.row + tile.phaseY < vec4i(params.outH)) & (p.column + tile.phaseX < vec4i(params.outW));
+  var sums = values;
+  for (var r = 0u; r < 8; r++) {
+    let o = tile.block + i32(lane / COLS + r * ROWS);
+    if (o >= params.cout / params.groups) { break; }
+    let value = biased(tile, o, sums[r]);
+    let to = place_of(tile, p, o);
+    if (inside.x) { store(to.x, value.x); }
+    if (inside.y) { store(to.y, value.y); }
+    if (inside.z) { store(to.z, value.z); }
+    if (inside.w) { store(to.w, value.w); }
+  }
+}
+
+fn store_wide(tile: Tile, lane: u32, quad: u32, values: array<vec4f, 8>) {
+  let p = pixels_of(tile, quad, true);
+  var sums = values;
+  for (var r = 0u; r < 8; r++) {
+    let o = tile.block + i32(lane / COLS + r * ROWS);
+    if (o >= params.cout / params.groups || p.image.x >= params.n) { break; }
+    let to = place_of(tile, p, o).x / 4;
+    var value = biased(tile, o, sums[r]);
+    if (params.accumulate != 0u) { value += vec4f(y4[to]); }
+    y4[to] = elemY4(rectified(value));
+  }
 }
 
 @compute @workgroup_size(COLS, ROWS)
 fn conv2d_gemm(
   @builtin(workgroup_id) group: vec3u,
   @builtin(num_workgroups) count: vec3u,
-  @builtin(local_invocation_id) local: vec3u,
-  @builtin(local_invocation_index) thread: u32,
+  @builtin(local_invocation_index) lane: u32,
 ) {
-  let index = i32(group.x + group.y * count.x);
-  let inG = params.cin / params.groups;
-  let outG = params.cout / params.groups;
-  let phasesH = select(1, params.strideH, TRANSPOSE);
-  let phasesW = select(1, params.strideW, TRANSPOSE);
-  let stepH = select(params.strideH, 1, TRANSPOSE);
-  let stepW = select(params.strideW, 1, TRANSPOSE);
-  let gridH = (params.outH + phasesH - 1) / phasesH;
-  let gridW = (params.outW + phasesW - 1) / phasesW;
-  let grid = gridH * gridW;
-  let pixels = params.n * grid;
-  let blocks = (outG + i32(ROWS) * 8 - 1) / (i32(ROWS) * 8);
-  let tiles = (pixels + i32(SPAN) * 4 - 1) / (i32(SPAN) * 4);
-  let phases = phasesH * phasesW;
-  let parts = blocks * tiles * phases * params.groups;
-  if (index >= parts * params.splits) { return; }
-  let block = index % blocks * i32(ROWS) * 8;
-  let tile = index / blocks % tiles * i32(SPAN) * 4;
-  let phase = index / (blocks * tiles) % phases;
-  let g = index / (blocks * tiles * phases) % params.groups;
-  let split = index / parts;
-  let positionH = params.padH + select(0, phase / phasesW, TRANSPOSE);
-  let positionW = params.padW + select(0, phase % phasesW, TRANSPOSE);
-  let tapsH = taps(params.kh, positionH, params.dilationH, params.strideH);
-  let tapsW = taps(params.kw, positionW, params.dilationW, params.strideW);
-  let window = tapsH.count * tapsW.count;
-  let depth = inG * window;
-  let slices = (depth + i32(DEPTH) - 1) / i32(DEPTH);
-  let run_k = (slices + params.splits - 1) / params.splits * i32(DEPTH);
+  let tile = tile_of(group, count);
+  if (tile.split >= params.splits) { return; }
+  let sums = sums_of(tile, lane);
+  store_four(tile, lane, lane % COLS, sums.near);
+  if (SPAN > COLS) { store_four(tile, lane, lane % COLS + COLS, sums.far); }
+}
 
-  let threads = ROWS * COLS;
-  let plane = params.h * params.w;
-  // A thread always fills the same four pixels of tileX.
-  let fillPixel = tile + i32(thread % SPAN) * 4 + vec4i(0, 1, 2, 3);
-  let fillImage = fillPixel / grid;
-  let fillRest = fillPixel - fillImage * grid;
-  let fillY = fillRest / gridW * stepH;
-  let fillX = fillRest % gridW * stepW;
-  let fillBase = (fillImage * params.cin + g * inG) * plane;
-  let fillInside = fillPixel < vec4i(pixels);
-
-  let line = ROWS * 2 + 1;
-  var sums = array<vec4f, 16>();
-  var run = array<elem4, 16>();
-  var buffer = 0u;
-  for (var k0 = split * run_k; k0 < min(depth, (split + 1) * run_k); k0 += i32(DEPTH)) {
-    for (var e = thread; e < DEPTH * ROWS * 2; e += threads) {
-      let k = k0 + i32(e % DEPTH);
-      let o = block + i32(e / DEPTH) * 4;
-      var value = elem4();
-      if (k < depth) {
-        let i = k / max(window, 1);
-        let t = k - i * window;
-        let ky = tapsH.first + t / tapsW.count * tapsH.every;
-        let kx = tapsW.first + t % tapsW.count * tapsW.every;
-        let at = g * params.weightGroup + i * params.weightIn + ky * params.kw + kx;
-        for (var j = 0; j < 4; j++) {
-          if (o + j < outG) { value[j] = elem(weight[at + (o + j) * params.weightOut]); }
-        }
-      }
-      tileW[(buffer + e % DEPTH) * line + e / DEPTH] = value;
-    }
-    for (var e = thread; e < DEPTH * SPAN; e += threads) {
-      let k = k0 + i32(e / SPAN);
-      var value = elem4();
-      if (k < depth) {
-        let i = k / max(window, 1);
-        let t = k - i * window;
-        let dy = offset(tapsH.first + t / tapsW.count * tapsH.every, positionH, params.dilationH, params.strideH);
-        let dx = offset(tapsW.first + t % tapsW.count * tapsW.every, positionW, params.dilationW, params.strideW);
-        let iy = fillY + dy;
-        let ix = fillX + dx;
-        let at = fillBase + i * plane + iy * params.w + ix;
-        let inside = fillInside & (iy >= vec4i()) & (iy < vec4i(params.h)) & (ix >= vec4i()) & (ix < vec4i(params.w));
-        if (inside.x) { value.x = x[at.x]; }
-        if (inside.y) { value.y = x[at.y]; }
-        if (inside.z) { value.z = x[at.z]; }
-        if (inside.w) { value.w = x[at.w]; }
-      }
-      tileX[buffer * SPAN + e] = value;
-    }
-    workgroupBarrier();
-    for (var first = 0u; first < DEPTH; first += RUN) {
-      for (var k = first; k < first + RUN; k++) {
-        let at = buffer + k;
-        let wa = tileW[at * line + local.y * 2];
-        let wb = tileW[at * line + local.y * 2 + 1];
-        let v = tileX[at * SPAN + local.x];
-        run[0] += wa.x * v;
-        run[1] += wa.y * v;
-        run[2] += wa.z * v;
-        run[3] += wa.w * v;
-        run[4] += wb.x * v;
-        run[5] += wb.y * v;
-        run[6] += wb.z * v;
-        run[7] += wb.w * v;
-        if (SPAN > COLS) {
-          let u = tileX[at * SPAN + COLS + local.x];
-          run[8] += wa.x * u;
-          run[9] += wa.y * u;
-          run[10] += wa.z * u;
-          run[11] += wa.w * u;
-          run[12] += wb.x * u;
-          run[13] += wb.y * u;
-          run[14] += wb.z * u;
-          run[15] += wb.w * u;
-        }
-      }
-      if (HALF) { add_run(&sums, &run); }
-    }
-    if (BUFFERS == 1u) {
-      workgroupBarrier();
-    } else {
-      buffer = DEPTH - buffer;
-    }
-  }
-  if (!HALF) { add_run(&sums, &run); }
-
-  let first = block + i32(local.y) * 8;
-  let o = g * outG + first + split * params.n * params.cout;
-  let rows = outG - first;
-  let near = place(tile + i32(local.x) * 4, grid, gridW, phase / phasesW, phase % phasesW);
-  store(near, o, rows > 0, sums[0]);
-  store(near, o + 1, rows > 1, sums[1]);
-  store(near, o + 2, rows > 2, sums[2]);
-  store(near, o + 3, rows > 3, sums[3]);
-  store(near, o + 4, rows > 4, sums[4]);
-  store(near, o + 5, rows > 5, sums[5]);
-  store(near, o + 6, rows > 6, sums[6]);
-  store(near, o + 7, rows > 7, sums[7]);
-  if (SPAN > COLS) {
-    let far = place(tile + i32(COLS + local.x) * 4, grid, gridW, phase / phasesW, phase % phasesW);
-    store(far, o, rows > 0, sums[8]);
-    store(far, o + 1, rows > 1, sums[9]);
-    store(far, o + 2, rows > 2, sums[10]);
-    store(far, o + 3, rows > 3, sums[11]);
-    store(far, o + 4, rows > 4, sums[12]);
-    store(far, o + 5, rows > 5, sums[13]);
-    store(far, o + 6, rows > 6, sums[14]);
-    store(far, o + 7, rows > 7, sums[15]);
-  }
+@compute @workgroup_size(COLS, ROWS)
+fn conv2d_gemm_wide(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let tile = tile_of(group, count);
+  if (tile.split >= params.splits) { return; }
+  let sums = sums_of(tile, lane);
+  store_wide(tile, lane, lane % COLS, sums.near);
+  if (SPAN > COLS) { store_wide(tile, lane, lane % COLS + COLS, sums.far); }
 }

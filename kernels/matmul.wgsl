@@ -3,8 +3,9 @@
 //
 // `registers` keeps a tile of 4 rows and 8 columns of y in the registers of one lane and steps through k by 4:
 // for CPU drivers without subgroups of eight (else matmul_lanes), where arithmetic is eight lanes wide and every load is a load a lane.
-// `tiles` keeps 64×64 of y in a workgroup, 4×4 a lane, and stages A and B in workgroup memory: for GPUs. Its half form
-// multiplies halves and sums them over RUN k; all other sums, and those of `registers`, are f32.
+// `tiles` keeps 64×64 of y in a workgroup, 8×4 a lane, and stages A and B in workgroup memory: for GPUs (`tiles_wide` stores vec4s).
+// While a slice of k is multiplied the next is on its way. The half form multiplies halves and sums them over eight k; all
+// other sums, and those of `registers`, are f32.
 alias elem = f32;
 alias elem4 = vec4f;
 
@@ -12,9 +13,9 @@ override TRANSPOSE_A: u32 = 0u; // A is stored (k, m)
 override TRANSPOSE_B: u32 = 0u; // B is stored (n, k)
 override WIDE_A: u32 = 0u;      // A's inner size divides by 4: vec4 loads
 override WIDE_B: u32 = 0u;
-override EVEN_K: u32 = 0u;      // k divides by 4: no step reaches past its end
+override EVEN_K: u32 = 0u;      // k divides by a step's: none reaches past its end
 
-// include: parts/batch_bases.wgsl
+// include: parts/batch_bases.wgsl, parts/products.wgsl
 
 struct Params {
   m: u32,
@@ -33,6 +34,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read> wide_b: array<elem4>;
 @group(0) @binding(4) var<storage, read_write> y: array<elem>;
 @group(0) @binding(5) var<uniform> params: Params;
+@group(0) @binding(6) var<storage, read_write> y4: array<elem4>;
 
 // Four elements of A in row `outer` of storage from column `inner`. Past the end of k they are 0; past the
 // other end, where nothing is stored, they may be anything.
@@ -151,86 +153,88 @@ fn registers(@builtin(global_invocation_id) id: vec3u) {
 }
 
 const TILE = 64u;
-const DEPTH = 16u;
-const HALF = elem(1.0) + elem(0.0001) == elem(1.0); // halves cannot tell these apart
-const RUN = 8u;
-// By k, so that a lane reads the four rows or columns of its tile as one vec4; a line has one more than it holds, so that
-// lanes that fill a column write to different banks.
-const LINE = 17u;
-var<workgroup> tile_a: array<elem4, DEPTH * LINE>; // (k, row / 4)
-var<workgroup> tile_b: array<elem4, DEPTH * LINE>; // (k, column / 4)
+const QUADS = 4u; // of a slice of 16 k
+const COLS = 16u;
+const ROWS = 8u;
+var<workgroup> tile_a: array<elem4, TILE * QUADS>; // (row, k / 4)
+var<workgroup> tile_b: array<elem4, 4 * QUADS * COLS>; // (k, column / 4)
 
-fn element_a(base: u32, row: u32, k: u32) -> elem {
-  let at = select(row * params.k + k, k * params.m + row, TRANSPOSE_A == 1u);
-  let inside = row < params.m && k < params.k;
-  return select(elem(0.0), a[base + select(0u, at, inside)], inside);
-}
-
-fn element_b(base: u32, k: u32, column: u32) -> elem {
-  let at = select(k * params.n + column, column * params.k + k, TRANSPOSE_B == 1u);
-  let inside = column < params.n && k < params.k;
-  return select(elem(0.0), b[base + select(0u, at, inside)], inside);
-}
-
-@compute @workgroup_size(16, 16)
-fn tiles(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(local_invocation_id) local: vec3u,
-  @builtin(local_invocation_index) lane: u32,
-) {
+// Eight rows, ROWS apart, of four columns of y.
+fn tile_sums(group: vec3u, lane: u32) -> array<vec4f, 8> {
   let at = bases(group.z);
-  let row = group.y * TILE;
-  let column = group.x * TILE;
-  var sum0 = vec4f(0.0);
-  var sum1 = vec4f(0.0);
-  var sum2 = vec4f(0.0);
-  var sum3 = vec4f(0.0);
-  var run = array<elem4, 4>();
-  for (var k = 0u; k < params.k; k += DEPTH) {
-    // Neighbouring lanes load neighbours in memory: along k, or along rows (columns) where that is the inner axis.
-    let k_a = select(lane % DEPTH, lane / 16u, TRANSPOSE_A == 1u);
-    let quad_a = select(lane / DEPTH, lane % 16u, TRANSPOSE_A == 1u);
-    let row_a = row + 4u * quad_a;
-    tile_a[k_a * LINE + quad_a] = elem4(
-      element_a(at.x, row_a, k + k_a),
-      element_a(at.x, row_a + 1u, k + k_a),
-      element_a(at.x, row_a + 2u, k + k_a),
-      element_a(at.x, row_a + 3u, k + k_a),
-    );
-    let k_b = select(lane / 16u, lane % DEPTH, TRANSPOSE_B == 1u);
-    let quad_b = select(lane % 16u, lane / DEPTH, TRANSPOSE_B == 1u);
-    let column_b = column + 4u * quad_b;
-    tile_b[k_b * LINE + quad_b] = elem4(
-      element_b(at.y, k + k_b, column_b),
-      element_b(at.y, k + k_b, column_b + 1u),
-      element_b(at.y, k + k_b, column_b + 2u),
-      element_b(at.y, k + k_b, column_b + 3u),
-    );
-    workgroupBarrier();
-    for (var first = 0u; first < DEPTH; first += RUN) {
-      for (var d = first; d < first + RUN; d++) {
-        let p = tile_a[d * LINE + local.y];
-        let q = tile_b[d * LINE + local.x];
-        run[0] += p.x * q;
-        run[1] += p.y * q;
-        run[2] += p.z * q;
-        run[3] += p.w * q;
+  // Half of the lanes fetch blocks of 4×4 of A, the others of B. Lanes side by side load neighbours in memory: along k, or along
+  // rows where that is the inner axis.
+  let block = lane % TILE;
+  let of_a = lane < TILE;
+  let quad_a = select(block % QUADS, block / 16, TRANSPOSE_A == 1u);
+  let rows_a = select(block / QUADS, block % 16, TRANSPOSE_A == 1u);
+  let quad_b = select(block / 16, block % QUADS, TRANSPOSE_B == 1u);
+  let columns_b = select(block % 16, block / QUADS, TRANSPOSE_B == 1u);
+  let column = lane % COLS;
+  let row = lane / COLS % ROWS;
+  var sums: array<vec4f, 8>;
+  var run: array<elem4, 8>;
+  for (var k = 0u; ; k += 4 * QUADS) {
+    var next: mat4x4f;
+    if (of_a) {
+      next = block_a(at.x, group.y * TILE + 4 * rows_a, k + 4 * quad_a);
+    } else {
+      next = block_b(at.y, k + 4 * quad_b, group.x * TILE + 4 * columns_b);
+    }
+    if (k > 0) {
+      for (var q = 0u; q < QUADS; q++) {
+        let b = q * 4 * COLS + column;
+        let v = square(tile_b[b], tile_b[b + COLS], tile_b[b + 2 * COLS], tile_b[b + 3 * COLS]);
+        let a = row * QUADS + q;
+        run[0] = add_product(run[0], tile_a[a], v);
+        run[1] = add_product(run[1], tile_a[a + ROWS * QUADS], v);
+        run[2] = add_product(run[2], tile_a[a + 2 * ROWS * QUADS], v);
+        run[3] = add_product(run[3], tile_a[a + 3 * ROWS * QUADS], v);
+        run[4] = add_product(run[4], tile_a[a + 4 * ROWS * QUADS], v);
+        run[5] = add_product(run[5], tile_a[a + 5 * ROWS * QUADS], v);
+        run[6] = add_product(run[6], tile_a[a + 6 * ROWS * QUADS], v);
+        run[7] = add_product(run[7], tile_a[a + 7 * ROWS * QUADS], v);
+        if (ends_run(q, QUADS)) { add_run(&sums, &run); }
       }
-      if (HALF) {
-        sum0 += vec4f(run[0]);
-        sum1 += vec4f(run[1]);
-        sum2 += vec4f(run[2]);
-        sum3 += vec4f(run[3]);
-        run = array<elem4, 4>();
-      }
+      workgroupBarrier();
+    }
+    if (k >= params.k) { break; }
+    if (of_a) {
+      let to = 4 * rows_a * QUADS + quad_a;
+      tile_a[to] = elem4(next[0]);
+      tile_a[to + QUADS] = elem4(next[1]);
+      tile_a[to + 2 * QUADS] = elem4(next[2]);
+      tile_a[to + 3 * QUADS] = elem4(next[3]);
+    } else {
+      let to = 4 * quad_b * COLS + columns_b;
+      tile_b[to] = elem4(next[0]);
+      tile_b[to + COLS] = elem4(next[1]);
+      tile_b[to + 2 * COLS] = elem4(next[2]);
+      tile_b[to + 3 * COLS] = elem4(next[3]);
     }
     workgroupBarrier();
   }
-  let base = group.z * params.m * params.n;
-  let to_row = row + local.y * 4u;
-  let to_column = column + local.x * 4u;
-  store(base, to_row, to_column, sum0 + vec4f(run[0]));
-  store(base, to_row + 1u, to_column, sum1 + vec4f(run[1]));
-  store(base, to_row + 2u, to_column, sum2 + vec4f(run[2]));
-  store(base, to_row + 3u, to_column, sum3 + vec4f(run[3]));
+  if (!HALF) { add_run(&sums, &run); }
+  return sums;
+}
+
+@compute @workgroup_size(128)
+fn tiles(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+  var sums = tile_sums(group, lane);
+  for (var r = 0u; r < 8; r++) {
+    let row = group.y * TILE + lane / COLS + r * ROWS;
+    store(group.z * params.m * params.n, row, group.x * TILE + lane % COLS * 4, sums[r]);
+  }
+}
+
+@compute @workgroup_size(128)
+fn tiles_wide(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+  var sums = tile_sums(group, lane);
+  let column = group.x * TILE + lane % COLS * 4;
+  for (var r = 0u; r < 8; r++) {
+    let row = group.y * TILE + lane / COLS + r * ROWS;
+    if (row < params.m && column < params.n) {
+      y4[((group.z * params.m + row) * params.n + column) / 4] = elem4(sums[r]);
+    }
+  }
 }

@@ -7,9 +7,8 @@ import { readdirSync } from 'node:fs'
 import { readKernel } from './wgsl.mjs'
 
 /**
- * A kernel's text without comments, indentation and the spaces around punctuation. Lines stay, so that a compile error
- * can name one; a space stays where two operators meet, lest they become another token; aliases stay as they are written,
- * since half precision exchanges them.
+ * A kernel's text without comments, line breaks and the spaces around punctuation. A space stays where two operators meet, lest
+ * they become another token; aliases stay as they are written, a line each, since half precision exchanges them.
  */
 const tighten = (text) =>
   text
@@ -21,6 +20,8 @@ const tighten = (text) =>
         .replace(/ ?([{}()[\],;:]) ?/g, '$1')
         .replace(/(?<=[\w\])]) ?(<<|>>|&&|\|\||[-+*/%&|^=!<>]=|->|[-+*/%=<>&|^]) ?(?=[\w(])/g, '$1'),
     )
+    .replace(/\n(?!alias )/g, '')
+    .replace(/,(?=[)}\]])/g, '')
 
 const found = (texts, pattern) =>
   new Set(texts.flatMap((text) => [...text.matchAll(pattern)].map((m) => m[1])))
@@ -45,7 +46,7 @@ function shortNames(texts) {
     new Set(['Params']),
   ]
   // What is called and declared nowhere is WGSL's own, and a local value of that name must keep it.
-  const called = found(texts, /(?<![.\w])([A-Za-z_]\w*)[(<]/g)
+  const called = found(texts, /(?<![.\w])([A-Za-z_]\w*)\(/g)
   for (const name of called) if (!functions.has(name) && !structs.has(name)) candidates.delete(name)
   for (const set of kept) for (const name of set) candidates.delete(name)
   const taken = new Set(texts.flatMap((text) => text.match(/[A-Za-z_]\w*/g) ?? []))

@@ -237,11 +237,12 @@ export class PipelineCache {
   }
 }
 
-/** First compile error as `file:line:column message` with the source line under it. */
+/** First compile error as `file:line:column message` with the source line under it (in pages kernels are a line: what is near). */
 async function compilationMessage(kernel: Kernel, module: GPUShaderModule): Promise<string | undefined> {
   const info = await module.getCompilationInfo()
   const error = info.messages.find((m) => m.type === 'error')
   if (!error) return undefined
-  const line = kernel.source.split('\n')[error.lineNum - 1] ?? ''
-  return `kernels/${kernel.name}.wgsl:${error.lineNum}:${error.linePos} ${error.message}\n    ${line.trim()}`
+  const { lineNum, linePos, message } = error
+  const near = kernel.source.split('\n')[lineNum - 1]?.slice(Math.max(0, linePos - 99), linePos + 99)
+  return `kernels/${kernel.name}.wgsl:${lineNum}:${linePos} ${message}\n    ${near?.trim()}`
 }

@@ -69,8 +69,7 @@ const COUNTERS = [0, 0xffff_ffff, 0, 0]
 function refuse(adapter: string, check: string, expected: string, got: string): never {
   throw new AdapterError(
     `adapter '${adapter}' computes wrongly: ${check} should be ${expected}, it gives ${got}. ` +
-      'fovea does not use it. Update its driver, or choose another adapter (FOVEA_ADAPTER=software; ' +
-      'see `fovea devices`)',
+      "fovea does not use it. Update its driver, or choose adapter 'software'",
   )
 }
 

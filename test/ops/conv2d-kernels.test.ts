@@ -2,13 +2,13 @@ import { readdirSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { cpuPlans } from '../../src/autograd/conv2d/cpu.ts'
 import { planConv2d } from '../../src/autograd/conv2d/plan.ts'
+import { tunedPlans } from '../../src/autograd/conv2d/tuned.ts'
 import {
   type ConvBuffer,
   type ConvEpilogue,
   type ConvVariant,
   lanes,
 } from '../../src/autograd/conv2d/variant.ts'
-import { winogradPlans } from '../../src/autograd/conv2d/winograd.ts'
 import { halfBits, halfValue } from '../../src/autograd/float16.ts'
 import { Run } from '../../src/autograd/op.ts'
 import { conv2dShape } from '../../src/autograd/ops/conv2d.ts'
@@ -29,6 +29,32 @@ test('every convolution kernel is in the table that plans are run by', () => {
   // file@form: the text of a file with other types.
   const known = [...convKernels.keys()].map((name) => name.split('@')[0])
   expect([...new Set(known)].sort()).toEqual([...named, 'matmul', 'matmul_lanes'].sort())
+})
+
+test('tiles of matrix products give each thread one, two or four fetches, and whole ones', () => {
+  const adapter = {
+    ...{ cpu: false, subgroups: true, lanes: true, maxInvocations: 1024, maxWorkgroupStorage: 2 ** 16 },
+    tuned: tunedPlans,
+  }
+  let seen = 0
+  for (const [channels, window] of [8, 20, 40, 70, 130].flatMap((c) =>
+    [1, 3, 5].map((k) => [c, k] as const),
+  )) {
+    const shape = [channels, channels, window, window]
+    const s = conv2dShape([2, channels, 16, 16], shape, { padding: (window - 1) / 2 })
+    const plan = planConv2d(s, adapter)
+    for (const { name, dispatches } of [...plan.forward, ...plan.inputGrad, ...plan.weightGrad]) {
+      if (!/^gemm/.test(name)) continue
+      const { ROWS, COLS, SPAN = COLS, DEPTH, TAPS } = dispatches[0]!.overrides as Record<string, number>
+      const threads = ROWS! * COLS!
+      const vec4s = dispatches[0]!.file.includes('weight_grad') ? DEPTH! * COLS! : DEPTH! * SPAN!
+      expect([1, 2, 4], `${name} of ${shape}`).toContain(vec4s / TAPS! / threads)
+      const beside = dispatches[0]!.file.includes('weight_grad') ? DEPTH! / 4 : SPAN!
+      expect(threads % beside, `${name} of ${shape}`).toBe(0)
+      seen++
+    }
+  }
+  expect(seen).toBeGreaterThan(100)
 })
 
 /** n, cin, h, w, cout, window, stride, padding, dilation, groups. */
@@ -139,6 +165,9 @@ const SHAPES: readonly Row[] = [
   [2, 13, 7, 9, 14, 1, 1, 0, 1, 1],
   [3, 20, 8, 8, 17, 1, 1, 0, 1, 1],
   [1, 64, 6, 6, 40, 1, 1, 0, 1, 1],
+  // Three taps a fetch, in every tile: images that end within one, groups.
+  [2, 36, 6, 8, 70, 3, 1, 1, 1, 1],
+  [1, 24, 5, 20, 20, 3, 1, 1, 1, 2],
   // Few pixels of many channels: the sum over k is split. Two groups; a stride whose phases have four taps to one, and one
   // that leaves three phases of four without any.
   [1, 130, 4, 5, 70, 3, 1, 1, 1, 1],
@@ -515,7 +544,7 @@ test('sums of halves are longer than halves can count', async () => {
 test('on a CPU driver with lanes groups and few channels have kernels of their own', () => {
   const adapter = {
     ...{ cpu: true, subgroups: true, lanes: true, maxInvocations: 1024, maxWorkgroupStorage: 2 ** 15 },
-    ...{ cpuPlans, winograd: winogradPlans },
+    ...{ cpuPlans, tuned: tunedPlans },
   }
   const chosen = ([n, cin, h, w, cout, window, stride, padding, dilation, groups]: Row) => {
     const geometry = { stride, padding, dilation, groups }

@@ -4,6 +4,23 @@ import { type ConvBuffer, type ConvShape, geometry } from './variant.ts'
 export const isPointwise = (s: ConvShape) =>
   s.kh === 1 && s.kw === 1 && s.strideH === 1 && s.strideW === 1 && s.padH === 0 && s.padW === 0
 
+/** Counts that are whole vec4s. */
+export const areWhole = (...counts: number[]) => counts.every((v) => v % 4 === 0)
+
+/** k that matrix products fetch at once: three, where a window's rows are taps around a pixel in rows of whole vec4s. */
+export const tapsOf = (s: ConvShape): Taps =>
+  [s.kw === 3, s.padW === 1, s.dilationW === 1, s.strideH === 1, s.strideW === 1, areWhole(s.w)].every(
+    Boolean,
+  )
+    ? 3
+    : 1
+
+export type Taps = 1 | 3
+
+/** The shape, without a window as one long row. */
+export const inOneRow = (s: ConvShape): ConvShape =>
+  isPointwise(s) ? { ...s, h: 1, w: s.h * s.w, outH: 1, outW: s.h * s.w } : { ...s }
+
 /** The parameters that the transposing kernels share: what is source and destination, how the weight lies. */
 export interface Correlation {
   from: ConvBuffer
@@ -21,7 +38,6 @@ export interface Correlation {
 }
 
 export function forwardCorrelation(s: ConvShape): Correlation {
-  const plane = isPointwise(s) ? { h: 1, w: s.h * s.w, outH: 1, outW: s.h * s.w } : geometry(s)
   const inG = s.cin / s.groups
   const outG = s.cout / s.groups
   const taps = s.kh * s.kw
@@ -35,8 +51,7 @@ export function forwardCorrelation(s: ConvShape): Correlation {
     grid: s.outH * s.outW,
     vec: isPointwise(s) && (s.h * s.w) % 4 === 0,
     params: {
-      ...geometry(s),
-      ...plane,
+      ...inOneRow(s),
       weightOut: inG * taps,
       weightIn: taps,
       weightGroup: outG * inG * taps,
@@ -55,9 +70,7 @@ export function inputGradCorrelation(s: ConvShape): Correlation {
     s.dilationH === 1 &&
     s.dilationW === 1
   const whole = tiling && s.h === s.outH * s.strideH && s.w === s.outW * s.strideW
-  const plane = isPointwise(s)
-    ? { h: 1, w: s.h * s.w, outH: 1, outW: s.h * s.w }
-    : { h: s.outH, w: s.outW, outH: s.h, outW: s.w }
+  const { h, w, outH, outW } = inOneRow(s)
   const outG = s.cin / s.groups
   const inG = s.cout / s.groups
   const taps = s.kh * s.kw
@@ -69,10 +82,10 @@ export function inputGradCorrelation(s: ConvShape): Correlation {
     outG,
     phases: s.strideH * s.strideW,
     grid: Math.ceil(s.h / s.strideH) * Math.ceil(s.w / s.strideW),
-    vec: whole && plane.w % 4 === 0,
+    vec: whole && outW % 4 === 0,
     params: {
       ...geometry(s),
-      ...plane,
+      ...{ h: outH, w: outW, outH: h, outW: w },
       cin: s.cout,
       cout: s.cin,
       weightOut: taps,

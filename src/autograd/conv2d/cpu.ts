@@ -20,6 +20,7 @@ import {
 import { headGradients } from './head-gradients.ts'
 import { lanesForward, lanesInputGrad, lanesWeightGrad } from './lanes.ts'
 import { patchesForward, patchesInputGrad, patchesWeightGrad, suitsPatches } from './patches.ts'
+import { planesWeightGrad } from './planes-weight-grad.ts'
 import { isProduct, productForward, productInputGrad, productWeightGrad } from './pointwise.ts'
 import { tileForward, tileInputGrad, tileWeightGrad } from './tile.ts'
 import type { ConvForm, ConvPart, CpuPlans } from './variant.ts'
@@ -59,6 +60,7 @@ const FORMS: Readonly<Record<ConvPart, readonly ConvForm[]>> = {
     groups3x3WeightGrad,
     groupsWeightGrad,
     depthwiseWeightGrad,
+    planesWeightGrad,
   ],
 }
 

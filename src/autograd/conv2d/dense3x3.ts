@@ -1,5 +1,6 @@
 /** 3×3, stride 1, on CPU drivers: a window's nine taps share what a register tile holds of x. */
-import { lanesRuns, split, splitSum } from './split.ts'
+import { lanesRuns } from './lanes-runs.ts'
+import { split, splitSum } from './split.ts'
 import {
   biasBinding,
   type ConvAdapter,

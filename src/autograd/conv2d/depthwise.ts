@@ -1,5 +1,6 @@
 /** Depthwise, stride 1 or 2, windows up to 7 × 7, on CPU drivers with lanes: a lane walks down a strip of four columns. */
-import { lanesRuns, split, splitSum } from './split.ts'
+import { lanesRuns } from './lanes-runs.ts'
+import { split, splitSum } from './split.ts'
 import { sourceAndResult, strips } from './strips.ts'
 import {
   type ConvAdapter,

@@ -1,5 +1,4 @@
-/** One invocation a pixel of four channels, or a weight: any shape, and the reference for the others. */
-import { reduce, split } from './split.ts'
+/** One invocation a pixel of four channels: any shape, and the reference for the others. */
 import {
   biasBinding,
   type ConvAdapter,
@@ -46,30 +45,6 @@ export function directInputGrad(shape: ConvShape, _: ConvAdapter, epilogue: Conv
         overrides: { WG: WORKGROUP },
         workgroups: invocations(n * blocks * h * w),
       },
-    ],
-  }
-}
-
-export function directWeightGrad(
-  shape: ConvShape,
-  adapter: ConvAdapter,
-  epilogue: ConvEpilogue,
-): ConvVariant {
-  const weights = (shape.cout * shape.cin * shape.kh * shape.kw) / shape.groups
-  const runs = split(shape.n * shape.outH, weights, adapter.cpu ? 8192 : 65536)
-  return {
-    name: 'direct',
-    scratch: { partial: runs.splits * weights },
-    dispatches: [
-      {
-        file: 'conv2d_weight_grad_direct',
-        entry: 'conv2d_weight_grad_direct',
-        bindings: { x: 'x', dy: 'dy', partial: 'scratch:partial' },
-        params: { ...geometry(shape), ...runs },
-        overrides: { WG: WORKGROUP },
-        workgroups: invocations(runs.splits * weights),
-      },
-      reduce('scratch:partial', 'dw', weights, runs.splits, epilogue),
     ],
   }
 }

@@ -1,5 +1,14 @@
 /** Matrix products in workgroup memory, which never write the matrix of patches: for GPUs. */
-import { type Correlation, forwardCorrelation, inputGradCorrelation } from './correlation.ts'
+import {
+  areWhole,
+  type Correlation,
+  forwardCorrelation,
+  inOneRow,
+  inputGradCorrelation,
+  isPointwise,
+  type Taps,
+  tapsOf,
+} from './correlation.ts'
 import { reduceImage, split, splitSum } from './split.ts'
 import {
   biasBinding,
@@ -11,64 +20,61 @@ import {
   type ConvVariant,
   epilogueParams,
   flag,
+  type GemmTile,
+  gemmFit,
   geometry,
   spread,
 } from './variant.ts'
 
-/** A tile of the product: 8·ROWS × 4·SPAN, threads ROWS × COLS, slices of DEPTH k in one buffer or two. */
-interface GemmTile {
-  readonly ROWS: number
-  readonly COLS: number
-  readonly SPAN: number
-  readonly DEPTH: number
-  readonly BUFFERS: number
-}
+const rowsOf = (channels: number) => (channels > 32 ? 8 : channels > 16 ? 4 : 2)
 
 /**
- * Tiles for a product of so many rows, the default first: no more rows than it has. None of them could be timed on
- * a GPU yet; the others are there for the tuner.
+ * A tile that every adapter has room for, and no more rows than the product has. A thread fetches twice or four times TAPS of a
+ * slice's vec4s: with few rows slices are short, lest it need more registers. The tuner knows others.
  */
-function gemmTiles(rows: number, adapter: ConvAdapter): GemmTile[] {
-  const ROWS = rows > 32 ? 8 : rows > 16 ? 4 : 2
-  const tiles: GemmTile[] = [
-    { ROWS, COLS: 16, SPAN: 16, DEPTH: 16, BUFFERS: 1 },
-    { ROWS, COLS: 16, SPAN: 16, DEPTH: 8, BUFFERS: 2 },
-    { ROWS, COLS: 16, SPAN: 32, DEPTH: 8, BUFFERS: 2 },
-    { ROWS, COLS: 32, SPAN: 32, DEPTH: 8, BUFFERS: 2 },
-  ]
-  if (rows > 64) tiles.push({ ROWS: 16, COLS: 16, SPAN: 32, DEPTH: 8, BUFFERS: 1 })
-  return tiles.filter(
-    (t) =>
-      t.ROWS * t.COLS <= adapter.maxInvocations &&
-      16 * t.BUFFERS * t.DEPTH * (t.ROWS * 2 + t.SPAN + 2) <= adapter.maxWorkgroupStorage,
-  )
+const gemmTile = (rows: number, taps: Taps): GemmTile => {
+  const ROWS = rowsOf(rows)
+  return { name: 'gemm', ROWS, COLS: 16, SPAN: 16, DEPTH: taps === 3 ? 24 : ROWS > 2 ? 16 : 8, BUFFERS: 1 }
 }
 
-/** The default is `gemm`; others say their tile, and `x2` for two buffers. */
-const gemmName = ({ ROWS, COLS, SPAN, BUFFERS }: GemmTile, first: boolean) =>
-  first ? 'gemm' : `gemm${8 * ROWS}x${4 * SPAN}${SPAN > COLS ? 'wide' : ''}${BUFFERS > 1 ? 'x2' : ''}`
+/** The same for the gradient of the weight, whose columns are k: three taps are three of them. */
+const weightGradTile = (rows: number, taps: Taps): GemmTile => {
+  const columns = taps === 3 ? 12 : 16
+  return { ...gemmTile(rows, taps), COLS: columns, SPAN: columns }
+}
 
-/** Groups of few channels would leave most of a matrix tile empty. */
-export const gemmFit = (s: ConvShape) => s.groups === 1 || (s.cin / s.groups >= 8 && s.cout / s.groups >= 8)
-
-const workgroupsOf = (s: ConvShape, c: Correlation, { ROWS, SPAN }: GemmTile) =>
+const workgroupsOf = (s: ConvShape, c: Correlation, { ROWS, SPAN }: Pick<GemmTile, 'ROWS' | 'SPAN'>) =>
   Math.ceil(c.outG / (ROWS * 8)) * Math.ceil((s.n * c.grid) / (SPAN * 4)) * c.phases * s.groups
 
 function gemmDispatch(
   s: ConvShape,
   c: Correlation,
-  tile: GemmTile,
+  { name: _, ...tile }: GemmTile,
   epilogue: ConvEpilogue,
   y: ConvBuffer,
   splits: number,
   file = 'conv2d_gemm',
 ): ConvDispatch {
+  const { offset = 0, gap = 0 } = epilogue
+  const { outW, weightOut } = c.params as { outW: number; weightOut: number }
+  const taps = tapsOf(s)
+  const writesWide = c.phases === 1 && areWhole(outW, offset, gap)
   return {
     file,
-    entry: 'conv2d_gemm',
-    bindings: { x: c.from, weight: 'weight', bias: biasBinding(epilogue), y },
+    entry: writesWide ? 'conv2d_gemm_wide' : 'conv2d_gemm',
+    bindings: {
+      ...{ x: c.from, wide_x: c.from, weight: 'weight', wide_weight: 'weight', bias: biasBinding(epilogue) },
+      [writesWide ? 'y4' : 'y']: y,
+    },
     params: { ...c.params, ...epilogueParams(epilogue), splits },
-    overrides: { TRANSPOSE: flag(c.transpose), ...tile },
+    overrides: {
+      TRANSPOSE: flag(c.transpose),
+      WIDE: flag(taps === 3 || c.vec),
+      TAPS: taps,
+      WIDE_WEIGHT: flag(!c.transpose && areWhole(weightOut)),
+      DENSE: flag(c.phases === 1),
+      ...tile,
+    },
     workgroups: spread(workgroupsOf(s, c, tile) * splits),
   }
 }
@@ -117,11 +123,11 @@ function gemmVariants(
   epilogue: ConvEpilogue,
 ): ConvVariant[] {
   if (!gemmFit(s)) return []
-  const tiles = gemmTiles(c.outG, adapter)
+  const tile = gemmTile(c.outG, tapsOf(s))
   return [
-    ...tiles.slice(0, 1).flatMap((tile) => gemmSplit(s, c, tile, adapter, epilogue)),
-    ...tiles.map((tile, i) => ({
-      name: gemmName(tile, i === 0),
+    ...gemmSplit(s, c, tile, adapter, epilogue),
+    ...[tile, ...(adapter.tuned?.tiles('forward', s, tile, c.outG, adapter) ?? [])].map((tile) => ({
+      name: tile.name,
       scratch: {},
       dispatches: [gemmDispatch(s, c, tile, epilogue, c.to, 1)],
     })),
@@ -138,20 +144,26 @@ export function gemmWeightGrad(s: ConvShape, adapter: ConvAdapter, epilogue: Con
   if (!gemmFit(s)) return []
   const outG = s.cout / s.groups
   const depth = (s.cin / s.groups) * s.kh * s.kw
-  // This kernel has no wide form.
-  const fitting = gemmTiles(outG, adapter).filter((t) => t.SPAN === t.COLS)
-  return fitting.map((tile, i) => {
-    const { SPAN, ...overrides } = tile
+  const row = inOneRow(s)
+  const taps = tapsOf(s)
+  const first = weightGradTile(outG, taps)
+  return [first, ...(adapter.tuned?.tiles('weightGrad', s, first, outG, adapter) ?? [])].map((tile) => {
+    const { name, SPAN, ...overrides } = tile
     const tiles = s.groups * Math.ceil(outG / (tile.ROWS * 8)) * Math.ceil(depth / (SPAN * 4))
     const runs = split(Math.ceil((s.n * s.outH * s.outW) / tile.DEPTH), tiles, 256)
     return splitSum(
-      gemmName(tile, i === 0),
+      name,
       {
         file: 'conv2d_weight_grad_gemm',
         entry: 'conv2d_weight_grad_gemm',
-        bindings: { x: 'x', dy: 'dy' },
-        params: { ...geometry(s), pixelsPerSplit: runs.rowsPerSplit * tile.DEPTH },
-        overrides,
+        bindings: { x: 'x', wide_x: 'x', dy: 'dy', wide_dy: 'dy' },
+        params: { ...geometry(row), pixelsPerSplit: runs.rowsPerSplit * tile.DEPTH },
+        overrides: {
+          ...overrides,
+          WIDE: flag(taps === 3 || (isPointwise(s) && areWhole(row.w))),
+          TAPS: taps,
+          WIDE_DY: flag(areWhole(s.outH * s.outW)),
+        },
         workgroups: spread(tiles * runs.splits),
       },
       s.cout * depth,

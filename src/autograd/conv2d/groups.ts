@@ -1,6 +1,7 @@
 /** Few channels or groups, on CPU drivers with lanes: up to four channels share what is loaded of x. 3×3, stride 1, and others. */
 import { bandOf, stripPadding, wideRows } from './depthwise.ts'
-import { lanesRuns, split, splitSum } from './split.ts'
+import { lanesRuns } from './lanes-runs.ts'
+import { split, splitSum } from './split.ts'
 import { fillsLanes, sourceAndResult, strips } from './strips.ts'
 import {
   type ConvAdapter,

@@ -1,6 +1,7 @@
 /** Register tiles whose values go round a subgroup by shuffles: for CPU drivers with subgroups of eight. */
 import { type Correlation, forwardCorrelation, inputGradCorrelation } from './correlation.ts'
-import { lanesRuns, split, splitSum } from './split.ts'
+import { lanesRuns } from './lanes-runs.ts'
+import { split, splitSum } from './split.ts'
 import { storing } from './strips.ts'
 import {
   biasBinding,

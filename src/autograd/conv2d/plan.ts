@@ -12,7 +12,7 @@
  * `accumulate` adds to what the output holds instead of overwriting it.
  */
 import { biasGrad } from './bias.ts'
-import { directForward, directInputGrad, directWeightGrad } from './direct.ts'
+import { directWeightGrad } from './direct-weight-grad.ts'
 import { gemmForward, gemmInputGrad, gemmWeightGrad } from './gemm.ts'
 import {
   planes3x3Forward,
@@ -20,7 +20,6 @@ import {
   planes3x3WeightGrad,
   planesForward,
   planesInputGrad,
-  planesWeightGrad,
   suitsPlanes,
 } from './planes.ts'
 import type { ConvAdapter, ConvEpilogue, ConvForm, ConvPart, ConvShape, ConvVariant } from './variant.ts'
@@ -32,11 +31,11 @@ export interface ConvPlan {
   biasGrad: ConvVariant[]
 }
 
-/** For each part: products, windows of 3×3 and others a plane at a time, and what takes any shape. */
-const FORMS: Readonly<Record<ConvPart, readonly [typeof gemmForward, ConvForm, ConvForm, ConvForm]>> = {
-  forward: [gemmForward, planes3x3Forward, planesForward, directForward],
-  inputGrad: [gemmInputGrad, planes3x3InputGrad, planesInputGrad, directInputGrad],
-  weightGrad: [gemmWeightGrad, planes3x3WeightGrad, planesWeightGrad, directWeightGrad],
+/** For each part: products, windows of 3×3 a plane at a time, and what takes any shape. */
+const FORMS: Readonly<Record<ConvPart, readonly [typeof gemmForward, ConvForm, ConvForm]>> = {
+  forward: [gemmForward, planes3x3Forward, planesForward],
+  inputGrad: [gemmInputGrad, planes3x3InputGrad, planesInputGrad],
+  weightGrad: [gemmWeightGrad, planes3x3WeightGrad, directWeightGrad],
 }
 
 function plan(
@@ -45,21 +44,17 @@ function plan(
   adapter: ConvAdapter,
   epilogue: ConvEpilogue = {},
 ): ConvVariant[] {
-  const { cpu, matrices, cpuPlans, winograd } = adapter
-  const [gemm, planes3x3, planes, direct] = FORMS[part]
+  const { cpu, matrices, cpuPlans, tuned } = adapter
+  const [gemm, planes3x3, any] = FORMS[part]
   const products = gemm(s, adapter, epilogue)
-  // Pages on a GPU load the kernel of any window for the tuner alone.
-  const last = part === 'weightGrad' && !cpu
   return ordered(
     matrices?.[part](s, epilogue),
-    winograd?.best(part, s, adapter) ?? cpuPlans?.best(part, s, adapter) ?? suitsPlanes(part, s, adapter),
+    tuned?.best(part, s, adapter) ?? cpuPlans?.best(part, s, adapter) ?? suitsPlanes(part, s, adapter),
     ...(cpu ? [] : products),
     ...(cpuPlans?.variants(part, s, adapter, epilogue) ?? []),
     planes3x3(s, adapter, epilogue),
-    last ? undefined : planes(s, adapter, epilogue),
-    ...(winograd?.variants(part, s, adapter, epilogue) ?? []),
-    direct(s, adapter, epilogue),
-    last ? planes(s, adapter, epilogue) : undefined,
+    any(s, adapter, epilogue),
+    ...(tuned?.variants(part, s, adapter, epilogue) ?? []),
     ...(cpu ? products.filter((v) => v.name === 'gemm') : []),
   )
 }

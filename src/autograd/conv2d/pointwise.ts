@@ -6,8 +6,9 @@
  * with weight (cout, cin), x[n] (cin, pixels), y[n] (cout, pixels); of windows 4·cin rows, read and written where they lie.
  */
 import { isPointwise } from './correlation.ts'
+import { lanesRuns } from './lanes-runs.ts'
 import { lanesProduct, oneAxis, type Product } from './product.ts'
-import { lanesRuns, reduce, withSums } from './split.ts'
+import { reduce, withSums } from './split.ts'
 import {
   biasBinding,
   type ConvAdapter,

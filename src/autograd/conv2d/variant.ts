@@ -31,9 +31,9 @@ export interface ConvAdapter {
   half?: boolean
   /** Plans by subgroup matrices, where the device was opened with them and has them for the tensors' type. */
   matrices?: MatrixPlans | undefined
-  /** Plans by kernels that are not always loaded: those for CPU drivers, and Winograd's. */
+  /** Plans by kernels that are not always loaded: those for CPU drivers, and those for a tuner. */
   cpuPlans?: CpuPlans
-  winograd?: LoadedPlans
+  tuned?: TunedPlans
 }
 
 /** A convolution and its two transposes. */
@@ -48,6 +48,24 @@ export interface LoadedPlans {
     epilogue: ConvEpilogue,
   ): (ConvVariant | undefined)[]
   best(part: ConvPart, s: ConvShape, adapter: ConvAdapter): string | undefined
+}
+
+/** Those that GPUs take only where a tuner has measured them: also other tiles of the matrix products than `tile`. */
+export interface TunedPlans extends LoadedPlans {
+  tiles(part: ConvPart, s: ConvShape, tile: GemmTile, rows: number, adapter: ConvAdapter): GemmTile[]
+}
+
+/**
+ * A tile of the product: 8·ROWS × 4·SPAN (of the gradient of the weight 8·ROWS × 4·COLS), threads ROWS × COLS, slices of
+ * DEPTH k in one buffer or two. A thread fetches one, two or four times TAPS of a slice's vec4s.
+ */
+export interface GemmTile {
+  readonly name: string
+  readonly ROWS: number
+  readonly COLS: number
+  readonly SPAN: number
+  readonly DEPTH: number
+  readonly BUFFERS: number
 }
 
 /** Those by the kernels for CPU drivers. */
@@ -116,6 +134,9 @@ export interface ConvVariant {
 
 /** A kernel's plan for a part of a convolution, if it computes that. */
 export type ConvForm = (s: ConvShape, adapter: ConvAdapter, epilogue: ConvEpilogue) => ConvVariant | undefined
+
+/** Whether a convolution suits products in tiles of a workgroup: groups of few channels would leave most of one empty. */
+export const gemmFit = (s: ConvShape) => s.groups === 1 || (s.cin / s.groups >= 8 && s.cout / s.groups >= 8)
 
 export const WORKGROUP = 64
 

@@ -12,6 +12,7 @@ import headGradients from '../../../kernels/conv2d_head_gradients_lanes.wgsl'
 import lanes from '../../../kernels/conv2d_lanes.wgsl'
 import patches from '../../../kernels/conv2d_patches.wgsl'
 import patchesSum from '../../../kernels/conv2d_patches_sum_lanes.wgsl'
+import reduceBoth from '../../../kernels/conv2d_reduce_both.wgsl'
 import tile from '../../../kernels/conv2d_tile.wgsl'
 import weightGradLanes from '../../../kernels/conv2d_weight_grad_lanes.wgsl'
 import weightGradTile from '../../../kernels/conv2d_weight_grad_tile.wgsl'
@@ -58,6 +59,7 @@ export function addCpuConvKernels(): void {
     conv2d_tile: tile,
     conv2d_weight_grad_lanes: weightGradLanes,
     conv2d_weight_grad_tile: weightGradTile,
+    conv2d_reduce_both: reduceBoth,
     conv2d_winograd_lanes: winograd,
     matmul_lanes: product,
     ...productForms,

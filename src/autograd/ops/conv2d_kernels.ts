@@ -2,9 +2,7 @@ import addUp from '../../../kernels/add_up.wgsl'
 import planes3x3 from '../../../kernels/conv2d_3x3_planes.wgsl'
 import weightGradPlanes3x3 from '../../../kernels/conv2d_3x3_weight_grad_planes.wgsl'
 import biasGrad from '../../../kernels/conv2d_bias_grad.wgsl'
-import direct from '../../../kernels/conv2d_direct.wgsl'
 import gemm from '../../../kernels/conv2d_gemm.wgsl'
-import inputGradDirect from '../../../kernels/conv2d_input_grad_direct.wgsl'
 import planes from '../../../kernels/conv2d_planes.wgsl'
 import reduce from '../../../kernels/conv2d_reduce.wgsl'
 import weightGradDirect from '../../../kernels/conv2d_weight_grad_direct.wgsl'
@@ -21,10 +19,8 @@ const sources: Readonly<Record<string, string>> = {
   conv2d_3x3_planes: planes3x3,
   conv2d_3x3_weight_grad_planes: weightGradPlanes3x3,
   conv2d_bias_grad: biasGrad + addUp,
-  conv2d_direct: direct,
   conv2d_gemm: gemm,
-  'conv2d_gemm@sums': inFull(gemm, 'elemY'),
-  conv2d_input_grad_direct: inputGradDirect,
+  'conv2d_gemm@sums': inFull(gemm, 'elemY', 'elemY4'),
   conv2d_planes: planes,
   conv2d_reduce: reduce,
   conv2d_weight_grad_direct: weightGradDirect,
@@ -43,4 +39,4 @@ export function addConvKernels(texts: Readonly<Record<string, string>>): void {
 addConvKernels(sources)
 
 /** Plans that were loaded with their kernels. */
-export const loadedPlans: Pick<ConvAdapter, 'cpuPlans' | 'winograd'> = {}
+export const loadedPlans: Pick<ConvAdapter, 'cpuPlans' | 'tuned'> = {}

@@ -177,16 +177,18 @@ function launch(run: Run, { a, b, m, n, k }: Product, y: Tensor, form: MatmulFor
     return
   }
   const [columns, rows] = TILES[form]
-  const wide = (size: number) => (size % 4 === 0 ? 1 : 0)
+  const wide = (size: number, by = 4) => (size % by === 0 ? 1 : 0)
+  const wideStores = form === 'tiles' && wide(n) === 1
+  const { y: _, ...read } = bindings
   run.launch({
     kernel: products,
-    entry: form,
-    bindings,
+    entry: wideStores ? 'tiles_wide' : form,
+    bindings: { ...read, [wideStores ? 'y4' : 'y']: y },
     overrides: {
       ...turns,
-      ...(form === 'registers'
-        ? { WIDE_A: wide(a.transposed ? m : k), WIDE_B: wide(b.transposed ? k : n), EVEN_K: wide(k) }
-        : {}),
+      WIDE_A: wide(a.transposed ? m : k),
+      WIDE_B: wide(b.transposed ? k : n),
+      EVEN_K: wide(k, form === 'tiles' ? 16 : 4),
     },
     params,
     workgroups: [Math.ceil(n / columns), Math.ceil(m / rows), elements(batch)],

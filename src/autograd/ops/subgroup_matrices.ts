@@ -7,7 +7,6 @@ import weightGrad from '../../../kernels/matrix_conv2d_weight_grad.wgsl'
 import product from '../../../kernels/matrix_matmul.wgsl'
 import { AdapterError } from '../../gpu/errors.ts'
 import { type Correlation, forwardCorrelation, inputGradCorrelation } from '../conv2d/correlation.ts'
-import { gemmFit } from '../conv2d/gemm.ts'
 import { split, splitSum } from '../conv2d/split.ts'
 import {
   biasBinding,
@@ -15,6 +14,7 @@ import {
   type ConvShape,
   type ConvVariant,
   epilogueParams,
+  gemmFit,
   geometry,
   type MatrixPlans,
   spread,
