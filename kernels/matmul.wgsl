@@ -13,7 +13,7 @@ override TRANSPOSE_A: u32 = 0u; // A is stored (k, m)
 override TRANSPOSE_B: u32 = 0u; // B is stored (n, k)
 override WIDE_A: u32 = 0u;      // A's inner size divides by 4: vec4 loads
 override WIDE_B: u32 = 0u;
-override EVEN_K: u32 = 0u;      // k divides by a step's: none reaches past its end
+override EVEN_K: u32 = 0u;      // k is a multiple of a step, 4 or in tiles 16: none reaches past its end
 
 // include: parts/batch_bases.wgsl, parts/products.wgsl
 
@@ -166,10 +166,10 @@ fn tile_sums(group: vec3u, lane: u32) -> array<vec4f, 8> {
   // rows where that is the inner axis.
   let block = lane % TILE;
   let of_a = lane < TILE;
-  let quad_a = select(block % QUADS, block / 16, TRANSPOSE_A == 1u);
-  let rows_a = select(block / QUADS, block % 16, TRANSPOSE_A == 1u);
-  let quad_b = select(block / 16, block % QUADS, TRANSPOSE_B == 1u);
-  let columns_b = select(block % 16, block / QUADS, TRANSPOSE_B == 1u);
+  let quad_a = select(block % QUADS, block / COLS, TRANSPOSE_A == 1u);
+  let rows_a = select(block / QUADS, block % COLS, TRANSPOSE_A == 1u);
+  let quad_b = select(block / COLS, block % QUADS, TRANSPOSE_B == 1u);
+  let columns_b = select(block % COLS, block / QUADS, TRANSPOSE_B == 1u);
   let column = lane % COLS;
   let row = lane / COLS % ROWS;
   var sums: array<vec4f, 8>;

@@ -8,7 +8,8 @@ import { readKernel } from './wgsl.mjs'
 
 /**
  * A kernel's text without comments, line breaks and the spaces around punctuation. A space stays where two operators meet, lest
- * they become another token; aliases stay as they are written, a line each, since half precision exchanges them.
+ * they become another token; aliases stay as they are written, since half precision exchanges them. They begin a line, as
+ * constants do, by which `parseWgsl` finds them.
  */
 const tighten = (text) =>
   text
@@ -20,7 +21,7 @@ const tighten = (text) =>
         .replace(/ ?([{}()[\],;:]) ?/g, '$1')
         .replace(/(?<=[\w\])]) ?(<<|>>|&&|\|\||[-+*/%&|^=!<>]=|->|[-+*/%=<>&|^]) ?(?=[\w(])/g, '$1'),
     )
-    .replace(/\n(?!alias )/g, '')
+    .replace(/\n(?!alias |const )/g, '')
     .replace(/,(?=[)}\]])/g, '')
 
 const found = (texts, pattern) =>

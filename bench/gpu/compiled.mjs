@@ -9,7 +9,7 @@
  * lies in memory that belongs in registers. Chips newer than GCN 4 (polaris10) open no device without hardware.
  */
 import { spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -92,6 +92,7 @@ async function cases() {
     ...{ bundle: true, format: 'esm', platform: 'node', logLevel: 'warning', outfile },
   })
   const { planConv2d } = await import(pathToFileURL(outfile).href)
+  rmSync(outfile)
   const adapter = {
     cpu: false,
     subgroups: true,
@@ -154,6 +155,8 @@ function read(text, { overrides }) {
     return from < i ? [count(lines.slice(from, i))] : []
   })
   const multiplies = loops.filter(({ multiplyAdds }) => multiplyAdds > 0)
+  if (multiplies.length === 0)
+    fail('the driver printed no loop that multiplies: another Mesa may write it otherwise')
   const inner = multiplies.reduce((a, b) => (b.all < a.all ? b : a))
   const outer = multiplies.reduce((a, b) => (b.all > a.all ? b : a))
   // Written out in full, or once for four k.

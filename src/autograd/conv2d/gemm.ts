@@ -29,8 +29,8 @@ import {
 const rowsOf = (channels: number) => (channels > 32 ? 8 : channels > 16 ? 4 : 2)
 
 /**
- * A tile that every adapter has room for, and no more rows than the product has. A thread fetches twice or four times TAPS of a
- * slice's vec4s: with few rows slices are short, lest it need more registers. The tuner knows others.
+ * A tile that every adapter has room for, and no more rows than the product has. A thread fetches once, twice or four times
+ * TAPS of a slice's vec4s: with few rows slices are short, lest it need more registers. The tuner knows others.
  */
 const gemmTile = (rows: number, taps: Taps): GemmTile => {
   const ROWS = rowsOf(rows)
@@ -81,7 +81,7 @@ function gemmDispatch(
 
 /**
  * Where too few workgroups for a GPU would each add up a long sum, as in the deep layers of a network, several share one:
- * about 128 workgroups, of at least eight slices of k each.
+ * about 128 workgroups, of at least 128 k each.
  */
 function gemmSplit(
   s: ConvShape,
@@ -90,8 +90,8 @@ function gemmSplit(
   adapter: ConvAdapter,
   epilogue: ConvEpilogue,
 ): ConvVariant[] {
-  const slices = Math.ceil((c.inG * s.kh * s.kw) / (c.phases * tile.DEPTH))
-  const { splits } = split(Math.max(1, Math.floor(slices / 8)), workgroupsOf(s, c, tile), 128)
+  const least = Math.floor((c.inG * s.kh * s.kw) / (c.phases * 128))
+  const { splits } = split(Math.max(1, least), workgroupsOf(s, c, tile), 128)
   if (splits === 1) return []
   const { cout, outH, outW } = c.params as { cout: number; outH: number; outW: number }
   const image = { cout, plane: outH * outW }

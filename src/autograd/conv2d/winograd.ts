@@ -59,16 +59,15 @@ export function products(
     return size.summed === undefined ? dispatch : withSums(dispatch, 1)
   }
   const { m, n, k, transposeB } = size
-  const wide = (v: number, by = 4) => flag(v % by === 0)
-  const wideStores = n % 4 === 0
+  const whole = n % 4 === 0 && k % 16 === 0
   return {
     file: 'matmul',
-    entry: wideStores ? 'tiles_wide' : 'tiles',
-    bindings: { ...bindings, [wideStores ? 'y4' : 'y']: 'scratch:m' },
+    entry: whole ? 'tiles_wide' : 'tiles',
+    bindings: { ...bindings, [whole ? 'y4' : 'y']: 'scratch:m' },
     params: { m, n, k, ...axes },
     overrides: {
       ...{ TRANSPOSE_A: 0, TRANSPOSE_B: flag(transposeB) },
-      ...{ WIDE_A: wide(k), WIDE_B: wide(transposeB ? k : n), EVEN_K: wide(k, 16) },
+      ...{ WIDE_A: flag(whole), WIDE_B: flag(whole), EVEN_K: flag(whole) },
     },
     workgroups: [Math.ceil(n / 64), Math.ceil(m / 64), places],
   }

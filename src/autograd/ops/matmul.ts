@@ -178,17 +178,20 @@ function launch(run: Run, { a, b, m, n, k }: Product, y: Tensor, form: MatmulFor
   }
   const [columns, rows] = TILES[form]
   const wide = (size: number, by = 4) => (size % by === 0 ? 1 : 0)
-  const wideStores = form === 'tiles' && wide(n) === 1
+  const [innerA, innerB] = [a.transposed ? m : k, b.transposed ? k : n]
   const { y: _, ...read } = bindings
+  // Tiles take whole vec4s in all of it or in none, lest there be a pipeline for each case.
+  const whole = wide(innerA) * wide(n) * wide(k, 16)
+  const wideStores = form === 'tiles' && whole === 1
   run.launch({
     kernel: products,
     entry: wideStores ? 'tiles_wide' : form,
     bindings: { ...read, [wideStores ? 'y4' : 'y']: y },
     overrides: {
       ...turns,
-      WIDE_A: wide(a.transposed ? m : k),
-      WIDE_B: wide(b.transposed ? k : n),
-      EVEN_K: wide(k, form === 'tiles' ? 16 : 4),
+      ...(form === 'tiles'
+        ? { WIDE_A: whole, WIDE_B: whole, EVEN_K: whole }
+        : { WIDE_A: wide(innerA), WIDE_B: wide(innerB), EVEN_K: wide(k) }),
     },
     params,
     workgroups: [Math.ceil(n / columns), Math.ceil(m / rows), elements(batch)],
