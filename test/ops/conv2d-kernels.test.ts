@@ -196,17 +196,28 @@ const isOtherTile = (variant: string): boolean => /^gemm\d/.test(variant)
 /** Those that multiply halves, or whose arrays of one kind are of float16 here and of float32 there. */
 const takesForms = (variant: string): boolean => variant.startsWith('gemm') || variant === 'product'
 
+/** What was tried of the matrix products: by how they load and store, or by tile. */
+const tried = new Map<string, number>()
+
 /**
  * A pipeline of the matrix products takes seconds to compile here, and there is one for each way to load and store and each number of
- * rows. Of the latter all are tried where three taps are fetched at once, else the first that comes.
+ * rows. Of the latter all are tried where three taps are fetched at once, else the first that comes; tiles that only the tuner
+ * chooses once each, for shapes that fill them, in float32.
  */
-function tooManyRows(seen: Map<string, number>, { name, dispatches }: ConvVariant): boolean {
+function isTried(part: string, dtype: string, { name, dispatches }: ConvVariant, channels: number): boolean {
   const { file, entry, overrides } = dispatches[0]!
   const { ROWS, DEPTH: _, TAPS, ...others } = overrides
-  if (!name.startsWith('gemm') || TAPS === 3) return false
-  const way = JSON.stringify([file, entry, others])
-  const rows = seen.get(way) ?? ROWS!
-  seen.set(way, rows)
+  if (!name.startsWith('gemm')) return false
+  if (isOtherTile(name)) {
+    const tile = `${part} ${name} ${TAPS}`
+    if (dtype === 'float16' || channels <= 32 || tried.has(tile)) return true
+    tried.set(tile, ROWS!)
+    return false
+  }
+  if (TAPS === 3) return false
+  const way = JSON.stringify([dtype, file, entry, others])
+  const rows = tried.get(way) ?? ROWS!
+  tried.set(way, rows)
   return rows !== ROWS
 }
 
@@ -242,7 +253,6 @@ test.each(
     const here = convAdapter(device, half)
     const other = { ...here, cpu: !here.cpu }
     const slow = /swiftshader/i.test(device.adapter.name)
-    const seen = new Map<string, number>()
     for (const row of SHAPES.filter((_, i) => i % 2 === (rows === 'even' ? 0 : 1))) {
       const [n, cin, h, w, cout, window, stride, padding, dilation, groups] = row
       const weightShape = [cout, cin / groups, window, window]
@@ -287,9 +297,7 @@ test.each(
           if (slow && adapter === other && variant.name !== 'gemmSplit') continue
           // The other variants multiply float32 also in their half form: conv2d.test.ts.
           if (half && !takesForms(variant.name)) continue
-          if (tooManyRows(seen, variant)) continue
-          // The tiles that only the tuner chooses: compiled for two shapes, lest a cold cache take minutes.
-          if (isOtherTile(variant.name) && Math.min(cin, cout) <= 32) continue
+          if (isTried(part, dtype, variant, Math.min(cin, cout))) continue
           const run = new Run(device, 'variant')
           const out = device.full([value.length], 0.5, { dtype: typeOf(into[part]) })
           runConvVariant(run, variant, { ...buffers, [into[part]]: out }, 0)
