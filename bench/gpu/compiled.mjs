@@ -162,10 +162,7 @@ function read(text, { overrides }) {
   // Written out in full, or once for four k.
   const turns = inner === outer ? 1 : (overrides.DEPTH ?? 16) / 4
   const multiplyAdds = inner.multiplyAdds * turns
-  const others =
-    outer.vector -
-    outer.multiplyAdds -
-    (inner.vector - inner.multiplyAdds) * (inner === outer ? 0 : 1 - turns)
+  const others = outer.vector - outer.multiplyAdds - (inner.vector - inner.multiplyAdds) * (1 - turns)
   return {
     registers: stat('VGPRs'),
     scratch: stat('Scratch size'),

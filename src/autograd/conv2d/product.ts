@@ -105,3 +105,24 @@ export function lanesProduct(p: Product): ProductLaunch {
     workgroups: down ? [below, beside, p.batch * splits] : [beside, below, p.batch * splits],
   }
 }
+
+/** Rows and columns of y that a workgroup of `tiles` in kernels/matmul.wgsl computes. */
+const TILE = 64
+
+/** The same product by `tiles`: whole vec4s in all of it or in none, lest there be a pipeline for each case. */
+export function tilesProduct(
+  p: Pick<Product, 'm' | 'n' | 'k' | 'batch' | 'axes' | 'transposeA' | 'transposeB'>,
+): Omit<ProductLaunch, 'splits'> {
+  const { m, n, k, batch, axes, transposeA, transposeB } = p
+  const whole = n % 4 === 0 && k % 16 === 0 && (!transposeA || m % 4 === 0)
+  return {
+    entry: whole ? 'tiles_wide' : 'tiles',
+    result: whole ? 'y4' : 'y',
+    params: { m, n, k, ...axes },
+    overrides: {
+      ...{ TRANSPOSE_A: flag(transposeA), TRANSPOSE_B: flag(transposeB) },
+      ...{ WIDE_A: flag(whole), WIDE_B: flag(whole), EVEN_K: flag(whole) },
+    },
+    workgroups: [Math.ceil(n / TILE), Math.ceil(m / TILE), batch],
+  }
+}

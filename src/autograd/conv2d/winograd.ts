@@ -3,7 +3,7 @@
  * transform back. A quarter or 4/9 of the multiplications; rounding errors some times those of the direct sum
  * (docs/kernels-convolution.md), so that it is no default where the direct kernels are as fast.
  */
-import { lanesProduct, oneAxis, type Product } from './product.ts'
+import { lanesProduct, oneAxis, type Product, tilesProduct } from './product.ts'
 import { withSums } from './split.ts'
 import {
   biasBinding,
@@ -58,19 +58,8 @@ export function products(
     }
     return size.summed === undefined ? dispatch : withSums(dispatch, 1)
   }
-  const { m, n, k, transposeB } = size
-  const whole = n % 4 === 0 && k % 16 === 0
-  return {
-    file: 'matmul',
-    entry: whole ? 'tiles_wide' : 'tiles',
-    bindings: { ...bindings, [whole ? 'y4' : 'y']: 'scratch:m' },
-    params: { m, n, k, ...axes },
-    overrides: {
-      ...{ TRANSPOSE_A: 0, TRANSPOSE_B: flag(transposeB) },
-      ...{ WIDE_A: flag(whole), WIDE_B: flag(whole), EVEN_K: flag(whole) },
-    },
-    workgroups: [Math.ceil(n / 64), Math.ceil(m / 64), places],
-  }
+  const { result, ...launch } = tilesProduct({ ...size, batch: places, axes })
+  return { file: 'matmul', bindings: { ...bindings, [result]: 'scratch:m' }, ...launch }
 }
 
 type Numbers = Record<string, number>

@@ -2,7 +2,7 @@ import source from '../../../kernels/matmul.wgsl'
 import { FoveaError, ShapeError } from '../../gpu/errors.ts'
 import type { Kernel } from '../../gpu/kernel.ts'
 import { tunerOf } from '../../gpu/tuner.ts'
-import { lanesProduct } from '../conv2d/product.ts'
+import { lanesProduct, tilesProduct } from '../conv2d/product.ts'
 import { lanes } from '../conv2d/variant.ts'
 import type { Device } from '../device.ts'
 import { defineUnaryResult, Run } from '../op.ts'
@@ -24,9 +24,7 @@ const products = convKernels.get('matmul')!
 /** Batch axes that the kernel unravels. */
 const BATCH_AXES = 4
 
-/** Columns and rows of y a workgroup covers. */
-const TILES = { registers: [64, 32], tiles: [64, 64] } as const
-export type MatmulForm = keyof typeof TILES | 'lanes' | 'matrices'
+export type MatmulForm = 'registers' | 'tiles' | 'lanes' | 'matrices'
 
 /** The forms that run on a device, that of its adapter first. */
 function formsFor(device: Device, half: boolean): { name: MatmulForm }[] {
@@ -125,6 +123,11 @@ function launch(run: Run, { a, b, m, n, k }: Product, y: Tensor, form: MatmulFor
   requireRank(run.op, walk.sizes, BATCH_AXES, batch)
   const axes = walkParams(walk, BATCH_AXES, ['a', 'b'])
   const flops = 2 * m * n * k * elements(batch)
+  const product = {
+    ...{ m, n, k, axes, batch: elements(batch) },
+    ...{ transposeA: a.transposed, transposeB: b.transposed },
+  }
+  const read = { a: a.tensor, wide_a: a.tensor, b: b.tensor, wide_b: b.tensor }
   if (form === 'lanes') {
     if (!lanes(convAdapter(run.device))) {
       throw new FoveaError(
@@ -132,21 +135,11 @@ function launch(run: Run, { a, b, m, n, k }: Product, y: Tensor, form: MatmulFor
           `${run.device.adapter.name} has not; leave the form out, or take 'registers' or 'tiles'`,
       )
     }
-    const product = {
-      m,
-      n,
-      k,
-      batch: elements(batch),
-      axes,
-      transposeA: a.transposed,
-      transposeB: b.transposed,
-    }
     const { entry, result, params, overrides, workgroups } = lanesProduct(product)
-    const read = { a: a.tensor, wide_a: a.tensor, b: b.tensor, wide_b: b.tensor, bias: a.tensor }
     run.launch({
       kernel: convKernels.get('matmul_lanes')!,
       entry,
-      bindings: { ...read, [result]: y },
+      bindings: { ...read, bias: a.tensor, [result]: y },
       params,
       overrides,
       workgroups,
@@ -154,7 +147,12 @@ function launch(run: Run, { a, b, m, n, k }: Product, y: Tensor, form: MatmulFor
     })
     return
   }
-  const bindings = { a: a.tensor, wide_a: a.tensor, b: b.tensor, wide_b: b.tensor, y }
+  if (form === 'tiles') {
+    const { result, ...tiles } = tilesProduct(product)
+    run.launch({ kernel: products, bindings: { ...read, [result]: y }, ...tiles, flops })
+    return
+  }
+  const bindings = { ...read, y }
   const turns = { TRANSPOSE_A: a.transposed ? 1 : 0, TRANSPOSE_B: b.transposed ? 1 : 0 }
   const params = { m, n, k, ...axes }
   if (form === 'matrices') {
@@ -176,25 +174,20 @@ function launch(run: Run, { a, b, m, n, k }: Product, y: Tensor, form: MatmulFor
     })
     return
   }
-  const [columns, rows] = TILES[form]
-  const wide = (size: number, by = 4) => (size % by === 0 ? 1 : 0)
-  const [innerA, innerB] = [a.transposed ? m : k, b.transposed ? k : n]
-  const { y: _, ...read } = bindings
-  // Tiles take whole vec4s in all of it or in none, lest there be a pipeline for each case.
-  const whole = wide(innerA) * wide(n) * wide(k, 16)
-  const wideStores = form === 'tiles' && whole === 1
+  const wide = (size: number) => (size % 4 === 0 ? 1 : 0)
   run.launch({
     kernel: products,
-    entry: wideStores ? 'tiles_wide' : form,
-    bindings: { ...read, [wideStores ? 'y4' : 'y']: y },
+    entry: form,
+    bindings,
     overrides: {
       ...turns,
-      ...(form === 'tiles'
-        ? { WIDE_A: whole, WIDE_B: whole, EVEN_K: whole }
-        : { WIDE_A: wide(innerA), WIDE_B: wide(innerB), EVEN_K: wide(k) }),
+      WIDE_A: wide(a.transposed ? m : k),
+      WIDE_B: wide(b.transposed ? k : n),
+      EVEN_K: wide(k),
     },
     params,
-    workgroups: [Math.ceil(n / columns), Math.ceil(m / rows), elements(batch)],
+    // An invocation computes 8 columns of 4 rows, a workgroup has 8×8.
+    workgroups: [Math.ceil(n / 64), Math.ceil(m / 32), elements(batch)],
     flops,
   })
 }
