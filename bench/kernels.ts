@@ -162,6 +162,10 @@ const cases = (large: boolean): Case[] => [
 /** Names of all kernels that the bench times. */
 export const kernelNames = (large = false): string[] => cases(large).map((c) => c.name)
 
+/** Kernels whose name contains `only`; `large` adds those for graphics processors. */
+export const casesNamed = (only: string, large: boolean): Case[] =>
+  cases(large).filter((k) => k.name.includes(only) && (only !== '' || !k.onDemand))
+
 /**
  * Times every kernel over the shapes that the networks use. `only` keeps names that contain it; with `tune`
  * the fastest variant of each convolution is found first; `large` adds those for graphics processors.
@@ -172,8 +176,7 @@ export async function benchKernels(
   { only = '', tune = false, large = false, onRow = (_: KernelRow) => {} } = {},
 ): Promise<KernelRow[]> {
   const rows: KernelRow[] = []
-  const wanted = (k: Case) => k.name.includes(only) && (only !== '' || !k.onDemand)
-  for (const c of cases(large).filter(wanted)) {
+  for (const c of casesNamed(only, large)) {
     if (tune) {
       const untuned = c.setup(device)
       await tuneOn(device, untuned)

@@ -26,7 +26,7 @@ const BATCH_MS = 120
 const LARGEST_BATCH = 1000
 
 /** Milliseconds of so many calls, awaited as a whole. */
-async function batchMs(device: Device, call: () => void, count: number): Promise<number> {
+export async function batchMs(device: Device, call: () => void, count: number): Promise<number> {
   const start = performance.now()
   for (let i = 0; i < count; i++) call()
   await device.idle()

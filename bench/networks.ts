@@ -96,14 +96,20 @@ export async function measure(
   }
 }
 
+/** The network of a case, for people. */
+export const titleOf = ({ network, features, inChannels, precision }: NetworkCase): string =>
+  `${NETWORKS[network]!.title({ features, inChannels })}${precision === 'mixed' ? ' mixed' : ''}`
+
+/** `batch × channels × height × width`, as the peers' items bear it in their names. */
+export const sizeOf = ({ batch, inChannels, side }: NetworkCase): string =>
+  `${batch}x${inChannels}x${side}x${side}`
+
 /**
  * Both phases of a network as users write them, each a compiled step: inference without gradients; training
  * with gradients cleared, forward, loss, backward, Adam.
  */
-export function buildNetwork(
-  device: Device,
-  { network, features, inChannels, batch, side, precision = 'float32' }: NetworkCase,
-) {
+export function buildNetwork(device: Device, each: NetworkCase) {
+  const { network, features, inChannels, batch, side, precision = 'float32' } = each
   checkPrecision('bench', device, precision)
   const entry = NETWORKS[network]!
   const net = entry.make(device, { features, inChannels })
@@ -128,9 +134,8 @@ export function buildNetwork(
     'training step': () => void step(image, target),
   }
   return {
-    title: `${entry.title({ features, inChannels })}${precision === 'mixed' ? ' mixed' : ''}`,
-    /** `batch × channels × height × width`, as the peers' items bear it in their names. */
-    size: `${batch}x${inChannels}x${side}x${side}`,
+    title: titleOf(each),
+    size: sizeOf(each),
     pixels: batch * side * side,
     steps: { inference: infer, 'training step': step },
     /** Puts the network into the mode of a phase and gives the call that runs it. */

@@ -213,6 +213,20 @@ function input(files) {
   return table(columns, rows, 2)
 }
 
+/** Networks with their launches dealt out and as the driver cuts them, in turns. */
+function dealt(files) {
+  const ms = (value) => (value < 1000 ? value.toPrecision(3) : value.toFixed(0))
+  const rows = files
+    .flatMap((file) => file.dealt)
+    .map((r) => [
+      r.name,
+      `${ms(r.cutMs)} (${ms(r.cutMin)})`,
+      `${ms(r.dealtMs)} (${ms(r.dealtMin)})`,
+      `${(r.dealtMs / r.cutMs).toFixed(2)} (${(r.dealtMin / r.cutMin).toFixed(2)})`,
+    ])
+  return table(['ms, median (least)', 'cut by the driver', 'dealt out', 'ratio'], rows)
+}
+
 /** What was aimed at on lavapipe: milliseconds. */
 const TARGETS = {
   'conv3x3 4x32->32x64x64': 30,
@@ -396,6 +410,7 @@ export const SECTIONS = {
   ops,
   start,
   input,
+  dealt,
   peers,
   summary,
   kernels,

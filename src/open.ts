@@ -78,7 +78,7 @@ export async function openOn(
   await Promise.all([
     cpu &&
       import('./autograd/ops/conv2d_cpu_kernels.ts').then((m) => {
-        m.addCpuConvKernels()
+        m.addCpuKernels(opened)
         setPooledBatchNorm(m.batchNormPooled)
       }),
     subgroups &&

@@ -23,6 +23,7 @@ export interface BenchOptions extends CaseOptions {
   readonly networks: boolean
   readonly profile?: boolean
   readonly start?: boolean
+  readonly dealt?: boolean
   readonly firstSteps?: boolean
   readonly oneByOne?: boolean
   /** A folder of images and masks; true for the one that comes with fovea. */
@@ -103,7 +104,7 @@ export function casesOf(
 }
 
 /** What is measured in place of the rest. */
-const INSTEAD = ['profile', 'start', 'input', 'objects'] as const
+const INSTEAD = ['profile', 'start', 'dealt', 'input', 'objects'] as const
 
 /** The device that is measured. */
 export const deviceOptions = ({ adapter, subgroupMatrices }: BenchOptions) => ({

@@ -1,5 +1,6 @@
 import type { Ceiling } from '../../bench/ceiling.ts'
 import type { Comparison, PeerReport } from '../../bench/compare.ts'
+import type { DealtRow } from '../../bench/dealt.ts'
 import { byOp, type FloorRow } from '../../bench/floors.ts'
 import type { InputReport, InputRow } from '../../bench/input.ts'
 import type { KernelRow } from '../../bench/kernels.ts'
@@ -102,6 +103,19 @@ export function startText({ cold, warm, oneByOne }: ReturnType<typeof startTimes
   ] as const
   return [head(columns), ...rows.map((row) => line(columns, row)), ''].join('\n')
 }
+
+const DEALT: readonly Column<DealtRow>[] = [
+  ['work, ms', 46, (r) => r.name],
+  ['cut', 9, (r) => r.cutMs.toFixed(1)],
+  ['least', 9, (r) => r.cutMin.toFixed(1)],
+  ['dealt out', 11, (r) => r.dealtMs.toFixed(1)],
+  ['least', 9, (r) => r.dealtMin.toFixed(1)],
+  ['ratio', 8, (r) => (r.dealtMs / r.cutMs).toFixed(2)],
+  ['least', 7, (r) => (r.dealtMin / r.cutMin).toFixed(2)],
+  ['rounds', 8, (r) => String(r.rounds)],
+]
+export const dealtHead = head(DEALT)
+export const dealtLine = (r: DealtRow): string => line(DEALT, r)
 
 export function inputText({
   folder,

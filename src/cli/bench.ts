@@ -5,10 +5,19 @@ import { type Command, Option } from 'commander'
 import { NETWORKS } from '../../bench/catalog.ts'
 import { type Ceiling, higher, launchOverhead, measureCeiling } from '../../bench/ceiling.ts'
 import { compare, type PeerReport } from '../../bench/compare.ts'
+import { benchDealt, type Work as DealtWork } from '../../bench/dealt.ts'
 import { environmentOf } from '../../bench/environment.ts'
 import { benchInput } from '../../bench/input.ts'
-import { benchKernels, type KernelRow } from '../../bench/kernels.ts'
-import { benchNetworks, buildNetwork, type NetworkCase, type WorkRow } from '../../bench/networks.ts'
+import { benchKernels, casesNamed, type KernelRow } from '../../bench/kernels.ts'
+import {
+  benchNetworks,
+  buildNetwork,
+  type NetworkCase,
+  PHASES,
+  sizeOf,
+  titleOf,
+  type WorkRow,
+} from '../../bench/networks.ts'
 import { benchObjects } from '../../bench/objects.ts'
 import { type NetworkProfile, profileNetwork, type RawProfile, withFloors } from '../../bench/profile.ts'
 import { type Scene, sceneOf } from '../../bench/scenes.ts'
@@ -29,6 +38,8 @@ import {
 import {
   ceilingLine,
   comparisonText,
+  dealtHead,
+  dealtLine,
   inputText,
   kernelHead,
   kernelLine,
@@ -57,6 +68,10 @@ export function benchCommand(program: Command, io: Io): void {
       'time by kernel of the networks, each launch against its floor; in place of the rest',
     )
     .option('--start', 'time from the start of a process to the first training step; in place of the rest')
+    .option(
+      '--dealt',
+      'networks with the workgroups of a launch dealt out while it runs and without, in turns; in place of the rest',
+    )
     .addOption(new Option('--first-steps', 'what --start runs in processes of their own').hideHelp())
     .addOption(new Option('--one-by-one', 'with --first-steps: no kernel is compiled ahead').hideHelp())
     .option(
@@ -149,6 +164,10 @@ async function measureAll(
     say(`\n${startText(start)}`)
     return { start }
   }
+  if (options.dealt) {
+    say(dealtHead)
+    return { dealt: await benchDealt(device, worksOf(options, cases), { onRow: (r) => say(dealtLine(r)) }) }
+  }
   if (options.input) {
     const folder = options.input === true ? 'data/lesion' : options.input
     const input = await benchInput(device, folder, cases[0]!)
@@ -233,6 +252,29 @@ async function tuneAll(device: OpenDevice, cases: readonly NetworkCase[], say: S
   }
   say(`tuned: ${timings.filter((t) => t.chosen).length} ops\n`)
 }
+
+/** What `--dealt` compares: both phases of networks, and kernels. */
+const worksOf = (
+  { networks, kernels, only, large }: BenchOptions,
+  cases: readonly NetworkCase[],
+): DealtWork[] => [
+  ...(networks ? cases : []).flatMap((each) =>
+    PHASES.map((phase) => ({
+      name: `${titleOf(each)} ${phase} ${sizeOf(each)}`,
+      setup: (device: OpenDevice) => {
+        const built = buildNetwork(device, each)
+        return { call: built.phase(phase), dispose: () => built.dispose() }
+      },
+    })),
+  ),
+  ...(kernels ? casesNamed(only, large ?? false) : []).map((c) => ({
+    name: c.name,
+    setup: (device: OpenDevice) => {
+      const call = c.setup(device)
+      return { call, dispose: () => call.dispose?.() }
+    },
+  })),
+]
 
 function startOf(options: BenchOptions, each: NetworkCase) {
   const { network, features, inChannels, batch, side, precision } = each

@@ -1,7 +1,7 @@
 import fillSource from '../../kernels/fill.wgsl'
 import { Allocator, GUARD_BYTES, type MemoryReport } from './allocator.ts'
 import { formatBytes } from './bytes.ts'
-import { type Command, clearOf, type ParamValues, written } from './commands.ts'
+import { type Command, clearOf, type Dispatch, type ParamValues, written } from './commands.ts'
 import { AdapterError, FoveaError, GpuOutOfMemoryError, GpuValidationError } from './errors.ts'
 import { BufferUsage, MAP_MODE_READ } from './flags.ts'
 import { type Kernel, kernel, PipelineCache } from './kernel.ts'
@@ -105,6 +105,8 @@ export class Gpu {
   readonly #scratch: Scratch
   readonly #staging: { buffer: GPUBuffer; size: number }[] = []
   readonly #guard: number
+  /** Another form of a launch, which the adapter runs faster: deal.ts. */
+  deal: ((launch: Dispatch) => Dispatch) | undefined
   #capture: Capture | undefined
   #profiler: Promise<Profiler> | undefined
   #destroyed = false
@@ -251,7 +253,7 @@ export class Gpu {
       if ('turns' in values) throw new FoveaError(`${op}: 'turns' is set by the launch`, { op })
       return { ...values, turns }
     }
-    this.#record({
+    const launch: Dispatch = {
       kind: 'dispatch',
       op,
       pipeline,
@@ -260,7 +262,8 @@ export class Gpu {
       params: typeof params === 'function' && this.#capture ? current : current(),
       workgroups,
       flops: options.flops ?? 0,
-    })
+    }
+    this.#record(this.deal?.(launch) ?? launch)
   }
 
   #workgroups(

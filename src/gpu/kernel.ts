@@ -81,7 +81,7 @@ export class Pipeline {
   #ahead: Promise<void> | undefined
 
   constructor(
-    private readonly cache: PipelineCache,
+    readonly cache: PipelineCache,
     readonly kernel: Kernel,
     readonly entry: EntryPoint,
     readonly overrides: Readonly<Record<string, number>>,

@@ -47,7 +47,7 @@ interface FunctionSource {
 }
 
 /** Text with comments blanked out; line numbers stay. */
-function withoutComments(source: string): string {
+export function withoutComments(source: string): string {
   return source
     .replace(/\/\*[\s\S]*?\*\//g, (c) => c.replace(/[^\n]/g, ' '))
     .replace(/\/\/[^\n]*/g, (c) => ' '.repeat(c.length))
@@ -62,7 +62,7 @@ function bodyEnd(text: string, open: number): number {
   return text.length
 }
 
-function functionsOf(text: string): FunctionSource[] {
+export function functionsOf(text: string): FunctionSource[] {
   const found: FunctionSource[] = []
   const pattern = /((?:@\w+(?:\([^)]*\))?\s*)*)fn\s+(\w+)\s*\(/g
   for (let m = pattern.exec(text); m; m = pattern.exec(text)) {
@@ -78,7 +78,7 @@ function functionsOf(text: string): FunctionSource[] {
 const identifiers = (body: string): Set<string> => new Set(body.match(/(?<![.\w])[A-Za-z_]\w*/g) ?? [])
 
 /** Names that `start` reaches through the functions it calls. */
-function reach(start: FunctionSource, functions: Map<string, FunctionSource>): Set<string> {
+export function reach(start: FunctionSource, functions: Map<string, FunctionSource>): Set<string> {
   const seen = new Set<string>()
   const stack = [start]
   for (let f = stack.pop(); f; f = stack.pop()) {

@@ -46,7 +46,9 @@ test.each([false, true])('what a step is going to hold is what it holds; in test
   expect(planned.optimizer).toBe(2 * planned.gradients)
   // A smaller batch shares the intermediates of the larger one.
   const rest = step.plan(small, small)
-  expect(rest.fresh).toBe(rest.inputs + rest.results + rest.uniforms + rest.others)
+  // The counter of dealt launches was there before.
+  const others = rest.others - (device.deal ? 4 : 0)
+  expect(rest.fresh).toBe(rest.inputs + rest.results + rest.uniforms + others)
   await step(small, small).item()
   expect(device.memory().bytesHeld).toBe(rest.peak)
   step.dispose()

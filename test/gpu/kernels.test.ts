@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { dealtForm } from '../../src/gpu/deal.ts'
 import { kernel } from '../../src/gpu/kernel.ts'
 import { testDevice } from '../device.ts'
 
@@ -27,21 +28,21 @@ const named = [...texts].flatMap(([name, source]): [string, string][] => {
   ]
 })
 
-test.each(named)('%s is valid WGSL by itself, and its declarations are read', async (name, source) => {
-  const device = await testDevice()
-  // Files that need a feature say so; where the adapter lacks it, they are never loaded.
+/** What the compiler has against a text. Files that need a feature say so; where the adapter lacks it, they are never loaded. */
+async function errorsOf(name: string, source: string): Promise<string[]> {
+  const { adapter, native } = await testDevice()
   const features = [...source.matchAll(/^enable\s+([\w-]+)/gm)].map((m) => m[1]!)
-  const missing = features.some((f) => !device.adapter.features.includes(f === 'f16' ? 'shader-f16' : f))
-  if (!missing) {
-    device.native.pushErrorScope('validation')
-    const info = await device.native.createShaderModule({ code: source }).getCompilationInfo()
-    await device.native.popErrorScope()
-    expect(
-      info.messages
-        .filter((m) => m.type === 'error')
-        .map((m) => `${name}:${m.lineNum}:${m.linePos} ${m.message}`),
-    ).toEqual([])
-  }
+  if (features.some((f) => !adapter.features.includes(f === 'f16' ? 'shader-f16' : f))) return []
+  native.pushErrorScope('validation')
+  const info = await native.createShaderModule({ code: source }).getCompilationInfo()
+  await native.popErrorScope()
+  return info.messages
+    .filter((m) => m.type === 'error')
+    .map((m) => `${name}:${m.lineNum}:${m.linePos} ${m.message}`)
+}
+
+test.each(named)('%s is valid WGSL by itself, and its declarations are read', async (name, source) => {
+  expect(await errorsOf(name, source)).toEqual([])
   const { meta } = kernel(name.replace('.wgsl', ''), source)
   expect(meta.entries.size).toBeGreaterThan(0)
   for (const entry of meta.entries.values()) {
@@ -49,6 +50,28 @@ test.each(named)('%s is valid WGSL by itself, and its declarations are read', as
     expect(new Set(indices).size, `${entry.name}: two of its bindings share an index`).toBe(indices.length)
   }
 })
+
+/** Entry points that stay as they are: they wait at barriers, or ask for what a loop does not know. */
+test.each(named)(
+  'the dealt form of %s is valid, with the lines and the entry points of the file',
+  async (name, source) => {
+    const plain = kernel(name.replace('.wgsl', ''), source)
+    const dealt = dealtForm(plain)
+    if (!dealt) return
+    expect(await errorsOf(name, dealt.source)).toEqual([])
+    expect(dealt.source.split('\n').length).toBe(source.split('\n').length)
+    expect([...dealt.meta.entries.keys()]).toEqual([...plain.meta.entries.keys()])
+    for (const [entry, { bindings, workgroupSize }] of dealt.meta.entries) {
+      const own = plain.meta.entries.get(entry)!
+      const loops = bindings.some((b) => b.name === 'deal')
+      if (loops) expect(workgroupSize).toEqual(['8'])
+      else expect(workgroupSize).toEqual(own.workgroupSize)
+      expect(bindings.filter((b) => b.name !== 'deal' && b.access !== 'uniform')).toEqual(
+        own.bindings.filter((b) => b.access !== 'uniform'),
+      )
+    }
+  },
+)
 
 test.each(named)('%s keeps to the limits that every adapter has', (_, source) => {
   for (const entry of kernel('limits', source).meta.entries.values()) {

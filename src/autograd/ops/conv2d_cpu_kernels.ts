@@ -18,8 +18,10 @@ import weightGradLanes from '../../../kernels/conv2d_weight_grad_lanes.wgsl'
 import weightGradTile from '../../../kernels/conv2d_weight_grad_tile.wgsl'
 import winograd from '../../../kernels/conv2d_winograd_lanes.wgsl'
 import product from '../../../kernels/matmul_lanes.wgsl'
+import { dealing } from '../../gpu/deal.ts'
 import { inFull } from '../../gpu/kernel.ts'
 import { cpuPlans } from '../conv2d/cpu.ts'
+import type { Device } from '../device.ts'
 import { addConvKernels, loadedPlans } from './conv2d_kernels.ts'
 
 /** The kernels of `batchNormMaxPool2d`, which saves CPU drivers launches: a page on a GPU does without. */
@@ -64,4 +66,12 @@ export function addCpuConvKernels(): void {
     matmul_lanes: product,
     ...productForms,
   })
+}
+
+/** … and what else a device on such a driver is given: launches that are dealt out, where subgroups have eight lanes. */
+export function addCpuKernels(device: Device): void {
+  addCpuConvKernels()
+  const { limits, adapterInfo } = device.native
+  if (!device.adapter.lanes || adapterInfo?.subgroupMaxSize !== 8) return
+  device.deal = dealing(device.allocatePersistent(4, 'deal'), limits.maxStorageBuffersPerShaderStage)
 }
