@@ -6,25 +6,29 @@ import { functionsOf, reach, withoutComments } from './wgsl.ts'
 /**
  * Workgroups dealt out while a launch runs, on a CPU driver whose subgroups have eight lanes. Such a driver cuts a launch into as
  * many equal runs of workgroups as it has threads, before it begins: whoever gets a core late, or one that a neighbour of the
- * machine is using, keeps all others waiting, launch after launch. So a launch is made of one workgroup for each thread that there
- * may be, and each takes from a counter what is to be done next until nothing is left. What a workgroup computes does not depend
+ * machine is using, keeps all others waiting, launch after launch. So a launch is made of no more workgroups than there may be
+ * threads, and each takes from a counter what is to be done next until nothing is left. What a workgroup computes does not depend
  * on who runs it: results are the same to the bit.
  *
- * A kernel's dealt form is made from its text: an entry point becomes a function of its built-in values, and a loop calls it.
- * The loop's workgroup is a subgroup; larger ones run eight invocations after eight, as the driver runs them, too, which is why
- * entry points that wait at barriers stay as they are.
+ * A kernel's dealt form is made from its text: an entry point becomes a function of its built-in values, and a loop of eight lanes
+ * calls it. A larger workgroup is run eight invocations after eight, as the driver runs it, too; one that waits at barriers cannot
+ * be, and stays as it is. What is written otherwise than fovea's kernels are is not guessed at: it has no such form.
  */
 
 /** Threads that a driver may have: lavapipe's most. A workgroup that finds nothing left costs less than a microsecond. */
 const THREADS = 32
-/** Times that a launch asks the counter, about: enough for runs of equal length, few enough not to be seen. */
+/** Times that a launch asks the counter, at most: enough for runs of equal length. */
 const TURNS = 512
 const LANES = 8
 
 /** Uniform values of a dealt launch, before those of its kernel. */
 const FIELDS = ['dealX', 'dealY', 'dealZ', 'dealTotal', 'dealTake', 'dealLast'] as const
-/** The binding of the counter. No kernel's own binding has this number. */
+/** Uniform values that a launch has room for. */
+const WORDS = 64
+/** The binding of the counter. */
 const COUNTER = 31
+/** What the text of a kernel that has a dealt form does not hold: names and numbers of the form's own, and other rules for uniformity. */
+const TAKEN = new RegExp(`\\bdeal|@binding\\(${COUNTER}\\)|\\bdiagnostic\\b`)
 
 /** What an entry point may ask for, in terms of the loop's own. */
 const BUILT_IN: Readonly<Record<string, string>> = {
@@ -38,19 +42,19 @@ const BUILT_IN: Readonly<Record<string, string>> = {
 
 const ENTRY = /@compute\s*@workgroup_size\(([^)]*)\)\s*fn\s+(\w+)\s*\(([\s\S]*?)\)\s*\{/g
 
-/**
- * An entry point as a loop over what it is dealt, and the head of the function that takes its place. Undefined if it asks for what
- * the loop does not know.
- */
-function loop(
+/** An entry point as a loop over what it is dealt, and the head of the function that takes its place. */
+function asLoop(
   head: string,
   [size, name, args]: readonly [string, string, string],
   uniform: string,
-  privates: readonly RegExpMatchArray[],
+  privates: readonly string[],
 ): string | undefined {
-  const wanted = [...args.matchAll(/@builtin\((\w+)\)/g)].map((m) => m[1]!)
-  if (!wanted.every((b) => b in BUILT_IN)) return undefined
-  const [x, y = '1', z = '1'] = size.split(',')
+  const parts = args.split(/,(?![^<]*>)/).filter((part) => part.trim() !== '')
+  const wanted = parts.map(
+    (part) => /^\s*@builtin\((\w+)\)\s*\w+\s*:\s*(u32|vec3u|vec3<u32>)\s*$/.exec(part)?.[1],
+  )
+  if (!wanted.every((b) => b !== undefined && b in BUILT_IN)) return undefined
+  const [x, y = '1', z = '1'] = size.split(',').filter((term) => term.trim() !== '')
   const flat = y === '1' && z === '1'
   const local = flat
     ? 'vec3u(deal_lane, 0u, 0u)'
@@ -81,8 +85,8 @@ function loop(
         let deal_group = vec3u(deal_at - deal_row * deal_groups.x, deal_row - deal_layer * deal_groups.y, deal_layer);
         ${once ? '{ let deal_lane = deal_own;' : `for (var deal_lane = deal_own; deal_lane < deal_size.x * deal_size.y * deal_size.z; deal_lane += ${LANES}u) {`}
           let deal_local = ${local};
-          ${privates.map(([, variable, type]) => `${variable} = ${type}();`).join(' ')}
-          deal_${name}(${wanted.map((b) => BUILT_IN[b]).join(', ')});
+          ${privates.join(' ')}
+          deal_${name}(${wanted.map((b) => BUILT_IN[b!]).join(', ')});
         }
         deal_at++;
       }
@@ -93,35 +97,53 @@ function loop(
   return `${before}${text.replace(/\s+/g, ' ')}(${args.replace(/@builtin\(\w+\)\s*/g, '')}) {`
 }
 
-/** a / b below 2²⁴ by floats: to such drivers an integer division is one a lane. */
+/**
+ * a / b below 2²⁴ by floats, right by one where the quotient is off by less: the driver rounds it, as IEEE 754 has it, of which
+ * WGSL promises less. To such drivers an integer division is one a lane.
+ */
 const OVER =
   'fn deal_over(deal_a: u32, deal_b: u32) -> u32 { let deal_q = u32(f32(deal_a) / f32(deal_b)); ' +
   'return deal_q - u32(deal_q * deal_b > deal_a) + u32((deal_q + 1u) * deal_b <= deal_a); }'
 /** Workgroups of a launch that is dealt out, at most: `deal_over` divides them. */
 const MOST = 2 ** 24
 
+interface DealtForm {
+  readonly kernel: Kernel
+  /** The entry points that are loops. */
+  readonly entries: ReadonlySet<string>
+}
+
 /** A kernel's dealt form; undefined if none of its entry points has one. Lines keep their numbers. */
-export function dealtForm(kernel: Kernel): Kernel | undefined {
-  const { source } = kernel
-  const text = withoutComments(source)
+export function dealtForm(kernel: Kernel): DealtForm | undefined {
+  // Somebody else's (kernelAsIs): what the compiler has against it is to be said of that text.
+  if (kernel.source.endsWith('// launched as it is')) return undefined
+  const text = withoutComments(kernel.source)
   const uniform = /var<uniform>\s*(\w+)\s*:\s*Params\b/.exec(text)?.[1]
-  if (!uniform) return undefined
-  const barriers = text.match(/\b(workgroupBarrier|storageBarrier|workgroupUniformLoad)\b/g) ?? []
-  const functions = new Map(barriers.length > 0 ? functionsOf(text).map((f) => [f.name, f] as const) : [])
-  const waits = (name: string): boolean => {
-    if (barriers.length === 0) return false
+  if (!uniform || TAKEN.test(text) || kernel.meta.params.length + FIELDS.length > WORDS) return undefined
+  // Zero when a workgroup begins. One that begins otherwise would have to be known to the letter.
+  const privates = [...text.matchAll(/var\s*<\s*private[^;]*;/g)].map(([declared]) => {
+    const plain = /^var<private>\s*(\w+)\s*:\s*([^;=]+?)\s*;$/.exec(declared)
+    return plain && `${plain[1]} = ${plain[2]}();`
+  })
+  if (privates.includes(null)) return undefined
+  // What a workgroup shares, and where it waits.
+  const shared = [...text.matchAll(/var\s*<\s*workgroup\s*,?\s*>\s*(\w+)/g)].map((m) => m[1]!)
+  const apart = [...shared, 'workgroupBarrier', 'storageBarrier', 'workgroupUniformLoad'].filter((name) =>
+    text.includes(name),
+  )
+  const functions = new Map(apart.length > 0 ? functionsOf(text).map((f) => [f.name, f] as const) : [])
+  const stays = (name: string): boolean => {
+    if (apart.length === 0) return false
     const names = reach(functions.get(name)!, functions)
-    return barriers.some((b) => names.has(b))
+    return apart.some((b) => names.has(b))
   }
-  // Without initial values: zero when a workgroup begins.
-  const privates = [...text.matchAll(/var<private>\s*(\w+)\s*:\s*([^;=]+?)\s*;/g)]
-  let some = false
-  const looped = source.replace(ENTRY, (head, size: string, name: string, args: string) => {
-    const made = waits(name) ? undefined : loop(head, [size, name, args], uniform, privates)
-    some ||= made !== undefined
+  const entries = new Set<string>()
+  const looped = text.replace(ENTRY, (head, size: string, name: string, args: string) => {
+    const made = stays(name) ? undefined : asLoop(head, [size, name, args], uniform, privates as string[])
+    if (made !== undefined) entries.add(name)
     return made ?? head
   })
-  if (!some) return undefined
+  if (entries.size === 0) return undefined
   const dealt = looped
     .replace(/struct\s+Params\s*\{/, (head) => `${head} ${FIELDS.map((f) => `${f}: u32, `).join('')}`)
     .replace(
@@ -130,7 +152,8 @@ export function dealtForm(kernel: Kernel): Kernel | undefined {
         `@group(0) @binding(${COUNTER}) var<storage, read_write> deal: atomic<u32>; ${OVER} ${first}`,
     )
   // The turn of a workgroup is the same for all its lanes, which the compiler cannot know.
-  return new Kernel(kernel.name, `enable subgroups; diagnostic(off, subgroup_uniformity); ${dealt}`)
+  const source = `enable subgroups; diagnostic(off, subgroup_uniformity); ${dealt}`
+  return { kernel: new Kernel(kernel.name, source), entries }
 }
 
 /**
@@ -138,7 +161,7 @@ export function dealtForm(kernel: Kernel): Kernel | undefined {
  * launches; an entry point that has `maxStorages` of its own has no place for it.
  */
 export function dealing(counter: Storage, maxStorages: number): (launch: Dispatch) => Dispatch {
-  const forms = new WeakMap<Kernel, Kernel | false>()
+  const forms = new WeakMap<Kernel, DealtForm | false>()
   return (launch) => {
     const { pipeline, workgroups, params, storages } = launch
     const { kernel, entry, overrides, cache } = pipeline
@@ -147,21 +170,20 @@ export function dealing(counter: Storage, maxStorages: number): (launch: Dispatc
     if (!entry.bindings.some((b) => b.access === 'uniform')) return launch
     const form = forms.get(kernel) ?? dealtForm(kernel) ?? false
     forms.set(kernel, form)
-    const dealt = form ? cache.get(form, entry.name, overrides) : pipeline
-    if (!dealt.entry.bindings.some((b) => b.index === COUNTER)) return launch
+    if (!form) return launch
     const [dealX, dealY, dealZ] = workgroups
     const dealTotal = dealX * dealY * dealZ
-    if (dealTotal >= MOST) return launch
+    if (!form.entries.has(entry.name) || dealTotal >= MOST) return launch
     const dealTake = Math.ceil(dealTotal / TURNS)
     const turns = Math.ceil(dealTotal / dealTake)
     const threads = Math.min(turns, THREADS)
-    const own = { dealX, dealY, dealZ, dealTotal, dealTake, dealLast: turns + threads - 1 }
-    const withOwn = (values: ParamValues): ParamValues => ({ ...values, ...own })
+    const counts = { dealX, dealY, dealZ, dealTotal, dealTake, dealLast: turns + threads - 1 }
+    const withCounts = (values: ParamValues): ParamValues => ({ ...values, ...counts })
     return {
       ...launch,
-      pipeline: dealt,
+      pipeline: cache.get(form.kernel, entry.name, overrides),
       storages: [...storages, { index: COUNTER, storage: counter }],
-      params: typeof params === 'function' ? () => withOwn(params()) : withOwn(params),
+      params: typeof params === 'function' ? () => withCounts(params()) : withCounts(params),
       workgroups: [threads, 1, 1],
     }
   }

@@ -105,7 +105,7 @@ export class Gpu {
   readonly #scratch: Scratch
   readonly #staging: { buffer: GPUBuffer; size: number }[] = []
   readonly #guard: number
-  /** Another form of a launch, which the adapter runs faster: deal.ts. */
+  /** Gives a launch in the form that this adapter runs faster, set by `openDevice` (deal.ts); undefined where there is none. */
   deal: ((launch: Dispatch) => Dispatch) | undefined
   #capture: Capture | undefined
   #profiler: Promise<Profiler> | undefined

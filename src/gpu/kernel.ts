@@ -75,6 +75,13 @@ export const inFull = (source: string, ...names: readonly string[]): string =>
 /** Declares a kernel from its imported text: `const relu = kernel('elementwise', source)`. */
 export const kernel = (name: string, source: string): Kernel => new Kernel(name, source)
 
+/**
+ * Declares a kernel of your own from its text: `const mine = kernel('mine', source)`. It is launched as it is written, which a
+ * last line says (deal.ts).
+ */
+export const kernelAsIs = (name: string, source: string): Kernel =>
+  new Kernel(name, `${source}\n// launched as it is`)
+
 /** An entry point of a kernel under given overrides. Compiled at its first use, or ahead of it by `compile`. */
 export class Pipeline {
   #gpu: GPUComputePipeline | undefined

@@ -67,6 +67,7 @@ export function functionsOf(text: string): FunctionSource[] {
   const pattern = /((?:@\w+(?:\([^)]*\))?\s*)*)fn\s+(\w+)\s*\(/g
   for (let m = pattern.exec(text); m; m = pattern.exec(text)) {
     const open = text.indexOf('{', pattern.lastIndex)
+    if (open < 0) break
     const end = bodyEnd(text, open)
     found.push({ name: m[2]!, head: m[1]!, body: text.slice(open, end) })
     pattern.lastIndex = end

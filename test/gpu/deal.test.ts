@@ -6,7 +6,7 @@ import type { Device } from '../../src/autograd/device.ts'
 import { Run } from '../../src/autograd/op.ts'
 import { add, diceLoss, softmax } from '../../src/autograd/ops/index.ts'
 import { dealing, dealtForm } from '../../src/gpu/deal.ts'
-import { kernel } from '../../src/gpu/kernel.ts'
+import { type Kernel, kernel, kernelAsIs } from '../../src/gpu/kernel.ts'
 import { UNet } from '../../src/nn/networks/unet.ts'
 import { Adam } from '../../src/nn/optim/adam.ts'
 import { openDevice, testDevice } from '../device.ts'
@@ -101,39 +101,90 @@ test('a launch is dealt out to as many workgroups as may run at once', async () 
   expect(Math.max(...threads)).toBeLessThanOrEqual(32)
 })
 
-test('what waits at barriers, asks for more or has no room for the counter stays as it is', async () => {
-  const device = await dealer()
-  const text = (builtin: string, body: string) => `
-struct Params { count: u32 }
+/** A kernel of one entry point `main`, in pieces. */
+const text = ({
+  before = '',
+  size = '8',
+  args = '@builtin(local_invocation_index) a: u32',
+  params = 'count: u32',
+  body = '',
+}) => `${before}
+struct Params { ${params} }
 @group(0) @binding(0) var<storage, read_write> y: array<u32>;
 @group(0) @binding(1) var<uniform> params: Params;
 fn wait() { workgroupBarrier(); }
-@compute @workgroup_size(8) fn main(@builtin(${builtin}) a: u32) { y[0] = params.count; ${body} }`
-  expect(dealtForm(kernel('waits', text('local_invocation_index', 'wait();')))).toBeUndefined()
-  expect(dealtForm(kernel('asks', text('subgroup_size', '')))).toBeUndefined()
-  const good = kernel('good', text('local_invocation_index', ''))
-  expect(dealtForm(good)?.source).toContain('fn deal_main(a: u32)')
+@compute @workgroup_size(${size}) fn main(${args}) { y[0] = params.count; ${body} }`
+
+const MANY = Array.from({ length: 59 }, (_, i) => `p${i}: u32`).join(', ')
+
+test.each([
+  ['waits at a barrier', { body: 'wait();' }],
+  [
+    'has something that a workgroup shares',
+    { before: 'var<workgroup> n: atomic<u32>;', body: 'atomicAdd(&n, 1u);' },
+  ],
+  ['asks for what a loop does not know', { args: '@builtin(subgroup_size) a: u32' }],
+  ['asks for it in a struct', { args: 'a: Params' }],
+  ['asks for it with spaces', { args: '@builtin( local_invocation_index ) a: u32' }],
+  ['begins with a private value', { before: 'var<private> n: u32 = 5u;' }],
+  ['has one without a type', { before: 'var<private> n = 5u;' }],
+  ['has one in other words', { before: 'var <private> n: u32;' }],
+  ['uses a name of the form', { before: 'const deal = 1u;' }],
+  ['uses the binding of the counter', { before: '@group(0) @binding(31) var<storage> z: array<u32>;' }],
+  ['rules over uniformity itself', { before: 'diagnostic(error, subgroup_uniformity);' }],
+  ['fills its uniforms', { params: `${MANY}, count: u32` }],
+])('a kernel that %s has no dealt form', (_, pieces) => {
+  expect(dealtForm(kernel('mine', text(pieces)))).toBeUndefined()
+})
+
+test('comments among arguments, a comma behind the size and an entry that waits beside it do no harm', async () => {
+  const source = text({
+    size: '16,',
+    args: `@builtin(local_invocation_index) a: u32, // ) {
+      // @builtin(num_workgroups) groups: vec3u,
+    `,
+    body: 'y[a] = 7u;',
+  })
+  const other = '@compute @workgroup_size(8) fn other() { wait(); y[0] = params.count; }'
+  const form = dealtForm(kernel('mine', `${source} ${other}`))!
+  expect([...form.entries]).toEqual(['main'])
+  expect(form.kernel.source.split('\n').length).toBe(source.split('\n').length)
+  const device = await dealer()
   if (!device) return
-  const launch = (most: number): readonly number[] => {
+  const run = new Run(device, 'mine')
+  const y = run.zeros([16], 'int32')
+  const mine = kernel('mine', source)
+  run.launch({ kernel: mine, entry: 'main', bindings: { y }, params: { count: 7 }, workgroups: [9] })
+  expect([...(await y.data())]).toEqual(Array.from({ length: 16 }, () => 7))
+  run.finish([])
+})
+
+test('what has no room for the counter, and a kernel of somebody else, are launched as they are', async () => {
+  const device = await dealer()
+  if (!device) return
+  const launched = (mine: Kernel, most: number): readonly number[] => {
     const { deal } = device
     const seen: number[] = []
-    const run = new Run(device, 'good')
+    const run = new Run(device, 'mine')
     const [y, counter] = [run.zeros([1], 'int32'), run.zeros([1], 'int32')]
     device.deal = (d) => {
-      const dealt = dealing(counter.storage, most)(d)
-      seen.push(...dealt.workgroups)
+      seen.push(...dealing(counter.storage, most)(d).workgroups)
       return d
     }
     try {
-      run.launch({ kernel: good, entry: 'main', bindings: { y }, params: { count: 1 }, workgroups: [50] })
+      run.launch({ kernel: mine, entry: 'main', bindings: { y }, params: { count: 1 }, workgroups: [50] })
     } finally {
       device.deal = deal
     }
     run.finish([])
     return seen
   }
-  expect(launch(2)).toEqual([32, 1, 1])
-  expect(launch(1)).toEqual([50, 1, 1])
+  expect(launched(kernel('mine', text({})), 2)).toEqual([32, 1, 1])
+  expect(launched(kernel('mine', text({})), 1)).toEqual([50, 1, 1])
+  const mine = kernelAsIs('mine', `alias elem = f32; ${text({})}`)
+  expect(launched(mine, 2)).toEqual([50, 1, 1])
+  expect(dealtForm(kernel('mine', `alias elem = f32; ${text({})}`).half)).toBeDefined()
+  expect(dealtForm(mine.half)).toBeUndefined()
 })
 
 /** Losses of some training steps, and the weights behind them. */

@@ -34,6 +34,12 @@ const touch = kernel(
 }`,
 )
 
+test('a kernel whose last function has no body is refused, not read for ever', () => {
+  expect(() => kernel('cut', '@compute @workgroup_size(8) fn main( // ) {')).toThrow(
+    'kernels/cut.wgsl: no @compute entry point found',
+  )
+})
+
 test('a shader that does not compile: file, line, column and source line', async () => {
   const device = await open()
   const bad = kernel(

@@ -51,20 +51,19 @@ test.each(named)('%s is valid WGSL by itself, and its declarations are read', as
   }
 })
 
-/** Entry points that stay as they are: they wait at barriers, or ask for what a loop does not know. */
 test.each(named)(
   'the dealt form of %s is valid, with the lines and the entry points of the file',
   async (name, source) => {
     const plain = kernel(name.replace('.wgsl', ''), source)
-    const dealt = dealtForm(plain)
-    if (!dealt) return
+    const form = dealtForm(plain)
+    if (!form) return
+    const dealt = form.kernel
     expect(await errorsOf(name, dealt.source)).toEqual([])
     expect(dealt.source.split('\n').length).toBe(source.split('\n').length)
     expect([...dealt.meta.entries.keys()]).toEqual([...plain.meta.entries.keys()])
     for (const [entry, { bindings, workgroupSize }] of dealt.meta.entries) {
       const own = plain.meta.entries.get(entry)!
-      const loops = bindings.some((b) => b.name === 'deal')
-      if (loops) expect(workgroupSize).toEqual(['8'])
+      if (form.entries.has(entry)) expect(workgroupSize).toEqual(['8'])
       else expect(workgroupSize).toEqual(own.workgroupSize)
       expect(bindings.filter((b) => b.name !== 'deal' && b.access !== 'uniform')).toEqual(
         own.bindings.filter((b) => b.access !== 'uniform'),
