@@ -97,12 +97,14 @@ export async function measure(
 }
 
 /** The network of a case, for people. */
-export const titleOf = ({ network, features, inChannels, precision }: NetworkCase): string =>
+const titleOf = ({ network, features, inChannels, precision }: NetworkCase): string =>
   `${NETWORKS[network]!.title({ features, inChannels })}${precision === 'mixed' ? ' mixed' : ''}`
 
 /** `batch × channels × height × width`, as the peers' items bear it in their names. */
-export const sizeOf = ({ batch, inChannels, side }: NetworkCase): string =>
-  `${batch}x${inChannels}x${side}x${side}`
+const sizeOf = ({ batch, inChannels, side }: NetworkCase): string => `${batch}x${inChannels}x${side}x${side}`
+
+/** A phase of a case, as tables and the peers call it. */
+export const nameOf = (each: NetworkCase, phase: Phase): string => `${titleOf(each)} ${phase} ${sizeOf(each)}`
 
 /**
  * Both phases of a network as users write them, each a compiled step: inference without gradients; training
@@ -213,9 +215,8 @@ export async function benchNetworks(
   for (const each of cases) {
     const built = buildNetwork(device, each)
     for (const phase of PHASES) {
-      const name = `${built.title} ${phase} ${built.size}`
       const [call, prepare] = [built.phase(phase), () => built.prepare(phase)]
-      add(await measure(device, name, built.pixels, call, budgetMs, prepare))
+      add(await measure(device, nameOf(each, phase), built.pixels, call, budgetMs, prepare))
     }
     built.dispose()
   }

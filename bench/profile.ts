@@ -2,7 +2,15 @@ import type { Device } from '../src/autograd/device.ts'
 import type { LaunchProfile } from '../src/gpu/profile.ts'
 import type { Ceiling } from './ceiling.ts'
 import { byKernel, type FloorRow, floorOf, leastLaunches } from './floors.ts'
-import { buildNetwork, measure, type NetworkCase, PHASES, type Phase, type WorkRow } from './networks.ts'
+import {
+  buildNetwork,
+  measure,
+  type NetworkCase,
+  nameOf,
+  PHASES,
+  type Phase,
+  type WorkRow,
+} from './networks.ts'
 
 /** Where the time of a network's compiled step goes, kernel by kernel against its floor. */
 export interface NetworkProfile extends WorkRow, NetworkCase {
@@ -39,13 +47,8 @@ export async function profileNetwork(
   const profiles: RawProfile[] = []
   for (const phase of PHASES) {
     const call = built.phase(phase)
-    const work = await measure(
-      device,
-      `${built.title} ${phase} ${built.size}`,
-      built.pixels,
-      call,
-      budgetMs,
-      () => built.prepare(phase),
+    const work = await measure(device, nameOf(each, phase), built.pixels, call, budgetMs, () =>
+      built.prepare(phase),
     )
     onRow(work)
     const taken: (readonly LaunchProfile[])[] = []

@@ -41,6 +41,9 @@ test('a web page needs no Node module and no package, and little to load', async
 const folder = fileURLToPath(new URL('../kernels', import.meta.url))
 const kernels = readdirSync(folder).filter((name) => name.endsWith('.wgsl'))
 
+/** Names that are not shortened, by which a kernel is told that it waits. */
+const WAITS = ['workgroupBarrier', 'storageBarrier', 'workgroupUniformLoad']
+
 /** What TypeScript reads of a kernel. */
 const declared = (k: Kernel) => ({
   ...k.meta,
@@ -52,6 +55,7 @@ const declared = (k: Kernel) => ({
   })),
   entries: [...k.meta.entries.values()].map((entry) => ({
     ...entry,
+    reaches: WAITS.filter((name) => entry.reaches.has(name)),
     workgroupSize: k.workgroupSize(entry, {}),
   })),
 })

@@ -13,9 +13,8 @@ import {
   benchNetworks,
   buildNetwork,
   type NetworkCase,
+  nameOf,
   PHASES,
-  sizeOf,
-  titleOf,
   type WorkRow,
 } from '../../bench/networks.ts'
 import { benchObjects } from '../../bench/objects.ts'
@@ -260,7 +259,7 @@ const worksOf = (
 ): DealtWork[] => [
   ...(networks ? cases : []).flatMap((each) =>
     PHASES.map((phase) => ({
-      name: `${titleOf(each)} ${phase} ${sizeOf(each)}`,
+      name: nameOf(each, phase),
       setup: (device: OpenDevice) => {
         const built = buildNetwork(device, each)
         return { call: built.phase(phase), dispose: () => built.dispose() }

@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { NETWORKS } from '../../bench/catalog.ts'
-import { buildNetwork, PHASES } from '../../bench/networks.ts'
+import { buildNetwork, nameOf, PHASES } from '../../bench/networks.ts'
 import { tune, type VariantTiming } from '../gpu/tune.ts'
 import { tunerOf } from '../gpu/tuner.ts'
 import { ChoiceFile } from '../node/choice-file.ts'
@@ -58,7 +58,7 @@ async function runTune(options: TuneOptions, io: Io): Promise<void> {
       const built = buildNetwork(device, each)
       for (const phase of PHASES) {
         if (io.signal.aborted) throw new Interrupted('stopped; what was measured so far is kept')
-        io.err(`${built.title} ${phase} ${built.size} …\n`)
+        io.err(`${nameOf(each, phase)} …\n`)
         timings.push(...(await tune(device, built.phase(phase))))
       }
       built.dispose()

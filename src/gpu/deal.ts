@@ -1,7 +1,7 @@
 import type { Dispatch, ParamValues } from './commands.ts'
-import { Kernel } from './kernel.ts'
+import { Kernel, type Pipeline } from './kernel.ts'
 import type { Storage } from './storage.ts'
-import { functionsOf, reach, withoutComments } from './wgsl.ts'
+import { withoutComments } from './wgsl.ts'
 
 /**
  * Workgroups dealt out while a launch runs, on a CPU driver whose subgroups have eight lanes. Such a driver cuts a launch into as
@@ -23,7 +23,7 @@ const LANES = 8
 
 /** Uniform values of a dealt launch, before those of its kernel. */
 const FIELDS = ['dealX', 'dealY', 'dealZ', 'dealTotal', 'dealTake', 'dealLast'] as const
-/** Uniform values that a launch has room for. */
+/** Uniform values that a launch has room for: of UNIFORM_SLOT bytes (commands.ts), whose import would cost pages a file of its own. */
 const WORDS = 64
 /** The binding of the counter. */
 const COUNTER = 31
@@ -128,20 +128,15 @@ export function dealtForm(kernel: Kernel): DealtForm | undefined {
   if (privates.includes(null)) return undefined
   // What a workgroup shares, and where it waits.
   const shared = [...text.matchAll(/var\s*<\s*workgroup\s*,?\s*>\s*(\w+)/g)].map((m) => m[1]!)
-  const apart = [...shared, 'workgroupBarrier', 'storageBarrier', 'workgroupUniformLoad'].filter((name) =>
-    text.includes(name),
-  )
-  const functions = new Map(apart.length > 0 ? functionsOf(text).map((f) => [f.name, f] as const) : [])
-  const stays = (name: string): boolean => {
-    if (apart.length === 0) return false
-    const names = reach(functions.get(name)!, functions)
-    return apart.some((b) => names.has(b))
-  }
+  const apart = [...shared, 'workgroupBarrier', 'storageBarrier', 'workgroupUniformLoad']
   const entries = new Set<string>()
   const looped = text.replace(ENTRY, (head, size: string, name: string, args: string) => {
-    const made = stays(name) ? undefined : asLoop(head, [size, name, args], uniform, privates as string[])
-    if (made !== undefined) entries.add(name)
-    return made ?? head
+    const { reaches } = kernel.meta.entries.get(name)!
+    if (apart.some((other) => reaches.has(other))) return head
+    const made = asLoop(head, [size, name, args], uniform, privates as string[])
+    if (made === undefined) return head
+    entries.add(name)
+    return made
   })
   if (entries.size === 0) return undefined
   const dealt = looped
@@ -161,19 +156,27 @@ export function dealtForm(kernel: Kernel): DealtForm | undefined {
  * launches; an entry point that has `maxStorages` of its own has no place for it.
  */
 export function dealing(counter: Storage, maxStorages: number): (launch: Dispatch) => Dispatch {
-  const forms = new WeakMap<Kernel, DealtForm | false>()
+  const forms = new Map<Kernel, DealtForm | undefined>()
+  const formOf = (kernel: Kernel): DealtForm | undefined => {
+    if (!forms.has(kernel)) forms.set(kernel, dealtForm(kernel))
+    return forms.get(kernel)
+  }
+  const find = ({ kernel, entry, overrides, cache, workgroupSize }: Pipeline): Pipeline | undefined => {
+    const [x, y, z] = workgroupSize
+    const uniforms = entry.bindings.filter((b) => b.access === 'uniform').length
+    if ((x * y * z) % LANES !== 0 || uniforms === 0) return undefined
+    if (entry.bindings.length - uniforms >= maxStorages) return undefined
+    const form = formOf(kernel)
+    return form?.entries.has(entry.name) ? cache.get(form.kernel, entry.name, overrides) : undefined
+  }
+  const pipelines = new Map<Pipeline, Pipeline | undefined>()
   return (launch) => {
     const { pipeline, workgroups, params, storages } = launch
-    const { kernel, entry, overrides, cache } = pipeline
-    const [sx, sy, sz] = pipeline.workgroupSize
-    if ((sx * sy * sz) % LANES !== 0 || storages.length >= maxStorages) return launch
-    if (!entry.bindings.some((b) => b.access === 'uniform')) return launch
-    const form = forms.get(kernel) ?? dealtForm(kernel) ?? false
-    forms.set(kernel, form)
-    if (!form) return launch
+    if (!pipelines.has(pipeline)) pipelines.set(pipeline, find(pipeline))
+    const dealt = pipelines.get(pipeline)
     const [dealX, dealY, dealZ] = workgroups
     const dealTotal = dealX * dealY * dealZ
-    if (!form.entries.has(entry.name) || dealTotal >= MOST) return launch
+    if (!dealt || dealTotal >= MOST) return launch
     const dealTake = Math.ceil(dealTotal / TURNS)
     const turns = Math.ceil(dealTotal / dealTake)
     const threads = Math.min(turns, THREADS)
@@ -181,7 +184,7 @@ export function dealing(counter: Storage, maxStorages: number): (launch: Dispatc
     const withCounts = (values: ParamValues): ParamValues => ({ ...values, ...counts })
     return {
       ...launch,
-      pipeline: cache.get(form.kernel, entry.name, overrides),
+      pipeline: dealt,
       storages: [...storages, { index: COUNTER, storage: counter }],
       params: typeof params === 'function' ? () => withCounts(params()) : withCounts(params),
       workgroups: [threads, 1, 1],

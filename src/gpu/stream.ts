@@ -196,7 +196,9 @@ export class Stream {
   #submitChecked(lists: readonly (readonly BoundCommand[])[], before: () => void): void {
     if (this.#underWay.length >= MAX_UNDER_WAY) {
       this.device.popErrorScope().catch(() => undefined)
-      throw new FoveaError(`${MAX_UNDER_WAY} submissions wait for the GPU: await device.ready() in the loop`)
+      throw new FoveaError(
+        `${MAX_UNDER_WAY} submissions wait for the GPU: await device.ready() (or a tensor's data()) in the loop`,
+      )
     }
     this.submissions++
     const profiler = this.#profiler

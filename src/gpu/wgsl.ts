@@ -28,6 +28,8 @@ export interface EntryPoint {
   readonly name: string
   /** The bindings that the entry point reaches, directly or through functions it calls. */
   readonly bindings: readonly Binding[]
+  /** Names that it uses, directly or through functions it calls. */
+  readonly reaches: ReadonlySet<string>
   /** `@workgroup_size` as written: literals, or names of overrides and constants. */
   readonly workgroupSize: readonly string[]
 }
@@ -62,7 +64,7 @@ function bodyEnd(text: string, open: number): number {
   return text.length
 }
 
-export function functionsOf(text: string): FunctionSource[] {
+function functionsOf(text: string): FunctionSource[] {
   const found: FunctionSource[] = []
   const pattern = /((?:@\w+(?:\([^)]*\))?\s*)*)fn\s+(\w+)\s*\(/g
   for (let m = pattern.exec(text); m; m = pattern.exec(text)) {
@@ -79,7 +81,7 @@ export function functionsOf(text: string): FunctionSource[] {
 const identifiers = (body: string): Set<string> => new Set(body.match(/(?<![.\w])[A-Za-z_]\w*/g) ?? [])
 
 /** Names that `start` reaches through the functions it calls. */
-export function reach(start: FunctionSource, functions: Map<string, FunctionSource>): Set<string> {
+function reach(start: FunctionSource, functions: Map<string, FunctionSource>): Set<string> {
   const seen = new Set<string>()
   const stack = [start]
   for (let f = stack.pop(); f; f = stack.pop()) {
@@ -135,10 +137,11 @@ export function parseWgsl(file: string, source: string): WgslMetadata {
   for (const f of functions.values()) {
     if (!f.head.includes('@compute')) continue
     const size = /@workgroup_size\(([^)]*)\)/.exec(f.head)?.[1] ?? '1'
-    const names = reach(f, functions)
+    const reaches = reach(f, functions)
     entries.set(f.name, {
       name: f.name,
-      bindings: bindings.filter((b) => names.has(b.name)),
+      bindings: bindings.filter((b) => reaches.has(b.name)),
+      reaches,
       workgroupSize: size
         .split(',')
         .map((s) => s.trim())
