@@ -1,6 +1,6 @@
 import type { Device } from '../src/autograd/device.ts'
 import { FoveaError } from '../src/gpu/errors.ts'
-import { batchMs, median } from './measure.ts'
+import { median, timeInTurns } from './measure.ts'
 
 /** A piece of work with its launches' workgroups dealt out (src/gpu/deal.ts) and as the driver cuts them, in turns. */
 export interface DealtRow {
@@ -19,9 +19,6 @@ export interface Work {
   setup(device: Device): { readonly call: () => void; dispose(): void }
 }
 
-/** Milliseconds of a round of one form, about. */
-const ROUND_MS = 120
-
 /** Times work in turns on one device. Throws a FoveaError on an adapter whose launches are not dealt out. */
 export async function benchDealt(
   device: Device,
@@ -36,27 +33,21 @@ export async function benchDealt(
   }
   const rows: DealtRow[] = []
   for (const { name, setup } of works) {
-    const forms: { made: ReturnType<Work['setup']>; times: number[] }[] = []
+    const forms: ReturnType<Work['setup']>[] = []
     try {
       for (const form of [undefined, deal]) {
         device.deal = form
         const made = setup(device)
         // Captured and compiled, in this form.
         made.call()
-        forms.push({ made, times: [] })
+        forms.push(made)
       }
     } finally {
       device.deal = deal
     }
-    const [cut, dealt] = forms.map((f) => f.times) as [number[], number[]]
-    await device.idle()
-    const first = await batchMs(device, forms[0]!.made.call, 1)
-    const count = Math.min(1000, Math.max(1, Math.round(ROUND_MS / first)))
-    const end = performance.now() + budgetMs
-    while (dealt.length < 5 || performance.now() < end) {
-      for (const { made, times } of forms) times.push((await batchMs(device, made.call, count)) / count)
-    }
-    for (const { made } of forms) made.dispose()
+    const calls = forms.map((form) => form.call)
+    const [cut, dealt] = (await timeInTurns(device, calls, { budgetMs })) as [number[], number[]]
+    for (const form of forms) form.dispose()
     rows.push({
       name,
       cutMs: median(cut),

@@ -57,3 +57,27 @@ export async function time(
     times.push((await batchMs(device, call, count)) / count)
   return { median: median(times), min: Math.min(...times), runs: times.length }
 }
+
+/**
+ * Times calls in turns, so that a neighbour of the machine slows all of them: in each round one batch of each, of as
+ * many calls as take `roundMs`, until `budgetMs` is spent, at least `rounds` rounds. Gives the milliseconds of one call
+ * of each, by round. What a call captures and compiles is done before, by a first call.
+ */
+export async function timeInTurns(
+  device: Device,
+  calls: readonly (() => void)[],
+  { roundMs = BATCH_MS, budgetMs = 4000, rounds = 5 } = {},
+): Promise<number[][]> {
+  const counts: number[] = []
+  for (const call of calls) {
+    await batchMs(device, call, 1)
+    const ms = await batchMs(device, call, 1)
+    counts.push(Math.min(LARGEST_BATCH, Math.max(1, Math.round(roundMs / ms))))
+  }
+  const times: number[][] = calls.map(() => [])
+  const end = performance.now() + budgetMs
+  for (let round = 0; round < rounds || performance.now() < end; round++)
+    for (const [i, call] of calls.entries())
+      times[i]!.push((await batchMs(device, call, counts[i]!)) / counts[i]!)
+  return times
+}

@@ -211,19 +211,33 @@ fn back(s: Six, add: f32) -> vec4f {
 
 // include: parts/store_strips.wgsl
 
-// A channel's row as it is stored. Written out by those who call it: what loops index lies in memory.
-fn row_of_sums(sums: ptr<function, array<Six, 32>>, c: u32, r: u32, t: Tile) -> vec4f {
+// Channels are stored in a loop: with the sums of all live across the stores of all, written out, the compiler of a CPU driver
+// took four times as long. (n is at least 1: turns whose number it knows would be unrolled.)
+fn turns() -> i32 { return i32(CHANNELS) * min(1, params.n); }
+
+fn either(p: Six, q: Six, second: bool) -> Six {
+  return Six(
+    select(p.a, q.a, second), select(p.b, q.b, second), select(p.c, q.c, second),
+    select(p.d, q.d, second), select(p.e, q.e, second), select(p.f, q.f, second));
+}
+
+// A channel's row as it is stored. Rows are written out by those who call it, channels picked: what loops index lies in memory.
+fn row_of_sums(sums: ptr<function, array<Six, 32>>, c: i32, r: u32, t: Tile) -> vec4f {
   var add = 0.0;
-  if (BIAS) { add = bias[t.first + i32(c)]; }
-  return back((*sums)[8u * c + r], add);
+  if (BIAS) { add = bias[t.first + c]; }
+  var s = (*sums)[r];
+  if (CHANNELS > 1u) { s = either(s, (*sums)[8u + r], c == 1); }
+  if (CHANNELS > 2u) { s = either(s, (*sums)[16u + r], c == 2); }
+  if (CHANNELS > 3u) { s = either(s, (*sums)[24u + r], c == 3); }
+  return back(s, add);
 }
 
-fn store_row(sums: ptr<function, array<Six, 32>>, c: u32, r: u32, t: Tile) {
-  if (i32(r) < t.rows) { store(t.to + (i32(c) * params.outH + i32(r)) * params.outW, t.ox, row_of_sums(sums, c, r, t)); }
+fn store_row(sums: ptr<function, array<Six, 32>>, c: i32, r: u32, t: Tile) {
+  if (i32(r) < t.rows) { store(t.to + (c * params.outH + i32(r)) * params.outW, t.ox, row_of_sums(sums, c, r, t)); }
 }
 
-fn store_channel(sums: ptr<function, array<Six, 32>>, c: u32, t: Tile) {
-  if (i32(c) >= t.channels) { return; }
+fn store_channel(sums: ptr<function, array<Six, 32>>, c: i32, t: Tile) {
+  if (c >= t.channels) { return; }
   store_row(sums, c, 0u, t);
   store_row(sums, c, 1u, t);
   store_row(sums, c, 2u, t);
@@ -236,14 +250,14 @@ fn store_channel(sums: ptr<function, array<Six, 32>>, c: u32, t: Tile) {
   }
 }
 
-fn store_row_wide(sums: ptr<function, array<Six, 32>>, c: u32, r: u32, t: Tile) {
+fn store_row_wide(sums: ptr<function, array<Six, 32>>, c: i32, r: u32, t: Tile) {
   if (i32(r) < t.rows) {
-    store_wide(t.to + (i32(c) * params.outH + i32(r)) * params.outW, row_of_sums(sums, c, r, t));
+    store_wide(t.to + (c * params.outH + i32(r)) * params.outW, row_of_sums(sums, c, r, t));
   }
 }
 
-fn store_channel_wide(sums: ptr<function, array<Six, 32>>, c: u32, t: Tile) {
-  if (i32(c) >= t.channels) { return; }
+fn store_channel_wide(sums: ptr<function, array<Six, 32>>, c: i32, t: Tile) {
+  if (c >= t.channels) { return; }
   store_row_wide(sums, c, 0u, t);
   store_row_wide(sums, c, 1u, t);
   store_row_wide(sums, c, 2u, t);
@@ -264,10 +278,7 @@ fn conv2d_3x3_groups_lanes(
 ) {
   var sums = array<Six, 32>();
   let tile = product(&sums, i32(group.x + group.y * count.x), i32(lane));
-  store_channel(&sums, 0u, tile);
-  if (CHANNELS > 1u) { store_channel(&sums, 1u, tile); }
-  if (CHANNELS > 2u) { store_channel(&sums, 2u, tile); }
-  if (CHANNELS > 3u) { store_channel(&sums, 3u, tile); }
+  for (var c = 0; c < turns(); c++) { store_channel(&sums, c, tile); }
 }
 
 // Where rows of y hold whole vec4s.
@@ -279,8 +290,5 @@ fn conv2d_3x3_groups_lanes_wide(
 ) {
   var sums = array<Six, 32>();
   let tile = product(&sums, i32(group.x + group.y * count.x), i32(lane));
-  store_channel_wide(&sums, 0u, tile);
-  if (CHANNELS > 1u) { store_channel_wide(&sums, 1u, tile); }
-  if (CHANNELS > 2u) { store_channel_wide(&sums, 2u, tile); }
-  if (CHANNELS > 3u) { store_channel_wide(&sums, 3u, tile); }
+  for (var c = 0; c < turns(); c++) { store_channel_wide(&sums, c, tile); }
 }

@@ -121,20 +121,30 @@ fn window_at(first: i32) -> Taps {
     vec3f(weight[first + 6], weight[first + 7], weight[first + 8]));
 }
 
+// What place k of a half tile sums up: one of the first two, or of the second two.
+fn pick(sums: ptr<function, array<vec4f, 24>>, k: u32, second: bool) -> vec4f {
+  if (SIDE == 0) { return (*sums)[k]; }
+  return select((*sums)[k], (*sums)[k + 2], second);
+}
+
 // Four rows of four pixels, transformed back.
-fn store_rows(sums: ptr<function, array<vec4f, 24>>, i: u32, image: i32, co: i32, oy: i32, ox: i32) {
+fn store_rows(sums: ptr<function, array<vec4f, 24>>, i: u32, second: bool, image: i32, co: i32, oy: i32, ox: i32) {
   let dest = min(image, params.n - 1);
   let rows = select(select(0, params.outH - oy, image < params.n), 0, (co >= params.cout) | (ox >= params.outW));
   var add = 0.0;
   if (BIAS) { add = bias[min(co, params.cout - 1)]; }
-  let p = ((*sums)[i + 4] + (*sums)[i + 8]) / -1.5;
-  let q = ((*sums)[i + 4] - (*sums)[i + 8]) * (NEAR / -1.5);
-  let r = ((*sums)[i + 12] + (*sums)[i + 16]) / 6.0;
-  let s = ((*sums)[i + 12] - (*sums)[i + 16]) * (FAR / 6.0);
-  let y0 = (*sums)[i] + p + r + add;
+  let s1 = pick(sums, i + 4, second);
+  let s2 = pick(sums, i + 8, second);
+  let s3 = pick(sums, i + 12, second);
+  let s4 = pick(sums, i + 16, second);
+  let p = (s1 + s2) / -1.5;
+  let q = (s1 - s2) * (NEAR / -1.5);
+  let r = (s3 + s4) / 6.0;
+  let s = (s3 - s4) * (FAR / 6.0);
+  let y0 = pick(sums, i, second) + p + r + add;
   let y1 = q + s + add;
   let y2 = 0.5 * p + 2.0 * r + add;
-  let y3 = 0.5 * q + 2.0 * s + (*sums)[i + 20] + add;
+  let y3 = 0.5 * q + 2.0 * s + pick(sums, i + 20, second) + add;
   let first = ((dest * params.cout + co) * params.outH + oy) * params.outW + ox + params.offset + dest * params.gap;
   store_row(first, rows > 0, ox, vec4f(y0.x, y1.x, y2.x, y3.x));
   store_row(first + params.outW, rows > 1, ox, vec4f(y0.y, y1.y, y2.y, y3.y));
@@ -215,16 +225,12 @@ fn conv2d_3x3_lanes(
     }
   }
 
-  let below = select(4, 0, PAIR);
-  let lower = select(0, 1, PAIR);
-  store_rows(&sums, 0u, image, co, oy, ox);
-  store_rows(&sums, 1u, image + lower, co, oy + below, ox);
-  if (SIDE == 1) {
-    store_rows(&sums, 2u, image, co, oy, ox + 4);
-    store_rows(&sums, 3u, image + lower, co, oy + below, ox + 4);
-  }
-  if (SIDE == 2) {
-    store_rows(&sums, 2u, image + 2, co, oy, ox);
-    store_rows(&sums, 3u, image + 3, co, oy + below, ox);
+  // In a loop the driver's compiler has half of the stores before it. (n is at least 1: turns whose number it knows would be
+  // unrolled.)
+  for (var t = 0; t < select(1, 2, SIDE > 0) * min(1, params.n); t++) {
+    let first = image + select(0, 2 * t, SIDE == 2);
+    let column = ox + select(0, 4 * t, SIDE == 1);
+    store_rows(&sums, 0u, t > 0, first, co, oy, column);
+    store_rows(&sums, 1u, t > 0, first + select(0, 1, PAIR), co, oy + select(4, 0, PAIR), column);
   }
 }

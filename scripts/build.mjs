@@ -48,9 +48,10 @@ function byLikeness(kernels) {
 export const wgslForPages = {
   name: 'wgsl',
   setup(b) {
-    const kernels = [...shortKernels(fileURLToPath(new URL('../kernels', import.meta.url)))]
-    const identifier = (file) => `kernel_${file.replace('.wgsl', '')}`
     const moduleOf = (file) => Object.keys(LATER).find((module) => LATER[module].test(file)) ?? 'kernels'
+    const folder = fileURLToPath(new URL('../kernels', import.meta.url))
+    const kernels = [...shortKernels(folder, (file) => moduleOf(file) === 'kernels')]
+    const identifier = (file) => `kernel_${file.replace('.wgsl', '')}`
     b.onResolve({ filter: /^kernels(-for-\w+)?$/ }, ({ path }) => ({
       path,
       namespace: 'kernels',

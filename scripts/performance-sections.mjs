@@ -43,8 +43,9 @@ const nsAPixel = (ms, { pixels }) => ((1e6 * ms) / pixels).toFixed(0)
 
 /** Time a pixel over the sizes, and how far the dearest lies over the cheapest. */
 function pixels(files) {
-  const groups = groupBy(profilesOf(files), (p) => `${p.title} ${p.phase}, batch ${p.batch}`)
-  const sides = [...new Set(profilesOf(files).map((p) => p.side))].sort((a, b) => a - b)
+  const timed = files.flatMap((file) => file.pixels)
+  const groups = groupBy(timed, (p) => `${p.title} ${p.phase}, batch ${p.batch}`)
+  const sides = [...new Set(timed.map((p) => p.side))].sort((a, b) => a - b)
   const rows = [...groups].map(([name, list]) => {
     const at = (side) => list.find((p) => p.side === side)
     const spread = (time) => {

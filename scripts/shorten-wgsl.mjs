@@ -30,8 +30,27 @@ const found = (texts, pattern) =>
 /** Names but for fields (behind a dot), attributes (behind an @) and what `@builtin` asks for. */
 const NAME = /(?<![.\w@]|@builtin\()[A-Za-z_]\w*/g
 
-/** Short names by long ones, the most frequent first. */
-function shortNames(texts) {
+/** How often the names that `pattern` finds occur in texts. */
+function countNames(texts, pattern, isCounted) {
+  const counts = new Map()
+  for (const text of texts)
+    for (const [whole, name = whole] of text.matchAll(pattern))
+      if (isCounted(name)) counts.set(name, (counts.get(name) ?? 0) + 1)
+  return counts
+}
+
+/** Names in the order in which they get short ones: the most frequent of the foremost texts, then of all. */
+function ranked(texts, foremost, pattern, isCounted) {
+  const counts = countNames(texts, pattern, isCounted)
+  const before = countNames(foremost, pattern, isCounted)
+  const rank = (name) => before.get(name) ?? 0
+  return [...counts.keys()].sort(
+    (a, b) => rank(b) - rank(a) || counts.get(b) - counts.get(a) || (a < b ? -1 : 1),
+  )
+}
+
+/** Short names by long ones. */
+function shortNames(texts, foremost) {
   const functions = found(texts, /\bfn (\w+)/g)
   const parameters = texts.flatMap((text) =>
     [...text.matchAll(/\bfn \w+\(([^{]*)\{/g)].flatMap((m) => [...m[1].matchAll(/(\w+):/g)].map((p) => p[1])),
@@ -51,16 +70,9 @@ function shortNames(texts) {
   for (const name of called) if (!functions.has(name) && !structs.has(name)) candidates.delete(name)
   for (const set of kept) for (const name of set) candidates.delete(name)
   const taken = new Set(texts.flatMap((text) => text.match(/[A-Za-z_]\w*/g) ?? []))
-  const counts = new Map()
-  for (const text of texts)
-    for (const [name] of text.matchAll(NAME))
-      if (candidates.has(name)) counts.set(name, (counts.get(name) ?? 0) + 1)
   const names = freshNames(taken)
-  return new Map(
-    [...counts]
-      .sort(([a, m], [b, n]) => n - m || (a < b ? -1 : 1))
-      .map(([name]) => [name, names.next().value]),
-  )
+  const order = ranked(texts, foremost, NAME, (name) => candidates.has(name))
+  return new Map(order.map((name) => [name, names.next().value]))
 }
 
 /** a, b, …, aa, ab, …: those that no kernel uses, and no word of WGSL's. */
@@ -96,7 +108,7 @@ const STRUCT_OR_NAME = new RegExp(`\\bstruct [^}]*\\}|${NAME.source}`, 'g')
 const STRUCT = /\bstruct (\w+) ?\{([^}]*)\}/g
 
 /** Short names of fields, by long ones: of all structs but Params, unless the same word is one of Params' or of vectors'. */
-function shortFields(texts) {
+function shortFields(texts, foremost) {
   const fields = (of) =>
     texts.flatMap((text) =>
       [...text.matchAll(STRUCT)]
@@ -104,27 +116,22 @@ function shortFields(texts) {
         .flatMap(([, , inner]) => [...inner.matchAll(/(\w+):/g)].map((m) => m[1])),
     )
   const kept = new Set(fields((name) => name === 'Params'))
-  const counts = new Map()
-  for (const name of fields((struct) => struct !== 'Params'))
-    if (!kept.has(name) && !/^[xyzwrgba]{1,4}$/.test(name)) counts.set(name, 0)
-  for (const text of texts)
-    for (const [, name] of text.matchAll(/\.([A-Za-z_]\w*)/g))
-      if (counts.has(name)) counts.set(name, counts.get(name) + 1)
-  const names = freshNames(new Set([...kept, ...'xyzwrgba']))
-  return new Map(
-    [...counts]
-      .sort(([a, m], [b, n]) => n - m || (a < b ? -1 : 1))
-      .map(([name]) => [name, names.next().value]),
+  const renamed = new Set(
+    fields((name) => name !== 'Params').filter((name) => !kept.has(name) && !/^[xyzwrgba]{1,4}$/.test(name)),
   )
+  const names = freshNames(new Set([...kept, ...'xyzwrgba']))
+  const order = ranked(texts, foremost, /\.([A-Za-z_]\w*)/g, (name) => renamed.has(name))
+  return new Map([...new Set([...order, ...renamed])].map((name) => [name, names.next().value]))
 }
 
-/** The kernels of a folder, shortened: texts by file name. */
-export function shortKernels(folder) {
+/** The kernels of a folder, shortened: texts by file name. What is frequent in files that are `foremost` has the shortest names. */
+export function shortKernels(folder, foremost = (_file) => true) {
   const files = readdirSync(folder).filter((name) => name.endsWith('.wgsl'))
   const texts = new Map(files.map((name) => [name, tighten(readKernel(`${folder}/${name}`))]))
-  const names = shortNames([...texts.values()])
+  const first = [...texts].flatMap(([file, text]) => (foremost(file) ? [text] : []))
+  const names = shortNames([...texts.values()], first)
   const short = (name) => names.get(name) ?? name
-  const fields = shortFields([...texts.values()])
+  const fields = shortFields([...texts.values()], first)
   const field = (name) => fields.get(name) ?? name
   // In a structure, names before a colon are its fields.
   const inStruct = (text) => {

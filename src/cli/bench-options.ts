@@ -24,6 +24,7 @@ export interface BenchOptions extends CaseOptions {
   readonly profile?: boolean
   readonly start?: boolean
   readonly dealt?: boolean
+  readonly pixels?: boolean
   readonly firstSteps?: boolean
   readonly oneByOne?: boolean
   /** A folder of images and masks; true for the one that comes with fovea. */
@@ -104,7 +105,7 @@ export function casesOf(
 }
 
 /** What is measured in place of the rest. */
-const INSTEAD = ['profile', 'start', 'dealt', 'input', 'objects'] as const
+const INSTEAD = ['profile', 'start', 'dealt', 'pixels', 'input', 'objects'] as const
 
 /** The device that is measured. */
 export const deviceOptions = ({ adapter, subgroupMatrices }: BenchOptions) => ({

@@ -6,6 +6,7 @@ import type { InputReport, InputRow } from '../../bench/input.ts'
 import type { KernelRow } from '../../bench/kernels.ts'
 import type { WorkRow } from '../../bench/networks.ts'
 import type { ObjectsRow } from '../../bench/objects.ts'
+import { type PixelsRow, spread } from '../../bench/pixels.ts'
 import type { NetworkProfile } from '../../bench/profile.ts'
 import type { StartTimes, startTimes } from '../../bench/start.ts'
 
@@ -116,6 +117,23 @@ const DEALT: readonly Column<DealtRow>[] = [
 ]
 export const dealtHead = head(DEALT)
 export const dealtLine = (r: DealtRow): string => line(DEALT, r)
+
+const PIXELS: readonly Column<PixelsRow>[] = [
+  ['work', 46, (r) => `${r.title} ${r.phase} ${r.batch}×${r.side}²`],
+  ['median ms', 11, (r) => r.ms.toFixed(1)],
+  ['least', 10, (r) => r.min.toFixed(1)],
+  ['ns/pixel', 10, (r) => ((1e6 * r.ms) / r.pixels).toFixed(0)],
+  ['least', 10, (r) => ((1e6 * r.min) / r.pixels).toFixed(0)],
+  ['rounds', 8, (r) => String(r.rounds)],
+]
+export const pixelsHead = head(PIXELS)
+/** Rows of one phase at all sizes, and how far they lie apart. */
+export const pixelsLines = (rows: readonly PixelsRow[]): string =>
+  [
+    ...rows.map((r) => line(PIXELS, r)),
+    `  dearest / cheapest pixel: ${spread(rows, (r) => r.ms).toFixed(2)} by medians, ` +
+      `${spread(rows, (r) => r.min).toFixed(2)} by the least`,
+  ].join('\n')
 
 export function inputText({
   folder,

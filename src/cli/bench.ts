@@ -18,6 +18,7 @@ import {
   type WorkRow,
 } from '../../bench/networks.ts'
 import { benchObjects } from '../../bench/objects.ts'
+import { benchPixels, type PixelsRow } from '../../bench/pixels.ts'
 import { type NetworkProfile, profileNetwork, type RawProfile, withFloors } from '../../bench/profile.ts'
 import { type Scene, sceneOf } from '../../bench/scenes.ts'
 import { firstSteps, startTimes } from '../../bench/start.ts'
@@ -43,6 +44,8 @@ import {
   kernelHead,
   kernelLine,
   objectsText,
+  pixelsHead,
+  pixelsLines,
   profileText,
   startText,
   workHead,
@@ -71,6 +74,7 @@ export function benchCommand(program: Command, io: Io): void {
       '--dealt',
       'networks with the workgroups of a launch dealt out while it runs and without, in turns; in place of the rest',
     )
+    .option('--pixels', 'time a pixel of the networks over all sizes, in turns; in place of the rest')
     .addOption(new Option('--first-steps', 'what --start runs in processes of their own').hideHelp())
     .addOption(new Option('--one-by-one', 'with --first-steps: no kernel is compiled ahead').hideHelp())
     .option(
@@ -106,6 +110,7 @@ Examples:
   fovea bench --only conv2d --no-networks      convolutions alone
   fovea bench --no-kernels --peers             the U-Net beside tfjs, jax-js, ONNX Runtime and PyTorch
   fovea bench --profile --size 64,128,256      by kernel against its floor, and time a pixel
+  fovea bench --pixels --size 64,128,256,512   whether time a pixel is the same at all sizes
   fovea bench --input --size 256 --features 8  what training waits for images
   fovea bench --objects --features 8 --batch 1 crops and polar images of many objects
   fovea bench --start                          compile time: shader cache of the driver empty and full`,
@@ -166,6 +171,11 @@ async function measureAll(
   if (options.dealt) {
     say(dealtHead)
     return { dealt: await benchDealt(device, worksOf(options, cases), { onRow: (r) => say(dealtLine(r)) }) }
+  }
+  if (options.pixels) {
+    say(pixelsHead)
+    const onRows = (rows: readonly PixelsRow[]) => say(pixelsLines(rows))
+    return { pixels: await benchPixels(device, cases, { onRows }) }
   }
   if (options.input) {
     const folder = options.input === true ? 'data/lesion' : options.input

@@ -21,6 +21,7 @@ const REFUSED: readonly [line: string[], said: RegExp][] = [
   [['--data', 'nuclei'], /add --objects/],
   [['--objects', '--data', 'no/such/folder'], /no\/such\/folder: not a folder that can be read/],
   [['--objects', '--profile'], /bench --profile --objects: each is in place of the rest/],
+  [['--dealt', '--pixels'], /bench --dealt --pixels: each is in place of the rest/],
   [['--start', '--peers'], /bench --start: .*leave out --peers/],
   [['--no-kernels', '--no-networks'], /nothing is left to measure/],
 ]
