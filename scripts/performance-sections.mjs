@@ -41,9 +41,9 @@ const sizeOf = (p) => `${p.batch}×${p.inChannels}×${p.side}²`
 
 const nsAPixel = (ms, { pixels }) => ((1e6 * ms) / pixels).toFixed(0)
 
-/** Time a pixel over the sizes, and how far the dearest lies over the cheapest. */
+/** Time a pixel over the sizes, in turns or each in a profile of its own, and how far the dearest lies over the cheapest. */
 function pixels(files) {
-  const timed = files.flatMap((file) => file.pixels)
+  const timed = files.flatMap((file) => file.pixels ?? file.profiles)
   const groups = groupBy(timed, (p) => `${p.title} ${p.phase}, batch ${p.batch}`)
   const sides = [...new Set(timed.map((p) => p.side))].sort((a, b) => a - b)
   const rows = [...groups].map(([name, list]) => {
