@@ -33,24 +33,33 @@ export async function batchMs(device: Device, call: () => void, count: number): 
   return performance.now() - start
 }
 
+/** After a warm-up call (two, if they are short) batches grow until one takes `batch` milliseconds: so many calls, and what it took. */
+async function grown(
+  device: Device,
+  call: () => void,
+  batch: number,
+): Promise<{ count: number; ms: number }> {
+  let count = 1
+  let ms = await batchMs(device, call, count)
+  if (ms < 1000) ms = await batchMs(device, call, count)
+  while (ms < batch && count < LARGEST_BATCH) {
+    // Short batches tell little: no more than fourfold at once.
+    const wanted = Math.ceil(count * Math.min(4, (1.1 * batch) / ms))
+    count = Math.min(LARGEST_BATCH, Math.max(count + 1, wanted))
+    ms = await batchMs(device, call, count)
+  }
+  return { count, ms }
+}
+
 /**
- * Times `call`, which records work for the GPU. After a warm-up call (two, if they are short) batches grow until one
- * takes BATCH_MS; then batches of that many calls run until `budgetMs` is spent, at least five (three, two).
+ * Times `call`, which records work for the GPU: batches of BATCH_MS run until `budgetMs` is spent, at least five (three, two).
  */
 export async function time(
   device: Device,
   call: () => void,
   { budgetMs = 400, maxRuns = 30 } = {},
 ): Promise<Timing> {
-  let count = 1
-  let ms = await batchMs(device, call, count)
-  if (ms < 1000) ms = await batchMs(device, call, count)
-  while (ms < BATCH_MS && count < LARGEST_BATCH) {
-    // Short batches tell little: no more than fourfold at once.
-    const wanted = Math.ceil(count * Math.min(4, (1.1 * BATCH_MS) / ms))
-    count = Math.min(LARGEST_BATCH, Math.max(count + 1, wanted))
-    ms = await batchMs(device, call, count)
-  }
+  const { count, ms } = await grown(device, call, BATCH_MS)
   const times: number[] = []
   const end = performance.now() + budgetMs
   while (times.length < enough(ms) || (performance.now() < end && times.length < maxRuns))
@@ -59,21 +68,22 @@ export async function time(
 }
 
 /**
- * Times calls in turns, so that a neighbour of the machine slows all of them: in each round one batch of each, of as
- * many calls as take `roundMs`, until `budgetMs` is spent, at least `rounds` rounds. Gives the milliseconds of one call
- * of each, by round. What a call captures and compiles is done before, by a first call.
+ * Times calls in turns, so that a neighbour of the machine slows all of them: in each round one batch of each, until `budgetMs`
+ * is spent, at least `rounds` rounds. A batch takes `batchMs`, or as long as the longest call: one that is shorter than the others'
+ * would find quiet moments that they cannot. Gives the milliseconds of one call of each, by round.
  */
 export async function timeInTurns(
   device: Device,
   calls: readonly (() => void)[],
-  { roundMs = BATCH_MS, budgetMs = 4000, rounds = 5 } = {},
+  { batchMs: least = BATCH_MS, budgetMs = 4000, rounds = 5 } = {},
 ): Promise<number[][]> {
-  const counts: number[] = []
+  let longest = least
   for (const call of calls) {
-    await batchMs(device, call, 1)
-    const ms = await batchMs(device, call, 1)
-    counts.push(Math.min(LARGEST_BATCH, Math.max(1, Math.round(roundMs / ms))))
+    const { count, ms } = await grown(device, call, least)
+    longest = Math.max(longest, ms / count)
   }
+  const counts: number[] = []
+  for (const call of calls) counts.push((await grown(device, call, longest)).count)
   const times: number[][] = calls.map(() => [])
   const end = performance.now() + budgetMs
   for (let round = 0; round < rounds || performance.now() < end; round++)

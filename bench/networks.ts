@@ -153,6 +153,9 @@ export function buildNetwork(device: Device, each: NetworkCase) {
       infer.dispose()
       step.dispose()
       scaler?.dispose()
+      opt.dispose()
+      net.dispose()
+      for (const t of [image, target]) t.dispose()
     },
   }
 }

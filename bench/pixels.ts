@@ -7,6 +7,7 @@ export interface PixelsRow {
   readonly title: string
   readonly phase: Phase
   readonly batch: number
+  readonly inChannels: number
   readonly side: number
   /** Batch × height × width of what goes in. */
   readonly pixels: number
@@ -16,42 +17,44 @@ export interface PixelsRow {
   readonly rounds: number
 }
 
-/** Milliseconds of a round of one size, about: as long for small images as for large ones, which take seconds. */
-const ROUND_MS = 1000
+/** Cases that differ in their side alone. */
+function bySize(cases: readonly NetworkCase[]): NetworkCase[][] {
+  const groups = new Map<string, NetworkCase[]>()
+  for (const each of cases) {
+    const { side: _, ...others } = each
+    const key = JSON.stringify(others)
+    groups.set(key, [...(groups.get(key) ?? []), each])
+  }
+  return [...groups.values()]
+}
 
 /**
- * Whether a network's time a pixel is the same at all sizes. `cases` with the same title and batch are timed in turns, so
- * that a neighbour of the machine slows them alike; measured one after another, they would show what it did meanwhile.
+ * Whether a network's time a pixel is the same at all sizes: cases that differ in their side alone are timed in turns, so that
+ * a neighbour of the machine slows them alike. Measured one after another, they would show what it did meanwhile.
  */
 export async function benchPixels(
   device: Device,
   cases: readonly NetworkCase[],
-  { roundMs = ROUND_MS, rounds = 9, onRows = (_: readonly PixelsRow[]) => {} } = {},
+  { batchMs = 1000, rounds = 5, onRows = (_: readonly PixelsRow[]) => {} } = {},
 ): Promise<PixelsRow[]> {
   const all: PixelsRow[] = []
-  const groups = new Map<string, NetworkCase[]>()
-  for (const each of cases) {
-    const key = `${each.network} ${each.features} ${each.batch}`
-    groups.set(key, [...(groups.get(key) ?? []), each])
-  }
-  for (const sizes of groups.values()) {
-    for (const phase of PHASES) {
-      const built = sizes.map((each) => ({ each, ...buildNetwork(device, each) }))
-      const calls = built.map((b) => b.phase(phase))
-      const times = await timeInTurns(device, calls, { roundMs, budgetMs: 0, rounds })
+  for (const sizes of bySize(cases)) {
+    const built = sizes.map((each) => ({ ...each, ...buildNetwork(device, each) }))
+    try {
+      for (const phase of PHASES) {
+        const calls = built.map((b) => b.phase(phase))
+        for (const b of built) await b.prepare(phase)
+        const times = await timeInTurns(device, calls, { batchMs, budgetMs: 0, rounds })
+        const rows = built.map(({ title, batch, inChannels, side, pixels }, i) => {
+          const took = times[i]!
+          const [ms, min] = [median(took), Math.min(...took)]
+          return { title, phase, batch, inChannels, side, pixels, ms, min, rounds: took.length }
+        })
+        all.push(...rows)
+        onRows(rows)
+      }
+    } finally {
       for (const b of built) b.dispose()
-      const rows = built.map(({ each: { batch, side }, title, pixels }, i) => ({
-        title,
-        phase,
-        batch,
-        side,
-        pixels,
-        ms: median(times[i]!),
-        min: Math.min(...times[i]!),
-        rounds,
-      }))
-      all.push(...rows)
-      onRows(rows)
     }
   }
   return all

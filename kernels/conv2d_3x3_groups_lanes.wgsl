@@ -212,7 +212,7 @@ fn back(s: Six, add: f32) -> vec4f {
 // include: parts/store_strips.wgsl
 
 // Channels are stored in a loop: with the sums of all live across the stores of all, written out, the compiler of a CPU driver
-// took four times as long. (n is at least 1: turns whose number it knows would be unrolled.)
+// took three times as long. (n is at least 1: turns whose number it knows would be unrolled.)
 fn turns() -> i32 { return i32(CHANNELS) * min(1, params.n); }
 
 fn either(p: Six, q: Six, second: bool) -> Six {

@@ -121,7 +121,7 @@ fn window_at(first: i32) -> Taps {
     vec3f(weight[first + 6], weight[first + 7], weight[first + 8]));
 }
 
-// What place k of a half tile sums up: one of the first two, or of the second two.
+// Sums k, of the first half tile or of the second.
 fn pick(sums: ptr<function, array<vec4f, 24>>, k: u32, second: bool) -> vec4f {
   if (SIDE == 0) { return (*sums)[k]; }
   return select((*sums)[k], (*sums)[k + 2], second);
@@ -225,8 +225,8 @@ fn conv2d_3x3_lanes(
     }
   }
 
-  // In a loop the driver's compiler has half of the stores before it. (n is at least 1: turns whose number it knows would be
-  // unrolled.)
+  // In a loop, so that the driver compiles the stores of one half tile instead of two. (n is at least 1: turns whose number it knows
+  // would be unrolled.)
   for (var t = 0; t < select(1, 2, SIDE > 0) * min(1, params.n); t++) {
     let first = image + select(0, 2 * t, SIDE == 2);
     let column = ox + select(0, 4 * t, SIDE == 1);

@@ -52,7 +52,7 @@ fn block_of(s: Strip) -> Block {
 }
 
 // More than two channels take turns that the compiler of a CPU driver does not unroll (n is at least 1): written out, four took it
-// four times as long. Two are faster unrolled.
+// three times as long. Two are faster unrolled.
 fn turns() -> i32 { return i32(CHANNELS) * select(1, min(1, params.n), CHANNELS > 2u); }
 
 // Channel c of a block, which stands first, takes a step; the others move up and it goes last. Channels beyond the last repeat

@@ -22,6 +22,12 @@ const LATER = {
   'kernels-for-matrices': /^matrix_\w+\.wgsl$/,
 }
 
+const moduleOf = (file) => Object.keys(LATER).find((module) => LATER[module].test(file)) ?? 'kernels'
+
+/** All kernels as pages have them: texts by file name. What pages load first has the shortest names. */
+export const kernelsForPages = () =>
+  shortKernels(fileURLToPath(new URL('../kernels', import.meta.url)), (file) => moduleOf(file) === 'kernels')
+
 /** Characters that a kernel is compared with: gzip looks back four times as far, which sorts no better. */
 const COMPARED = 2 ** 13
 
@@ -48,9 +54,7 @@ function byLikeness(kernels) {
 export const wgslForPages = {
   name: 'wgsl',
   setup(b) {
-    const moduleOf = (file) => Object.keys(LATER).find((module) => LATER[module].test(file)) ?? 'kernels'
-    const folder = fileURLToPath(new URL('../kernels', import.meta.url))
-    const kernels = [...shortKernels(folder, (file) => moduleOf(file) === 'kernels')]
+    const kernels = [...kernelsForPages()]
     const identifier = (file) => `kernel_${file.replace('.wgsl', '')}`
     b.onResolve({ filter: /^kernels(-for-\w+)?$/ }, ({ path }) => ({
       path,

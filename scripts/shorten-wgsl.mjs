@@ -30,23 +30,15 @@ const found = (texts, pattern) =>
 /** Names but for fields (behind a dot), attributes (behind an @) and what `@builtin` asks for. */
 const NAME = /(?<![.\w@]|@builtin\()[A-Za-z_]\w*/g
 
-/** How often the names that `pattern` finds occur in texts. */
-function countNames(texts, pattern, isCounted) {
-  const counts = new Map()
-  for (const text of texts)
+/** Names in the order in which they get short ones: those that `pattern` finds most often in foremost texts, then in the others. */
+function ranked(names, texts, foremost, pattern) {
+  const counts = new Map([...names].map((name) => [name, 0]))
+  for (const text of texts) {
+    const weight = foremost.has(text) ? 1_000_000 : 1
     for (const [whole, name = whole] of text.matchAll(pattern))
-      if (isCounted(name)) counts.set(name, (counts.get(name) ?? 0) + 1)
-  return counts
-}
-
-/** Names in the order in which they get short ones: the most frequent of the foremost texts, then of all. */
-function ranked(texts, foremost, pattern, isCounted) {
-  const counts = countNames(texts, pattern, isCounted)
-  const before = countNames(foremost, pattern, isCounted)
-  const rank = (name) => before.get(name) ?? 0
-  return [...counts.keys()].sort(
-    (a, b) => rank(b) - rank(a) || counts.get(b) - counts.get(a) || (a < b ? -1 : 1),
-  )
+      if (counts.has(name)) counts.set(name, counts.get(name) + weight)
+  }
+  return [...counts.keys()].sort((a, b) => counts.get(b) - counts.get(a) || (a < b ? -1 : 1))
 }
 
 /** Short names by long ones. */
@@ -71,7 +63,7 @@ function shortNames(texts, foremost) {
   for (const set of kept) for (const name of set) candidates.delete(name)
   const taken = new Set(texts.flatMap((text) => text.match(/[A-Za-z_]\w*/g) ?? []))
   const names = freshNames(taken)
-  const order = ranked(texts, foremost, NAME, (name) => candidates.has(name))
+  const order = ranked(candidates, texts, foremost, NAME)
   return new Map(order.map((name) => [name, names.next().value]))
 }
 
@@ -120,15 +112,15 @@ function shortFields(texts, foremost) {
     fields((name) => name !== 'Params').filter((name) => !kept.has(name) && !/^[xyzwrgba]{1,4}$/.test(name)),
   )
   const names = freshNames(new Set([...kept, ...'xyzwrgba']))
-  const order = ranked(texts, foremost, /\.([A-Za-z_]\w*)/g, (name) => renamed.has(name))
-  return new Map([...new Set([...order, ...renamed])].map((name) => [name, names.next().value]))
+  const order = ranked(renamed, texts, foremost, /\.([A-Za-z_]\w*)/g)
+  return new Map(order.map((name) => [name, names.next().value]))
 }
 
 /** The kernels of a folder, shortened: texts by file name. What is frequent in files that are `foremost` has the shortest names. */
-export function shortKernels(folder, foremost = (_file) => true) {
+export function shortKernels(folder, foremost) {
   const files = readdirSync(folder).filter((name) => name.endsWith('.wgsl'))
   const texts = new Map(files.map((name) => [name, tighten(readKernel(`${folder}/${name}`))]))
-  const first = [...texts].flatMap(([file, text]) => (foremost(file) ? [text] : []))
+  const first = new Set([...texts].flatMap(([file, text]) => (foremost(file) ? [text] : [])))
   const names = shortNames([...texts.values()], first)
   const short = (name) => names.get(name) ?? name
   const fields = shortFields([...texts.values()], first)

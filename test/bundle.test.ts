@@ -61,11 +61,11 @@ const declared = (k: Kernel) => ({
 })
 
 test.each(kernels)('%s means the same in a page, which has it shortened', async (name) => {
-  const { shortKernels } = (await import(new URL('../scripts/shorten-wgsl.mjs', import.meta.url).href)) as {
-    shortKernels(folder: string): Map<string, string>
+  const { kernelsForPages } = (await import(new URL('../scripts/build.mjs', import.meta.url).href)) as {
+    kernelsForPages(): Map<string, string>
   }
   const source = readKernel(`${folder}/${name}`)
-  const short = shortKernels(folder).get(name)!
+  const short = kernelsForPages().get(name)!
   expect(short.length).toBeLessThan(source.length)
   expect(short.match(/^alias .*?;/gm)).toEqual(source.match(/^alias .*?;/gm))
   // Parts that others are built of have no entry point, and what is built of parts wants them.

@@ -115,16 +115,28 @@ export const deviceOptions = ({ adapter, subgroupMatrices }: BenchOptions) => ({
 
 /** Refuses options that do not go together, before anything is measured. */
 export function checkTogether(options: BenchOptions): void {
+  const { only, kernels, networks, large, tune, size } = options
   const alone = INSTEAD.filter((name) => options[name])
+  const [instead] = alone
   if (alone.length > 1)
     throw new DataError(
       `bench --${alone[0]} --${alone[1]}: each is in place of the rest; ask for one of them`,
     )
-  if (alone.length > 0 && options.peers)
-    throw new DataError(`bench --${alone[0]}: it is in place of the rest, the peers too; leave out --peers`)
-  if (alone.length === 0 && !options.kernels && !options.networks)
+  if (instead && options.peers)
+    throw new DataError(`bench --${instead}: it is in place of the rest, the peers too; leave out --peers`)
+  if (instead && instead !== 'profile' && tune)
+    throw new DataError(`bench --${instead}: it chooses nothing by measurement; leave out --tune`)
+  if (instead && instead !== 'dealt' && !networks)
+    throw new DataError(`bench --${instead}: it measures networks; leave out --no-networks`)
+  if (instead && instead !== 'dealt' && only !== '')
+    throw new DataError(`bench --${instead}: it measures networks, no kernels; leave out --only`)
+  if (instead === 'pixels' && new Set(size).size < 2)
+    throw new DataError(
+      `bench --pixels --size ${size}: it compares sizes; name two or more, such as --size 64,256`,
+    )
+  if (!kernels && !networks && (!instead || instead === 'dealt'))
     throw new DataError('bench: without kernels and networks nothing is left to measure')
-  if (options.peers && !options.networks)
+  if (options.peers && !networks)
     throw new DataError('bench --peers: the peers run the networks; leave out --no-networks')
   if (options.input && NETWORKS[options.network[0]!]!.target(1, 64)[2] !== 64)
     throw new DataError(
@@ -136,7 +148,6 @@ export function checkTogether(options: BenchOptions): void {
     throw new DataError('bench --data: it gives images of many objects; add --objects')
   if (options.input && ![1, 3].includes(options.channels))
     throw new DataError(`bench --input --channels ${options.channels}: images have 1 channel or 3`)
-  const { only, kernels, large } = options
   if (only !== '' && !kernels) throw new DataError('bench --only: it picks kernels; leave out --no-kernels')
   if (!kernelNames(large).some((name) => name.includes(only)))
     throw new DataError(`bench --only ${only}: only large convolutions contain it; add --large`)

@@ -14,7 +14,7 @@ test('sizes of a network and batch are timed in turns, phase by phase', async ()
   })
   const groups: number[][] = []
   const rows = await benchPixels(device, [at(1, 32), at(2, 32), at(1, 64)], {
-    roundMs: 1,
+    batchMs: 1,
     rounds: 2,
     onRows: (group) => groups.push(group.map((r) => r.side)),
   })
@@ -36,7 +36,15 @@ test('sizes of a network and batch are timed in turns, phase by phase', async ()
 })
 
 test('the spread of time a pixel is that of the dearest over the cheapest', () => {
-  const row = { title: 'net', phase: 'inference', batch: 1, side: 1, min: 0, rounds: 1 } as const
+  const row = {
+    title: 'net',
+    phase: 'inference',
+    batch: 1,
+    inChannels: 1,
+    side: 1,
+    min: 0,
+    rounds: 1,
+  } as const
   const rows = [
     { ...row, pixels: 10, ms: 20 },
     { ...row, pixels: 40, ms: 60 },

@@ -22,6 +22,11 @@ const REFUSED: readonly [line: string[], said: RegExp][] = [
   [['--objects', '--data', 'no/such/folder'], /no\/such\/folder: not a folder that can be read/],
   [['--objects', '--profile'], /bench --profile --objects: each is in place of the rest/],
   [['--dealt', '--pixels'], /bench --dealt --pixels: each is in place of the rest/],
+  [['--pixels', '--no-networks'], /bench --pixels: it measures networks; leave out --no-networks/],
+  [['--pixels', '--only', 'conv2d', '--size', '64,128'], /bench --pixels: .*leave out --only/],
+  [['--pixels', '--tune', '--size', '64,128'], /bench --pixels: .*leave out --tune/],
+  [['--pixels'], /bench --pixels --size 64: it compares sizes; name two or more/],
+  [['--dealt', '--no-kernels', '--no-networks'], /nothing is left to measure/],
   [['--start', '--peers'], /bench --start: .*leave out --peers/],
   [['--no-kernels', '--no-networks'], /nothing is left to measure/],
 ]
