@@ -77,13 +77,13 @@ export async function timeInTurns(
   calls: readonly (() => void)[],
   { batchMs: least = BATCH_MS, budgetMs = 4000, rounds = 5 } = {},
 ): Promise<number[][]> {
-  let longest = least
+  const each: number[] = []
   for (const call of calls) {
     const { count, ms } = await grown(device, call, least)
-    longest = Math.max(longest, ms / count)
+    each.push(ms / count)
   }
-  const counts: number[] = []
-  for (const call of calls) counts.push((await grown(device, call, longest)).count)
+  const longest = Math.max(least, ...each)
+  const counts = each.map((ms) => Math.min(LARGEST_BATCH, Math.round(longest / ms)))
   const times: number[][] = calls.map(() => [])
   const end = performance.now() + budgetMs
   for (let round = 0; round < rounds || performance.now() < end; round++)
