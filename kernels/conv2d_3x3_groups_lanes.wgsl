@@ -37,7 +37,7 @@ override SHARED: bool = false;
 override TURN: bool = false;
 override BIAS: bool = false;
 
-// include: parts/over.wgsl, parts/winograd_rows.wgsl, parts/winograd_weights.wgsl, parts/rows_beside.wgsl
+// include: parts/over.wgsl, parts/rolled.wgsl, parts/winograd_rows.wgsl, parts/winograd_weights.wgsl, parts/rows_beside.wgsl
 
 // Row ky of the window at `first`, transformed.
 fn taps(first: i32, ky: i32) -> Six {
@@ -211,10 +211,6 @@ fn back(s: Six, add: f32) -> vec4f {
 
 // include: parts/store_strips.wgsl
 
-// Channels are stored in a loop: with the sums of all live across the stores of all, written out, the compiler of a CPU driver
-// took three times as long. (n is at least 1: turns whose number it knows would be unrolled.)
-fn turns() -> i32 { return i32(CHANNELS) * min(1, params.n); }
-
 fn either(p: Six, q: Six, second: bool) -> Six {
   return Six(
     select(p.a, q.a, second), select(p.b, q.b, second), select(p.c, q.c, second),
@@ -278,7 +274,7 @@ fn conv2d_3x3_groups_lanes(
 ) {
   var sums = array<Six, 32>();
   let tile = product(&sums, i32(group.x + group.y * count.x), i32(lane));
-  for (var c = 0; c < turns(); c++) { store_channel(&sums, c, tile); }
+  for (var c = 0; c < rolled(i32(CHANNELS)); c++) { store_channel(&sums, c, tile); }
 }
 
 // Where rows of y hold whole vec4s.
@@ -290,5 +286,5 @@ fn conv2d_3x3_groups_lanes_wide(
 ) {
   var sums = array<Six, 32>();
   let tile = product(&sums, i32(group.x + group.y * count.x), i32(lane));
-  for (var c = 0; c < turns(); c++) { store_channel_wide(&sums, c, tile); }
+  for (var c = 0; c < rolled(i32(CHANNELS)); c++) { store_channel_wide(&sums, c, tile); }
 }

@@ -39,7 +39,7 @@ override BIAS: bool = false;
 override RELU: bool = false;
 override ACCUMULATE: bool = false;
 
-// include: parts/winograd_rows.wgsl, parts/winograd_weights.wgsl
+// include: parts/rolled.wgsl, parts/winograd_rows.wgsl, parts/winograd_weights.wgsl
 
 // The nine weights of a channel, a row each.
 struct Taps { a: vec3f, b: vec3f, c: vec3f }
@@ -225,9 +225,7 @@ fn conv2d_3x3_lanes(
     }
   }
 
-  // In a loop, so that the driver compiles the stores of one half tile instead of two. (n is at least 1: turns whose number it knows
-  // would be unrolled.)
-  for (var t = 0; t < select(1, 2, SIDE > 0) * min(1, params.n); t++) {
+  for (var t = 0; t < rolled(select(1, 2, SIDE > 0)); t++) {
     let first = image + select(0, 2 * t, SIDE == 2);
     let column = ox + select(0, 4 * t, SIDE == 1);
     store_rows(&sums, 0u, t > 0, first, co, oy, column);

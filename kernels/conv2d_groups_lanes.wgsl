@@ -33,7 +33,7 @@ override ENDS: bool = false;
 fn value_at(i: i32) -> f32 { return f32(x[i]); }
 fn four_at(i: i32) -> vec4f { return vec4f(x4[i]); }
 
-// include: parts/over.wgsl, parts/strided_rows.wgsl, parts/depthwise_strips.wgsl, parts/walk.wgsl, parts/store_strips.wgsl
+// include: parts/over.wgsl, parts/rolled.wgsl, parts/strided_rows.wgsl, parts/depthwise_strips.wgsl, parts/walk.wgsl, parts/store_strips.wgsl
 
 alias Blocks = array<Sums, 4>;
 
@@ -51,9 +51,8 @@ fn block_of(s: Strip) -> Block {
     g * params.weightGroup + c * params.weightOut);
 }
 
-// More than two channels take turns that the compiler of a CPU driver does not unroll (n is at least 1): written out, four took it
-// three times as long. Two are faster unrolled.
-fn turns() -> i32 { return i32(CHANNELS) * select(1, min(1, params.n), CHANNELS > 2u); }
+// Channels that take a step one after the other; two are faster unrolled.
+fn turns() -> i32 { return select(i32(CHANNELS), rolled(i32(CHANNELS)), CHANNELS > 2u); }
 
 // Channel c of a block, which stands first, takes a step; the others move up and it goes last. Channels beyond the last repeat
 // it; they are computed and not stored.

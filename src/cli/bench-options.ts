@@ -113,28 +113,33 @@ export const deviceOptions = ({ adapter, subgroupMatrices }: BenchOptions) => ({
   ...(subgroupMatrices ? { subgroupMatrices: 'required' as const } : {}),
 })
 
+/** Refuses what a measurement in place of the rest would ignore. */
+function checkInstead(
+  name: (typeof INSTEAD)[number],
+  { peers, tune, networks, only, size }: BenchOptions,
+): void {
+  const refuse = (why: string): never => {
+    throw new DataError(`bench --${name}${why}`)
+  }
+  if (peers) refuse(': it is in place of the rest, the peers too; leave out --peers')
+  if (tune && name !== 'profile') refuse(': it chooses nothing by measurement; leave out --tune')
+  if (!networks && name !== 'dealt') refuse(': it measures networks; leave out --no-networks')
+  if (only !== '' && name !== 'dealt') refuse(': it measures networks, no kernels; leave out --only')
+  if (name === 'pixels' && new Set(size).size < 2)
+    refuse(` --size ${size}: it compares sizes; name two or more, such as --size 64,256`)
+}
+
 /** Refuses options that do not go together, before anything is measured. */
 export function checkTogether(options: BenchOptions): void {
-  const { only, kernels, networks, large, tune, size } = options
+  const { only, kernels, networks, large } = options
   const alone = INSTEAD.filter((name) => options[name])
   const [instead] = alone
   if (alone.length > 1)
     throw new DataError(
       `bench --${alone[0]} --${alone[1]}: each is in place of the rest; ask for one of them`,
     )
-  if (instead && options.peers)
-    throw new DataError(`bench --${instead}: it is in place of the rest, the peers too; leave out --peers`)
-  if (instead && instead !== 'profile' && tune)
-    throw new DataError(`bench --${instead}: it chooses nothing by measurement; leave out --tune`)
-  if (instead && instead !== 'dealt' && !networks)
-    throw new DataError(`bench --${instead}: it measures networks; leave out --no-networks`)
-  if (instead && instead !== 'dealt' && only !== '')
-    throw new DataError(`bench --${instead}: it measures networks, no kernels; leave out --only`)
-  if (instead === 'pixels' && new Set(size).size < 2)
-    throw new DataError(
-      `bench --pixels --size ${size}: it compares sizes; name two or more, such as --size 64,256`,
-    )
-  if (!kernels && !networks && (!instead || instead === 'dealt'))
+  if (instead) checkInstead(instead, options)
+  if (!kernels && !networks)
     throw new DataError('bench: without kernels and networks nothing is left to measure')
   if (options.peers && !networks)
     throw new DataError('bench --peers: the peers run the networks; leave out --no-networks')

@@ -104,7 +104,7 @@ test('bench --objects --data: networks and the rest by parts, of discs and of th
 })
 
 test('bench --profile --json: every kernel of both phases against its floor', async () => {
-  const line = ['bench', '--profile', '--features', '2', '--batch', '1', '--size', '32', '--json']
+  const line = ['bench', '--profile', '--features', '2', '--batch', '1', '--size', '32,48', '--json']
   const { code, out } = await fovea(line)
   expect(code).toBe(0)
   const result = JSON.parse(out)
@@ -114,6 +114,8 @@ test('bench --profile --json: every kernel of both phases against its floor', as
   expect(result.profiles.map((p: { name: string }) => p.name)).toEqual([
     'unet2 inference 1x1x32x32',
     'unet2 training step 1x1x32x32',
+    'unet2 inference 1x1x48x48',
+    'unet2 training step 1x1x48x48',
   ])
   for (const p of result.profiles) {
     expect(p).toMatchObject({ submissions: 1, newBuffers: 0 })
