@@ -10,8 +10,7 @@ const nodeOnly = ['autograd', 'gpu', 'nn', 'ops']
   .filter((f) => f.endsWith('.test.ts') && /from '(node:|.*\/node\/)/.test(readFileSync(f, 'utf8')))
 
 /** Minutes each on SwiftShader, and nothing in them that a browser does differently: `--all` takes them, too. */
-const slow =
-  process.env.FOVEA_BROWSER_TESTS === 'all' ? [] : ['test/nn/soak.test.ts', 'test/ops/reduce.test.ts']
+const slow = process.env.FOVEA_TESTS === 'all' ? [] : ['test/nn/soak.test.ts', 'test/ops/reduce.test.ts']
 
 /** The engine's tests once more, the same files, in headless Chromium on SwiftShader. */
 export default defineConfig({

@@ -2,7 +2,8 @@
 //
 //   npm test                        everything
 //   node scripts/test.mjs browser   a part: checks, node or browser
-//   npm run test:browser -- --all   in the browser the slow files, too (vitest.browser.config.ts names them)
+//   npm test -- --all               besides, what only takes long: every pipeline of the convolutions (test/ops/conv-pipelines.ts), in the
+//                                   browser the slow files (vitest.browser.config.ts names them)
 //
 // The last line counts it all; the exit status says whether all of it passed.
 import { spawnSync } from 'node:child_process'
@@ -13,7 +14,7 @@ import { hasChromium } from './has-chromium.mjs'
 
 const PARTS = ['checks', 'node', 'browser']
 const asked = process.argv.slice(2).filter((argument) => argument !== '--all')
-if (process.argv.includes('--all')) process.env.FOVEA_BROWSER_TESTS = 'all'
+if (process.argv.includes('--all')) process.env.FOVEA_TESTS = 'all'
 const unknown = asked.filter((part) => !PARTS.includes(part))
 if (unknown.length > 0) {
   console.error(`no such part: ${unknown.join(' ')}; choose from ${PARTS.join(', ')}, or name none for all`)
