@@ -9,6 +9,7 @@ import type { TuneMode } from '../gpu/tuner.ts'
 import { type OpenOptions, openDevice as openFromNavigator, openOn } from '../open.ts'
 import { findAdapter } from './adapters.ts'
 import { ChoiceFile } from './choice-file.ts'
+import { compileAhead } from './compile-ahead.ts'
 
 /** Bytes that there are for this process, the machine's or its container's: a CPU driver's buffers are of them. */
 function processMemory(): number {
@@ -25,7 +26,9 @@ export async function openDevice(options: OpenOptions = {}): Promise<Device> {
   // Deno brings its own WebGPU.
   if ('Deno' in globalThis) return openFromNavigator(options)
   const experimental = options.subgroupMatrices !== undefined && options.subgroupMatrices !== false
-  const { adapter } = await findAdapter({ adapter: options.adapter, experimental })
+  const find = () => findAdapter({ adapter: options.adapter, experimental })
+  const { adapter, kind } = await find()
+  if (kind === 'lavapipe') compileAhead(adapter, async () => (await find()).adapter)
   addTunedConvKernels()
   setPooledBatchNorm(batchNormPooled)
   const tune = options.tune ?? ((process.env.FOVEA_TUNE || undefined) as TuneMode | undefined)
