@@ -1,8 +1,15 @@
-import { availableParallelism } from 'node:os'
-import { expect, test } from 'vitest'
+import { execFile } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { availableParallelism, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { build } from 'esbuild'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { readKernel } from '../../scripts/wgsl.mjs'
 import { add, exp, mul, sum } from '../../src/autograd/ops/index.ts'
 import { findAdapter } from '../../src/node/adapters.ts'
 import { compileAhead, launchNothing } from '../../src/node/compile-ahead.ts'
+import { installedDrivers } from '../../src/node/vulkan.ts'
 import { testDevice } from '../device.ts'
 
 /** A device of which only is told who compiled what: a launch ends when `finish` says so. */
@@ -174,4 +181,50 @@ test('a prepared step computes what one does that is not prepared, and counts no
   const got = await step().data()
   const want = await at(false).step().data()
   expect(got).toEqual(want)
+})
+
+const hasLavapipe = process.platform === 'linux' && installedDrivers().some((d) => d.kind === 'lavapipe')
+
+describe.runIf(hasLavapipe)('in a process with a cache of its own', () => {
+  const cache = mkdtempSync(join(tmpdir(), 'fovea-compile-ahead-'))
+  // Beside node_modules, from which the bundle takes Dawn.
+  const probe = join(process.cwd(), 'node_modules', '.cache', 'fovea', `compile-probe-${process.pid}.mjs`)
+  beforeAll(async () => {
+    const kernels = {
+      name: 'kernels',
+      setup: (b: import('esbuild').PluginBuild) =>
+        b.onLoad({ filter: /\.wgsl$/ }, ({ path }) => ({ contents: readKernel(path), loader: 'text' })),
+    }
+    const entryPoints = [fileURLToPath(new URL('./compile-probe.ts', import.meta.url))]
+    const shape = { bundle: true, platform: 'node', format: 'esm', packages: 'external' } as const
+    await build({ ...shape, entryPoints, outfile: probe, plugins: [kernels] })
+  })
+  afterAll(() => {
+    rmSync(probe, { force: true })
+    rmSync(cache, { recursive: true, force: true })
+  })
+
+  function run(folder: string, ...mode: string[]) {
+    const { MESA_SHADER_CACHE_DISABLE: _, ...rest } = process.env
+    const env = { ...rest, MESA_SHADER_CACHE_DIR: mkdtempSync(join(cache, folder)) }
+    return new Promise<{ code: unknown; stdout: string; stderr: string }>((resolve) => {
+      execFile(process.execPath, [probe, ...mode], { env }, (error, stdout, stderr) =>
+        resolve({ code: error?.code ?? error?.signal ?? 0, stdout, stderr }),
+      )
+    })
+  }
+
+  test('a step that is prepared has its machine code before it runs', async () => {
+    const { code, stdout } = await run('prepared')
+    expect(code).toBe(0)
+    const { pipelines, before, after } = JSON.parse(stdout)
+    // Kilobytes each; there is no code of one that was not launched.
+    expect(after - before).toBeGreaterThan(2000 * pipelines)
+  })
+
+  test('a program that ends meanwhile ends as it says, without words of Dawn', async () => {
+    const { code, stdout, stderr } = await run('ended', 'exit')
+    const others = stderr.split('\n').filter((line) => line !== '' && !line.startsWith('Warning: maxDynamic'))
+    expect([code, stdout, others]).toEqual([3, '', []])
+  })
 })
