@@ -3,12 +3,31 @@
  * kernels of a step, some thirty, are compiled one after the other. Here pipelines that are asked for together
  * (`createComputePipelineAsync`) are compiled before their promises resolve, each by a launch of no workgroups: on the
  * device itself and meanwhile on further devices of the same driver, each a queue and a thread. Theirs the device finds in Mesa's cache
- * of compiled shaders, which knows a shader by its text and its layout. Of other adapters no device is given here.
+ * of compiled shaders, which knows a shader by its text and its layout; where Mesa keeps none there are no further devices. Other adapters'
+ * devices are not given here.
  */
-import { availableParallelism } from 'node:os'
+import { accessSync, constants, existsSync } from 'node:fs'
+import { availableParallelism, homedir } from 'node:os'
+import { dirname, join, resolve } from 'node:path'
 import { BufferUsage } from '../gpu/flags.ts'
 
-/** Further devices: one for each further core, and no more than have enough to do. */
+/** Whether Mesa keeps compiled shaders: what further devices compile is lost without. */
+function hasCache(): boolean {
+  const { MESA_SHADER_CACHE_DISABLE, MESA_GLSL_CACHE_DISABLE, MESA_SHADER_CACHE_DIR, XDG_CACHE_HOME } =
+    process.env
+  if (/^(1|t|true|y|yes)$/i.test(MESA_SHADER_CACHE_DISABLE ?? MESA_GLSL_CACHE_DISABLE ?? '')) return false
+  let folder = resolve(MESA_SHADER_CACHE_DIR || XDG_CACHE_HOME || join(homedir(), '.cache'))
+  // Mesa makes it where it is not there.
+  while (!existsSync(folder)) folder = dirname(folder)
+  try {
+    accessSync(folder, constants.W_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Further devices at most: one for each further core, and no more than have enough to do. */
 const HELPERS = Math.min(3, availableParallelism() - 1)
 
 /** A pipeline that takes longer is not in the cache: it is worth opening further devices, which takes some milliseconds. */
@@ -42,7 +61,6 @@ export async function launchNothing(
 ): Promise<void> {
   const { STORAGE, UNIFORM } = BufferUsage
   const entries = [...layout.entries]
-  device.pushErrorScope('validation')
   const buffer = (usage: number) =>
     device.createBuffer({ size: DUMMY_BYTES * Math.max(1, entries.length), usage })
   // What is read and what is written may not share one.
@@ -52,29 +70,34 @@ export async function launchNothing(
     'read-only-storage': buffer(STORAGE),
     indirect: buffer(INDIRECT),
   }
-  const group = device.createBindGroup({
-    layout: pipeline.getBindGroupLayout(0),
-    entries: entries.map((entry, i) => ({
-      binding: entry.binding,
-      resource: {
-        buffer: buffers[entry.buffer?.type ?? 'uniform'],
-        offset: DUMMY_BYTES * i,
-        size: DUMMY_BYTES,
-      },
-    })),
-  })
-  const encoder = device.createCommandEncoder()
-  const pass = encoder.beginComputePass()
-  pass.setPipeline(pipeline)
-  pass.setBindGroup(0, group)
-  // Zeros, as buffers are made. A zero in the call itself Dawn calls unusual, on standard output.
-  pass.dispatchWorkgroupsIndirect(buffers.indirect, 0)
-  pass.end()
-  device.queue.submit([encoder.finish()])
-  const complaint = device.popErrorScope()
+  let complaint: Promise<GPUError | null>
+  device.pushErrorScope('validation')
   try {
-    await device.queue.onSubmittedWorkDone()
-    const error = await complaint
+    const group = device.createBindGroup({
+      layout: pipeline.getBindGroupLayout(0),
+      entries: entries.map((entry, i) => ({
+        binding: entry.binding,
+        resource: {
+          buffer: buffers[entry.buffer?.type ?? 'uniform'],
+          offset: DUMMY_BYTES * i,
+          size: DUMMY_BYTES,
+        },
+      })),
+    })
+    const encoder = device.createCommandEncoder()
+    const pass = encoder.beginComputePass()
+    pass.setPipeline(pipeline)
+    pass.setBindGroup(0, group)
+    // Zeros, as buffers are made. A zero in the call itself Dawn calls unusual, on standard output.
+    pass.dispatchWorkgroupsIndirect(buffers.indirect, 0)
+    pass.end()
+    device.queue.submit([encoder.finish()])
+  } finally {
+    complaint = device.popErrorScope()
+  }
+  try {
+    // Of a lost device both are refused.
+    const [error] = await Promise.all([complaint, device.queue.onSubmittedWorkDone()])
     if (error) throw new Error(error.message)
   } finally {
     for (const b of Object.values(buffers)) b.destroy()
@@ -83,7 +106,7 @@ export async function launchNothing(
 
 /**
  * Devices that compile, and how many pipelines. A program that ends meanwhile would take down Dawn's threads while they work, which
- * prints pages of its own text or crashes: `destroy` waits for what they have begun, a second at most.
+ * prints pages of its own text or crashes: `destroy` waits for what they have begun, seconds if it must.
  */
 const compiling = new Map<GPUDevice, number>()
 let watched = false
@@ -113,17 +136,29 @@ async function compileOn(device: GPUDevice, { descriptor, module, layout }: Job)
 /** The pipelines of a device that wait to be compiled, and who compiles them. */
 class Compilers {
   readonly #waiting: Job[] = []
-  #busy = false
+  /** When the device began what it compiles; undefined while it compiles nothing. */
+  #since: number | undefined
   #helpers = 0
+  #lost = false
 
   constructor(
     private readonly device: GPUDevice,
     private readonly another: () => Promise<GPUDevice>,
-  ) {}
+  ) {
+    void device.lost.then(() => {
+      this.#lost = true
+      for (const job of this.#waiting.splice(0)) job.done()
+    })
+  }
 
   add(job: Job): void {
+    if (this.#lost) {
+      job.done()
+      return
+    }
     this.#waiting.push(job)
-    if (!this.#busy) void this.#compile()
+    if (this.#since === undefined) void this.#compile()
+    else if (performance.now() - this.#since > COMPILING_MS) this.#callHelpers()
   }
 
   /** Takes out the job of the longest text: what is begun last is what the others wait for. */
@@ -132,32 +167,34 @@ class Compilers {
     return this.#waiting.splice(sizes.indexOf(Math.max(...sizes)), 1)[0]
   }
 
-  async #work(compile: (job: Job) => Promise<void>): Promise<void> {
+  async #compile(): Promise<void> {
     for (let job = this.#take(); job; job = this.#take()) {
-      await compile(job).catch(() => {})
+      this.#since = performance.now()
+      const timer = setTimeout(() => this.#callHelpers(), COMPILING_MS)
+      await launchNothing(this.device, job.pipeline, job.layout).catch(() => {})
+      clearTimeout(timer)
       job.done()
     }
-  }
-
-  async #compile(): Promise<void> {
-    this.#busy = true
-    await this.#work(async (job) => {
-      const timer = setTimeout(() => this.#callHelpers(), COMPILING_MS)
-      await launchNothing(this.device, job.pipeline, job.layout).finally(() => clearTimeout(timer))
-    })
-    this.#busy = false
+    this.#since = undefined
   }
 
   #callHelpers(): void {
-    const wanted = Math.min(HELPERS, this.#waiting.length)
+    const wanted = hasCache() ? Math.min(HELPERS, this.#waiting.length) : 0
     while (this.#helpers < wanted) void this.#help()
   }
 
   async #help(): Promise<void> {
     this.#helpers++
     const helper = await this.another().catch(() => undefined)
-    if (helper) await whileCompiling(helper, () => this.#work((job) => compileOn(helper, job)))
-    helper?.destroy()
+    if (helper) {
+      await whileCompiling(helper, async () => {
+        for (let job = this.#take(); job; job = this.#take()) {
+          await compileOn(helper, job).catch(() => {})
+          job.done()
+        }
+      })
+      helper.destroy()
+    }
     this.#helpers--
   }
 }

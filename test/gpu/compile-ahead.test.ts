@@ -14,9 +14,13 @@ import { testDevice } from '../device.ts'
 
 /** A device of which only is told who compiled what: a launch ends when `finish` says so. */
 function fakeDevice(name: string, log: string[], finish: () => Promise<void>) {
+  let lose = () => {}
   const device = {
     destroyed: false,
-    launched: '',
+    lost: new Promise<void>((resolve) => {
+      lose = resolve
+    }),
+    lose: () => lose(),
     createShaderModule: (d: GPUShaderModuleDescriptor) => ({ code: d.code }),
     createBindGroupLayout: () => ({}),
     createPipelineLayout: () => ({}),
@@ -113,6 +117,44 @@ test('a further device that fails, and a launch that fails, leave the pipelines 
   const pipelines = await Promise.all(ask(await adapter.requestDevice(), [1, 2, 3]))
   expect(pipelines.length).toBe(3)
   expect(log.length).toBe(3)
+})
+
+test('of a lost device nothing is waited for', async () => {
+  const log: string[] = []
+  const main = fakeDevice('main', log, () => wait(60))
+  const adapter = fakeAdapter(main)
+  compileAhead(adapter, () => new Promise(() => {}))
+  const device = await adapter.requestDevice()
+  const asked = ask(device, [1, 2, 3, 4])
+  await wait(10)
+  main.lose()
+  await Promise.all([...asked, ...ask(device, [5])])
+  expect(log).toEqual(['main: of 1'])
+})
+
+test('pipelines that are asked for at any moment after the others are compiled, too', async () => {
+  const log: string[] = []
+  let finished = () => {}
+  const adapter = fakeAdapter(
+    fakeDevice('main', log, () => {
+      return new Promise((resolve) => {
+        finished = resolve
+      })
+    }),
+  )
+  compileAhead(adapter, () => new Promise(() => {}))
+  const device = await adapter.requestDevice()
+  for (let depth = 0; depth < 40; depth++) {
+    const [first] = ask(device, [1])
+    await wait(1)
+    finished()
+    for (let i = 0; i < depth; i++) await Promise.resolve()
+    const [second] = ask(device, [2])
+    await wait(1)
+    finished()
+    await Promise.all([first, second])
+  }
+  expect(log.length).toBe(80)
 })
 
 const KERNEL = /* wgsl */ `

@@ -200,29 +200,20 @@ const takesForms = (variant: string): boolean => variant.startsWith('gemm') || v
 /** What is compiled of either type. */
 const pipelines = { float32: new ConvPipelines(), float16: new ConvPipelines() }
 
-/** What was tried of the matrix products: by how they load and store, or by tile. */
-const tried = new Map<string, number>()
+/** Tiles that only the tuner chooses and that were tried. */
+const triedTiles = new Set<string>()
 
-/**
- * A pipeline of the matrix products takes seconds to compile here, and there is one for each way to load and store and each number of
- * rows. Of the latter all are tried where three taps are fetched at once, else the first that comes; tiles that only the tuner
- * chooses once each, for shapes that fill them, in float32.
- */
-function isTried(part: string, dtype: string, { name, dispatches }: ConvVariant, channels: number): boolean {
-  const { file, entry, overrides } = dispatches[0]!
-  const { ROWS, DEPTH: _, TAPS, ...others } = overrides
-  if (!name.startsWith('gemm')) return false
-  if (isOtherTile(name)) {
-    const tile = `${part} ${name} ${TAPS}`
-    if (dtype === 'float16' || channels <= 32 || tried.has(tile)) return true
-    tried.set(tile, ROWS!)
-    return false
-  }
-  if (TAPS === 3) return false
-  const way = JSON.stringify([dtype, file, entry, others])
-  const rows = tried.get(way) ?? ROWS!
-  tried.set(way, rows)
-  return rows !== ROWS
+/** Such tiles are tried once each, for shapes that fill them, in float32: this driver takes up to ten seconds to compile one. */
+function isTileToTry(
+  part: string,
+  dtype: string,
+  { name, dispatches }: ConvVariant,
+  channels: number,
+): boolean {
+  const tile = `${part} ${name} ${dispatches[0]!.overrides!.TAPS}`
+  if (dtype === 'float16' || channels <= 32 || triedTiles.has(tile)) return false
+  triedTiles.add(tile)
+  return true
 }
 
 /**
@@ -301,8 +292,10 @@ test.each(
           if (slow && adapter === other && variant.name !== 'gemmSplit') continue
           // The other variants multiply float32 also in their half form: conv2d.test.ts.
           if (half && !takesForms(variant.name)) continue
-          if (isTried(part, dtype, variant, Math.min(cin, cout))) continue
-          if (!isOtherTile(variant.name) && !pipelines[dtype].take(variant, part)) continue
+          const isToRun = isOtherTile(variant.name)
+            ? isTileToTry(part, dtype, variant, Math.min(cin, cout))
+            : pipelines[dtype].take(variant, part)
+          if (!isToRun) continue
           const run = new Run(device, 'variant')
           const out = device.full([value.length], 0.5, { dtype: typeOf(into[part]) })
           runConvVariant(run, variant, { ...buffers, [into[part]]: out }, 0)
@@ -330,7 +323,7 @@ test.each(['float32', 'float16'] as const)(
     const half = dtype === 'float16'
     if (half && !device.adapter.f16) return
     const found = new Set<string>()
-    const withSums = new ConvPipelines(half ? 'entries' : 'values')
+    const withSums = new ConvPipelines()
     for (const [n, cin, h, w, cout, window, stride, padding, dilation, groups] of SHAPES) {
       const weightShape = [cout, cin / groups, window, window]
       const s = conv2dShape([n, cin, h, w], weightShape, { stride, padding, dilation, groups })
@@ -357,7 +350,7 @@ test.each(['float32', 'float16'] as const)(
         for (const [i, variant] of planned({ sums }).entries()) {
           expect(variant.name).toBe(alone[i]!.name)
           if (!variant.dispatches.some((d) => Object.values(d.bindings).includes('db'))) continue
-          if (!withSums.take(variant)) continue
+          if (!withSums.take(variant, sums)) continue
           found.add(`${variant.name} ${sums}`)
           const results = [variant, alone[i]!].map((v) => {
             const run = new Run(device, 'variant')

@@ -209,7 +209,8 @@ describe('conv2d', () => {
       const half = dtype === 'float16'
       if (half && !device.adapter.f16) return
       const rounded = (v: Float32Array) => (half ? v.map((f) => halfValue(halfBits(f))) : v)
-      const pipelines = new ConvPipelines(half ? 'entries' : 'values')
+      const pipelines = new ConvPipelines()
+      const [planned, ran] = [new Set<string>(), new Set<string>()]
       for (const [x, w, g] of variantCases) {
         const shape = conv2dShape(x, w, g)
         const { n, cin, h, w: width, cout, outH, outW } = shape
@@ -278,7 +279,9 @@ describe('conv2d', () => {
               if (/^gemm\d/.test(variant.name)) continue
               // In halves gemm and gemmSplit multiply halves, with a bound of their own there.
               if (half && variant.name.startsWith('gemm')) continue
-              if (!pipelines.take(variant)) continue
+              planned.add(`${part} ${variant.name}`)
+              if (!pipelines.take(variant, part)) continue
+              ran.add(`${part} ${variant.name}`)
               const run = new Run(device, 'variant')
               const type = part === 'weightGrad' ? 'float32' : dtype
               const size = wanted[part].length / n
@@ -300,6 +303,7 @@ describe('conv2d', () => {
           }
         }
       }
+      expect(ran).toEqual(planned)
     },
   )
 
