@@ -30,13 +30,23 @@ function makePrivate(folder: string): void {
   }
 }
 
-function usable({ folder, trusted }: Place): boolean {
+/** Whether files can be made in a folder, which is made if it is not there. */
+export function isWritable(folder: string): boolean {
   try {
     makePrivate(folder)
     // access(2) says yes to root on a read-only file system; making a folder does not.
     const probe = mkdtempSync(join(folder, '.probe-'))
     rm(probe, { recursive: true, force: true }).catch(() => {})
-    return trusted || isPrivate(folder)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** `isPrivate` may throw of a folder that was taken away meanwhile. */
+function usable({ folder, trusted }: Place): boolean {
+  try {
+    return isWritable(folder) && (trusted || isPrivate(folder))
   } catch {
     return false
   }

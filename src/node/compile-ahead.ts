@@ -6,25 +6,17 @@
  * of compiled shaders, which knows a shader by its text and its layout; where Mesa keeps none there are no further devices. Other adapters'
  * devices are not given here.
  */
-import { accessSync, constants, existsSync } from 'node:fs'
 import { availableParallelism, homedir } from 'node:os'
-import { dirname, join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { BufferUsage } from '../gpu/flags.ts'
+import { isWritable } from './cache.ts'
 
 /** Whether Mesa keeps compiled shaders: what further devices compile is lost without. */
 function hasCache(): boolean {
   const { MESA_SHADER_CACHE_DISABLE, MESA_GLSL_CACHE_DISABLE, MESA_SHADER_CACHE_DIR, XDG_CACHE_HOME } =
     process.env
   if (/^(1|t|true|y|yes)$/i.test(MESA_SHADER_CACHE_DISABLE ?? MESA_GLSL_CACHE_DISABLE ?? '')) return false
-  let folder = resolve(MESA_SHADER_CACHE_DIR || XDG_CACHE_HOME || join(homedir(), '.cache'))
-  // Mesa makes it where it is not there.
-  while (!existsSync(folder)) folder = dirname(folder)
-  try {
-    accessSync(folder, constants.W_OK)
-    return true
-  } catch {
-    return false
-  }
+  return isWritable(MESA_SHADER_CACHE_DIR || XDG_CACHE_HOME || join(homedir(), '.cache'))
 }
 
 /** Further devices at most: one for each further core, and no more than have enough to do. */
@@ -139,6 +131,8 @@ class Compilers {
   /** When the device began what it compiles; undefined while it compiles nothing. */
   #since: number | undefined
   #helpers = 0
+  /** How many there may be, from when one is wanted. */
+  #most: number | undefined
   #lost = false
 
   constructor(
@@ -179,7 +173,8 @@ class Compilers {
   }
 
   #callHelpers(): void {
-    const wanted = hasCache() ? Math.min(HELPERS, this.#waiting.length) : 0
+    this.#most ??= hasCache() ? HELPERS : 0
+    const wanted = Math.min(this.#most, this.#waiting.length)
     while (this.#helpers < wanted) void this.#help()
   }
 

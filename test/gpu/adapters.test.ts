@@ -2,10 +2,8 @@ import { execFile } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { build } from 'esbuild'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, test } from 'vitest'
 import { AdapterError } from '../../src/gpu/errors.ts'
 import { checkResults, selfCheck } from '../../src/gpu/selfcheck.ts'
 import { adapterChoice, findAdapter, listAdapters } from '../../src/node/adapters.ts'
@@ -14,6 +12,7 @@ import { cacheFolder, placeFolder } from '../../src/node/cache.ts'
 import { adapterKind } from '../../src/node/dawn.ts'
 import { findSwiftShader, unpackSwiftShader } from '../../src/node/swiftshader.ts'
 import { gpuDeviceFiles, installedDrivers, openLoader } from '../../src/node/vulkan.ts'
+import { probe } from './probes.ts'
 
 const run = promisify(execFile)
 const temp = mkdtempSync(join(tmpdir(), 'fovea-adapters-'))
@@ -171,19 +170,11 @@ test('each platform is told what to install', () => {
 })
 
 describe('a search', () => {
-  let probe = ''
-  beforeAll(async () => {
-    // Beside node_modules, from which the bundle takes Dawn.
-    probe = join(process.cwd(), 'node_modules', '.cache', 'fovea', `adapter-probe-${process.pid}.mjs`)
-    const entryPoints = [fileURLToPath(new URL('./adapter-probe.ts', import.meta.url))]
-    const shape = { bundle: true, platform: 'node', format: 'esm', packages: 'external' } as const
-    await build({ ...shape, entryPoints, outfile: probe, loader: { '.wgsl': 'text' } })
-  })
-  afterAll(() => rmSync(probe, { force: true }))
+  const program = probe(new URL('./adapter-probe.ts', import.meta.url))
 
   async function search(choice: string, env: Record<string, string> = {}): Promise<Record<string, string>> {
     const { FOVEA_ADAPTER: _, VK_DRIVER_FILES: __, ...rest } = process.env
-    const { stdout } = await run(process.execPath, [probe, choice], { env: { ...rest, ...env } })
+    const { stdout } = await run(process.execPath, [program, choice], { env: { ...rest, ...env } })
     return JSON.parse(stdout)
   }
 

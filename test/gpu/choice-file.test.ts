@@ -1,15 +1,12 @@
 import { execFile } from 'node:child_process'
-import { rmSync } from 'node:fs'
 import { mkdir, readdir, readFile, stat, utimes, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { build } from 'esbuild'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { wgsl } from '../../scripts/wgsl.mjs'
+import { describe, expect, test } from 'vitest'
 import { type StoredChoice, storedChoices } from '../../src/gpu/tuner-table.ts'
 import { ChoiceFile } from '../../src/node/choice-file.ts'
 import { tempFolder } from '../data/temp.ts'
+import { probe } from './probes.ts'
 
 const folder = await tempFolder()
 const ADAPTER = 'an adapter, driver 1.2'
@@ -91,19 +88,11 @@ test('any number of writers at once keep all; a lock that was left behind is tak
 })
 
 describe('processes', () => {
-  let probe = ''
-  beforeAll(async () => {
-    // Beside node_modules, from which the bundle takes Dawn.
-    probe = join(process.cwd(), 'node_modules', '.cache', 'fovea', `tuner-probe-${process.pid}.mjs`)
-    const entryPoints = [fileURLToPath(new URL('./tuner-probe.ts', import.meta.url))]
-    const shape = { bundle: true, platform: 'node', format: 'esm', packages: 'external' } as const
-    await build({ ...shape, entryPoints, outfile: probe, plugins: [wgsl] })
-  })
-  afterAll(() => rmSync(probe, { force: true }))
+  const program = probe(new URL('./tuner-probe.ts', import.meta.url))
 
   async function run(rows: number, tune: string, cache: string) {
     const env = { ...process.env, FOVEA_TUNE: tune, FOVEA_CACHE: cache }
-    const { stdout } = await promisify(execFile)(process.execPath, [probe, String(rows)], { env })
+    const { stdout } = await promisify(execFile)(process.execPath, [program, String(rows)], { env })
     return JSON.parse(stdout) as { measured: number; choices: Record<string, string> }
   }
 

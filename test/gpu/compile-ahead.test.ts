@@ -2,15 +2,17 @@ import { execFile } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { build } from 'esbuild'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { readKernel } from '../../scripts/wgsl.mjs'
+import { afterAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { add, exp, mul, sum } from '../../src/autograd/ops/index.ts'
+import { SHADER_STAGE_COMPUTE } from '../../src/gpu/flags.ts'
 import { findAdapter } from '../../src/node/adapters.ts'
 import { compileAhead, launchNothing } from '../../src/node/compile-ahead.ts'
 import { installedDrivers } from '../../src/node/vulkan.ts'
 import { testDevice } from '../device.ts'
+import { probe } from './probes.ts'
+
+const cache = mkdtempSync(join(tmpdir(), 'fovea-compile-ahead-'))
+afterAll(() => rmSync(cache, { recursive: true, force: true }))
 
 /** A device of which only is told who compiled what: a launch ends when `finish` says so. */
 function fakeDevice(name: string, log: string[], finish: () => Promise<void>) {
@@ -62,99 +64,121 @@ function ask(device: GPUDevice, lengths: readonly number[]): Promise<GPUComputeP
   })
 }
 
-test('pipelines are compiled once each, the longest text first, by the device and further ones beside it', async () => {
-  const log: string[] = []
-  const helpers: ReturnType<typeof fakeDevice>[] = []
-  const main = fakeDevice('main', log, () => wait(250))
-  const adapter = fakeAdapter(main)
-  compileAhead(adapter, async () => {
-    helpers.push(fakeDevice('helper', log, () => wait(250)))
-    return fakeAdapter(helpers.at(-1)!)
+describe('on devices of which only is told who compiled what', () => {
+  // Whatever this machine keeps, here there is a cache.
+  beforeEach(() => {
+    vi.stubEnv('MESA_SHADER_CACHE_DISABLE', 'false')
+    vi.stubEnv('MESA_SHADER_CACHE_DIR', cache)
+    return () => vi.unstubAllEnvs()
   })
-  const device = await adapter.requestDevice()
-  const asked = ask(device, [3, 5, 1, 4, 2])
-  let resolved = 0
-  for (const p of asked) void p.then(() => resolved++)
-  await wait(50)
-  expect(resolved).toBe(0)
-  const pipelines = await Promise.all(asked)
-  expect(pipelines.map((p) => (p as unknown as { entry: string }).entry)).toEqual(
-    [3, 5, 1, 4, 2].map((n) => `of ${n}`),
-  )
-  // What comes first is begun at once.
-  expect(log[0]).toBe('main: of 3')
-  expect(log.map((line) => line.split(': ')[1])).toEqual([3, 5, 4, 2, 1].map((n) => `of ${n}`))
-  expect(helpers.length).toBe(Math.min(3, availableParallelism() - 1))
-  expect(log.some((line) => line.startsWith('helper'))).toBe(helpers.length > 0)
-  await wait(10)
-  expect(helpers.every((h) => h.destroyed)).toBe(true)
-  expect(main.destroyed).toBe(false)
-})
 
-test('what is in the cache needs no further device', async () => {
-  const log: string[] = []
-  const adapter = fakeAdapter(fakeDevice('main', log, () => wait(1)))
-  let opened = 0
-  compileAhead(adapter, async () => {
-    opened++
-    throw new Error('not asked for')
+  test('pipelines are compiled once each, the longest text first, by the device and further ones beside it', async () => {
+    const log: string[] = []
+    const helpers: ReturnType<typeof fakeDevice>[] = []
+    const main = fakeDevice('main', log, () => wait(250))
+    const adapter = fakeAdapter(main)
+    compileAhead(adapter, async () => {
+      helpers.push(fakeDevice('helper', log, () => wait(250)))
+      return fakeAdapter(helpers.at(-1)!)
+    })
+    const device = await adapter.requestDevice()
+    const asked = ask(device, [3, 5, 1, 4, 2])
+    let resolved = 0
+    for (const p of asked) void p.then(() => resolved++)
+    await wait(50)
+    expect(resolved).toBe(0)
+    const pipelines = await Promise.all(asked)
+    expect(pipelines.map((p) => (p as unknown as { entry: string }).entry)).toEqual(
+      [3, 5, 1, 4, 2].map((n) => `of ${n}`),
+    )
+    // What comes first is begun at once.
+    expect(log[0]).toBe('main: of 3')
+    expect(log.map((line) => line.split(': ')[1])).toEqual([3, 5, 4, 2, 1].map((n) => `of ${n}`))
+    expect(helpers.length).toBe(Math.min(3, availableParallelism() - 1))
+    expect(log.some((line) => line.startsWith('helper'))).toBe(helpers.length > 0)
+    await wait(10)
+    expect(helpers.every((h) => h.destroyed)).toBe(true)
+    expect(main.destroyed).toBe(false)
   })
-  await Promise.all(ask(await adapter.requestDevice(), [1, 2, 3, 4]))
-  expect([log.length, opened]).toEqual([4, 0])
-})
 
-test('a further device that fails, and a launch that fails, leave the pipelines to the device', async () => {
-  const log: string[] = []
-  const adapter = fakeAdapter(
-    fakeDevice('main', log, async () => {
-      await wait(150)
-      throw new Error('the device is lost')
-    }),
-  )
-  compileAhead(adapter, async () => {
-    throw new Error('no adapter any more')
+  test('what is in the cache needs no further device', async () => {
+    const log: string[] = []
+    const adapter = fakeAdapter(fakeDevice('main', log, async () => {}))
+    let opened = 0
+    compileAhead(adapter, async () => {
+      opened++
+      throw new Error('not asked for')
+    })
+    await Promise.all(ask(await adapter.requestDevice(), [1, 2, 3, 4]))
+    expect([log.length, opened]).toEqual([4, 0])
   })
-  const pipelines = await Promise.all(ask(await adapter.requestDevice(), [1, 2, 3]))
-  expect(pipelines.length).toBe(3)
-  expect(log.length).toBe(3)
-})
 
-test('of a lost device nothing is waited for', async () => {
-  const log: string[] = []
-  const main = fakeDevice('main', log, () => wait(60))
-  const adapter = fakeAdapter(main)
-  compileAhead(adapter, () => new Promise(() => {}))
-  const device = await adapter.requestDevice()
-  const asked = ask(device, [1, 2, 3, 4])
-  await wait(10)
-  main.lose()
-  await Promise.all([...asked, ...ask(device, [5])])
-  expect(log).toEqual(['main: of 1'])
-})
+  test('without a cache there is no further device', async () => {
+    vi.stubEnv('MESA_SHADER_CACHE_DISABLE', 'true')
+    const log: string[] = []
+    const adapter = fakeAdapter(fakeDevice('main', log, () => wait(150)))
+    let opened = 0
+    compileAhead(adapter, async () => {
+      opened++
+      throw new Error('not asked for')
+    })
+    await Promise.all(ask(await adapter.requestDevice(), [1, 2, 3]))
+    expect([log.length, opened]).toEqual([3, 0])
+  })
 
-test('pipelines that are asked for at any moment after the others are compiled, too', async () => {
-  const log: string[] = []
-  let finished = () => {}
-  const adapter = fakeAdapter(
-    fakeDevice('main', log, () => {
-      return new Promise((resolve) => {
-        finished = resolve
-      })
-    }),
-  )
-  compileAhead(adapter, () => new Promise(() => {}))
-  const device = await adapter.requestDevice()
-  for (let depth = 0; depth < 40; depth++) {
-    const [first] = ask(device, [1])
-    await wait(1)
-    finished()
-    for (let i = 0; i < depth; i++) await Promise.resolve()
-    const [second] = ask(device, [2])
-    await wait(1)
-    finished()
-    await Promise.all([first, second])
-  }
-  expect(log.length).toBe(80)
+  test('a further device that fails, and a launch that fails, leave the pipelines to the device', async () => {
+    const log: string[] = []
+    const adapter = fakeAdapter(
+      fakeDevice('main', log, async () => {
+        await wait(150)
+        throw new Error('the device is lost')
+      }),
+    )
+    compileAhead(adapter, async () => {
+      throw new Error('no adapter any more')
+    })
+    const pipelines = await Promise.all(ask(await adapter.requestDevice(), [1, 2, 3]))
+    expect(pipelines.length).toBe(3)
+    expect(log.length).toBe(3)
+  })
+
+  test('of a lost device nothing is waited for', async () => {
+    const log: string[] = []
+    const main = fakeDevice('main', log, () => wait(60))
+    const adapter = fakeAdapter(main)
+    compileAhead(adapter, () => new Promise(() => {}))
+    const device = await adapter.requestDevice()
+    const asked = ask(device, [1, 2, 3, 4])
+    await wait(10)
+    main.lose()
+    await Promise.all([...asked, ...ask(device, [5])])
+    expect(log).toEqual(['main: of 1'])
+  })
+
+  test('pipelines that are asked for at any moment after the others are compiled, too', async () => {
+    const log: string[] = []
+    let finished = () => {}
+    const adapter = fakeAdapter(
+      fakeDevice('main', log, () => {
+        return new Promise((resolve) => {
+          finished = resolve
+        })
+      }),
+    )
+    compileAhead(adapter, () => new Promise(() => {}))
+    const device = await adapter.requestDevice()
+    for (let depth = 0; depth < 40; depth++) {
+      const [first] = ask(device, [1])
+      await wait(1)
+      finished()
+      for (let i = 0; i < depth; i++) await Promise.resolve()
+      const [second] = ask(device, [2])
+      await wait(1)
+      finished()
+      await Promise.all([first, second])
+    }
+    expect(log.length).toBe(80)
+  })
 })
 
 const KERNEL = /* wgsl */ `
@@ -171,7 +195,7 @@ fn gather(@builtin(global_invocation_id) id: vec3u) {
   atomicAdd(&sums[0], 1u);
 }`
 
-test('a launch of nothing is valid for bindings of every kind, writes nothing, and says what is not', async () => {
+test('a launch of nothing is valid for bindings of every kind, and says what is not', async () => {
   const { adapter } = await findAdapter()
   const device = await adapter.requestDevice()
   const errors: string[] = []
@@ -186,7 +210,7 @@ test('a launch of nothing is valid for bindings of every kind, writes nothing, a
   const layout: GPUBindGroupLayoutDescriptor = {
     entries: Object.entries(types).map(([binding, type]) => ({
       binding: Number(binding),
-      visibility: 4,
+      visibility: SHADER_STAGE_COMPUTE,
       buffer: { type },
     })),
   }
@@ -228,29 +252,13 @@ test('a prepared step computes what one does that is not prepared, and counts no
 const hasLavapipe = process.platform === 'linux' && installedDrivers().some((d) => d.kind === 'lavapipe')
 
 describe.runIf(hasLavapipe)('in a process with a cache of its own', () => {
-  const cache = mkdtempSync(join(tmpdir(), 'fovea-compile-ahead-'))
-  // Beside node_modules, from which the bundle takes Dawn.
-  const probe = join(process.cwd(), 'node_modules', '.cache', 'fovea', `compile-probe-${process.pid}.mjs`)
-  beforeAll(async () => {
-    const kernels = {
-      name: 'kernels',
-      setup: (b: import('esbuild').PluginBuild) =>
-        b.onLoad({ filter: /\.wgsl$/ }, ({ path }) => ({ contents: readKernel(path), loader: 'text' })),
-    }
-    const entryPoints = [fileURLToPath(new URL('./compile-probe.ts', import.meta.url))]
-    const shape = { bundle: true, platform: 'node', format: 'esm', packages: 'external' } as const
-    await build({ ...shape, entryPoints, outfile: probe, plugins: [kernels] })
-  })
-  afterAll(() => {
-    rmSync(probe, { force: true })
-    rmSync(cache, { recursive: true, force: true })
-  })
+  const program = probe(new URL('./compile-probe.ts', import.meta.url))
 
   function run(folder: string, ...mode: string[]) {
     const { MESA_SHADER_CACHE_DISABLE: _, ...rest } = process.env
     const env = { ...rest, MESA_SHADER_CACHE_DIR: mkdtempSync(join(cache, folder)) }
     return new Promise<{ code: unknown; stdout: string; stderr: string }>((resolve) => {
-      execFile(process.execPath, [probe, ...mode], { env }, (error, stdout, stderr) =>
+      execFile(process.execPath, [program, ...mode], { env }, (error, stdout, stderr) =>
         resolve({ code: error?.code ?? error?.signal ?? 0, stdout, stderr }),
       )
     })
