@@ -2,7 +2,7 @@ import source from '../kernels/ceiling.wgsl'
 import type { Device } from '../src/autograd/device.ts'
 import { kernel } from '../src/gpu/kernel.ts'
 import type { Storage } from '../src/gpu/storage.ts'
-import { median, time } from './measure.ts'
+import { median, time, timeInTurns } from './measure.ts'
 
 const kernels = kernel('ceiling', source)
 
@@ -30,15 +30,12 @@ export const higher = (a: Ceiling, b: Ceiling): Ceiling => ({
   copies: a.copies.map(({ bytes, gbs }, i) => ({ bytes, gbs: Math.max(gbs, b.copies[i]!.gbs) })),
 })
 
-/** Rounds of a ceiling, spread over a second or so: a neighbour's burst must not lower it. */
-const ROUNDS = 5
+/** Milliseconds over which the batches of a ceiling are spread: a neighbour's burst must not lower it. */
+const SPREAD_MS = 2500
 
-/** The least time of several rounds: a ceiling is what the adapter can do, not what it did once. */
-async function best(device: Device, call: () => void): Promise<number> {
-  let least = Number.POSITIVE_INFINITY
-  for (let i = 0; i < ROUNDS; i++) least = Math.min(least, (await time(device, call, { budgetMs: 120 })).min)
-  return least
-}
+/** The least time of some twenty batches: a ceiling is what the adapter can do, not what it did once. */
+const best = async (device: Device, call: () => void): Promise<number> =>
+  (await time(device, call, { budgetMs: SPREAD_MS })).min
 
 /** Bytes read and written by the smallest copy that is measured. */
 const SMALLEST = 2 ** 18
@@ -74,18 +71,19 @@ const COPIED = [1, 8, 64]
 async function copyMs(device: Device, x: Storage, y: Storage, bytes: number): Promise<number> {
   const count = bytes / 32
   const repeats = Math.max(1, Math.min(64, (16 * 2 ** 20) / bytes))
-  const times: number[] = []
-  for (const rounds of COPIED) {
-    const step = device.compile(() => {
+  const steps = COPIED.map((rounds) =>
+    device.compile(() => {
       const params = { count, rounds, scale: 0, shift: 0 }
       const threads = 64 * Math.ceil(count / (64 * rounds))
       for (let i = 0; i < repeats; i++)
         device.launch('copy', { kernel: kernels, entry: 'copy', bindings: { x, y }, params, threads })
-    })
-    times.push(await best(device, step))
-    step.dispose()
-  }
-  return Math.min(...times) / repeats
+    }),
+  )
+  const least = (await timeInTurns(device, steps, { budgetMs: 0, rounds: 3 })).map((ms) => Math.min(...ms))
+  const fastest = Math.min(...least)
+  const ms = await best(device, steps[least.indexOf(fastest)]!)
+  for (const step of steps) step.dispose()
+  return Math.min(ms, fastest) / repeats
 }
 
 /** Billions of values a second, gathered from images of 256². */

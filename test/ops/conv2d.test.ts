@@ -1,19 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { planConv2d } from '../../src/autograd/conv2d/plan.ts'
-import type { ConvBuffer } from '../../src/autograd/conv2d/variant.ts'
-import { halfBits, halfValue } from '../../src/autograd/float16.ts'
-import { Run } from '../../src/autograd/op.ts'
 import { convTranspose2d, convTranspose2dShape } from '../../src/autograd/ops/conv-transpose2d.ts'
 import { conv2d, conv2dShape } from '../../src/autograd/ops/conv2d.ts'
-import { ACTIVATIONS, convAdapter, findsChannels, runConvVariant } from '../../src/autograd/ops/conv2d_run.ts'
 import type { Tensor } from '../../src/autograd/tensor.ts'
 import { tune } from '../../src/gpu/tune.ts'
 import { tunerOf } from '../../src/gpu/tuner.ts'
 import { testDevice } from '../device.ts'
 import { type Array64, adjoint, checkGradients, randomValues } from '../oracle.ts'
 import { expectClose, reference, runCase } from '../reference.ts'
-import { ConvPipelines } from './conv-pipelines.ts'
 
 type Two = readonly [number, number]
 interface Geometry {
@@ -71,37 +65,15 @@ function transposeOracle(g: Geometry, outputPadding: Two) {
   }
 }
 
-/** Shapes with their tails: channels, rows and columns that no tile divides, and each special form. */
-const plain: Geometry = { stride: [1, 1], padding: [0, 0], dilation: [1, 1], groups: 1 }
-const variantCases: readonly (readonly [readonly number[], readonly number[], Geometry])[] = [
-  [[2, 8, 12, 16], [16, 8, 3, 3], { ...plain, padding: [1, 1] }],
-  [[3, 17, 9, 7], [19, 17, 3, 3], { ...plain, padding: [1, 1] }],
-  [[1, 4, 3, 4], [8, 4, 3, 3], { ...plain, padding: [2, 2] }],
-  [[2, 16, 8, 8], [24, 16, 1, 1], plain],
-  [[2, 5, 10, 11], [7, 5, 2, 2], { ...plain, stride: [2, 2] }],
-  [[1, 3, 15, 14], [16, 3, 7, 7], { ...plain, stride: [2, 2], padding: [3, 3] }],
-  [[2, 6, 9, 12], [10, 3, 3, 3], { ...plain, padding: [2, 2], dilation: [2, 2], groups: 2 }],
-  [[2, 9, 7, 8], [9, 1, 3, 3], { ...plain, padding: [1, 1], groups: 9 }],
-  [[2, 70, 5, 6], [66, 70, 3, 3], { ...plain, padding: [1, 1] }],
-]
-
 const withBias =
   (op: typeof conv2d, options: object) =>
   (x: Tensor, w: Tensor, bias?: Tensor): Tensor =>
     op(x, w, { ...options, bias })
 
 const file = reference('ops')
-// Gradients of weights of some hundred terms, by Winograd along the rows, are up to 2.4e-5 off; conv2d-kernels.test.ts holds them
+// Gradients of weights of some hundred terms, by Winograd along the rows, are up to 2.4e-5 off; conv2d-variants.test.ts holds them
 // to the size of their terms.
 const tolerance = { rtol: 1e-5, atol: 2e-6, gradRtol: 2e-5, gradAtol: 3e-5 }
-
-/** Images as channels of a larger array, which holds 0.5 elsewhere. */
-function around(images: Float64Array, size: number, { offset, gap }: { offset: number; gap: number }) {
-  const n = images.length / size
-  const whole = new Float64Array(n * (size + gap)).fill(0.5)
-  for (let k = 0; k < n; k++) whole.set(images.subarray(k * size, (k + 1) * size), offset + k * (size + gap))
-  return whole
-}
 
 describe('conv2d', () => {
   test.each(file.cases.filter((c) => c.op === 'conv2d'))('PyTorch: $name', async (c) => {
@@ -201,111 +173,6 @@ describe('conv2d', () => {
       { maxElements: 30 },
     )
   })
-
-  test.each(['float32', 'float16'] as const)(
-    'every variant of every plan computes the same, %s',
-    async (dtype) => {
-      const device = await testDevice()
-      const half = dtype === 'float16'
-      if (half && !device.adapter.f16) return
-      const rounded = (v: Float32Array) => (half ? v.map((f) => halfValue(halfBits(f))) : v)
-      const pipelines = new ConvPipelines()
-      const [planned, ran] = [new Set<string>(), new Set<string>()]
-      for (const [x, w, g] of variantCases) {
-        const shape = conv2dShape(x, w, g)
-        const { n, cin, h, w: width, cout, outH, outW } = shape
-        const values = {
-          x: rounded(randomValues(x, 1)),
-          weight: randomValues(w, 2),
-          dy: rounded(randomValues([n, cout, outH, outW], 3)),
-          bias: randomValues([Math.max(cin, cout)], 4),
-        }
-        const expected = {
-          forward: new Float64Array(n * cout * outH * outW),
-          inputGrad: new Float64Array(n * cin * h * width),
-          weightGrad: new Float64Array(values.weight.length),
-        }
-        for (const [xi, wi, yi] of taps(x, w, [outH, outW], g)) {
-          expected.forward[yi]! += values.x[xi]! * values.weight[wi]!
-          expected.inputGrad[xi]! += values.dy[yi]! * values.weight[wi]!
-          expected.weightGrad[wi]! += values.dy[yi]! * values.x[xi]!
-        }
-        const withBias = (sums: Float64Array, plane: number, channels: number) =>
-          sums.map((v, i) => Math.max(0, v + values.bias[Math.floor(i / plane) % channels]!))
-        const wanted = {
-          forward: withBias(expected.forward, outH * outW, cout),
-          inputGrad: withBias(expected.inputGrad, h * width, cin),
-          weightGrad: expected.weightGrad.map((v) => v + 0.5),
-        }
-        const into = { forward: 'y', inputGrad: 'dx', weightGrad: 'dw' } as const
-        const buffers = Object.fromEntries(
-          Object.entries(values).map(([k, v]) => {
-            return [
-              k,
-              device.tensor(v, [v.length], { dtype: ACTIVATIONS.has(k as ConvBuffer) ? dtype : 'float32' }),
-            ]
-          }),
-        )
-        const here = convAdapter(device, half)
-        // SwiftShader takes minutes to compile the forms that are made for others; lavapipe holds them all.
-        const slow = /swiftshader/i.test(device.adapter.name)
-        const others = slow
-          ? []
-          : [
-              { ...here, cpu: !here.cpu },
-              { ...here, subgroups: false },
-            ]
-        // y and dx lie among other channels: what is around each image stays as it is.
-        const place = { offset: 4, gap: 12 }
-        // And so does what is read, where a variant finds it.
-        const source = { sourceOffset: 8, sourceGap: 20 }
-        const from = { forward: 'x', inputGrad: 'dy', weightGrad: 'x' } as const
-        const wide = Object.fromEntries(
-          (['x', 'dy'] as const).map((k) => {
-            const images = Float64Array.from(values[k])
-            const among = Float32Array.from(around(images, images.length / n, { offset: 8, gap: 20 }))
-            return [k, device.tensor(among, [among.length], { dtype })]
-          }),
-        )
-        for (const adapter of [here, ...others]) {
-          const plan = planConv2d(shape, adapter, {
-            forward: { bias: true, relu: true, ...place, ...source },
-            inputGrad: { bias: true, relu: true, ...place, ...source },
-            weightGrad: { accumulate: true, ...source },
-          })
-          for (const part of ['forward', 'inputGrad', 'weightGrad'] as const) {
-            for (const variant of plan[part]) {
-              // Other tiles of the same kernel, and compiled long: conv2d-kernels.test.ts holds them.
-              if (/^gemm\d/.test(variant.name)) continue
-              // In halves gemm and gemmSplit multiply halves, with a bound of their own there.
-              if (half && variant.name.startsWith('gemm')) continue
-              planned.add(`${part} ${variant.name}`)
-              if (!pipelines.take(variant, part)) continue
-              ran.add(`${part} ${variant.name}`)
-              const run = new Run(device, 'variant')
-              const type = part === 'weightGrad' ? 'float32' : dtype
-              const size = wanted[part].length / n
-              const inPlace = part !== 'weightGrad' && findsChannels(variant, into[part], 'offset')
-              const placed = inPlace ? around(wanted[part], size, place) : wanted[part]
-              const out = device.full([placed.length], 0.5, { dtype: type })
-              const reads = findsChannels(variant, from[part], 'sourceOffset')
-              const read = reads ? { [from[part]]: wide[from[part]]! } : {}
-              runConvVariant(run, variant, { ...buffers, ...read, [into[part]]: out }, 0)
-              run.finish([])
-              const what = `${part} ${variant.name} of ${x} by ${w} ${JSON.stringify(g)}`
-              // Sums are float32 in both; a half is rounded once, to 2⁻¹¹ of its size.
-              const rtol = type === 'float16' ? 2 ** -11 + 2e-5 : 2e-5
-              // Winograd's larger rounding errors have their own bound in conv2d-kernels.test.ts.
-              const atol = variant.name === 'winograd' ? 5e-4 : 2e-5
-              expectClose(await out.data(), placed, rtol, atol, what)
-              out.dispose()
-            }
-          }
-        }
-      }
-      expect(ran).toEqual(planned)
-    },
-  )
 
   test('tuning measures every variant, chooses one, and the result stays the same', async () => {
     const device = await testDevice()

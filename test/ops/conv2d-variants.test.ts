@@ -1,0 +1,200 @@
+import { expect, test } from 'vitest'
+import { planConv2d } from '../../src/autograd/conv2d/plan.ts'
+import type { ConvBuffer, ConvEpilogue, ConvPart, ConvVariant } from '../../src/autograd/conv2d/variant.ts'
+import type { Device } from '../../src/autograd/device.ts'
+import { halfBits, halfValue } from '../../src/autograd/float16.ts'
+import { Run } from '../../src/autograd/op.ts'
+import { ACTIVATIONS, convAdapter, findsChannels, runConvVariant } from '../../src/autograd/ops/conv2d_run.ts'
+import { testDevice } from '../device.ts'
+import { randomValues } from '../oracle.ts'
+import { type Sum, sums } from './conv-oracle.ts'
+import { choosePipelines } from './conv-pipelines.ts'
+import { CONV_SHAPES, convShapeOf } from './conv-shapes.ts'
+
+const PARTS = ['forward', 'inputGrad', 'weightGrad'] as const
+const DTYPES = ['float32', 'float16'] as const
+type DType = (typeof DTYPES)[number]
+
+/** What a part reads as images, and what it writes. */
+const READS = { forward: 'x', inputGrad: 'dy', weightGrad: 'x' } as const
+const WRITES = { forward: 'y', inputGrad: 'dx', weightGrad: 'dw' } as const
+
+/** What is written lies among other channels, and so does what is read, where a variant finds it. */
+const PLACE = { offset: 4, gap: 12 }
+const SOURCE = { sourceOffset: 8, sourceGap: 20 }
+
+/** A gradient of the input is added to what is there, or, as in a transposed convolution, rectified. */
+const epilogues = (row: number) =>
+  ({
+    forward: { bias: true, relu: true, ...PLACE, ...SOURCE },
+    inputGrad: { bias: true, ...(row % 4 < 2 ? { accumulate: true } : { relu: true }), ...PLACE, ...SOURCE },
+    weightGrad: { accumulate: true, ...SOURCE },
+  }) satisfies Record<ConvPart, ConvEpilogue>
+
+const typeOf = (buffer: ConvBuffer, dtype: DType): DType => (ACTIVATIONS.has(buffer) ? dtype : 'float32')
+
+/** Every variant, each once, that an adapter of any kind may choose for a row of the shapes. */
+function variantsOf(device: Device, dtype: DType, part: ConvPart, row: number): ConvVariant[] {
+  const here = convAdapter(device, dtype === 'float16')
+  const other = { ...here, cpu: !here.cpu }
+  // SwiftShader takes minutes to compile the forms that are made for others, but for one; lavapipe holds them all.
+  const slow = /swiftshader/i.test(device.adapter.name)
+  const variants = [here, other, { ...here, subgroups: false }].flatMap((adapter) =>
+    planConv2d(convShapeOf(CONV_SHAPES[row]!), adapter, epilogues(row))[part].filter(
+      ({ name }) => !slow || adapter !== other || name === 'gemmSplit',
+    ),
+  )
+  return [...new Map(variants.map((v) => [JSON.stringify(v), v])).values()]
+}
+
+/** Other tiles of the same kernels, which only a tuner chooses. */
+const isOtherTile = (variant: string): boolean => /^gemm\d/.test(variant)
+
+const triedTiles = new Set<string>()
+
+/** Such tiles are tried once each, for shapes that fill them, in float32: lavapipe takes up to ten seconds to compile one. */
+function isTileToTry(part: ConvPart, dtype: DType, { name, dispatches }: ConvVariant, row: number): boolean {
+  const [, cin, , , cout] = CONV_SHAPES[row]!
+  const tile = `${part} ${name} ${dispatches[0]!.overrides.TAPS}`
+  if (dtype === 'float16' || Math.min(cin, cout) <= 32 || triedTiles.has(tile)) return false
+  triedTiles.add(tile)
+  return true
+}
+
+const choices = new Map<DType, (variant: ConvVariant) => boolean>()
+
+/** Whether a variant that is no other tile is to run. The text of a kernel for halves differs from that for floats in its types. */
+function isToRun(device: Device, dtype: DType, variant: ConvVariant): boolean {
+  let choice = choices.get(dtype)
+  if (!choice) {
+    const planned = PARTS.flatMap((part) =>
+      CONV_SHAPES.flatMap((_, row) => variantsOf(device, dtype, part, row)).map((v) => ({
+        part,
+        variant: v,
+      })),
+    )
+    choice = choosePipelines(
+      planned.filter((p) => !isOtherTile(p.variant.name)),
+      { switches: dtype === 'float16' },
+    )
+    choices.set(dtype, choice)
+  }
+  return choice(variant)
+}
+
+/**
+ * Largest |got − want| of float32 sums, in units of 2⁻²⁴ · Σ|terms|: rounding errors of a sum of products are some of these.
+ * The transforms of Winograd's F(4×4) add up 36 values that cancel: measured up to 20, and 40 with padding 2, whose corners have
+ * one term while their tile has many. F(2×2) and F(4, 3) along a row are held to what the direct sums are.
+ */
+const bound = (variant: string): number => (variant === 'winograd' ? 48 : 16)
+
+/**
+ * The same for the half form of the matrix products in tiles, in units of 2⁻¹¹ · Σ|terms|. A weight is rounded once, a term at
+ * most eight times on its way through a run of eight, and the result once: at worst 10; measured up to 2.5, over a thousand random
+ * shapes up to 3.8.
+ */
+const HALF_BOUND = 4
+
+/** How far a variant may be off a value that is a sum of terms of that size altogether. */
+function tolerance(variant: string, part: ConvPart, dtype: DType, value: number, size: number): number {
+  if (dtype === 'float16' && variant.startsWith('gemm')) return HALF_BOUND * 2 ** -11 * size
+  const error = bound(variant) * 2 ** -24 * size
+  // The others sum up in float32 and round once: by 2⁻¹¹ of it, or, below the normal halves, by 2⁻²⁵.
+  return typeOf(WRITES[part], dtype) === 'float16'
+    ? error + 2 ** -11 * (Math.abs(value) + error) + 2 ** -25
+    : error
+}
+
+/** What a part is to give, from the convolution's own sums in float64. */
+function expected(
+  part: ConvPart,
+  sum: Sum,
+  epilogue: ConvEpilogue,
+  bias: Float32Array,
+  perImage: number,
+): Sum {
+  const add = (of: Sum, by: (i: number) => number): Sum => ({
+    value: of.value.map((v, i) => v + by(i)),
+    size: of.size.map((v, i) => v + Math.abs(by(i))),
+  })
+  const channels = bias.length
+  let result = sum
+  if (part !== 'weightGrad')
+    result = add(result, (i) => bias[Math.floor((i % perImage) / (perImage / channels))]!)
+  if (epilogue.accumulate) result = add(result, () => 0.5)
+  return epilogue.relu ? { ...result, value: result.value.map((v) => Math.max(0, v)) } : result
+}
+
+/** Images with so much before the first and behind each. */
+function among(images: Float32Array, count: number, offset: number, gap: number): Float32Array {
+  const size = images.length / count
+  const whole = new Float32Array(offset + count * (size + gap)).fill(0.5)
+  for (let k = 0; k < count; k++) {
+    whole.set(images.subarray(k * size, (k + 1) * size), offset + k * (size + gap))
+  }
+  return whole
+}
+
+// A part and half of the shapes at a time: on a cold cache all of them take minutes to compile.
+test.each(
+  DTYPES.flatMap((dtype) =>
+    PARTS.flatMap((part) => (['even', 'odd'] as const).map((rows) => [part, dtype, rows] as const)),
+  ),
+)(
+  'every variant of %s is within a bound of rounding errors of the float64 convolution, %s, %s rows of shapes',
+  async (part, dtype, rows) => {
+    const device = await testDevice()
+    const half = dtype === 'float16'
+    if (half && !device.adapter.f16) return
+    const rounded = (v: Float32Array) => (half ? v.map((f) => halfValue(halfBits(f))) : v)
+    for (let row = rows === 'even' ? 0 : 1; row < CONV_SHAPES.length; row += 2) {
+      const variants = variantsOf(device, dtype, part, row).filter((v) =>
+        isOtherTile(v.name) ? isTileToTry(part, dtype, v, row) : isToRun(device, dtype, v),
+      )
+      if (variants.length === 0) continue
+      const s = convShapeOf(CONV_SHAPES[row]!)
+      const values = {
+        x: rounded(randomValues([s.n, s.cin, s.h, s.w], 1)),
+        weight: randomValues([s.cout, s.cin / s.groups, s.kh, s.kw], 2),
+        dy: rounded(randomValues([s.n, s.cout, s.outH, s.outW], 3)),
+        bias: randomValues([part === 'forward' ? s.cout : s.cin], 4),
+      }
+      const sum = sums(s, values)[part]
+      const perImage = sum.value.length / s.n
+      const { value, size } = expected(part, sum, epilogues(row)[part], values.bias, perImage)
+      const tensor = (v: Float32Array, name: string) =>
+        device.tensor(v, [v.length], { dtype: typeOf(name as ConvBuffer, dtype) })
+      const buffers = Object.fromEntries(Object.entries(values).map(([name, v]) => [name, tensor(v, name)]))
+      const read = READS[part]
+      const source = tensor(among(values[read], s.n, SOURCE.sourceOffset, SOURCE.sourceGap), read)
+      for (const variant of variants) {
+        const what = `${part} ${variant.name} of ${CONV_SHAPES[row]}`
+        const isPlaced = part !== 'weightGrad' && findsChannels(variant, WRITES[part], 'offset')
+        const images = isPlaced ? s.n : 1
+        const { offset, gap } = isPlaced ? PLACE : { offset: 0, gap: 0 }
+        const dtypeOut = typeOf(WRITES[part], dtype)
+        const out = device.full([offset + value.length + images * gap], 0.5, { dtype: dtypeOut })
+        const run = new Run(device, 'variant')
+        const found = findsChannels(variant, read, 'sourceOffset') ? { [read]: source } : {}
+        runConvVariant(run, variant, { ...buffers, ...found, [WRITES[part]]: out }, 0)
+        run.finish([])
+        const got = (await out.data()) as Float32Array
+        let worst = 0
+        value.forEach((v, i) => {
+          const at = offset + i + gap * Math.floor((i * images) / value.length)
+          const most = tolerance(variant.name, part, dtype, v, size[i]!) + Number.MIN_VALUE
+          const error = Math.abs(got[at]! - v) / most
+          // Not a number is worse than anything.
+          if (!(error <= worst)) worst = error
+          got[at] = 0.5
+        })
+        expect(worst, `${what}: the worst error, in parts of what is allowed`).toBeLessThanOrEqual(1)
+        expect(new Set(got), `${what}: what lies around its images`).toEqual(new Set([0.5]))
+        out.dispose()
+      }
+      for (const t of [source, ...Object.values(buffers)]) t.dispose()
+    }
+    await device.checkGuards()
+  },
+)
