@@ -79,7 +79,7 @@ async function copyMs(device: Device, x: Storage, y: Storage, bytes: number): Pr
         device.launch('copy', { kernel: kernels, entry: 'copy', bindings: { x, y }, params, threads })
     }),
   )
-  const least = (await timeInTurns(device, steps, { budgetMs: 0, rounds: 3 })).map((ms) => Math.min(...ms))
+  const least = (await timeInTurns(device, steps, { budgetMs: 0, rounds: 5 })).map((ms) => Math.min(...ms))
   const fastest = Math.min(...least)
   const ms = await best(device, steps[least.indexOf(fastest)]!)
   for (const step of steps) step.dispose()

@@ -4,54 +4,61 @@ import type { ConvDispatch, ConvVariant } from '../../src/autograd/conv2d/varian
 const { process } = globalThis as { process?: { env?: Record<string, string | undefined> } }
 const all = process?.env?.FOVEA_TESTS === 'all'
 
-/** A variant that a test may run, as part of what. */
-export interface PlannedVariant {
+/** A variant that a test may run, and the part of the test that it belongs to. */
+interface PlannedVariant {
   readonly part: string
   readonly variant: Pick<ConvVariant, 'name' | 'dispatches'>
+}
+
+/** What running a variant would show, and what has to be compiled for it. */
+interface Candidate {
+  readonly values: readonly string[]
+  readonly pipelines: readonly string[]
 }
 
 const pipelineOf = ({ file, entry, overrides }: ConvDispatch): string =>
   JSON.stringify([file, entry, overrides])
 
+/** Overrides that say how large a window is and where it lies, or how many invocations a workgroup has. */
+const SIZES = new Set(['KH', 'KW', 'PAD', 'STRIDE', 'DILATION', 'WG'])
+
 /**
  * Which variants a test is to run. A software driver takes seconds to compile a pipeline of a convolution, and one entry point
  * has a dozen to a hundred of them by its overrides. So, unless all are asked for, only some are compiled, chosen such that in each
- * part each variant is run, and each entry point with each value of each override. `switches`: with both values of those that switch
- * something on, in any part; for what is held in full with another type. What is compiled runs for every shape.
+ * part each variant is run, and each entry point with each value of each override, by whichever variants. `formsAlone`: in any part, and
+ * whatever the sizes; for what is held in full with another type. What is compiled runs for every shape.
  *
- * The fewest are a set cover. It is approached as usual: what meets most new values for a new pipeline comes next.
+ * Finding the fewest is the set-cover problem. Greedily: what shows most that is new for each new pipeline comes next.
  */
 export function choosePipelines(
   planned: readonly PlannedVariant[],
-  { switches = false } = {},
+  { formsAlone = false } = {},
 ): (variant: Pick<ConvVariant, 'dispatches'>) => boolean {
   if (all) return () => true
-  const items = new Map<
-    string,
-    { readonly values: readonly string[]; readonly pipelines: readonly string[] }
-  >()
+  const candidates = new Map<string, Candidate>()
   for (const { part, variant } of planned) {
     const values = variant.dispatches.flatMap(({ file, entry, overrides }) =>
-      [[], ...Object.entries(overrides).filter(([, value]) => !switches || value < 2)].map((value) =>
-        JSON.stringify([switches ? '' : part, file, entry, ...value]),
+      [[], ...Object.entries(overrides).filter(([name]) => !formsAlone || !SIZES.has(name))].map((value) =>
+        JSON.stringify([formsAlone ? '' : part, file, entry, ...value]),
       ),
     )
     values.push(JSON.stringify([part, variant.name]))
     const pipelines = [...new Set(variant.dispatches.map(pipelineOf))]
-    items.set([...values, ...pipelines].join(), { values: [...new Set(values)], pipelines })
+    candidates.set([...values, ...pipelines].join(), { values: [...new Set(values)], pipelines })
   }
-  const [met, chosen] = [new Set<string>(), new Set<string>()]
+  const [shown, chosen] = [new Set<string>(), new Set<string>()]
   const missing = (list: readonly string[], set: ReadonlySet<string>) =>
     list.filter((v) => !set.has(v)).length
   for (;;) {
     let most = 0
-    let next: { readonly values: readonly string[]; readonly pipelines: readonly string[] } | undefined
-    for (const item of items.values()) {
-      const gain = missing(item.values, met) / missing(item.pipelines, chosen) || 0
-      if (gain > most) [most, next] = [gain, item]
+    let next: Candidate | undefined
+    for (const candidate of candidates.values()) {
+      // 0 of 0 is not a number.
+      const gain = missing(candidate.values, shown) / missing(candidate.pipelines, chosen) || 0
+      if (gain > most) [most, next] = [gain, candidate]
     }
     if (!next) return ({ dispatches }) => dispatches.every((d) => chosen.has(pipelineOf(d)))
-    for (const v of next.values) met.add(v)
+    for (const v of next.values) shown.add(v)
     for (const p of next.pipelines) chosen.add(p)
   }
 }

@@ -21,6 +21,7 @@ export const CONV_SHAPES: readonly ConvRow[] = [
   [1, 5, 11, 13, 5, 3, 1, 1, 1, 5],
   [2, 8, 12, 16, 8, 3, 1, 1, 1, 8],
   [1, 4, 17, 19, 8, 3, 1, 3, 3, 4],
+  [2, 6, 9, 12, 10, 3, 1, 2, 2, 2],
   [1, 3, 13, 40, 3, 3, 1, 12, 12, 3],
   [2, 8, 5, 4, 8, 3, 1, 18, 18, 8],
   [1, 4, 9, 3, 4, 3, 1, 4, 5, 4],
@@ -91,7 +92,7 @@ export const CONV_SHAPES: readonly ConvRow[] = [
   // Dilated, by lanes: four images of each, whose tiles end within eight lanes or with them; nine, with padding.
   [2, 16, 10, 24, 18, 3, 1, 2, 2, 1],
   [1, 20, 12, 16, 17, 3, 1, 2, 2, 1],
-  [1, 17, 9, 12, 20, 3, 1, 3, 3, 1],
+  [1, 16, 9, 12, 20, 3, 1, 3, 3, 1],
   // Four images of 4×4 a tile, the last tile not full; pairs of flat images, eight columns a tile.
   [5, 9, 4, 4, 11, 3, 1, 1, 1, 1],
   [3, 6, 3, 13, 9, 3, 1, 1, 1, 1],
@@ -102,6 +103,8 @@ export const CONV_SHAPES: readonly ConvRow[] = [
   [2, 5, 6, 8, 13, 2, 2, 0, 1, 1],
   [1, 9, 8, 24, 16, 2, 2, 0, 1, 1],
   [3, 20, 8, 8, 40, 2, 2, 0, 1, 1],
+  // Windows side by side that leave a last column without one.
+  [2, 5, 10, 9, 7, 2, 2, 0, 1, 1],
   // Patches: images whose pixels fill no vec4f, an even window, a stride that leaves pixels without a tap.
   [3, 40, 5, 7, 33, 3, 1, 3, 3, 1],
   [2, 17, 9, 6, 35, 4, 3, 1, 1, 1],

@@ -103,7 +103,7 @@ test.each(['float32', 'float16'] as const)(
           variant: both(pair),
         })),
       ),
-      { switches: half },
+      { formsAlone: half },
     )
     const found = new Set<string>()
     for (const row of CONV_SHAPES) {
