@@ -10,6 +10,9 @@ import { withoutComments } from './wgsl.ts'
  * threads, and each takes from a counter what is to be done next until nothing is left. What a workgroup computes does not depend
  * on who runs it: results are the same to the bit.
  *
+ * The first half of them takes from the front, the second from the back, until they meet: a thread gets a half of the launch, as the
+ * driver would cut it, and of the next launch mostly the same half, which its core's own cache may hold.
+ *
  * A kernel's dealt form is made from its text: an entry point becomes a function of its built-in values, and a loop of eight lanes
  * calls it. A larger workgroup is run eight invocations after eight, as the driver runs it, too; one that waits at barriers cannot
  * be, and stays as it is. What is written otherwise than fovea's kernels are is not guessed at: it has no such form.
@@ -22,7 +25,7 @@ const TURNS = 512
 const LANES = 8
 
 /** Uniform values of a dealt launch, before those of its kernel. */
-const FIELDS = ['dealX', 'dealY', 'dealZ', 'dealTotal', 'dealTake', 'dealLast'] as const
+const FIELDS = ['dealX', 'dealY', 'dealZ', 'dealTotal', 'dealTake', 'dealTurns', 'dealThreads'] as const
 /** Uniform values that a launch has room for: of UNIFORM_SLOT bytes (commands.ts), whose import would cost pages a file of its own. */
 const WORDS = 64
 /** The binding of the counter. */
@@ -62,23 +65,27 @@ function asLoop(
   const once = size.trim() === `${LANES}`
   const text = `
     @compute @workgroup_size(${LANES})
-    fn ${name}(@builtin(local_invocation_index) deal_own: u32, @builtin(subgroup_invocation_id) deal_invocation: u32) {
+    fn ${name}(@builtin(workgroup_id) deal_id: vec3u, @builtin(local_invocation_index) deal_own: u32, @builtin(subgroup_invocation_id) deal_invocation: u32) {
       let deal_size = vec3u(u32(${x}), u32(${y}), u32(${z}));
       let deal_groups = vec3u(${uniform}.dealX, ${uniform}.dealY, ${uniform}.dealZ);
+      let deal_from_back = 2u * deal_id.x >= ${uniform}.dealThreads;
       var deal_at = 0u;
       var deal_end = 0u;
       loop {
         if (deal_at == deal_end) {
-          var deal_turn = 0u;
-          if (deal_own == 0u) { deal_turn = atomicAdd(&deal, 1u); }
-          deal_turn = subgroupBroadcastFirst(deal_turn);
-          deal_at = deal_turn * ${uniform}.dealTake;
-          deal_end = min(deal_at + ${uniform}.dealTake, ${uniform}.dealTotal);
-          if (deal_at >= ${uniform}.dealTotal) {
+          /* Turns taken: from the front in the lower half of the counter, from the back in the upper. */
+          var deal_taken = 0u;
+          if (deal_own == 0u) { deal_taken = atomicAdd(&deal, select(1u, 0x10000u, deal_from_back)); }
+          deal_taken = subgroupBroadcastFirst(deal_taken);
+          let deal_front = deal_taken & 0xffffu;
+          let deal_back = deal_taken >> 16u;
+          if (deal_front + deal_back >= ${uniform}.dealTurns) {
             /* Each finds nothing left once; the last to do so leaves the counter as it was. */
-            if (deal_own == 0u && deal_turn == ${uniform}.dealLast) { atomicStore(&deal, 0u); }
+            if (deal_own == 0u && deal_front + deal_back + 1u == ${uniform}.dealTurns + ${uniform}.dealThreads) { atomicStore(&deal, 0u); }
             break;
           }
+          deal_at = select(deal_front, ${uniform}.dealTurns - 1u - deal_back, deal_from_back) * ${uniform}.dealTake;
+          deal_end = min(deal_at + ${uniform}.dealTake, ${uniform}.dealTotal);
         }
         let deal_row = deal_over(deal_at, deal_groups.x);
         let deal_layer = deal_over(deal_row, deal_groups.y);
@@ -180,7 +187,7 @@ export function dealing(counter: Storage, maxStorages: number): (launch: Dispatc
     const dealTake = Math.ceil(dealTotal / TURNS)
     const turns = Math.ceil(dealTotal / dealTake)
     const threads = Math.min(turns, THREADS)
-    const counts = { dealX, dealY, dealZ, dealTotal, dealTake, dealLast: turns + threads - 1 }
+    const counts = { dealX, dealY, dealZ, dealTotal, dealTake, dealTurns: turns, dealThreads: threads }
     const withCounts = (values: ParamValues): ParamValues => ({ ...values, ...counts })
     return {
       ...launch,
