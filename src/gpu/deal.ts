@@ -20,7 +20,7 @@ import { withoutComments } from './wgsl.ts'
 
 /** Threads that a driver may have: lavapipe's most. A workgroup that finds nothing left costs less than a microsecond. */
 const THREADS = 32
-/** Times that a launch asks the counter, at most: enough for runs of equal length. */
+/** Times that a launch asks the counter, at most: enough for runs of equal length. Both halves of the counter hold as many. */
 const TURNS = 512
 const LANES = 8
 
