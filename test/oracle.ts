@@ -1,3 +1,4 @@
+import { halfBits, halfValue } from '../src/autograd/float16.ts'
 import { broadcastShapes, broadcastStrides, stridesOf } from '../src/autograd/shape.ts'
 import { elements, type Shape, type Tensor } from '../src/autograd/tensor.ts'
 import { testDevice } from './device.ts'
@@ -19,6 +20,9 @@ export function randomValues(shape: Shape, seed = 1, low = -1, high = 1): Float3
   const next = uniforms(seed)
   return Float32Array.from({ length: elements(shape) }, () => low + (high - low) * next())
 }
+
+/** The halves nearest to these values. */
+export const nearestHalves = (values: Float32Array): Float32Array => values.map((v) => halfValue(halfBits(v)))
 
 /** An array of the oracle: float64, row-major. */
 export interface Array64 {

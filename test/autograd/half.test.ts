@@ -34,12 +34,10 @@ import type { Shape, Tensor } from '../../src/autograd/tensor.ts'
 import { elements } from '../../src/autograd/tensor.ts'
 import { kernel } from '../../src/gpu/kernel.ts'
 import { testDevice } from '../device.ts'
-import { randomValues } from '../oracle.ts'
+import { nearestHalves, randomValues } from '../oracle.ts'
 
 const device = await testDevice()
 const { f16 } = device.adapter
-
-const rounded = (values: Float32Array): Float32Array => values.map((v) => halfValue(halfBits(v)))
 
 /** The distance of neighbouring halves at `v`. */
 const ulp = (v: number): number =>
@@ -252,13 +250,13 @@ const cases: Record<string, Case> = {
 async function evaluate({ shapes, full = [], fn }: Case, half: boolean) {
   const leaves = shapes.map((shape, i) => {
     const values = randomValues(shape, 7 + i)
-    return device.tensor(full.includes(i) ? values : rounded(values), shape, { requiresGrad: true })
+    return device.tensor(full.includes(i) ? values : nearestHalves(values), shape, { requiresGrad: true })
   })
   const inputs = leaves.map((x, i) => (half && !full.includes(i) ? cast(x, 'float16') : x))
   const y = fn(...inputs)
   const { dtype } = y
   const values = await y.data()
-  const upstream = device.tensor(rounded(randomValues(y.shape, 99)), y.shape)
+  const upstream = device.tensor(nearestHalves(randomValues(y.shape, 99)), y.shape)
   y.backward(upstream)
   const grads = await Promise.all(leaves.map((x) => x.grad!.data()))
   for (const t of [...leaves, upstream, y]) t.dispose()
@@ -297,7 +295,7 @@ describe.runIf(f16)('ops in half precision', () => {
     ['diceLoss', (x) => diceLoss(sigmoid(x), device.ones([3, 5]))],
     ['gt', (x) => gt(x, 0)],
   ])('%s computes and answers in float32', async (_, fn) => {
-    const values = rounded(randomValues([3, 5]))
+    const values = nearestHalves(randomValues([3, 5]))
     const half = fn(cast(device.tensor(values, [3, 5]), 'float16'))
     expect(half.dtype).toBe('float32')
     const want = await fn(device.tensor(values, [3, 5])).data()
@@ -337,7 +335,7 @@ describe.runIf(f16)('tensors of float16', () => {
     const values = [1, -0, 2 ** -24, 65504, 1e6, Number.NEGATIVE_INFINITY, Number.NaN]
     const x = device.tensor(values, [7], { dtype: 'float16' })
     expect(x.bytes).toBe(14)
-    const want = rounded(Float32Array.from(values))
+    const want = nearestHalves(Float32Array.from(values))
     expect(await x.data()).toEqual(want)
     expect(await cast(x, 'float32').data()).toEqual(want)
     expect(await cast(device.tensor(values), 'float16').data()).toEqual(want)
@@ -373,7 +371,7 @@ describe.runIf(f16)('tensors of float16', () => {
   })
 
   test('gradients flow through casts and branches in both types', async () => {
-    const values = rounded(randomValues([2, 3]))
+    const values = nearestHalves(randomValues([2, 3]))
     const x = device.tensor(values, [2, 3], { requiresGrad: true })
     const h = cast(x, 'float16')
     // x is used by three ops, twice in half precision: the gradient is 2·h + 1 + 3.

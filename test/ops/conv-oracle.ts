@@ -1,9 +1,24 @@
 import type { ConvShape } from '../../src/autograd/conv2d/variant.ts'
+import { nearestHalves, randomValues } from '../oracle.ts'
 
 /** Sums in float64, and those of the terms' sizes. */
 export interface Sum {
   readonly value: Float64Array
   readonly size: Float64Array
+}
+
+/** Seeded values; `half`: of images those that float16 holds. The bias is long enough for either side's channels. */
+export function convValues(s: ConvShape, half: boolean) {
+  const image = (shape: readonly number[], seed: number) => {
+    const values = randomValues(shape, seed)
+    return half ? nearestHalves(values) : values
+  }
+  return {
+    x: image([s.n, s.cin, s.h, s.w], 1),
+    weight: randomValues([s.cout, s.cin / s.groups, s.kh, s.kw], 2),
+    dy: image([s.n, s.cout, s.outH, s.outW], 3),
+    bias: randomValues([Math.max(s.cin, s.cout)], 4),
+  }
 }
 
 /** A convolution and its gradients in float64. */

@@ -9,7 +9,6 @@ import {
   type ConvVariant,
   lanes,
 } from '../../src/autograd/conv2d/variant.ts'
-import { halfBits, halfValue } from '../../src/autograd/float16.ts'
 import { Run } from '../../src/autograd/op.ts'
 import { conv2dShape } from '../../src/autograd/ops/conv2d.ts'
 import { addCpuConvKernels } from '../../src/autograd/ops/conv2d_cpu_kernels.ts'
@@ -19,7 +18,7 @@ import { addTunedConvKernels } from '../../src/autograd/ops/conv2d_tuned_kernels
 import { matmul } from '../../src/autograd/ops/matmul.ts'
 import { testDevice } from '../device.ts'
 import { randomValues } from '../oracle.ts'
-import { type Sum, sums } from './conv-oracle.ts'
+import { convValues, type Sum, sums } from './conv-oracle.ts'
 import { choosePipelines } from './conv-pipelines.ts'
 import { CONV_SHAPES, type ConvRow, convShapeOf } from './conv-shapes.ts'
 
@@ -108,10 +107,7 @@ test.each(['float32', 'float16'] as const)(
     const found = new Set<string>()
     for (const row of CONV_SHAPES) {
       const s = convShapeOf(row)
-      const values = {
-        x: randomValues([s.n, s.cin, s.h, s.w], 1).map((v) => halfValue(halfBits(v))),
-        dy: randomValues([s.n, s.cout, s.outH, s.outW], 3).map((v) => halfValue(halfBits(v))),
-      }
+      const values = convValues(s, true)
       const tensor = (v: Float32Array) => device.tensor(v, [v.length], { dtype })
       const buffers = { x: tensor(values.x), dy: tensor(values.dy) }
       for (const sums of ['dy', 'x'] as const) {
@@ -147,7 +143,7 @@ test.each(['float32', 'float16'] as const)(
       for (const t of Object.values(buffers)) t.dispose()
     }
     await device.checkGuards()
-    if (lanes(convAdapter(device))) expect([...found].sort()).toEqual(WITH_SUMS)
+    if (lanes(adapter)) expect([...found].sort()).toEqual(WITH_SUMS)
   },
 )
 

@@ -1,13 +1,17 @@
 import { expect, test } from 'vitest'
 import { planConv2d } from '../../src/autograd/conv2d/plan.ts'
-import type { ConvBuffer, ConvEpilogue, ConvPart, ConvVariant } from '../../src/autograd/conv2d/variant.ts'
+import type {
+  ConvBuffer,
+  ConvEpilogue,
+  ConvPart,
+  ConvShape,
+  ConvVariant,
+} from '../../src/autograd/conv2d/variant.ts'
 import type { Device } from '../../src/autograd/device.ts'
-import { halfBits, halfValue } from '../../src/autograd/float16.ts'
 import { Run } from '../../src/autograd/op.ts'
 import { ACTIVATIONS, convAdapter, findsChannels, runConvVariant } from '../../src/autograd/ops/conv2d_run.ts'
 import { testDevice } from '../device.ts'
-import { randomValues } from '../oracle.ts'
-import { type Sum, sums } from './conv-oracle.ts'
+import { convValues, type Sum, sums } from './conv-oracle.ts'
 import { choosePipelines } from './conv-pipelines.ts'
 import { CONV_SHAPES, convShapeOf } from './conv-shapes.ts'
 
@@ -115,21 +119,17 @@ function tolerance(variant: string, part: ConvPart, dtype: DType, value: number,
 }
 
 /** What a part is to give, from the convolution's own sums in float64. */
-function expected(
-  part: ConvPart,
-  sum: Sum,
-  epilogue: ConvEpilogue,
-  bias: Float32Array,
-  perImage: number,
-): Sum {
+function expected(part: ConvPart, s: ConvShape, sum: Sum, epilogue: ConvEpilogue, bias: Float32Array): Sum {
   const add = (of: Sum, by: (i: number) => number): Sum => ({
     value: of.value.map((v, i) => v + by(i)),
     size: of.size.map((v, i) => v + Math.abs(by(i))),
   })
-  const channels = bias.length
   let result = sum
-  if (part !== 'weightGrad')
-    result = add(result, (i) => bias[Math.floor((i % perImage) / (perImage / channels))]!)
+  if (part !== 'weightGrad') {
+    const channels = part === 'forward' ? s.cout : s.cin
+    const plane = sum.value.length / s.n / channels
+    result = add(result, (i) => bias[Math.floor(i / plane) % channels]!)
+  }
   if (epilogue.accumulate) result = add(result, () => 0.5)
   return epilogue.relu ? { ...result, value: result.value.map((v) => Math.max(0, v)) } : result
 }
@@ -155,17 +155,11 @@ test.each(
     const device = await testDevice()
     const half = dtype === 'float16'
     if (half && !device.adapter.f16) return
-    const rounded = (v: Float32Array) => (half ? v.map((f) => halfValue(halfBits(f))) : v)
     const isToRun = choiceFor(device, dtype)
     let ran = 0
     for (let row = rows === 'even' ? 0 : 1; row < CONV_SHAPES.length; row += 2) {
       const s = convShapeOf(CONV_SHAPES[row]!)
-      const values = {
-        x: rounded(randomValues([s.n, s.cin, s.h, s.w], 1)),
-        weight: randomValues([s.cout, s.cin / s.groups, s.kh, s.kw], 2),
-        dy: rounded(randomValues([s.n, s.cout, s.outH, s.outW], 3)),
-        bias: randomValues([part === 'forward' ? s.cout : s.cin], 4),
-      }
+      const values = convValues(s, half)
       const sum = sums(s, values)[part]
       const tensor = (v: Float32Array, name: string) =>
         device.tensor(v, [v.length], { dtype: typeOf(name as ConvBuffer, dtype) })
@@ -173,7 +167,7 @@ test.each(
       const read = READS[part]
       const source = tensor(among(values[read], s.n, SOURCE.sourceOffset, SOURCE.sourceGap), read)
       for (const epilogue of EPILOGUES[part]) {
-        const { value, size } = expected(part, sum, epilogue, values.bias, sum.value.length / s.n)
+        const { value, size } = expected(part, s, sum, epilogue, values.bias)
         for (const variant of variantsOf(device, dtype, part, row, epilogue)) {
           if (!(isOtherTile(variant.name) ? takeTile(part, dtype, variant, row) : isToRun(variant))) continue
           ran++

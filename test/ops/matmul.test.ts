@@ -1,14 +1,13 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { lanes } from '../../src/autograd/conv2d/variant.ts'
-import { halfBits, halfValue } from '../../src/autograd/float16.ts'
 import { cast } from '../../src/autograd/ops/cast.ts'
 import { convAdapter } from '../../src/autograd/ops/conv2d_run.ts'
 import { checkMatmul, type MatmulForm, matmul } from '../../src/autograd/ops/matmul.ts'
 import { broadcastStrides, stridesOf } from '../../src/autograd/shape.ts'
 import { elements, type Shape } from '../../src/autograd/tensor.ts'
 import { testDevice } from '../device.ts'
-import { type Array64, adjoint, checkGradients, randomValues } from '../oracle.ts'
+import { type Array64, adjoint, checkGradients, nearestHalves, randomValues } from '../oracle.ts'
 import { reference, runCase } from '../reference.ts'
 
 const file = reference('ops')
@@ -117,7 +116,7 @@ test('size 0, and what is refused', async () => {
 /** a·b of random halves, against float64; the largest error in units of 2⁻¹¹ · Σ|terms|. */
 async function halfErrors(form: MatmulForm, [m, k, n]: readonly [number, number, number]): Promise<number> {
   const device = await testDevice()
-  const rounded = (shape: Shape, seed: number) => randomValues(shape, seed).map((v) => halfValue(halfBits(v)))
+  const rounded = (shape: Shape, seed: number) => nearestHalves(randomValues(shape, seed))
   const [va, vb] = [rounded([m, k], 1), rounded([k, n], 2)]
   const leaves = [
     device.tensor(va, [m, k], { requiresGrad: true }),

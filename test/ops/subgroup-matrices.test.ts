@@ -7,9 +7,7 @@
 import { expect, test } from 'vitest'
 import { planConv2d } from '../../src/autograd/conv2d/plan.ts'
 import type { ConvBuffer } from '../../src/autograd/conv2d/variant.ts'
-import { halfBits, halfValue } from '../../src/autograd/float16.ts'
 import { Run } from '../../src/autograd/op.ts'
-import { conv2dShape } from '../../src/autograd/ops/conv2d.ts'
 import { convKernels } from '../../src/autograd/ops/conv2d_kernels.ts'
 import { ACTIVATIONS, convAdapter, runConvVariant } from '../../src/autograd/ops/conv2d_run.ts'
 import { matmul } from '../../src/autograd/ops/matmul.ts'
@@ -18,7 +16,8 @@ import { AdapterError } from '../../src/gpu/errors.ts'
 import { type Kernel, kernel } from '../../src/gpu/kernel.ts'
 import { openDevice, testDevice } from '../device.ts'
 import { randomValues } from '../oracle.ts'
-import { sums } from './conv-oracle.ts'
+import { convValues, sums } from './conv-oracle.ts'
+import { type ConvRow, convShapeOf } from './conv-shapes.ts'
 
 type Component = 'f16' | 'f32'
 const config = (componentType: Component, M: number, N: number, K: number): MatrixConfig => ({
@@ -129,15 +128,15 @@ function emulatedPlans(kind: MatrixConfig, largest: number, size: number) {
   return plans
 }
 
-/** n, cin, h, w, cout, window, stride, padding, dilation, groups: tails everywhere; several tiles; phases; groups. */
-const SHAPES = [
+/** Tails everywhere; several tiles; phases; groups. */
+const SHAPES: readonly ConvRow[] = [
   [2, 17, 5, 7, 19, 3, 1, 1, 1, 1],
   [1, 40, 6, 9, 66, 3, 1, 2, 2, 1],
   [1, 9, 13, 12, 16, 3, 2, 1, 1, 1],
   [2, 8, 6, 8, 13, 2, 2, 0, 1, 1],
   [1, 24, 5, 6, 16, 3, 1, 1, 1, 2],
   [3, 20, 8, 8, 17, 1, 1, 0, 1, 1],
-] as const
+]
 
 // The last has subgroups smaller than the adapter's largest: then there are more of them than squares of the tile.
 test.each([
@@ -152,17 +151,9 @@ test.each([
     if (!device.adapter.subgroups || (half && !device.adapter.f16) || !/llvmpipe/.test(device.adapter.name))
       return
     const plans = emulatedPlans(kind, largest, size)
-    const rounded = (v: Float32Array) => (half ? v.map((f) => halfValue(halfBits(f))) : v)
     for (const row of size === largest ? SHAPES : SHAPES.slice(0, 1)) {
-      const [n, cin, h, w, cout, window, stride, padding, dilation, groups] = row
-      const weightShape = [cout, cin / groups, window, window]
-      const s = conv2dShape([n, cin, h, w], weightShape, { stride, padding, dilation, groups })
-      const values = {
-        x: rounded(randomValues([n, cin, h, w], 1)),
-        weight: randomValues(weightShape, 2),
-        dy: rounded(randomValues([n, cout, s.outH, s.outW], 3)),
-        bias: randomValues([Math.max(cin, cout)], 4),
-      }
+      const s = convShapeOf(row)
+      const values = convValues(s, half)
       const wanted = sums(s, values)
       const typeIn = (name: string) => (ACTIVATIONS.has(name as ConvBuffer) ? dtype : 'float32')
       const buffers = Object.fromEntries(
@@ -177,7 +168,7 @@ test.each([
           weightGrad: { accumulate: true },
         },
       )
-      const bias = (i: number) => values.bias[Math.floor(i / (s.outH * s.outW)) % cout]!
+      const bias = (i: number) => values.bias[Math.floor(i / (s.outH * s.outW)) % s.cout]!
       const cases = {
         forward: ['y', (v: number, i: number) => Math.max(0, v + bias(i))],
         inputGrad: ['dx', (v: number) => v + 0.5],
