@@ -15,7 +15,7 @@ import { wgsl } from './wgsl.mjs'
  */
 const LATER = {
   'kernels-for-cpu':
-    /^(conv2d_(\w+_)?(lanes|tile|patches)|conv2d_reduce_both|matmul_lanes|batch_norm_pooled)\.wgsl$/,
+    /^(conv2d_(\w+_)?(lanes(_wide)?|tile|patches)|conv2d_reduce_both|matmul_lanes|batch_norm_pooled)\.wgsl$/,
   'kernels-for-subgroups': /(_subgroups|^add_up_lanes)\.wgsl$/,
   'kernels-for-tuner':
     /^(conv2d_(input_grad_)?direct|conv2d_winograd|conv2d_weight_grad_planes|matmul)\.wgsl$/,

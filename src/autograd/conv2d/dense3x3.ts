@@ -1,6 +1,7 @@
 /** 3×3, stride 1, on CPU drivers: a window's nine taps share what a register tile holds of x. */
 import { lanesRuns } from './lanes-runs.ts'
 import { split, splitSum } from './split.ts'
+import { storing } from './strips.ts'
 import {
   biasBinding,
   type ConvAdapter,
@@ -39,12 +40,17 @@ function variant3x3(
   epilogue: ConvEpilogue,
 ): ConvVariant {
   const name = `conv2d_3x3_${kernel}`
+  const stores =
+    kernel === 'lanes'
+      ? storing(name, c.params.outW, c.to, epilogue)
+      : { entry: name, binding: { y: c.to } }
   return {
     name: `${kernel}3x3`,
     scratch: {},
     dispatches: [
       {
-        file: name,
+        // The lanes' entry point that stores whole vec4s has a file of its own.
+        file: stores.entry,
         entry: name,
         bindings: {
           x: c.from,
@@ -52,7 +58,7 @@ function variant3x3(
           weight: 'weight',
           ...(kernel === 'lanes' && { weight4: 'weight' }),
           bias: biasBinding(epilogue),
-          y: c.to,
+          ...stores.binding,
         },
         params: { ...c.params, ...placeParams(epilogue) },
         overrides: { TURN: flag(c.turn), ...overrides, ...epilogueOverrides(epilogue) },

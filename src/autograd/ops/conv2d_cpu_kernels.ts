@@ -1,5 +1,6 @@
 import groups3x3 from '../../../kernels/conv2d_3x3_groups_lanes.wgsl'
 import lanes3x3 from '../../../kernels/conv2d_3x3_lanes.wgsl'
+import lanes3x3Wide from '../../../kernels/conv2d_3x3_lanes_wide.wgsl'
 import tile3x3 from '../../../kernels/conv2d_3x3_tile.wgsl'
 import weightGradGroups3x3 from '../../../kernels/conv2d_3x3_weight_grad_groups_lanes.wgsl'
 import weightGradLanes3x3 from '../../../kernels/conv2d_3x3_weight_grad_lanes.wgsl'
@@ -46,6 +47,7 @@ export function addCpuConvKernels(): void {
   addConvKernels({
     conv2d_3x3_groups_lanes: groups3x3,
     conv2d_3x3_lanes: lanes3x3,
+    conv2d_3x3_lanes_wide: lanes3x3Wide,
     conv2d_3x3_tile: tile3x3,
     conv2d_3x3_weight_grad_groups_lanes: weightGradGroups3x3,
     conv2d_3x3_weight_grad_lanes: weightGradLanes3x3,
