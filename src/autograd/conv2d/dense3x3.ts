@@ -41,9 +41,7 @@ function variant3x3(
 ): ConvVariant {
   const name = `conv2d_3x3_${kernel}`
   const stores =
-    kernel === 'lanes'
-      ? storing(name, c.params.outW, c.to, epilogue)
-      : { entry: name, binding: { y: c.to } }
+    kernel === 'lanes' ? storing(name, c.params.outW, c.to, epilogue) : { entry: name, binding: { y: c.to } }
   return {
     name: `${kernel}3x3`,
     scratch: {},
