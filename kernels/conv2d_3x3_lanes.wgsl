@@ -1,8 +1,4 @@
 // Convolution 3×3, stride 1, dilation 1, padding 0 to 2, where subgroups have 8 lanes or more: for CPU drivers. y of any width.
-enable subgroups;
-
-alias elem = f32;
-alias elem4 = vec4f;
 
 // include: parts/conv2d_3x3_lanes.wgsl
 

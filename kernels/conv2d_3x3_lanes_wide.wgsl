@@ -1,8 +1,4 @@
 // conv2d_3x3_lanes where rows of y are whole vec4s.
-enable subgroups;
-
-alias elem = f32;
-alias elem4 = vec4f;
 
 // include: parts/conv2d_3x3_lanes.wgsl
 

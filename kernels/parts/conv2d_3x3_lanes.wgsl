@@ -13,6 +13,11 @@
 // VEC: x is as wide as y and a multiple of four wide, so that a row's middle four are one vec4f. NARROW: four wide.
 // The weights of (co, ci) start at co·weightOut + ci·weightIn. TURN reads them turned by 180°: with the channels
 // exchanged, this is the gradient with respect to x, dx = conv(dy, turned weight) with padding 2 − p.
+enable subgroups;
+
+alias elem = f32;
+alias elem4 = vec4f;
+
 struct Params {
   n: i32, cin: i32, h: i32, w: i32,
   cout: i32, outH: i32, outW: i32, padH: i32, padW: i32,

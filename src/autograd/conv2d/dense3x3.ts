@@ -5,6 +5,7 @@ import { storing } from './strips.ts'
 import {
   biasBinding,
   type ConvAdapter,
+  type ConvDispatch,
   type ConvEpilogue,
   type ConvShape,
   type ConvVariant,
@@ -32,32 +33,23 @@ const epilogueOverrides = ({ bias, relu, accumulate }: ConvEpilogue) => ({
   ACCUMULATE: flag(accumulate),
 })
 
+/** By `kernels/<file>.wgsl`, which binds `bindings` besides what every such kernel reads. */
 function variant3x3(
   kernel: 'lanes' | 'tile',
+  { file, bindings }: Pick<ConvDispatch, 'file' | 'bindings'>,
   c: Conv3x3,
   overrides: Record<string, number>,
   workgroups: number,
   epilogue: ConvEpilogue,
 ): ConvVariant {
-  const name = `conv2d_3x3_${kernel}`
-  const stores =
-    kernel === 'lanes' ? storing(name, c.params.outW, c.to, epilogue) : { entry: name, binding: { y: c.to } }
   return {
     name: `${kernel}3x3`,
     scratch: {},
     dispatches: [
       {
-        // The lanes' entry point that stores whole vec4s has a file of its own.
-        file: stores.entry,
-        entry: name,
-        bindings: {
-          x: c.from,
-          x4: c.from,
-          weight: 'weight',
-          ...(kernel === 'lanes' && { weight4: 'weight' }),
-          bias: biasBinding(epilogue),
-          ...stores.binding,
-        },
+        file,
+        entry: `conv2d_3x3_${kernel}`,
+        bindings: { x: c.from, x4: c.from, weight: 'weight', bias: biasBinding(epilogue), ...bindings },
         params: { ...c.params, ...placeParams(epilogue) },
         overrides: { TURN: flag(c.turn), ...overrides, ...epilogueOverrides(epilogue) },
         workgroups: spread(workgroups),
@@ -78,8 +70,11 @@ export function lanes3x3(
   const SIDE = outW > 4 ? 1 : pair && n > 2 ? 2 : 0
   const images = Math.ceil(n / ((pair ? 2 : 1) * (SIDE === 2 ? 2 : 1)))
   const tiles = images * (pair ? 1 : Math.ceil(outH / 8)) * Math.ceil(outW / (SIDE === 1 ? 8 : 4))
+  // The entry point that stores whole vec4s has a file of its own.
+  const { entry: file, binding } = storing('conv2d_3x3_lanes', outW, c.to, epilogue)
   return variant3x3(
     'lanes',
+    { file, bindings: { weight4: 'weight', ...binding } },
     c,
     { ...rowForms(c.params), PAIR: flag(pair), SIDE },
     tiles * Math.ceil(cout / 8),
@@ -93,7 +88,8 @@ export function tile3x3(c: Conv3x3 | undefined, epilogue: ConvEpilogue): ConvVar
   const count = n * Math.ceil(outH / 2) * Math.ceil(outW / 4) * Math.ceil(cout / 8)
   const WG = tileWorkgroup(count)
   const { VEC } = rowForms(c.params)
-  return variant3x3('tile', c, { VEC, WG }, Math.ceil(count / WG), epilogue)
+  const kernel = { file: 'conv2d_3x3_tile', bindings: { y: c.to } }
+  return variant3x3('tile', kernel, c, { VEC, WG }, Math.ceil(count / WG), epilogue)
 }
 
 /** Rows that a column of the gradient of the weight is high. Of 16, 32 and 64 the fastest at 256² and 512²; at 64² it costs. */
