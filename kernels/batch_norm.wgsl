@@ -10,10 +10,9 @@
 //   backward             5   `gradient_sums` read x and dy; `input_gradient` reads x and dy, writes dx
 // The backward kernels compute z again, by the same operations, instead of reading y.
 //
-// A channel of few values is one workgroup's, on CPU drivers, if images are small, a lane's: `normalize_channel` and
-// `channel_gradient` (with rows that are no whole vec4s `…_any`) are all of it in one launch each, reading the second time what the
-// caches still hold. Otherwise
-// workgroup (c, segment, run) takes `run_images` images × `blocks` vec4s of a row in every launch. Its sums are partial
+// A channel of few values is one workgroup's; on CPU drivers one lane's, if images are small and there are channels for all
+// lanes. `normalize_channel` and `channel_gradient` (with rows that are no whole vec4s `…_any`) are all of it in one launch each,
+// reading the second time what the caches still hold. Otherwise workgroup (c, segment, run) takes `run_images` images × `blocks` vec4s of a row in every launch. Its sums are partial
 // results: of each lane on CPU drivers (WG of 8: no barriers), else of the workgroup. The next launch
 // adds them up in each of its workgroups, in a fixed order; `reduce_…` does so before where they are many.
 // Mean and variance are numerically sound: a run's sums are taken about a value of its own, and runs are

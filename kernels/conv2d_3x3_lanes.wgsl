@@ -1,4 +1,5 @@
-// Convolution 3×3, stride 1, dilation 1, padding 0 to 2, where subgroups have 8 lanes or more: for CPU drivers. y of any width.
+// Convolution 3×3, stride 1, dilation 1, padding 0 to 2, where subgroups have 8 lanes or more: for CPU drivers. y of any width:
+// the plan sends rows of whole vec4s to conv2d_3x3_lanes_wide, so that VEC and NARROW are never set here.
 
 // include: parts/conv2d_3x3_lanes.wgsl
 

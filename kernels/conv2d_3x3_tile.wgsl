@@ -2,7 +2,7 @@
 // subgroups of 8.
 //   y[n,co,oy,ox] = b[co] + Σ_ci,ky,kx  weight[co,ci,ky,kx] · x[n,ci, oy − p + ky, ox − p + kx]
 // One invocation: 8 channels of 2 rows × 4 columns, 64 sums. Of an input channel it loads 4 rows of six values
-// and 72 weights for 576 FMAs.  Weights and TURN as in conv2d_3x3_lanes, VEC too.
+// and 72 weights for 576 FMAs.  Weights, TURN and VEC as in parts/conv2d_3x3_lanes.
 alias elem = f32;
 alias elem4 = vec4f;
 

@@ -12,7 +12,7 @@
 // The columns are dealt out over `splits` sums, which conv2d_reduce adds up; a single one (splits = 1) is written, or
 // with accumulate added, to its place.
 //   …_sums  also Σ dy of each output channel, the gradient of a bias: a run of dy is loaded by one lane
-// VEC and NARROW as in conv2d_3x3_lanes.
+// VEC and NARROW as in parts/conv2d_3x3_lanes.
 enable subgroups;
 
 alias elem = f32;

@@ -98,7 +98,7 @@ function steps(files) {
 
 const kernelName = (kernel) => {
   const [file, entry] = kernel.split('/')
-  return file === entry ? file : kernel
+  return file.startsWith(entry) ? file : kernel
 }
 
 /** Rows that are at least this part of a step's time. */

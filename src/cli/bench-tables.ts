@@ -65,7 +65,7 @@ const floorColumns = (name: string, of: (r: FloorRow) => string): readonly Colum
 ]
 const BY_KERNEL = floorColumns('kernel, op', ({ kernel, op }) => {
   const [file, entry] = kernel.split('/')
-  return `${file === entry ? file : kernel}, ${op}`
+  return `${file!.startsWith(entry!) ? file : kernel}, ${op}`
 })
 const BY_OP = floorColumns('op', (r) => r.op)
 

@@ -134,7 +134,9 @@ async function soundStatistics(): Promise<void> {
     [0, 3000, [2, 2, 64, 96]],
     [-5, 0, [1, 1, 300, 301]],
     [3, 0, [1, 1, 512, 512]],
+    [1000, 0, [2, 16, 16, 24]],
     [1000, 0, [3, 16, 16, 24]],
+    [1000, 0, [8, 128, 31, 33]],
     [0, 3000, [2, 16, 8, 32]],
     [-5, 0, [4, 16, 64, 64]],
   ] as const) {
@@ -175,13 +177,15 @@ test('a channel of few values takes one launch each way', () =>
     expect(await launches([1, 16, 512, 512])).toContain('normalize_batch')
   }))
 
-// On CPU drivers a channel is a lane's in the first three, a workgroup's in the others.
+// On CPU drivers a channel is a lane's in the first five, a workgroup's in the others.
 test.each([
   [8, 64, 1, 1],
   [2, 64, 3, 3],
   [4, 64, 4, 4],
   [4, 16, 5, 5],
   [3, 24, 9, 13],
+  [3, 17, 9, 13],
+  [3, 16, 19, 19],
 ])('channels in one launch, rows of any length, %i×%i×%i×%i', (...shape) =>
   inEveryForm(() => {
     const form = { training: true, relu: true, affine: true }

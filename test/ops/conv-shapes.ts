@@ -96,6 +96,14 @@ export const CONV_SHAPES: readonly ConvRow[] = [
   // Four images of 4×4 a tile, the last tile not full; pairs of flat images, eight columns a tile.
   [5, 9, 4, 4, 11, 3, 1, 1, 1, 1],
   [3, 6, 3, 13, 9, 3, 1, 1, 1, 1],
+  // Half tiles alone, of one image and of two; pairs of flat images in whole vec4s; no padding beside whole vec4s, one column of half tiles.
+  [1, 5, 9, 4, 9, 3, 1, 1, 1, 1],
+  [1, 5, 4, 4, 9, 3, 1, 1, 1, 1],
+  [3, 5, 3, 12, 9, 3, 1, 1, 1, 1],
+  [2, 5, 6, 10, 9, 3, 1, 0, 1, 1],
+  [5, 5, 3, 3, 9, 3, 1, 1, 1, 1],
+  [2, 5, 3, 3, 9, 3, 1, 1, 1, 1],
+  [2, 5, 4, 2, 9, 3, 1, 2, 1, 1],
   // Taller than a column of the gradient of the weight: three bands, the last not full; bands and no padding.
   [1, 3, 71, 6, 5, 3, 1, 1, 1, 1],
   [2, 9, 68, 5, 4, 3, 1, 0, 1, 1],

@@ -35,7 +35,7 @@ const epilogueOverrides = ({ bias, relu, accumulate }: ConvEpilogue) => ({
 
 /** By `kernels/<file>.wgsl`, which binds `bindings` besides what every such kernel reads. */
 function variant3x3(
-  kernel: 'lanes' | 'tile',
+  form: 'lanes' | 'tile',
   { file, bindings }: Pick<ConvDispatch, 'file' | 'bindings'>,
   c: Conv3x3,
   overrides: Record<string, number>,
@@ -43,12 +43,12 @@ function variant3x3(
   epilogue: ConvEpilogue,
 ): ConvVariant {
   return {
-    name: `${kernel}3x3`,
+    name: `${form}3x3`,
     scratch: {},
     dispatches: [
       {
         file,
-        entry: `conv2d_3x3_${kernel}`,
+        entry: `conv2d_3x3_${form}`,
         bindings: { x: c.from, x4: c.from, weight: 'weight', bias: biasBinding(epilogue), ...bindings },
         params: { ...c.params, ...placeParams(epilogue) },
         overrides: { TURN: flag(c.turn), ...overrides, ...epilogueOverrides(epilogue) },
@@ -70,11 +70,11 @@ export function lanes3x3(
   const SIDE = outW > 4 ? 1 : pair && n > 2 ? 2 : 0
   const images = Math.ceil(n / ((pair ? 2 : 1) * (SIDE === 2 ? 2 : 1)))
   const tiles = images * (pair ? 1 : Math.ceil(outH / 8)) * Math.ceil(outW / (SIDE === 1 ? 8 : 4))
-  // The entry point that stores whole vec4s has a file of its own.
-  const { entry: file, binding } = storing('conv2d_3x3_lanes', outW, c.to, epilogue)
+  // Two files, not two entry points of one: kernels/parts/conv2d_3x3_lanes.wgsl says why.
+  const { kernel, binding } = storing('conv2d_3x3_lanes', outW, c.to, epilogue)
   return variant3x3(
     'lanes',
-    { file, bindings: { weight4: 'weight', ...binding } },
+    { file: kernel, bindings: { weight4: 'weight', ...binding } },
     c,
     { ...rowForms(c.params), PAIR: flag(pair), SIDE },
     tiles * Math.ceil(cout / 8),
@@ -88,8 +88,8 @@ export function tile3x3(c: Conv3x3 | undefined, epilogue: ConvEpilogue): ConvVar
   const count = n * Math.ceil(outH / 2) * Math.ceil(outW / 4) * Math.ceil(cout / 8)
   const WG = tileWorkgroup(count)
   const { VEC } = rowForms(c.params)
-  const kernel = { file: 'conv2d_3x3_tile', bindings: { y: c.to } }
-  return variant3x3('tile', kernel, c, { VEC, WG }, Math.ceil(count / WG), epilogue)
+  const source = { file: 'conv2d_3x3_tile', bindings: { y: c.to } }
+  return variant3x3('tile', source, c, { VEC, WG }, Math.ceil(count / WG), epilogue)
 }
 
 /** Rows that a column of the gradient of the weight is high. Of 16, 32 and 64 the fastest at 256² and 512²; at 64² it costs. */

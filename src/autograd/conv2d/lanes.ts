@@ -24,14 +24,14 @@ function lanesFit(s: ConvShape, adapter: ConvAdapter): boolean {
 function lanesVariant(s: ConvShape, c: Correlation, epilogue: ConvEpilogue): ConvVariant {
   const CHANNELS = [1, 4, 8].find((channels) => c.outG <= channels) ?? 16
   // Pixels of a phase of several lie apart.
-  const { entry, binding } = storing('conv2d_lanes', c.phases === 1 ? c.grid : 1, c.to, epilogue)
+  const { kernel, binding } = storing('conv2d_lanes', c.phases === 1 ? c.grid : 1, c.to, epilogue)
   return {
     name: 'lanes',
     scratch: {},
     dispatches: [
       {
         file: 'conv2d_lanes',
-        entry,
+        entry: kernel,
         bindings: { x: c.from, x4: c.from, weight: 'weight', bias: biasBinding(epilogue), ...binding },
         params: { ...c.params, ...epilogueParams(epilogue), ...sourceParams(epilogue) },
         overrides: { TRANSPOSE: c.transpose ? 1 : 0, VEC: c.vec ? 1 : 0, CHANNELS },

@@ -11,11 +11,11 @@ import {
   spread,
 } from './variant.ts'
 
-/** The entry point of a file that stores y or dx, whose `…_wide` stores whole vec4s where all rows hold them, and what it binds. */
-export function storing(file: string, row: number, to: ConvBuffer, epilogue: ConvEpilogue) {
+/** The kernel that stores y or dx: `<name>_wide`, which stores whole vec4s, where all rows hold them; and what it binds. */
+export function storing(name: string, row: number, to: ConvBuffer, epilogue: ConvEpilogue) {
   const wide = [row, ...Object.values(placeParams(epilogue))].every((v) => v % 4 === 0)
   const binding: Record<string, ConvBuffer> = { [wide ? 'y4' : 'y']: to }
-  return { entry: wide ? `${file}_wide` : file, binding }
+  return { kernel: wide ? `${name}_wide` : name, binding }
 }
 
 /** Sizes of what is read and written: of x and y, or with `turn` of dy and dx. */
@@ -39,14 +39,14 @@ export function strips(
   const [from, to]: readonly [ConvBuffer, ConvBuffer] = turn ? ['dy', 'dx'] : ['x', 'y']
   const shared = fillsLanes(tiles)
   const ends = { relu: flag(epilogue.relu), accumulate: flag(epilogue.accumulate) }
-  const { entry, binding } = storing(file, params.outW!, to, epilogue)
+  const { kernel, binding } = storing(file, params.outW!, to, epilogue)
   return {
     name,
     scratch: {},
     dispatches: [
       {
         file,
-        entry,
+        entry: kernel,
         bindings: { x: from, x4: from, weight: 'weight', bias: biasBinding(epilogue), ...binding },
         params: { ...params, ...ends, ...placeParams(epilogue), ...sourceParams(epilogue) },
         overrides: { SHARED: flag(shared), TURN: flag(turn), BIAS: flag(epilogue.bias), ...overrides },

@@ -118,9 +118,9 @@ function layout(run: Run, x: Shape, attrs: Attrs, whole: boolean) {
   const runs = segments * imageRuns
   const count = n * row
   // Each lane takes a channel: of small images, what a workgroup does once takes longer than summing them (lavapipe, 4×16×8² to
-  // 16×64×16² forward 0.7 to 0.9 of the time, backward 0.7 to 1.0; SwiftShader, without barriers then, 0.3 to 0.7). From 32² on channels
-  // lie a multiple of 4 kB apart, and eight of them, of x, dy and dx, rival for the same lines of a cache (1.1 to 1.4). Of few channels
-  // that would be few workgroups for a driver with many threads. A lane adds up 2,048 vec4s at most.
+  // 16×64×16² forward 0.7 to 0.9 of the time, backward 0.7 to 1.0; SwiftShader, without barriers then, 0.3 to 0.7). At 32² and 64² it takes
+  // 1.1 to 1.4: channels lie a multiple of 4 kB apart there, and eight of them, of x, dy and dx, rival for the same lines of a cache. A lane adds up
+  // 2,048 vec4s at most, fewer of few channels, whose workgroups would leave threads without work (measured with two; c / 8 there are).
   const apart = whole && cpu && c % 8 === 0 && row < 1024 && count <= 64 * Math.min(c, 128)
   const join = whole ? !apart : !cpu
   const shift = apart ? 3 : Math.min(Math.log2(lanes), Math.ceil(Math.log2(blocks / unit)))

@@ -40,7 +40,7 @@ const productForms = Object.fromEntries(
 
 /**
  * The convolution kernels that are for CPU drivers alone, and the plans that name them; their files end in `_lanes`,
- * `_tile` or `_patches`. `openDevice` asks for them on such an adapter, so that a page on a GPU does not load them.
+ * `_lanes_wide`, `_tile` or `_patches`. `openDevice` asks for them on such an adapter, so that a page on a GPU does not load them.
  */
 export function addCpuConvKernels(): void {
   loadedPlans.cpuPlans = cpuPlans
