@@ -19,6 +19,7 @@ export default defineConfig({
   optimizeDeps: { include: ['fast-check'] },
   test: {
     ...shared,
+    maxWorkers: 2,
     onConsoleLog: sayAdaptersOnce(),
     include: ['test/{autograd,gpu,nn,ops}/**/*.test.ts'],
     exclude: [...nodeOnly, ...slow],
@@ -26,8 +27,8 @@ export default defineConfig({
       enabled: true,
       headless: true,
       screenshotFailures: false,
-      // SwiftShader takes all processors for one page.
-      fileParallelism: false,
+      // While one page compiles, or computes what is expected, both on a single thread, another keeps the processors busy.
+      fileParallelism: true,
       provider: playwright({ launchOptions: await chromiumLaunch() }),
       instances: [{ browser: 'chromium' }],
     },
