@@ -71,9 +71,17 @@ describe('U-Net with weights exported by PyTorch', () => {
         const loss = step(given(`training/x${k % 2}`), given(`training/y${k % 2}`))
         expectClose([await loss.item()], [table.losses[k]!], 1e-3, 0, `loss ${k}`)
       }
+      // An input of a ReLU that rounds to the other side of zero changes small entries of a gradient, of which Adam makes steps as long as lr,
+      // 1e-3. (At each step's own weights the gradients are those of PyTorch in float64 within 6e-5 of a tensor's largest, PyTorch's float32
+      // within 8e-5.)
+      let [apart, all] = [0, 0]
       for (const [name, t] of Object.entries(net.stateDict())) {
-        expectClose(await t.data(), value(`training/final/${name}`), 1e-3, 1e-3, name)
+        const [got, want] = [await t.data(), value(`training/final/${name}`)]
+        expectClose(got, want, 1e-3, 2e-3, name)
+        apart += got.filter((v, i) => Math.abs(v - want[i]!) > 1e-3 * (1 + Math.abs(want[i]!))).length
+        all += got.length
       }
+      expect(apart).toBeLessThan(all / 1000)
       net.dispose()
     },
   )

@@ -130,8 +130,9 @@ test('statistics stay sound: a mean of a thousand spreads, outliers in front, ma
 async function soundStatistics(): Promise<void> {
   const device = await testDevice()
   for (const [offset, outlier, shape] of [
+    [1000, 0, [3, 2, 73, 81]],
+    [0, 3000, [2, 2, 96, 96]],
     [1000, 0, [3, 2, 33, 47]],
-    [0, 3000, [2, 2, 64, 96]],
     [-5, 0, [1, 1, 300, 301]],
     [3, 0, [1, 1, 512, 512]],
     [1000, 0, [2, 16, 16, 24]],
@@ -174,7 +175,13 @@ test('a channel of few values takes one launch each way', () =>
     }
     expect((await launches([2, 16, 8, 8])).sort()).toEqual(['channel_gradient', 'normalize_channel'])
     expect((await launches([2, 16, 7, 7])).sort()).toEqual(['channel_gradient_any', 'normalize_channel_any'])
-    expect(await launches([1, 16, 512, 512])).toContain('normalize_batch')
+    expect((await launches([2, 3, 8, 8])).sort()).toEqual(['channel_gradient', 'normalize_channel'])
+    for (const shape of [
+      [1, 16, 512, 512],
+      [2, 1, 72, 64],
+      [4, 2, 64, 65],
+    ])
+      expect(await launches(shape)).toContain('normalize_batch')
   }))
 
 // On CPU drivers a channel is a lane's in the first five, a workgroup's in the others.
@@ -200,8 +207,42 @@ test.each([
   }),
 )
 
+// More values than a workgroup takes, in long rows and short ones, that are whole vec4s and are not.
+test.each([
+  [2, 1, 72, 64],
+  [3, 1, 53, 61],
+  [4, 2, 64, 65],
+  [600, 1, 4, 4],
+  [1025, 1, 3, 3],
+])('channels in two launches, %i×%i×%i×%i', (...shape) =>
+  inEveryForm(async () => {
+    for (const training of [true, false]) {
+      const form = { training, relu: true, affine: true }
+      const c = [shape[1]!]
+      const positive = { shape: c, low: 0.5, high: 2 }
+      const running = [
+        { shape: c, grad: false },
+        { ...positive, grad: false },
+      ]
+      await checkGradients(
+        call(form),
+        oracle(form),
+        [{ shape }, positive, { shape: c }, ...(training ? [] : running)],
+        {
+          maxElements: 6,
+          rtol: 2e-5,
+          atol: 1e-5,
+          gradRtol: 2e-4,
+          gradAtol: 2e-4,
+        },
+      )
+    }
+  }),
+)
+
 test.each([
   [2, 16, 4, 8],
+  [4, 2, 64, 65],
   [2, 16, 7, 7],
   [2, 64, 2, 2],
   [2, 3, 5, 8],

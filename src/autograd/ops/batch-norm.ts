@@ -82,13 +82,14 @@ export function batchNormShape(x: Shape, training: boolean): [number, number, nu
 const RUN_BLOCKS = 1024
 
 /**
- * Whether a channel's values are few enough for one workgroup, so that each way is one launch, and the channels enough
- * to employ the adapter. The CPU bound is of digits, too: a lane adds up 2,048 vec4s; one launch is no slower than two
- * there (lavapipe, to 4×512²). The one for GPUs is a guess: four vec4s a lane of 256.
+ * Whether a channel's values are few enough for one workgroup, so that each way is one launch. From eight channels on the CPU bound is of
+ * digits, a lane adds up 2,048 vec4s: one launch is no slower than two (lavapipe, to 4×512²). Of fewer channels threads may have no work, for which the
+ * second launch makes up at 8,192 values each (4×8×8² to 4×8×64² 0.4 to 0.7 of the time of two launches, 4×1×16² 0.4). The
+ * bound for GPUs is a guess: four vec4s a lane of 256.
  */
 function suitsWorkgroup({ adapter }: Device, x: Shape): boolean {
   const [n, c, row] = batchNormShape(x, false)
-  return c >= 16 && n * row <= (adapter.cpu ? 2 ** 16 : 2 ** 12)
+  return n * row <= (adapter.cpu ? 2 ** 13 * Math.min(8, c) : 2 ** 12)
 }
 
 /** How N and H·W are cut into workgroups of so many lanes: images and vec4s of a row for each. */
@@ -369,7 +370,7 @@ export function batchNorm(x: Tensor, options: BatchNormOptions = {}): Tensor {
  *     [y, maxPool2d(y, { kernelSize: 2 })]
  *
  * with the gradients of both. One op makes both in training, if W is a multiple of 8 and H of 2, and a channel is one launch's
- * (16 channels and more, of up to 65,536 values on CPU drivers and 4,096 on GPUs): the maxima are written beside y, so
+ * (of up to 8,192 values on CPU drivers, from eight channels on 65,536, and 4,096 on GPUs): the maxima are written beside y, so
  * that pooling reads nothing, and their gradient is taken in the passes of batch norm's. It is in Node and, in pages, on CPU
  * drivers (a page on a GPU does not load its kernels); elsewhere these are two ops. Throws as the two do.
  */
