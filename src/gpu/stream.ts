@@ -122,6 +122,7 @@ export class Stream {
    * wait throws the ShaderError.
    */
   async flushCompiled(): Promise<void> {
+    while (this.#underWay.length >= MAX_UNDER_WAY) await this.#underWay[0]
     const open = uncompiled(this.#pending.map((r) => r.command))
     if (open.length === 0) return this.flush()
     this.assertUsable()
@@ -145,6 +146,11 @@ export class Stream {
    */
   submit(lists: readonly (readonly BoundCommand[])[], count = this.#pending.length): void {
     this.assertUsable()
+    if (this.#underWay.length >= MAX_UNDER_WAY) {
+      throw new FoveaError(
+        `${MAX_UNDER_WAY} submissions wait for the GPU: await device.ready() (or a tensor's data()) in the loop`,
+      )
+    }
     this.device.pushErrorScope('validation')
     const { bound, write } = this.#bindPending(count)
     this.#submitChecked(bound.length > 0 ? [bound, ...lists] : lists, write)
@@ -194,12 +200,6 @@ export class Stream {
 
   /** Encodes and submits inside the error scope that the caller has opened. */
   #submitChecked(lists: readonly (readonly BoundCommand[])[], before: () => void): void {
-    if (this.#underWay.length >= MAX_UNDER_WAY) {
-      this.device.popErrorScope().catch(() => undefined)
-      throw new FoveaError(
-        `${MAX_UNDER_WAY} submissions wait for the GPU: await device.ready() (or a tensor's data()) in the loop`,
-      )
-    }
     this.submissions++
     const profiler = this.#profiler
     if (profiler) profiler.submissions++

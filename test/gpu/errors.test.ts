@@ -112,6 +112,26 @@ test('too many workgroups in one dimension are refused by name', async () => {
   expect(launch).toThrow(/wide: 70000×1×1 workgroups exceed WebGPU's 65535/)
 })
 
+test('a loop that never waits is stopped by an error that says how to wait, and nothing recorded is lost', async () => {
+  const device = await open()
+  const sum = device.zeros([1])
+  const one = device.ones([1])
+  const step = () => {
+    const next = add(sum, one)
+    device.copy('sum', next.storage, sum.storage, 4)
+    next.dispose()
+    steps++
+    device.flush()
+  }
+  let steps = 0
+  expect(() => {
+    for (;;) step()
+  }).toThrow(/submissions wait for the GPU: await device.ready/)
+  await device.ready()
+  step()
+  expect(await sum.item()).toBe(steps)
+})
+
 test('empty tensors work and read back empty', async () => {
   const device = await open()
   const x = device.tensor(new Float32Array(0), [0, 3])

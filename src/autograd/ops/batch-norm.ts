@@ -89,7 +89,7 @@ const RUN_BLOCKS = 1024
  */
 function suitsWorkgroup({ adapter }: Device, x: Shape): boolean {
   const [n, c, row] = batchNormShape(x, false)
-  return n * row <= (adapter.cpu ? 2 ** 13 * Math.min(8, c) : 2 ** 12)
+  return n * row <= (adapter.cpu ? 2 ** 13 * Math.min(c, 8) : 2 ** 12)
 }
 
 /** How N and H·W are cut into workgroups of so many lanes: images and vec4s of a row for each. */

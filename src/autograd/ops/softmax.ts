@@ -15,14 +15,19 @@ function launch(run: Run, x: Tensor, axis: number, dy?: Tensor): Tensor {
   if (y.size === 0) return y
   // A workgroup a row, but on CPU drivers, where barriers cost much, only for few rows.
   const rows = inner === 1 && along >= 64 && (outer < 64 || !run.device.adapter.cpu)
+  const wide = !rows && inner % 4 === 0
+  const name = rows ? 'rows' : wide ? 'columns_wide' : 'columns'
+  const arrays: Record<string, Tensor> = dy ? { x, dy, y } : { x, y }
   const folded = Math.ceil(outer / 65_535)
   run.launch({
     kernel: softmaxes(run.device.adapter),
-    entry: `${rows ? 'rows' : 'columns'}${dy ? '_grad' : ''}`,
-    bindings: dy ? { x, dy, y } : { x, y },
+    entry: `${name}${dy ? '_grad' : ''}`,
+    bindings: wide ? Object.fromEntries(Object.entries(arrays).map(([k, t]) => [`${k}4`, t])) : arrays,
     params: { outer, axis: along, inner },
     ...(rows ? { overrides: { WG: run.device.adapter.cpu ? 8 : 128 } } : {}),
-    ...(rows ? { workgroups: [Math.ceil(outer / folded), folded] as const } : { threads: outer * inner }),
+    ...(rows
+      ? { workgroups: [Math.ceil(outer / folded), folded] as const }
+      : { threads: (outer * inner) / (wide ? 4 : 1) }),
   })
   return y
 }
