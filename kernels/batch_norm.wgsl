@@ -15,7 +15,7 @@
 // reading the second time what the caches still hold. Otherwise workgroup (c, segment, run) takes `run_images` images × `blocks` vec4s of a row in every launch. Its sums are partial
 // results: of each lane on CPU drivers (WG of 8: no barriers), else of the workgroup. The next launch
 // adds them up in each of its workgroups, in a fixed order; `reduce_…` does so before where they are many.
-// Mean and variance are numerically sound: a run's sums are taken about a value of its own, and runs are
+// Mean and variance are numerically sound: a run's sums are taken about a value of its images, and runs are
 // joined by  mean = Σ nᵢ·meanᵢ / M,  M·var = Σ m2ᵢ + nᵢ·(meanᵢ − mean)²   (Chan, Golub, LeVeque). A mean is held
 // as a sum of two numbers: about 1000 one float32 would be off by up to 3e-5.
 // A row is the H·W values of one image and channel. Where 4 does not divide it, its first and last vec4

@@ -84,19 +84,16 @@ fn inside(block: u32, start: u32) -> vec4<bool> {
 
 // ---- forward ----
 
+fn value_at(at: u32) -> f32 { return f32(x[at / 4u][at % 4u]); }
+
 // Of the values of a workgroup, or of a lane of it: mean (in x and w), m2, count.
 fn moment_of(group: vec3u, lane: u32) -> vec4f {
   let mine = share_of(group);
-  // Sums are about a typical value of the run, so that neither a large mean nor an outlier costs digits:
-  // the median of its first, middle and last.
-  let start0 = row_start(mine.first_image, mine.c);
-  let part0 = part_of(start0, mine.segment);
-  let e0 = min(max(start0, 4u * part0.first), start0 + params.row - 1u);
-  let e2 = max(e0, min(start0 + params.row, 4u * part0.last) - 1u);
-  let e1 = (e0 + e2) / 2u;
-  let p0 = f32(x[e0 / 4u][e0 % 4u]);
-  let p1 = f32(x[e1 / 4u][e1 % 4u]);
-  let p2 = f32(x[e2 / 4u][e2 % 4u]);
+  // Sums are about a typical value, so that neither a large mean nor an outlier costs digits: the median, of the run's images, of
+  // the first one's first, the middle one's middle and the last one's last.
+  let p0 = value_at(row_start(mine.first_image, mine.c));
+  let p1 = value_at(row_start((mine.first_image + mine.last_image) / 2u, mine.c) + params.row / 2u);
+  let p2 = value_at(row_start(mine.last_image - 1u, mine.c) + params.row - 1u);
   let pivot = max(min(p0, p1), min(max(p0, p1), p2));
 
   var sum = vec4f(0.0);

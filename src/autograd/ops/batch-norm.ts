@@ -78,27 +78,30 @@ export function batchNormShape(x: Shape, training: boolean): [number, number, nu
   return [n, c, h * w]
 }
 
-/** Longest run of vec4s that a workgroup sums: bounds what an outlying first value can cost in digits. */
+/** Longest run of vec4s that a workgroup sums: what is summed about is a value of the run, and fewer terms keep more digits. */
 const RUN_BLOCKS = 1024
+
+/** Vec4s that hold a row, at most. Where it is no whole vec4s the outer two hold neighbours, too. */
+const blocksOf = (row: number): number => (row + (row % 4 ? 7 : 0)) >> 2
 
 /**
  * Whether a channel's values are few enough for one workgroup, so that each way is one launch. From eight channels on the CPU bound is of
  * digits, a lane adds up 2,048 vec4s: one launch is no slower than two (lavapipe, to 4×512²). Of fewer channels threads may have no work, for which the
- * second launch makes up at 8,192 values each (4×8×8² to 4×8×64² 0.4 to 0.7 of the time of two launches, 4×1×16² 0.4). The
+ * second launch makes up (4×8×8² to 4×8×64² 0.4 to 0.7 of the time of two launches, 4×1×8² to 4×1×64² 0.4 to 0.5). The
  * bound for GPUs is a guess: four vec4s a lane of 256.
  */
 function suitsWorkgroup({ adapter }: Device, x: Shape): boolean {
   const [n, c, row] = batchNormShape(x, false)
-  return n * row <= (adapter.cpu ? 2 ** 13 * Math.min(c, 8) : 2 ** 12)
+  return n * blocksOf(row) <= (adapter.cpu ? 2 ** 11 * Math.min(c, 8) : 2 ** 10)
 }
 
 /** How N and H·W are cut into workgroups of so many lanes: images and vec4s of a row for each. */
 function runsOf(cpu: boolean, n: number, c: number, rowBlocks: number, lanes: number) {
   const wanted = cpu ? 16 : 1024
-  let blocks = Math.min(RUN_BLOCKS, Math.max(1, rowBlocks))
+  let blocks = Math.min(RUN_BLOCKS, rowBlocks)
   while (blocks > 4 * lanes && c * n * Math.ceil(rowBlocks / blocks) < wanted) blocks = Math.ceil(blocks / 2)
   const segments = Math.ceil(rowBlocks / blocks)
-  let images = segments > 1 ? 1 : Math.max(1, Math.min(n, Math.floor(RUN_BLOCKS / blocks)))
+  let images = segments > 1 ? 1 : Math.min(n, Math.floor(RUN_BLOCKS / blocks))
   while (images > 1 && c * Math.ceil(n / images) < wanted) images = Math.ceil(images / 2)
   return { blocks, segments, images }
 }
@@ -109,7 +112,7 @@ function layout(run: Run, x: Shape, attrs: Attrs, whole: boolean) {
   const [n, c, row] = batchNormShape(x, attrs.training)
   const lanes = cpu ? 8 : whole ? 256 : 64
   const aligned = row % 4 === 0
-  const rowBlocks = aligned ? row / 4 : Math.ceil(row / 4) + 1
+  const rowBlocks = blocksOf(row)
   // Four windows of 2×2 take four vec4s.
   const unit = attrs.pooled ? 4 : 1
   const { blocks, segments, images } = whole
@@ -122,7 +125,7 @@ function layout(run: Run, x: Shape, attrs: Attrs, whole: boolean) {
   // 16×64×16² forward 0.7 to 0.9 of the time, backward 0.7 to 1.0; SwiftShader, without barriers then, 0.3 to 0.7). At 32² and 64² it takes
   // 1.1 to 1.4: channels lie a multiple of 4 kB apart there, and eight of them, of x, dy and dx, rival for the same lines of a cache. A lane adds up
   // 2,048 vec4s at most, fewer of few channels, whose workgroups would leave threads without work (measured with two; c / 8 there are).
-  const apart = whole && cpu && c % 8 === 0 && row < 1024 && count <= 64 * Math.min(c, 128)
+  const apart = whole && cpu && c % 8 === 0 && row < 1024 && n * rowBlocks <= 16 * Math.min(c, 128)
   const join = whole ? !apart : !cpu
   const shift = apart ? 3 : Math.min(Math.log2(lanes), Math.ceil(Math.log2(blocks / unit)))
   const partials = join ? runs : runs * lanes
@@ -370,7 +373,7 @@ export function batchNorm(x: Tensor, options: BatchNormOptions = {}): Tensor {
  *     [y, maxPool2d(y, { kernelSize: 2 })]
  *
  * with the gradients of both. One op makes both in training, if W is a multiple of 8 and H of 2, and a channel is one launch's
- * (of up to 8,192 values on CPU drivers, from eight channels on 65,536, and 4,096 on GPUs): the maxima are written beside y, so
+ * (of up to 8,192 values times the channels, at most 65,536, on CPU drivers, and 4,096 on GPUs): the maxima are written beside y, so
  * that pooling reads nothing, and their gradient is taken in the passes of batch norm's. It is in Node and, in pages, on CPU
  * drivers (a page on a GPU does not load its kernels); elsewhere these are two ops. Throws as the two do.
  */
