@@ -13,8 +13,19 @@ export const median = (values: readonly number[]): number => {
   return (sorted[(sorted.length - 1) >> 1]! + sorted[sorted.length >> 1]!) / 2
 }
 
+/** Part of the usual time that a measurement takes. */
+let share = 1
+
+/** From now on measurements take about a twentieth of their time, or all of it: `bench --quick`. */
+export function measureQuickly(quick: boolean): void {
+  share = quick ? 0.05 : 1
+}
+
+/** What a measurement may spend that usually takes so many milliseconds. */
+export const budget = (ms: number): number => share * ms
+
 /** Runs at least: five, fewer of a call that takes seconds. */
-const enough = (firstMs: number): number => (firstMs > 5000 ? 2 : firstMs > 1000 ? 3 : 5)
+const enough = (firstMs: number): number => (firstMs > 5000 || share < 1 ? 2 : firstMs > 1000 ? 3 : 5)
 
 /**
  * Milliseconds that a batch of calls takes at least. The end of a batch is noticed up to three milliseconds late
@@ -59,9 +70,9 @@ export async function time(
   call: () => void,
   { budgetMs = 400, maxRuns = 30 } = {},
 ): Promise<Timing> {
-  const { count, ms } = await grown(device, call, BATCH_MS)
+  const { count, ms } = await grown(device, call, budget(BATCH_MS))
   const times: number[] = []
-  const end = performance.now() + budgetMs
+  const end = performance.now() + budget(budgetMs)
   while (times.length < enough(ms) || (performance.now() < end && times.length < maxRuns))
     times.push((await batchMs(device, call, count)) / count)
   return { median: median(times), min: Math.min(...times), runs: times.length }
@@ -69,7 +80,7 @@ export async function time(
 
 /**
  * Times calls in turns, so that a neighbour of the machine slows all of them: in each round one batch of each, until `budgetMs`
- * is spent, at least `rounds` rounds. A batch takes `batchMs`, or as long as the longest call: one that is shorter than the others'
+ * is spent, at least `rounds` rounds (one, if it is quick). A batch takes `batchMs`, or as long as the longest call: one that is shorter than the others'
  * would find quiet moments that they cannot. Gives the milliseconds of one call of each, by round.
  */
 export async function timeInTurns(
@@ -79,14 +90,14 @@ export async function timeInTurns(
 ): Promise<number[][]> {
   const each: number[] = []
   for (const call of calls) {
-    const { count, ms } = await grown(device, call, least)
+    const { count, ms } = await grown(device, call, budget(least))
     each.push(ms / count)
   }
-  const longest = Math.max(least, ...each)
+  const longest = Math.max(budget(least), ...each)
   const counts = each.map((ms) => Math.min(LARGEST_BATCH, Math.round(longest / ms)))
   const times: number[][] = calls.map(() => [])
-  const end = performance.now() + budgetMs
-  for (let round = 0; round < rounds || performance.now() < end; round++)
+  const end = performance.now() + budget(budgetMs)
+  for (let round = 0; round < (share < 1 ? 1 : rounds) || performance.now() < end; round++)
     for (const [i, call] of calls.entries())
       times[i]!.push((await batchMs(device, call, counts[i]!)) / counts[i]!)
   return times

@@ -7,7 +7,7 @@ import { Adam } from '../src/nn/optim/adam.ts'
 import { GradScaler } from '../src/nn/optim/grad-scaler.ts'
 import { checkPrecision, inPrecision, type Precision } from '../src/pipelines/precision.ts'
 import { NETWORKS } from './catalog.ts'
-import { median, time } from './measure.ts'
+import { budget, median, time } from './measure.ts'
 
 /** One piece of work, as the peers do it, too. Milliseconds are medians. */
 export interface WorkRow {
@@ -72,7 +72,7 @@ export async function measure(
   const before = device.counters
   const js: number[] = []
   // As many as in four seconds: what the engine has not compiled yet is part of a run, but not of its bulk.
-  const calls = Math.max(3, Math.min(60, Math.floor(4000 / timing.median)))
+  const calls = Math.max(3, Math.min(60, Math.floor(budget(4000) / timing.median)))
   for (let i = 0; i < calls; i++) {
     const begin = performance.now()
     call()

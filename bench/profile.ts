@@ -2,6 +2,7 @@ import type { Device } from '../src/autograd/device.ts'
 import type { LaunchProfile } from '../src/gpu/profile.ts'
 import type { Ceiling } from './ceiling.ts'
 import { byKernel, type FloorRow, floorOf, leastLaunches } from './floors.ts'
+import { budget } from './measure.ts'
 import {
   buildNetwork,
   measure,
@@ -30,7 +31,7 @@ export interface NetworkProfile extends WorkRow, NetworkCase {
 }
 
 /** Calls that are profiled: some seconds' worth. A launch's time is its least over them. */
-const calls = (ms: number): number => Math.max(2, Math.min(9, Math.floor(4000 / ms)))
+const calls = (ms: number): number => Math.max(2, Math.min(9, Math.floor(budget(4000) / ms)))
 
 /** What was measured of one phase, before it is held against the ceilings. */
 export type RawProfile = Omit<NetworkProfile, 'floorMs' | 'byKernel'> & {

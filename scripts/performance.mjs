@@ -25,7 +25,9 @@ function read(given) {
   if (path !== given && !existsSync(file)) return []
   if (!existsSync(file))
     throw new Error(`a page wants ${path}, which is not there: measure it (docs/performance.md)`)
-  return JSON.parse(readFileSync(file, 'utf8'))
+  const results = JSON.parse(readFileSync(file, 'utf8'))
+  if (results.quick) throw new Error(`${file}: measured with --quick; measure it again without`)
+  return results
 }
 
 /** The page with its measured parts written anew. */

@@ -36,6 +36,7 @@ export interface BenchOptions extends CaseOptions {
   readonly tune?: boolean
   readonly large?: boolean
   readonly subgroupMatrices?: boolean
+  readonly quick?: boolean
   readonly json?: boolean
 }
 
@@ -141,6 +142,9 @@ export function checkTogether(options: BenchOptions): void {
   if (instead) checkInstead(instead, options)
   if (!kernels && !networks)
     throw new DataError('bench: without kernels and networks nothing is left to measure')
+  const unhurried = (['start', 'input', 'peers'] as const).find((name) => options[name])
+  if (options.quick && unhurried)
+    throw new DataError(`bench --quick: --${unhurried} takes its own time; leave out --quick`)
   if (options.peers && !networks)
     throw new DataError('bench --peers: the peers run the networks; leave out --no-networks')
   if (options.input && NETWORKS[options.network[0]!]!.target(1, 64)[2] !== 64)

@@ -9,6 +9,7 @@ import { benchDealt, type Work as DealtWork } from '../../bench/dealt.ts'
 import { environmentOf } from '../../bench/environment.ts'
 import { benchInput } from '../../bench/input.ts'
 import { benchKernels, casesNamed, type KernelRow } from '../../bench/kernels.ts'
+import { measureQuickly } from '../../bench/measure.ts'
 import {
   benchNetworks,
   buildNetwork,
@@ -99,6 +100,7 @@ export function benchCommand(program: Command, io: Io): void {
     .option('--size <px,…>', 'sides of the images, pixels', counts, [64])
     .addOption(precisionOption('arithmetic of the networks').default('float32'))
     .addOption(matricesOption())
+    .option('--quick', 'measure for a twentieth of the time: figures are rough')
     .option('--json', 'print JSON on standard output')
     .addHelpText(
       'after',
@@ -126,6 +128,7 @@ async function runBench(options: BenchOptions, io: Io): Promise<void> {
   const say = (line: string) => {
     if (!options.json && !options.firstSteps) io.out(`${line}\n`)
   }
+  measureQuickly(options.quick === true)
   const device = await openDevice(deviceOptions(options))
   try {
     if (options.firstSteps) {
@@ -135,7 +138,11 @@ async function runBench(options: BenchOptions, io: Io): Promise<void> {
     if (options.precision === 'mixed' && (options.networks || options.profile)) device.assertHalf('bench')
     const environment = environmentOf(device)
     say(`adapter: ${environment.adapter}`)
-    const result = { ...environment, ...(await measureAll(device, options, { cases, scene, peers }, say)) }
+    const result = {
+      ...environment,
+      ...(options.quick && { quick: true }),
+      ...(await measureAll(device, options, { cases, scene, peers }, say)),
+    }
     if (options.json) io.out(`${JSON.stringify(result, rounded, 1)}\n`)
   } finally {
     device.destroy()

@@ -1,4 +1,4 @@
-import type { BoundDispatch } from './commands.ts'
+import type { BoundCommand, BoundDispatch } from './commands.ts'
 import type { LaunchProfile, Profile } from './profile.ts'
 import { Timestamps } from './timestamps.ts'
 
@@ -59,6 +59,22 @@ export class Profiler {
         for (let i = 0; i < count; i++)
           this.add(dispatches[i]!, Number(ticks[2 * i + 1]! - ticks[2 * i]!) / 1e6)
       },
+    }
+  }
+
+  /** Submits commands one at a time, as `encode` makes them, and times each by the clock on the wall. */
+  async runOneByOne(
+    commands: readonly BoundCommand[],
+    encode: (lists: readonly (readonly BoundCommand[])[]) => GPUCommandBuffer,
+  ): Promise<void> {
+    const { queue } = this.device
+    for (const command of commands) {
+      const buffer = encode([[command]])
+      await queue.onSubmittedWorkDone()
+      const start = performance.now()
+      queue.submit([buffer])
+      await queue.onSubmittedWorkDone()
+      if (command.kind === 'dispatch') this.add(command, performance.now() - start)
     }
   }
 

@@ -27,6 +27,9 @@ interface Recorded {
   readonly places: readonly Place[]
 }
 
+const dispatchesOf = (lists: readonly (readonly BoundCommand[])[]) =>
+  singly(lists).filter((c) => c.kind === 'dispatch')
+
 /** Records commands, submits them together, and turns what the GPU reports into typed errors. */
 export class Stream {
   #pending: Recorded[] = []
@@ -35,6 +38,8 @@ export class Stream {
   #afterSubmission: (() => void)[] = []
   #uniforms: GPUBuffer | undefined
   #uniformData = new DataView(new ArrayBuffer(0))
+  /** Lists that the GPU has taken without an error: they want no error scope again. What it refuses all the same, it says without one. */
+  readonly #accepted = new WeakSet<readonly BoundCommand[]>()
   readonly #checks = new Set<Promise<void>>()
   readonly #underWay: Promise<void>[] = []
   #failure: Error | undefined
@@ -151,9 +156,16 @@ export class Stream {
         `${MAX_UNDER_WAY} submissions wait for the GPU: await device.ready() (or a tensor's data()) in the loop`,
       )
     }
-    this.device.pushErrorScope('validation')
-    const { bound, write } = this.#bindPending(count)
-    this.#submitChecked(bound.length > 0 ? [bound, ...lists] : lists, write)
+    const scoped = count > 0 || lists.some((list) => !this.#accepted.has(list))
+    if (scoped) this.device.pushErrorScope('validation')
+    let all: typeof lists = []
+    try {
+      const { bound, write } = this.#bindPending(count)
+      all = [bound, ...lists]
+      this.#submitBound(all, write)
+    } finally {
+      if (scoped) this.#popValidation(all)
+    }
     this.#ran()
   }
 
@@ -173,7 +185,6 @@ export class Stream {
 
   /** Binds the first `count` commands that were recorded. `write` brings their uniforms to the GPU. */
   #bindPending(count: number): { bound: BoundCommand[]; write: () => void } {
-    if (count === 0) return { bound: [], write: () => undefined }
     const recorded = this.#take(count)
     const slots = count * UNIFORM_SLOT
     if (this.#uniformData.byteLength < slots) {
@@ -198,70 +209,54 @@ export class Stream {
     return { bound, write }
   }
 
-  /** Encodes and submits inside the error scope that the caller has opened. */
-  #submitChecked(lists: readonly (readonly BoundCommand[])[], before: () => void): void {
+  #submitBound(lists: readonly (readonly BoundCommand[])[], before: () => void): void {
     this.submissions++
     const profiler = this.#profiler
     if (profiler) profiler.submissions++
     if (profiler?.clock === 'wall') {
-      this.#popValidation(lists)
-      this.#chain = this.#chain.then(() => this.#runOneByOne(profiler, singly(lists), before))
+      this.#chain = this.#chain.then(() => {
+        before()
+        return profiler.runOneByOne(singly(lists), (one) => this.#encode(one))
+      })
       return
     }
     before()
+    const timing = profiler?.timestamps(dispatchesOf(lists))
+    this.device.queue.submit([this.#encode(lists, timing)])
+    if (timing) this.#chain = Promise.all([this.#chain, timing.collect()]).then(() => undefined)
+    const settle = () => {
+      const i = this.#underWay.indexOf(done)
+      if (i >= 0) this.#underWay.splice(i, 1)
+    }
+    const done = this.device.queue.onSubmittedWorkDone().then(settle, settle)
+    this.#underWay.push(done)
+  }
+
+  #encode(
+    lists: readonly (readonly BoundCommand[])[],
+    timing?: ReturnType<Profiler['timestamps']>,
+  ): GPUCommandBuffer {
     const encoder = this.device.createCommandEncoder()
-    const timing = profiler?.timestamps(singly(lists).filter((c) => c.kind === 'dispatch'))
     const encoding = new Encoding(encoder, timing?.timer)
     for (const list of lists) encoding.add(list)
     encoding.end()
     this.dispatches += encoding.dispatches
     timing?.resolve(encoder)
-    this.device.queue.submit([encoder.finish()])
-    this.#popValidation(lists)
-    if (timing) this.#chain = Promise.all([this.#chain, timing.collect()]).then(() => undefined)
-    const done: Promise<void> = this.device.queue.onSubmittedWorkDone().then(
-      () => this.#settle(done),
-      () => this.#settle(done),
-    )
-    this.#underWay.push(done)
-  }
-
-  #settle(done: Promise<void>): void {
-    const i = this.#underWay.indexOf(done)
-    if (i >= 0) this.#underWay.splice(i, 1)
+    return encoder.finish()
   }
 
   #popValidation(lists: readonly (readonly BoundCommand[])[]): void {
     this.watch(
       this.device.popErrorScope().then((error) => {
-        if (!error) return undefined
-        const dispatches = singly(lists).filter((c) => c.kind === 'dispatch')
-        const ops = [...new Set(dispatches.map((d) => d.op))].sort((a, b) => b.length - a.length)
+        if (!error) {
+          for (const list of lists) this.#accepted.add(list)
+          return undefined
+        }
+        const ops = [...new Set(dispatchesOf(lists).map((d) => d.op))].sort((a, b) => b.length - a.length)
         const op = ops.find((name) => error.message.includes(`op ${name}"`)) ?? ops.join(', ')
         return new GpuValidationError(`${op}: the GPU refused the command: ${error.message}`, { op })
       }),
     )
-  }
-
-  async #runOneByOne(
-    profiler: Profiler,
-    commands: readonly BoundCommand[],
-    before: () => void,
-  ): Promise<void> {
-    before()
-    for (const command of commands) {
-      const encoder = this.device.createCommandEncoder()
-      const encoding = new Encoding(encoder)
-      encoding.add([command])
-      encoding.end()
-      this.dispatches += encoding.dispatches
-      const buffer = encoder.finish()
-      await this.device.queue.onSubmittedWorkDone()
-      const start = performance.now()
-      this.device.queue.submit([buffer])
-      await this.device.queue.onSubmittedWorkDone()
-      if (command.kind === 'dispatch') profiler.add(command, performance.now() - start)
-    }
   }
 
   /** Writes host data; ordered after everything recorded before it and before everything after. */

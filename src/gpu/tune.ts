@@ -33,6 +33,16 @@ async function time(device: Gpu, once: () => void): Promise<number> {
   return best
 }
 
+/** What `work` gives; nothing where it fails: where one candidate does not run, another does. A lost device runs none. */
+async function tried<T>(work: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await work()
+  } catch (error) {
+    if (error instanceof DeviceLostError) throw error
+    return undefined
+  }
+}
+
 /** A challenger must be this much faster than the first candidate, lest noise decide. */
 const MARGIN = 0.95
 
@@ -41,15 +51,14 @@ async function measure<V extends Variant>(device: Gpu, tuner: Tuner, question: Q
   const rehearsal = question.rehearse()
   const taken: { name: string; ms: number }[] = []
   try {
+    // All once, so that their kernels are compiled side by side.
+    await tried(() => {
+      for (const candidate of candidates) rehearsal.run(candidate)
+      return device.idle()
+    })
     for (const candidate of candidates) {
-      let ms = Number.POSITIVE_INFINITY
-      try {
-        ms = await time(device, () => rehearsal.run(candidate))
-      } catch (error) {
-        // Where one candidate does not run, another does; a lost device runs none.
-        if (error instanceof DeviceLostError) throw error
-      }
-      taken.push({ name: candidate.name, ms })
+      const ms = await tried(() => time(device, () => rehearsal.run(candidate)))
+      taken.push({ name: candidate.name, ms: ms ?? Number.POSITIVE_INFINITY })
     }
   } finally {
     rehearsal.dispose()

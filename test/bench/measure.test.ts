@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { timeInTurns } from '../../bench/measure.ts'
+import { measureQuickly, time, timeInTurns } from '../../bench/measure.ts'
 import type { Device } from '../../src/autograd/device.ts'
 
 beforeEach(() => {
@@ -43,4 +43,19 @@ test('turns are taken until the budget is spent', async () => {
   const { device, calls } = pretended({ a: 5, b: 5 })
   const times = await timeInTurns(device, calls, { batchMs: 5, budgetMs: 100, rounds: 1 })
   expect(times.map((t) => t.length)).toEqual([10, 10])
+})
+
+test('a quick measurement takes a fraction of the time', async () => {
+  const spent = async () => {
+    const { device, calls } = pretended({ a: 2 })
+    const begin = performance.now()
+    expect(await time(device, calls[0]!, { budgetMs: 1000 })).toMatchObject({ median: 2, min: 2 })
+    return performance.now() - begin
+  }
+  const usual = await spent()
+  measureQuickly(true)
+  const quick = await spent()
+  measureQuickly(false)
+  expect(quick).toBeLessThan(usual / 10)
+  expect(await spent()).toBe(usual)
 })

@@ -27,6 +27,7 @@ const REFUSED: readonly [line: string[], said: RegExp][] = [
   [['--pixels', '--tune', '--size', '64,128'], /bench --pixels: .*leave out --tune/],
   [['--pixels'], /bench --pixels --size 64: it compares sizes; name two or more/],
   [['--dealt', '--no-kernels', '--no-networks'], /nothing is left to measure/],
+  [['--quick', '--input'], /bench --quick: --input takes its own time; leave out --quick/],
   [['--start', '--peers'], /bench --start: .*leave out --peers/],
   [['--no-kernels', '--no-networks'], /nothing is left to measure/],
 ]
@@ -79,6 +80,7 @@ test('bench --objects --data: networks and the rest by parts, of discs and of th
     '1',
     '--size',
     '32',
+    '--quick',
     '--json',
   ]
   const few = await fovea(line)
@@ -104,10 +106,22 @@ test('bench --objects --data: networks and the rest by parts, of discs and of th
 })
 
 test('bench --profile --json: every kernel of both phases against its floor', async () => {
-  const line = ['bench', '--profile', '--features', '2', '--batch', '1', '--size', '32,48', '--json']
+  const line = [
+    'bench',
+    '--profile',
+    '--features',
+    '2',
+    '--batch',
+    '1',
+    '--size',
+    '32,48',
+    '--quick',
+    '--json',
+  ]
   const { code, out } = await fovea(line)
   expect(code).toBe(0)
   const result = JSON.parse(out)
+  expect(result.quick).toBe(true)
   expect(result.adapter).not.toBe('')
   expect(result.ceiling.gflops).toBeGreaterThan(0)
   expect(result.overheadUs).toBeGreaterThan(0)

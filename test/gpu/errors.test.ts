@@ -77,6 +77,30 @@ test('a command that the GPU refuses names its op, and the device goes on', asyn
   expect([...(await z.data())]).toEqual([1, 2])
 })
 
+test('a replay that the GPU refuses is an error at the next wait, each time, and the device goes on', async () => {
+  const device = await open()
+  const x = device.tensor([1, 2])
+  const step = device.compile(() => add(x, 1))
+  // The first run is held by an error scope, later ones are not.
+  for (let i = 0; i < 2; i++) expect([...(await step().data())]).toEqual([2, 3])
+  x.storage.place.buffer.destroy()
+  for (let i = 0; i < 2; i++) {
+    step()
+    await expect(device.idle()).rejects.toBeInstanceOf(GpuValidationError)
+  }
+  expect([...(await device.tensor([4]).data())]).toEqual([4])
+})
+
+test('a launch without its parameters leaves no error scope open', async () => {
+  const device = await open()
+  const y = device.zeros([1])
+  device.launch('op', { kernel: touch, entry: 'one', bindings: { y: y.storage }, params: {}, threads: 1 })
+  expect(() => device.flush()).toThrow(/op: parameter 'count' is missing/)
+  // Nothing pushes a scope for these: they reach the device itself, unless a scope that was left takes them.
+  device.native.createBuffer({ size: 4, usage: 0xffff })
+  await expect(device.idle()).rejects.toBeInstanceOf(GpuValidationError)
+})
+
 test('a tensor larger than a buffer is refused before it is created', async () => {
   const device = await open()
   const limit = device.native.limits.maxBufferSize
