@@ -52,7 +52,7 @@ import {
   workHead,
   workLine,
 } from './bench-tables.ts'
-import type { Io } from './io.ts'
+import { type Io, unlessInterrupted } from './io.ts'
 import { adapterOption, matricesOption, precisionOption } from './options.ts'
 
 /** `fovea bench`: kernels and networks against the adapter's ceiling and, in the same run, against peers. */
@@ -138,11 +138,9 @@ async function runBench(options: BenchOptions, io: Io): Promise<void> {
     if (options.precision === 'mixed' && (options.networks || options.profile)) device.assertHalf('bench')
     const environment = environmentOf(device)
     say(`adapter: ${environment.adapter}`)
-    const result = {
-      ...environment,
-      ...(options.quick && { quick: true }),
-      ...(await measureAll(device, options, { cases, scene, peers }, say)),
-    }
+    const measured = measureAll(device, options, { cases, scene, peers }, say)
+    const figures = await unlessInterrupted(io, measured, 'stopped before everything was measured')
+    const result = { ...environment, ...(options.quick && { quick: true }), ...figures }
     if (options.json) io.out(`${JSON.stringify(result, rounded, 1)}\n`)
   } finally {
     device.destroy()

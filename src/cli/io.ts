@@ -1,3 +1,5 @@
+import { Interrupted } from '../runs/host.ts'
+
 /** Where a command reads its interruption and writes its text. Tests pass their own. */
 export interface Io {
   /** Standard output: results, and nothing but JSON with --json. */
@@ -30,5 +32,22 @@ export function hostIo(): Io {
     err: (text) => process.stderr.write(text),
     terminal: process.stderr.isTTY === true,
     signal: controller.signal,
+  }
+}
+
+/**
+ * What `work` gives. Throws Interrupted at Ctrl-C without waiting for it: for work that keeps nothing that could be spoilt.
+ */
+export async function unlessInterrupted<T>({ signal }: Io, work: Promise<T>, message: string): Promise<T> {
+  let stop = () => {}
+  const stopped = new Promise<never>((_, reject) => {
+    stop = () => reject(new Interrupted(message))
+  })
+  signal.addEventListener('abort', stop)
+  if (signal.aborted) stop()
+  try {
+    return await Promise.race([work, stopped])
+  } finally {
+    signal.removeEventListener('abort', stop)
   }
 }

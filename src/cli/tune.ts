@@ -7,7 +7,7 @@ import { ChoiceFile } from '../node/choice-file.ts'
 import { openDevice } from '../node/open.ts'
 import { Interrupted } from '../runs/host.ts'
 import { type CaseOptions, casesOf, count, counts, networks } from './bench-options.ts'
-import type { Io } from './io.ts'
+import { type Io, unlessInterrupted } from './io.ts'
 import { adapterOption, precisionOption } from './options.ts'
 import { formatTable } from './table.ts'
 
@@ -57,9 +57,9 @@ async function runTune(options: TuneOptions, io: Io): Promise<void> {
     for (const each of cases) {
       const built = buildNetwork(device, each)
       for (const phase of PHASES) {
-        if (io.signal.aborted) throw new Interrupted('stopped; what was measured so far is kept')
         io.err(`${nameOf(each, phase)} …\n`)
-        timings.push(...(await tune(device, built.phase(phase))))
+        const tuned = tune(device, built.phase(phase))
+        timings.push(...(await unlessInterrupted(io, tuned, 'stopped; what was measured so far is kept')))
       }
       built.dispose()
     }
@@ -72,6 +72,9 @@ async function runTune(options: TuneOptions, io: Io): Promise<void> {
         ? `Kept in ${new ChoiceFile().pathOf(adapter)}.\n`
         : 'Nothing could be kept: the cache folder cannot be written.\n',
     )
+  } catch (error) {
+    if (error instanceof Interrupted) await tunerOf(device).save()
+    throw error
   } finally {
     device.destroy()
   }

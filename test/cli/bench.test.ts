@@ -105,6 +105,14 @@ test('bench --objects --data: networks and the rest by parts, of discs and of th
     expect(ops(row)).toEqual(expect.arrayContaining(['polarWarp', 'fusePolar', 'hysteresisThreshold']))
 })
 
+test('Ctrl-C ends a bench at once, with code 130', async () => {
+  const { code, out, err } = await fovea(['bench', '--only', 'relu', '--no-networks'], {
+    stopAt: 'ceiling: ',
+  })
+  expect([code, err]).toEqual([130, 'fovea: stopped before everything was measured\n'])
+  expect(out).not.toContain('relu 4')
+})
+
 test('bench --profile --json: every kernel of both phases against its floor', async () => {
   const line = [
     'bench',

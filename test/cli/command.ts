@@ -5,18 +5,17 @@ import { runCommand } from '../../src/cli/run.ts'
 import { writeMask, writePng } from '../../src/node/png.ts'
 import { discs } from '../pipelines/discs.ts'
 
-/** Runs `fovea` with this line in this process. `stopAt` presses Ctrl-C when it appears on standard error. */
+/** Runs `fovea` with this line in this process. `stopAt` presses Ctrl-C when it appears on standard output or error. */
 export async function fovea(line: readonly string[], { stopAt }: { stopAt?: string } = {}) {
   const controller = new AbortController()
   const texts = { out: '', err: '' }
+  const write = (to: 'out' | 'err') => (text: string) => {
+    texts[to] += text
+    if (stopAt && texts[to].includes(stopAt)) controller.abort()
+  }
   const io: Io = {
-    out: (text) => {
-      texts.out += text
-    },
-    err: (text) => {
-      texts.err += text
-      if (stopAt && texts.err.includes(stopAt)) controller.abort()
-    },
+    out: write('out'),
+    err: write('err'),
     terminal: false,
     signal: controller.signal,
   }

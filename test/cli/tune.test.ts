@@ -34,6 +34,11 @@ async function answerAllBut(count: number): Promise<string[]> {
 test('tune measures each op that nobody has, keeps the answers, and says where', async () => {
   const asked = await answerAllBut(4)
   expect(asked.length).toBeGreaterThan(20)
+  const stopped = await fovea(['tune', ...small], { stopAt: 'training step' })
+  expect([stopped.code, stopped.err]).toEqual([
+    130,
+    expect.stringMatching(/stopped; what was measured so far is kept\n$/),
+  ])
   const { code, out, err } = await fovea(['tune', ...small, '--json'])
   expect([code, err]).toEqual([0, expect.stringMatching(/Kept in .*tuner.*\.json\.\n$/)])
   const { adapter, timings } = JSON.parse(out) as {
