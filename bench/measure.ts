@@ -24,7 +24,7 @@ export function measureQuickly(quick: boolean): void {
 /** What a measurement may spend that usually takes so many milliseconds. */
 export const budget = (ms: number): number => share * ms
 
-/** Runs at least: five, fewer of a call that takes seconds. */
+/** Runs at least: five, fewer of a call that takes seconds, or quickly. */
 const enough = (firstMs: number): number => (firstMs > 5000 || share < 1 ? 2 : firstMs > 1000 ? 3 : 5)
 
 /**

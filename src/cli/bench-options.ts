@@ -142,7 +142,7 @@ export function checkTogether(options: BenchOptions): void {
   if (instead) checkInstead(instead, options)
   if (!kernels && !networks)
     throw new DataError('bench: without kernels and networks nothing is left to measure')
-  const unhurried = (['start', 'input', 'peers'] as const).find((name) => options[name])
+  const unhurried = (['start', 'input', 'peers', 'tune'] as const).find((name) => options[name])
   if (options.quick && unhurried)
     throw new DataError(`bench --quick: --${unhurried} takes its own time; leave out --quick`)
   if (options.peers && !networks)

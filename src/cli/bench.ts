@@ -100,7 +100,7 @@ export function benchCommand(program: Command, io: Io): void {
     .option('--size <px,…>', 'sides of the images, pixels', counts, [64])
     .addOption(precisionOption('arithmetic of the networks').default('float32'))
     .addOption(matricesOption())
-    .option('--quick', 'measure for a twentieth of the time: figures are rough')
+    .option('--quick', 'measure for about a twentieth of the time: figures are rough')
     .option('--json', 'print JSON on standard output')
     .addHelpText(
       'after',
@@ -128,9 +128,9 @@ async function runBench(options: BenchOptions, io: Io): Promise<void> {
   const say = (line: string) => {
     if (!options.json && !options.firstSteps) io.out(`${line}\n`)
   }
-  measureQuickly(options.quick === true)
   const device = await openDevice(deviceOptions(options))
   try {
+    measureQuickly(options.quick === true)
     if (options.firstSteps) {
       io.out(`${JSON.stringify(await firstSteps(device, cases[0]!, !options.oneByOne))}\n`)
       return
@@ -143,6 +143,7 @@ async function runBench(options: BenchOptions, io: Io): Promise<void> {
     const result = { ...environment, ...(options.quick && { quick: true }), ...figures }
     if (options.json) io.out(`${JSON.stringify(result, rounded, 1)}\n`)
   } finally {
+    measureQuickly(false)
     device.destroy()
   }
 }

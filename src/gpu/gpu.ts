@@ -6,7 +6,6 @@ import { AdapterError, FoveaError, GpuOutOfMemoryError, GpuValidationError } fro
 import { BufferUsage, MAP_MODE_READ } from './flags.ts'
 import { type Kernel, kernel, PipelineCache } from './kernel.ts'
 import { formatProfile, type Profile } from './profile.ts'
-import type { Profiler } from './profiler.ts'
 import { Capture, type Plan, Program, planStep, Scratch, type StepMemory } from './program.ts'
 import { Storage } from './storage.ts'
 import { Stream } from './stream.ts'
@@ -108,7 +107,6 @@ export class Gpu {
   /** Gives a launch in the form that this adapter runs faster, set by `openDevice` (deal.ts); undefined where there is none. */
   deal: ((launch: Dispatch) => Dispatch) | undefined
   #capture: Capture | undefined
-  #profiler: Promise<Profiler> | undefined
   #destroyed = false
 
   constructor(
@@ -548,21 +546,6 @@ export class Gpu {
     const profile = profiler.report(this.adapter.name, this.memory().bytesHeld)
     if (print) console.log(formatProfile(profile))
     return profile
-  }
-
-  /** Profiles everything until `finishProfile`: what FOVEA_PROFILE=1 does. */
-  async beginProfile(): Promise<void> {
-    this.#profiler = this.stream.startProfile()
-    await this.#profiler
-  }
-
-  async finishProfile(): Promise<Profile | undefined> {
-    const started = this.#profiler
-    if (!started) return undefined
-    this.#profiler = undefined
-    const profiler = await started
-    await this.stream.stopProfile()
-    return profiler.report(this.adapter.name, this.memory().bytesHeld)
   }
 
   /** In test mode: throws if any kernel wrote past the end of a live tensor. */

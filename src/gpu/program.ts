@@ -242,19 +242,13 @@ export class Program {
       .filter((d) => typeof d.params === 'function')
       .map((dispatch, slot) => ({ dispatch, slot }))
     this.#dynamicData = new DataView(new ArrayBuffer(this.#dynamic.length * UNIFORM_SLOT))
+    const placed = capture.commands
+      .filter((c) => c.kind !== 'clear' || clears(c))
+      .map((c) => ({ c, places: touched(c).map((s) => s.location()) }))
     device.pushErrorScope('validation')
-    const needed = capture.commands.filter((c) => c.kind !== 'clear' || clears(c))
-    const commands = needed.map((c) => {
-      const places = touched(c).map((s) => s.location())
-      return bind(
-        device,
-        c,
-        places,
-        this.#uniforms,
-        c.kind === 'dispatch' ? (slots.get(c) ?? 0) : 0,
-        guardBytes,
-      )
-    })
+    const commands = placed.map(({ c, places }) =>
+      bind(device, c, places, this.#uniforms, c.kind === 'dispatch' ? (slots.get(c) ?? 0) : 0, guardBytes),
+    )
     this.#commands = inRuns(commands)
     this.dispatches = commands.filter((c) => c.kind === 'dispatch').length
     stream.watch(

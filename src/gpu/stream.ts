@@ -61,9 +61,9 @@ export class Stream {
           'Nothing computed since the last read-back is valid; open a new device and go on from the last checkpoint',
       )
     })
-    device.onuncapturederror = (event) => {
-      this.#failure ??= new GpuValidationError(`${name}: ${event.error.message}`)
-    }
+    device.addEventListener('uncapturederror', ({ error }) => {
+      this.#failure ??= new GpuValidationError(`${name}: ${error.message}`)
+    })
   }
 
   /** True once the device is gone. */
@@ -157,15 +157,10 @@ export class Stream {
       )
     }
     const scoped = count > 0 || lists.some((list) => !this.#accepted.has(list))
-    if (scoped) this.device.pushErrorScope('validation')
-    let all: typeof lists = []
-    try {
-      const { bound, write } = this.#bindPending(count)
-      all = [bound, ...lists]
-      this.#submitBound(all, write)
-    } finally {
-      if (scoped) this.#popValidation(all)
-    }
+    const { bound, write } = this.#bindPending(count, scoped)
+    const all = [bound, ...lists]
+    this.#submitBound(all, write)
+    if (scoped) this.#popValidation(all)
     this.#ran()
   }
 
@@ -183,12 +178,15 @@ export class Stream {
     return this.#pending.splice(0, count)
   }
 
-  /** Binds the first `count` commands that were recorded. `write` brings their uniforms to the GPU. */
-  #bindPending(count: number): { bound: BoundCommand[]; write: () => void } {
+  /**
+   * Binds the first `count` commands that were recorded; `scoped`: in an error scope, which stays open. `write` brings their uniforms
+   * to the GPU.
+   */
+  #bindPending(count: number, scoped: boolean): { bound: BoundCommand[]; write: () => void } {
     const recorded = this.#take(count)
-    const slots = count * UNIFORM_SLOT
-    if (this.#uniformData.byteLength < slots) {
-      this.#uniformData = new DataView(new ArrayBuffer(Math.max(slots, 64 * UNIFORM_SLOT)))
+    const bytes = count * UNIFORM_SLOT
+    if (this.#uniformData.byteLength < bytes) {
+      this.#uniformData = new DataView(new ArrayBuffer(Math.max(bytes, 64 * UNIFORM_SLOT)))
       this.#uniforms = this.device.createBuffer({
         label: 'uniforms',
         size: this.#uniformData.byteLength,
@@ -196,11 +194,16 @@ export class Stream {
       })
     }
     let slot = 0
-    const bound = recorded.map(({ command, places }) => {
-      const needsSlot = command.kind === 'dispatch' && usesParams(command)
-      if (needsSlot) writeParams(command, this.#uniformData, slot)
-      return bind(this.device, command, places, this.#uniforms, needsSlot ? slot++ : 0, this.guardBytes)
+    const slots = recorded.map(({ command }) => {
+      if (command.kind !== 'dispatch' || !usesParams(command)) return 0
+      writeParams(command, this.#uniformData, slot)
+      return slot++
     })
+    // Behind what may throw, so that no scope is left open.
+    if (scoped) this.device.pushErrorScope('validation')
+    const bound = recorded.map(({ command, places }, i) =>
+      bind(this.device, command, places, this.#uniforms, slots[i]!, this.guardBytes),
+    )
     const uniforms = this.#uniforms
     const data = this.#uniformData.buffer.slice(0, slot * UNIFORM_SLOT)
     const write = () => {
@@ -214,9 +217,11 @@ export class Stream {
     const profiler = this.#profiler
     if (profiler) profiler.submissions++
     if (profiler?.clock === 'wall') {
+      // The next call of a step writes where its arguments lie into the same copies.
+      const commands = singly(lists).map((c) => ({ ...c }))
       this.#chain = this.#chain.then(() => {
         before()
-        return profiler.runOneByOne(singly(lists), (one) => this.#encode(one))
+        return profiler.runOneByOne(commands, (one) => this.#encode(one))
       })
       return
     }
@@ -249,7 +254,8 @@ export class Stream {
     this.watch(
       this.device.popErrorScope().then((error) => {
         if (!error) {
-          for (const list of lists) this.#accepted.add(list)
+          // By the clock on the wall nothing has run yet.
+          if (!this.#profiler) for (const list of lists) this.#accepted.add(list)
           return undefined
         }
         const ops = [...new Set(dispatchesOf(lists).map((d) => d.op))].sort((a, b) => b.length - a.length)

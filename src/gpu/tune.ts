@@ -52,10 +52,8 @@ async function measure<V extends Variant>(device: Gpu, tuner: Tuner, question: Q
   const taken: { name: string; ms: number }[] = []
   try {
     // All once, so that their kernels are compiled side by side.
-    await tried(() => {
-      for (const candidate of candidates) rehearsal.run(candidate)
-      return device.idle()
-    })
+    for (const candidate of candidates) await tried(async () => rehearsal.run(candidate))
+    await tried(() => device.idle())
     for (const candidate of candidates) {
       const ms = await tried(() => time(device, () => rehearsal.run(candidate)))
       taken.push({ name: candidate.name, ms: ms ?? Number.POSITIVE_INFINITY })

@@ -4,7 +4,7 @@ import { setPooledBatchNorm } from '../autograd/ops/batch-norm.ts'
 import { batchNormPooled } from '../autograd/ops/conv2d_cpu_kernels.ts'
 import { addTunedConvKernels } from '../autograd/ops/conv2d_tuned_kernels.ts'
 import { runsOnCpu } from '../gpu/gpu.ts'
-import { formatProfile } from '../gpu/profile.ts'
+import { formatProfile, type Profile } from '../gpu/profile.ts'
 import type { TuneMode } from '../gpu/tuner.ts'
 import { type OpenOptions, openDevice as openFromNavigator, openOn } from '../open.ts'
 import { findAdapter } from './adapters.ts'
@@ -41,13 +41,24 @@ export async function openDevice(options: OpenOptions = {}): Promise<Device> {
 
 /** Profiles everything; the table goes to standard error when the device is destroyed or the program ends. */
 async function profileUntilTheEnd(device: Device): Promise<void> {
-  await device.beginProfile()
+  let end = () => {}
+  const ended = new Promise<void>((resolve) => {
+    end = resolve
+  })
+  let taken: Promise<Profile> | undefined
+  await new Promise<void>((begun) => {
+    const all = () => {
+      begun()
+      return ended
+    }
+    taken = device.profile(all, { print: false })
+  })
   let said = false
   const say = async () => {
     if (said || device.lost) return
     said = true
-    const profile = await device.finishProfile()
-    if (profile) console.error(formatProfile(profile))
+    end()
+    console.error(formatProfile(await taken!))
   }
   const destroy = device.destroy.bind(device)
   device.destroy = () => void say().finally(destroy)

@@ -1,8 +1,9 @@
 import { expect, test } from 'vitest'
 import { defineUnaryResult } from '../../src/autograd/op.ts'
+import { add } from '../../src/autograd/ops/add.ts'
 import type { Tensor } from '../../src/autograd/tensor.ts'
 import { kernel } from '../../src/gpu/kernel.ts'
-import { testDevice } from '../device.ts'
+import { openDevice, testDevice } from '../device.ts'
 import source from '../fixtures/square.wgsl'
 
 const squareKernel = kernel('square', source)
@@ -85,4 +86,20 @@ test('profile counts kernels', async () => {
   const x = device.tensor(new Float32Array(1000), [1000])
   const p = await device.profile(() => device.scope(() => void square(square(x))), { print: false })
   expect(p.kernels.find((k) => k.op === 'square')?.launches).toBe(2)
+})
+
+test('a profile by the clock on the wall runs each call of a step on the arguments of that call', async () => {
+  const device = await openDevice()
+  Object.defineProperty(device.native, 'features', { value: new Set() })
+  const sum = device.zeros([1])
+  const step = device.compile((x: Tensor) => {
+    const next = add(sum, x)
+    device.copy('sum', next.storage, sum.storage, 4)
+    next.dispose()
+  })
+  const numbers = [1, 2, 4].map((x) => device.tensor([x]))
+  const p = await device.profile(() => numbers.map((x) => step(x)), { print: false })
+  expect([p.clock, p.dispatches, p.submissions]).toEqual(['wall', 3, 3])
+  expect(await sum.item()).toBe(7)
+  device.destroy()
 })

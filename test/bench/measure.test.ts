@@ -6,6 +6,7 @@ beforeEach(() => {
   vi.useFakeTimers({ toFake: ['performance'] })
 })
 afterEach(() => {
+  measureQuickly(false)
   vi.useRealTimers()
 })
 

@@ -28,6 +28,7 @@ const REFUSED: readonly [line: string[], said: RegExp][] = [
   [['--pixels'], /bench --pixels --size 64: it compares sizes; name two or more/],
   [['--dealt', '--no-kernels', '--no-networks'], /nothing is left to measure/],
   [['--quick', '--input'], /bench --quick: --input takes its own time; leave out --quick/],
+  [['--quick', '--tune'], /bench --quick: --tune takes its own time/],
   [['--start', '--peers'], /bench --start: .*leave out --peers/],
   [['--no-kernels', '--no-networks'], /nothing is left to measure/],
 ]

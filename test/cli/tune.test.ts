@@ -31,7 +31,7 @@ async function answerAllBut(count: number): Promise<string[]> {
   return open.map((question) => question.key)
 }
 
-test('tune measures each op that nobody has, keeps the answers, and says where', async () => {
+test('tune measures each op that nobody has measured, keeps the answers, and says where', async () => {
   const asked = await answerAllBut(4)
   expect(asked.length).toBeGreaterThan(20)
   const stopped = await fovea(['tune', ...small], { stopAt: 'training step' })

@@ -169,11 +169,9 @@ test('a channel of few values takes one launch each way', () =>
     const device = await testDevice()
     const launches = async (shape: number[]) => {
       const x = device.parameter(randomValues(shape), shape)
-      await device.beginProfile()
-      const y = batchNorm(x, { training: true })
-      y.backward(device.ones(shape))
-      const profile = await device.finishProfile()
-      const names = profile!.kernels.map((k) => k.kernel.split('/'))
+      const call = () => batchNorm(x, { training: true }).backward(device.ones(shape))
+      const profile = await device.profile(call, { print: false })
+      const names = profile.kernels.map((k) => k.kernel.split('/'))
       return names.filter(([file]) => file!.startsWith('batch_norm')).map(([, entry]) => entry!)
     }
     expect((await launches([2, 16, 8, 8])).sort()).toEqual(['channel_gradient', 'normalize_channel'])
@@ -362,13 +360,11 @@ test.each([
         results.reduce((a, b) => add(a, b)),
         device.tensor(randomValues(shape, 2), shape),
       )
-      await device.beginProfile()
-      sum(product).backward()
-      const profile = await device.finishProfile()
+      const profile = await device.profile(() => sum(product).backward(), { print: false })
       const data = await leaf.grad!.data()
       leaf.dispose()
       // The leaf's own, and what the tape had to add besides.
-      const added = profile!.kernels.filter((k) => k.op === 'backward: accumulate')
+      const added = profile.kernels.filter((k) => k.op === 'backward: accumulate')
       return { data, added: added.reduce((n, k) => n + k.launches, 0) }
     }
     const alone = await gradient(true, ['norm'])
