@@ -80,8 +80,8 @@ export async function time(
 
 /**
  * Times calls in turns, so that a neighbour of the machine slows all of them: in each round one batch of each, until `budgetMs`
- * is spent, at least `rounds` rounds (one, if it is quick). A batch takes `batchMs`, or as long as the longest call: one that is shorter than the others'
- * would find quiet moments that they cannot. Gives the milliseconds of one call of each, by round.
+ * is spent, at least `rounds` rounds (one, if it is quick). A batch takes `batchMs`, or as long as the longest call: one that is
+ * shorter than the others' would find quiet moments that they cannot. Gives the milliseconds of one call of each, by round.
  */
 export async function timeInTurns(
   device: Device,

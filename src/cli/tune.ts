@@ -49,8 +49,8 @@ Examples:
 async function runTune(options: TuneOptions, io: Io): Promise<void> {
   const cases = casesOf('tune', options)
   const device = await openDevice({ adapter: options.adapter, tune: 'measure' })
+  const tuner = tunerOf(device)
   try {
-    const tuner = tunerOf(device)
     io.err(`adapter: ${tuner.adapter}\n`)
     if (options.again) tuner.clear()
     const timings: VariantTiming[] = []
@@ -73,7 +73,7 @@ async function runTune(options: TuneOptions, io: Io): Promise<void> {
         : 'Nothing could be kept: the cache folder cannot be written.\n',
     )
   } catch (error) {
-    if (error instanceof Interrupted) await tunerOf(device).save()
+    if (error instanceof Interrupted) await tuner.save()
     throw error
   } finally {
     device.destroy()

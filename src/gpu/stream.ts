@@ -156,11 +156,13 @@ export class Stream {
         `${MAX_UNDER_WAY} submissions wait for the GPU: await device.ready() (or a tensor's data()) in the loop`,
       )
     }
-    const scoped = count > 0 || lists.some((list) => !this.#accepted.has(list))
-    const { bound, write } = this.#bindPending(count, scoped)
-    const all = [bound, ...lists]
-    this.#submitBound(all, write)
-    if (scoped) this.#popValidation(all)
+    if (count === 0 && lists.every((list) => this.#accepted.has(list))) this.#submitBound(lists)
+    else {
+      const { bound, write } = this.#bindPending(count)
+      const all = [bound, ...lists]
+      this.#submitBound(all, write)
+      this.#popValidation(all)
+    }
     this.#ran()
   }
 
@@ -178,11 +180,8 @@ export class Stream {
     return this.#pending.splice(0, count)
   }
 
-  /**
-   * Binds the first `count` commands that were recorded; `scoped`: in an error scope, which stays open. `write` brings their uniforms
-   * to the GPU.
-   */
-  #bindPending(count: number, scoped: boolean): { bound: BoundCommand[]; write: () => void } {
+  /** Binds the first `count` commands that were recorded, in an error scope, which stays open. `write` brings their uniforms to the GPU. */
+  #bindPending(count: number): { bound: BoundCommand[]; write: () => void } {
     const recorded = this.#take(count)
     const bytes = count * UNIFORM_SLOT
     if (this.#uniformData.byteLength < bytes) {
@@ -200,7 +199,7 @@ export class Stream {
       return slot++
     })
     // Behind what may throw, so that no scope is left open.
-    if (scoped) this.device.pushErrorScope('validation')
+    this.device.pushErrorScope('validation')
     const bound = recorded.map(({ command, places }, i) =>
       bind(this.device, command, places, this.#uniforms, slots[i]!, this.guardBytes),
     )
@@ -212,7 +211,7 @@ export class Stream {
     return { bound, write }
   }
 
-  #submitBound(lists: readonly (readonly BoundCommand[])[], before: () => void): void {
+  #submitBound(lists: readonly (readonly BoundCommand[])[], before?: () => void): void {
     this.submissions++
     const profiler = this.#profiler
     if (profiler) profiler.submissions++
@@ -220,12 +219,12 @@ export class Stream {
       // The next call of a step writes where its arguments lie into the same copies.
       const commands = singly(lists).map((c) => ({ ...c }))
       this.#chain = this.#chain.then(() => {
-        before()
+        before?.()
         return profiler.runOneByOne(commands, (one) => this.#encode(one))
       })
       return
     }
-    before()
+    before?.()
     const timing = profiler?.timestamps(dispatchesOf(lists))
     this.device.queue.submit([this.#encode(lists, timing)])
     if (timing) this.#chain = Promise.all([this.#chain, timing.collect()]).then(() => undefined)
@@ -254,7 +253,7 @@ export class Stream {
     this.watch(
       this.device.popErrorScope().then((error) => {
         if (!error) {
-          // By the clock on the wall nothing has run yet.
+          // Not while a profile is taken: by the clock on the wall nothing has run yet.
           if (!this.#profiler) for (const list of lists) this.#accepted.add(list)
           return undefined
         }

@@ -42,23 +42,22 @@ export async function openDevice(options: OpenOptions = {}): Promise<Device> {
 /** Profiles everything; the table goes to standard error when the device is destroyed or the program ends. */
 async function profileUntilTheEnd(device: Device): Promise<void> {
   let end = () => {}
-  const ended = new Promise<void>((resolve) => {
-    end = resolve
-  })
-  let taken: Promise<Profile> | undefined
-  await new Promise<void>((begun) => {
-    const all = () => {
-      begun()
-      return ended
-    }
+  let taken!: Promise<Profile>
+  await new Promise<void>((begun, failed) => {
+    const all = () =>
+      new Promise<void>((resolve) => {
+        end = resolve
+        begun()
+      })
     taken = device.profile(all, { print: false })
+    taken.catch(failed)
   })
   let said = false
   const say = async () => {
     if (said || device.lost) return
     said = true
     end()
-    console.error(formatProfile(await taken!))
+    console.error(formatProfile(await taken))
   }
   const destroy = device.destroy.bind(device)
   device.destroy = () => void say().finally(destroy)
